@@ -1,0 +1,72 @@
+# Two commands from a clone: `make demo` and `make test`. Each installs what it needs into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Two workers, each with one thread (tests/conftest.py): that is what two cores carry.
+TESTFLAGS ?= -n 2 --dist loadfile
+NOTEBOOKS ?= $(wildcard notebooks/*.ipynb)
+
+BIN := $(VENV)/bin
+PINS := $(VENV)/pins.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format notebooks bench clean
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+demo: $(VENV)/.run ## train on simulated basketball, forecast, write a picture and an animation
+	@$(BIN)/hierforecast demo $(DEMOFLAGS)
+
+test: $(VENV)/.dev ## run every test
+	@$(BIN)/python -m pytest $(TESTFLAGS)
+
+test-fast: $(VENV)/.dev ## run the tests that take seconds
+	@$(BIN)/python -m pytest $(TESTFLAGS) -m "not slow"
+
+lint: $(VENV)/.dev ## check layout, common mistakes and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## mend the layout and what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+notebooks: $(VENV)/.dev ## run the notebooks again, in place
+	@for notebook in $(NOTEBOOKS); do \
+		echo "$$notebook"; $(BIN)/jupyter-execute --inplace "$$notebook" || exit 1; \
+	done
+
+bench: ## list the benchmarks, each with its command
+	@for file in $(filter-out %/__init__.py,$(wildcard benchmarks/[a-z]*.py)); do \
+		printf '%-40s %s\n' "$(BIN)/python -m benchmarks.$$(basename $$file .py)" \
+			"$$(sed -n '1s/^"""//;1s/"""$$//;1p' $$file)"; \
+	done
+
+clean: ## remove the environment and what the tools left
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# A torch that is there already, for a GPU perhaps, is kept: its pin is left out of what follows.
+$(PINS): constraints.txt | $(BIN)/python
+	@if ! $(BIN)/python -c 'import torch' 2> /dev/null; then \
+		echo "installing torch into $(VENV)"; $(PIP) -c constraints.txt "$$(grep '^torch==' constraints.txt)"; \
+	fi
+	@grep -v '^torch==' constraints.txt > $@
+
+$(VENV)/.run: pyproject.toml $(PINS)
+	@echo "installing hierforecast into $(VENV) (a few minutes)"
+	@$(PIP) -qq -c $(PINS) -e .
+	@touch $@
+
+# The development set holds the other one, so the demo need not install after it.
+$(VENV)/.dev: pyproject.toml $(PINS)
+	@echo "installing hierforecast[dev] into $(VENV) (a few minutes)"
+	@$(PIP) -qq -c $(PINS) -e ".[dev]"
+	@touch $@ $(VENV)/.run

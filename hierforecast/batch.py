@@ -1,0 +1,196 @@
+"""`SceneBatch`: what a model sees. Packed rows, the plan of who meets whom, and all padding.
+
+A *row* is one (scene, series) pair that is present at some context step. Rows are packed: a series
+that is missing for a whole window is simply not there, so there is nothing to mask and nothing to
+pad. They are sorted once by (size of their group, group), which turns every group of a size into a
+contiguous view `(n_sets, size, ...)`; the same holds one level up for groups within their parents.
+
+The only padding of the package is `pad_to_patches`, which lengthens the context on the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass
+class Partition:
+    """Sorted members split into sets: only members of one set attend to one another.
+
+    Args:
+        runs: ``(n_sets, size)`` pairs; consecutive members form `n_sets` sets of `size` each.
+    """
+
+    runs: tuple[tuple[int, int], ...]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Members in each run."""
+        return [n_sets * size for n_sets, size in self.runs]
+
+    def split(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield ``(size, x of the run)`` for each run of sorted members `x` (members, ...)."""
+        for (_, size), part in zip(self.runs, x.split(self.lengths), strict=True):
+            yield size, part
+
+
+@dataclass
+class Level:
+    """The sets of one level of the hierarchy, and the parents that hold them.
+
+    Args:
+        siblings: the sets, split by parent (the scene, at the coarsest level).
+        order: (sets,) gather that sorts the sets into the runs of `siblings`.
+        inverse: (sets,) gather that undoes `order`.
+        parent: (sets,) index of each set's parent.
+        n_parents: how many parents there are.
+    """
+
+    siblings: Partition
+    order: Tensor
+    inverse: Tensor
+    parent: Tensor
+    n_parents: int
+
+
+@dataclass
+class Hierarchy:
+    """Who meets whom in a batch of packed rows.
+
+    Args:
+        members: the rows, split into the finest groups.
+        group: (P,) index of each row's finest group.
+        levels: the groups of every level, fine to coarse.
+    """
+
+    members: Partition
+    group: Tensor
+    levels: tuple[Level, ...]
+
+
+@dataclass
+class SceneBatch:
+    """The context of a batch of scenes as packed rows (P rows, L context steps, H horizon steps).
+
+    Args:
+        values: (P, L, D) targets in the user's units, zero where missing.
+        present: (P, L) whether the targets are observed at a step.
+        past: (P, L, Cp) past covariates; categories are codes, missing numbers are NaN.
+        known: (P, L + H, Ck) covariates known in advance.
+        static: (P, Cs) covariates of the series.
+        types: (P,) code of the group type.
+        scene: (P,) index of the scene in the batch.
+        n_scenes: scenes in the batch.
+        hierarchy: who meets whom.
+    """
+
+    values: Tensor
+    present: Tensor
+    past: Tensor
+    known: Tensor
+    static: Tensor
+    types: Tensor
+    scene: Tensor
+    n_scenes: int
+    hierarchy: Hierarchy
+
+    def to(self, *args: Any, **kwargs: Any) -> SceneBatch:
+        """Move every tensor to a device, or cast the floating ones to a dtype."""
+        return _map_tensors(self, lambda x: _move(x, *args, **kwargs))
+
+
+@dataclass
+class Future:
+    """What came after the context; never handed to a model's `forward`.
+
+    Args:
+        values: (P, H, D) targets, zero where missing.
+        present: (P, H) whether they are observed.
+        rows: (P,) row of the panel that each packed row came from.
+        cutoff: (P,) step of the scene at which the horizon starts.
+    """
+
+    values: Tensor
+    present: Tensor
+    rows: Tensor
+    cutoff: Tensor
+
+    def to(self, *args: Any, **kwargs: Any) -> Future:
+        """Move every tensor to a device, or cast the floating ones to a dtype."""
+        return _map_tensors(self, lambda x: _move(x, *args, **kwargs))
+
+
+def hierarchy_of(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hierarchy]:
+    """Sort rows by (size of their finest group, group) and plan every level's attention.
+
+    Args:
+        scene: (P,) index of each row's scene.
+        groups: (P, levels) group codes, coarse to fine; the same code in two scenes is two groups,
+            and a code belongs to one parent.
+
+    Returns:
+        order (P,), which packs the rows, and the hierarchy of the rows so packed.
+    """
+    scene = scene.astype(np.int64)
+    width = groups.max(initial=0) + 1
+    members, group, order = _partition(scene * width + groups[:, -1])
+    scene, groups = scene[order], groups[order]
+    levels = []
+    # One representative row speaks for each set: a set lies in one scene and one parent.
+    first = np.unique(group[order], return_index=True)[1]
+    row_group = torch.from_numpy(group[order])
+    for level in range(groups.shape[1] - 1, -1, -1):
+        scene, groups = scene[first], groups[first]
+        key = scene * width + groups[:, level - 1] if level else scene
+        siblings, parent, by_parent = _partition(key)
+        inverse = np.argsort(by_parent, kind="stable")
+        plan = (torch.from_numpy(index) for index in (by_parent, inverse, parent))
+        levels.append(Level(siblings, *plan, int(parent.max(initial=-1)) + 1))
+        first = np.unique(parent, return_index=True)[1]
+    return order, Hierarchy(members, row_group, tuple(levels))
+
+
+def pad_to_patches(x: Tensor, patch: int) -> Tensor:
+    """Lengthen time on the left to whole patches, with missing steps: (P, t, d) -> (P, t', d)."""
+    return F.pad(x, (0, 0, -x.shape[1] % patch, 0))
+
+
+def _partition(key: np.ndarray) -> tuple[Partition, np.ndarray, np.ndarray]:
+    """Sets of equal `key`: runs, the index of each member's set, and the order that sorts them.
+
+    Sets are numbered in the order in which the sorted members show them.
+    """
+    _, index, count = np.unique(key, return_inverse=True, return_counts=True)
+    by_size = np.argsort(count, kind="stable")
+    rank = np.empty_like(by_size)
+    rank[by_size] = np.arange(len(by_size))
+    index = rank[index.reshape(-1)]
+    sizes, n_sets = np.unique(count, return_counts=True)
+    runs = tuple((int(n), int(size)) for n, size in zip(n_sets, sizes, strict=True))
+    return Partition(runs), index, np.argsort(index, kind="stable")
+
+
+def _move(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """`Tensor.to`, except that a dtype applies to floating tensors only."""
+    moved = x.to(*args, **kwargs)
+    return moved if x.is_floating_point() else moved.to(x.dtype)
+
+
+def _map_tensors(node: Any, change: Any) -> Any:
+    """Apply `change` to every tensor in nested (frozen) dataclasses and tuples."""
+    if isinstance(node, Tensor):
+        return change(node)
+    if isinstance(node, tuple):
+        return tuple(_map_tensors(part, change) for part in node)
+    if hasattr(node, "__dataclass_fields__"):
+        return replace(
+            node, **{f.name: _map_tensors(getattr(node, f.name), change) for f in fields(node)}
+        )
+    return node

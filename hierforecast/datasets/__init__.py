@@ -1,0 +1,19 @@
+"""Data sets, one file each: public name, constants (address, SHA-256, counts) and parser.
+
+To add one, write such a file, list its loader here, and give it a card in top-level `datasets/`.
+"""
+
+from hierforecast.datasets.basketball import simulate_basketball
+from hierforecast.datasets.nba import load_nba
+from hierforecast.datasets.soccer import from_kloppy, load_soccer
+from hierforecast.datasets.sportvu import load_sportvu
+from hierforecast.datasets.stocks import load_stocks
+
+__all__ = [
+    "from_kloppy",
+    "load_nba",
+    "load_soccer",
+    "load_sportvu",
+    "load_stocks",
+    "simulate_basketball",
+]

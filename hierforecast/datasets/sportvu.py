@@ -1,0 +1,224 @@
+"""Raw SportVU games: JSON of overlapping events, as published or packed in .7z.
+
+A moment is ``[quarter, unix_ms, game_clock, shot_clock | null, null, rows]`` and a row is
+``[team, player, x, y, z]``; the ball is player -1 of team -1. What such files do wrong, and what is
+done here: events overlap (moments are taken once, by unix_ms, and sorted); the game clock stalls
+(it is never used); a player or the ball may be missing from a moment (so is the row); rows may
+stand in any order (they are told by player id); some files hold nothing (an error says so).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hierforecast.datasets._tracks import TEAM_SIZE, Floats, resample
+from hierforecast.errors import DataError, import_extra
+
+RATE = 25.0
+BALL = -1
+GAP_MS = 60  # two moments further apart than this are not neighbours at 25 Hz
+NEAR_MS = 20  # closer than this they are one moment, recorded twice
+COLUMNS = ("scene", "ds", "unique_id", "team", "kind", "x", "y", "game")
+ANOTHER = "Get the file again, or use another game: some published files are like this."
+LFS = b"version https://git-lfs"
+SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
+
+
+@dataclass(frozen=True)
+class _Moment:
+    quarter: int
+    unix_ms: int
+    place: dict[int, tuple[float, float]]  # player -> x, y
+    team: dict[int, int]  # player -> team
+
+
+def load_sportvu(path: Path | str, *, rate: float = 6.25) -> pd.DataFrame:
+    """One raw game, cut into scenes wherever time, the quarter or the line-up breaks.
+
+    Args:
+        path: ``.json`` (teams in every event or once at the top) or ``.7z`` with one JSON in it
+            (needs the extra ``sports``).
+        rate: steps per second wanted, from 25 Hz: every n-th moment where 25 / rate is whole,
+            linear interpolation elsewhere.
+
+    Returns:
+        Columns ``scene, ds, unique_id, team, kind, x, y, game``, sorted by scene, ds and
+        unique_id. Ids are player ids as text and ``ball``; teams are team ids as text and
+        ``ball``; x, y in feet (float32), a little outside the court where they were recorded so.
+        A scene is ``GAME_quarter_number``. Who is missing at a step has no row there.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DataError: empty, a git-lfs pointer, cut short, another format, or without any moment.
+        MissingExtraError: a .7z without py7zr.
+    """
+    path = Path(path)
+    game, moments = _moments(_read_json(path), path)
+    tables = []
+    for number, scene in enumerate(_scenes(moments)):
+        label = f"{game}_{scene[0].quarter}_{number:03d}"
+        tables.append(_scene_table(scene, rate).assign(scene=label))
+    frame = pd.concat(tables, ignore_index=True).assign(game=game)
+    for column in ("scene", "unique_id", "team", "kind", "game"):
+        frame[column] = frame[column].astype("str")
+    order = frame.sort_values(["scene", "ds", "unique_id"], ignore_index=True)
+    return order[list(COLUMNS)]
+
+
+# --- file -> JSON ---------------------------------------------------------------------------
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    _refuse_nothing(path, content)
+    if content.startswith(SEVEN_ZIP[:2]) or path.suffix.lower() == ".7z":
+        content = _unpack(path)
+        _refuse_nothing(path, content)
+    try:
+        game = json.loads(content)
+    except ValueError as error:  # not JSON, or not text at all
+        raise DataError(f"'{path}' is cut short or is not JSON ({error}). {ANOTHER}") from error
+    if not isinstance(game, dict) or not isinstance(game.get("events"), list):
+        raise DataError(f"'{path}' is JSON without a list 'events': not a SportVU game. {ANOTHER}")
+    return game
+
+
+def _refuse_nothing(path: Path, content: bytes) -> None:
+    if not content.strip():
+        raise DataError(f"'{path}' is empty. {ANOTHER}")
+    if content.startswith(LFS):
+        raise DataError(
+            f"'{path}' is a git-lfs pointer, not the data. Run `git lfs pull` where it came from."
+        )
+
+
+def _unpack(path: Path) -> bytes:
+    """Content of the one JSON file in a .7z archive."""
+    py7zr = import_extra("py7zr", "sports", "to read .7z archives")
+    from py7zr.io import BytesIOFactory
+
+    broken = (py7zr.exceptions.ArchiveError, lzma.LZMAError, zlib.error, EOFError, OSError)
+    try:
+        with py7zr.SevenZipFile(io.BytesIO(path.read_bytes())) as archive:
+            sizes = {f.filename: f.uncompressed for f in archive.list() if not f.is_directory}
+            names = [name for name in sizes if name.lower().endswith(".json")]
+            if not names:
+                raise DataError(f"'{path}' is an archive with no .json file in it. {ANOTHER}")
+            if len(names) > 1:
+                raise DataError(
+                    f"'{path}' holds {len(names)} .json files: unpack it and load them one by one"
+                )
+            # The factory cuts silently at its limit, so the limit is beyond the file's size.
+            factory = BytesIOFactory(sizes[names[0]] + 1)
+            archive.extract(targets=names, factory=factory)
+            product = factory.products[names[0]]
+            product.seek(0)
+            content: bytes = product.read()
+    except (*broken, IndexError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"'{path}' is not a whole .7z archive ({error.__class__.__name__}: {error}). {ANOTHER}"
+        ) from error
+    return content
+
+
+# --- JSON -> moments -> scenes --------------------------------------------------------------
+
+
+def _moments(game: dict[str, Any], path: Path) -> tuple[str, list[_Moment]]:
+    """The game id and its moments, each once, in the order of time."""
+    rows: dict[int, list[Any]] = {}
+    for event in game["events"]:
+        for moment in event.get("moments") or ():
+            try:
+                time, people = int(moment[1]), len(moment[5])
+            except (IndexError, TypeError, ValueError) as error:
+                raise DataError(f"'{path}' has a broken moment {str(moment)[:60]!r}") from error
+            # Two events may hold one moment; of the two, the fuller one.
+            if people and (time not in rows or len(rows[time][5]) < people):
+                rows[time] = moment
+    if not rows:
+        raise DataError(
+            f"'{path}': every list 'moments' of its {len(game['events'])} events is empty, "
+            f"there is no tracking in it. {ANOTHER}"
+        )
+    try:
+        return str(game.get("gameid", path.stem)), [_moment(rows[time]) for time in sorted(rows)]
+    except (IndexError, TypeError, ValueError) as error:
+        raise DataError(f"'{path}' has a broken row in a moment: {error}. {ANOTHER}") from error
+
+
+def _moment(raw: list[Any]) -> _Moment:
+    place, team = {}, {}
+    for row in raw[5]:
+        player = int(row[1])
+        place[player] = (float(row[2]), float(row[3]))
+        team[player] = int(row[0])
+    return _Moment(int(raw[0]), int(raw[1]), place, team)
+
+
+def _scenes(moments: list[_Moment]) -> list[list[_Moment]]:
+    """Cut where a moment does not follow the one before, or brings in somebody too many."""
+    scenes: list[list[_Moment]] = []
+    lineup: dict[int, int] = {}
+    for moment in moments:
+        last = scenes[-1][-1] if scenes else None
+        if last is not None and moment.unix_ms - last.unix_ms < NEAR_MS:
+            continue
+        together = {**lineup, **moment.team}
+        follows = (
+            last is not None
+            and moment.quarter == last.quarter
+            and moment.unix_ms - last.unix_ms <= GAP_MS
+            and _is_lineup(together)
+        )
+        if not follows:
+            scenes.append([])
+            together = moment.team
+        lineup = together
+        scenes[-1].append(moment)
+    return scenes
+
+
+def _is_lineup(team_of: dict[int, int]) -> bool:
+    """Whether these may all be on the court at once: two teams of five."""
+    teams = [team for player, team in team_of.items() if player != BALL]
+    return len(set(teams)) <= 2 and all(teams.count(team) <= TEAM_SIZE for team in set(teams))
+
+
+def _scene_table(scene: list[_Moment], rate: float) -> pd.DataFrame:
+    """Columns ``ds, unique_id, team, kind, x, y`` of one scene at the rate wanted."""
+    team = {player: team for moment in scene for player, team in moment.team.items()}
+    players = sorted(team)
+    tracks: Floats = np.full((len(scene), len(players), 2), np.nan, np.float32)
+    column = {player: i for i, player in enumerate(players)}
+    for step, moment in enumerate(scene):
+        for player, place in moment.place.items():
+            tracks[step, column[player]] = place
+    tracks, lengths = resample(tracks, np.array([len(scene)]), RATE, rate)
+    steps, agent = np.divmod(np.arange(lengths[0] * len(players)), len(players))
+    names = np.array(["ball" if p == BALL else str(p) for p in players], object)
+    teams = np.array(["ball" if p == BALL else str(team[p]) for p in players], object)
+    kinds = np.array(["ball" if p == BALL else "player" for p in players], object)
+    flat = tracks.reshape(-1, 2)
+    table = pd.DataFrame(
+        {
+            "ds": steps,
+            "unique_id": names[agent],
+            "team": teams[agent],
+            "kind": kinds[agent],
+            "x": flat[:, 0],
+            "y": flat[:, 1],
+        }
+    )
+    return table[np.isfinite(flat).all(axis=1)]

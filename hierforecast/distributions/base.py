@@ -1,0 +1,204 @@
+"""The interface of every forecast distribution: shapes, checks, and what may be asked of it.
+
+To add a family, subclass `SceneDistribution` and fill in the methods that raise here; the families
+themselves are in `distributions.py`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+Shape = torch.Size | list[int] | tuple[int, ...]
+
+
+def promote(*tensors: Tensor) -> list[Tensor]:
+    """Bring tensors to their common dtype, float32 at least: bfloat16 cannot hold a likelihood."""
+    dtype = torch.float32
+    for tensor in tensors:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return [tensor.to(dtype) for tensor in tensors]
+
+
+def no_autocast(like: Tensor) -> torch.autocast:
+    """Autocast would send the matrix products of the likelihood back to half precision."""
+    return torch.autocast(device_type=like.device.type, enabled=False)
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise a ValueError that names the tensor if it holds NaN or infinity."""
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(
+            f"{name} holds NaN or infinite values: look for them in the model's input, "
+            "or lower the learning rate or clip gradients if training diverged"
+        )
+
+
+class SceneDistribution(Distribution):
+    """A law over packed rows: batch_shape (B,), values (*sample_shape, P, H, D).
+
+    `event_shape` is (P, H, D), the rows of all scenes together: rows are ragged over scenes, so a
+    value has no batch axis, while `log_prob` gives one number a scene.
+
+    Args:
+        scene: (P,) int64, the scene of each row, 0..n_scenes-1, in any order.
+        n_scenes: B; a scene may be without rows, its log_prob is then 0.
+        steps: H.
+        targets: D.
+        validate_args: check values (not only shapes); torch's default if None.
+
+    Raises:
+        ValueError: if `scene` is not (P,) integers within 0..n_scenes-1.
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}  # checked by hand
+    support = constraints.real
+
+    def __init__(
+        self,
+        scene: Tensor,
+        n_scenes: int,
+        steps: int,
+        targets: int,
+        validate_args: bool | None = None,
+    ) -> None:
+        if scene.ndim != 1 or scene.dtype != torch.int64:
+            raise ValueError(f"scene must be (P,) int64, got {tuple(scene.shape)} {scene.dtype}")
+        self.scene, self.n_scenes = scene, int(n_scenes)
+        shape = torch.Size((len(scene), steps, targets))
+        # False: the subclasses check by themselves, with errors that carry the remedy.
+        super().__init__(torch.Size((self.n_scenes,)), shape, validate_args=False)
+        self._validate_args = (
+            Distribution._validate_args if validate_args is None else validate_args
+        )
+        if self._validate_args and bool(((scene < 0) | (scene >= self.n_scenes)).any()):
+            raise ValueError(
+                f"scene must lie in 0..{self.n_scenes - 1}: raise n_scenes or renumber"
+            )
+
+    def __repr__(self) -> str:
+        rows, steps, targets = self.event_shape
+        return (
+            f"{type(self).__name__}(rows={rows}, steps={steps}, targets={targets}, "
+            f"scenes={self.n_scenes})"
+        )
+
+    def _extended_shape(self, sample_shape: Shape = ()) -> torch.Size:
+        return torch.Size(sample_shape) + self.event_shape
+
+    def log_prob(self, value: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Exact log density of the observed cells, the others integrated out.
+
+        Args:
+            value: (*s, P, H, D); cells that are not observed may hold anything, NaN too.
+            observed: (P, H) bool, True where a row was seen at a step; None: everywhere.
+
+        Returns:
+            (*s, B): one joint log density a scene, 0 for a scene with nothing observed.
+
+        Raises:
+            ValueError: if a shape does not fit, or an observed cell is not finite.
+        """
+        if value.shape[-3:] != self.event_shape:
+            raise ValueError(
+                f"value must end in (P, H, D) = {tuple(self.event_shape)}, got {tuple(value.shape)}"
+            )
+        if observed is None:
+            observed = value.new_ones(self.event_shape[:2], dtype=torch.bool)
+        elif observed.shape != self.event_shape[:2] or observed.dtype != torch.bool:
+            raise ValueError(
+                f"observed must be bool (P, H) = {tuple(self.event_shape[:2])}, "
+                f"got {observed.dtype} {tuple(observed.shape)}"
+            )
+        (value,) = promote(value)
+        seen = observed[..., None].expand(self.event_shape)
+        if self._validate_args and not bool((torch.isfinite(value) | ~seen).all()):
+            raise ValueError(
+                "value holds NaN or infinity in observed cells: mark them False in `observed`"
+            )
+        with no_autocast(value):
+            return self._log_prob(value, seen)
+
+    def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        """`log_prob` behind the door: value (*s, P, H, D), seen (P, H, D) bool -> (*s, B)."""
+        raise NotImplementedError
+
+    def quantile(self, q: float | Tensor) -> Tensor:
+        """Marginal quantiles of every cell: q of any shape in [0, 1] -> (*q.shape, P, H, D)."""
+        level = torch.as_tensor(q, dtype=torch.float64, device="cpu")
+        if bool(((level < 0) | (level > 1)).any()):
+            raise ValueError(f"quantile levels must lie in [0, 1], got {q}: write 5 % as 0.05")
+        return self._quantile(level[..., None, None, None])
+
+    def _quantile(self, level: Tensor) -> Tensor:
+        """`quantile` behind the door: level (*q, 1, 1, 1) float64, on the CPU -> (*q, P, H, D)."""
+        raise NotImplementedError
+
+    def icdf(self, value: float | Tensor) -> Tensor:
+        """The same as `quantile`, by torch's name."""
+        return self.quantile(value)
+
+    @property
+    def median(self) -> Tensor:
+        """(P, H, D), marginal medians."""
+        return self.quantile(0.5)
+
+    def affine(self, loc: Tensor | float, scale: Tensor | float) -> SceneDistribution:
+        """The exact law of loc + scale * Y, in the same family: how forecasts get their units.
+
+        Args:
+            loc: broadcastable to (P, H, D).
+            scale: the same, nonzero; for example (P, 1, 1) a row or (D,) a target.
+
+        Raises:
+            ValueError: if a scale is zero or not finite, or loc is not finite.
+        """
+        # A Python number as float64: exact, and without dimensions it promotes nothing.
+        loc, scale = (
+            x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64)
+            for x in (loc, scale)
+        )
+        if self._validate_args:
+            check_finite("loc of affine", loc)
+            check_finite("scale of affine", scale)
+            if bool((scale == 0).any()):
+                raise ValueError("scale of affine holds zeros: give constant series a scale of 1")
+        return self._affine(loc, scale)
+
+    def _affine(self, loc: Tensor, scale: Tensor) -> SceneDistribution:
+        """`affine` behind the door."""
+        raise NotImplementedError
+
+    def rows(self, index: Tensor) -> SceneDistribution:
+        """The exact marginal law of some rows, in the order given; scenes keep their numbers.
+
+        Args:
+            index: (p,) int64 row numbers, or (P,) bool.
+        """
+        raise NotImplementedError
+
+    def covariance(self, scene_index: int) -> Tensor:
+        """Dense (n*H*D, n*H*D) covariance of one scene, its n rows in packed order: small ones."""
+        raise NotImplementedError
+
+    def series_correlation(self, scene_index: int) -> Tensor:
+        """Correlation between the n series of one scene, rows in packed order -> (n, n).
+
+        corr(i, j) = E<e_i, e_j> / sqrt(E|e_i|^2 E|e_j|^2), where e_i = y_i - E[y_i] is flattened
+        over steps and targets: covariances of like cells summed over H and D, then normalised. It
+        lies in [-1, 1], is positive semi-definite and, for coordinates, unchanged by a rotation of
+        the axes. Targets of unequal units weigh in by their variance.
+        """
+        raise NotImplementedError
+
+    def _rows_of(self, scene_index: int) -> Tensor:
+        if not 0 <= scene_index < self.n_scenes:
+            raise ValueError(f"scene_index must lie in 0..{self.n_scenes - 1}, got {scene_index}")
+        return (self.scene == scene_index).nonzero()[:, 0]
+
+    def _sum_by_scene(self, x: Tensor) -> Tensor:
+        """(P, ...) -> (B, ...): sums over the rows of each scene, whatever their order."""
+        return x.new_zeros(self.n_scenes, *x.shape[1:]).index_add(0, self.scene, x)

@@ -1,0 +1,358 @@
+"""`Forecaster`: fit, predict, sample, backtest, evaluate, save and load, frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hierforecast.distributions import SceneDistribution
+from hierforecast.errors import NotFittedError
+from hierforecast.forecasts import Forecasts, evaluate_windows
+from hierforecast.frame import Columns, Panel, read_frame
+from hierforecast.metrics import Metric
+from hierforecast.task import Task
+from hierforecast.windows import SeriesDropout, WindowDataset, cutoffs_of, last_cutoffs
+
+# Rows of training windows from which units and baselines are learned.
+STATISTICS_ROWS = 50_000
+
+
+class Forecaster:
+    """Fits a model to frames and forecasts frames.
+
+    Args:
+        model: `HiPerformer`, a baseline, or a module of their interface; it is a plan that `fit`
+            builds for the data, and is itself left as it is.
+        context_length: observed steps given to the model.
+        prediction_length: steps forecast.
+        columns: which column plays which role.
+        learning_rate: peak of the learning rate.
+        batch_size: windows in a training step.
+        max_steps: training steps at most; training stops early when held-out windows say so.
+        series_dropout: mean share of series hidden in training, between 0 and 0.5.
+        seed: of everything random.
+        trainer: options of Lightning's `Trainer`: accelerator, devices, strategy, precision,
+            callbacks, default_root_dir (keep checkpoints there, so that a fit can be resumed).
+
+    Example:
+        >>> forecaster = Forecaster(HiPerformer(), context_length=40, prediction_length=10)
+        >>> forecast = forecaster.fit(train).predict(history, level=[90])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        context_length: int,
+        prediction_length: int,
+        columns: Columns = Columns(),  # noqa: B008 (immutable)
+        learning_rate: float = 1e-3,
+        batch_size: int = 64,
+        max_steps: int = 1000,
+        series_dropout: float = 0.1,
+        seed: int = 0,
+        trainer: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.context_length, self.prediction_length = context_length, prediction_length
+        self.columns = columns
+        self.learning_rate, self.batch_size, self.max_steps = learning_rate, batch_size, max_steps
+        self.series_dropout, self.seed, self.trainer = series_dropout, seed, trainer
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{k}={v!r}" for k, v in self.get_params(deep=False).items())
+        return f"Forecaster({options})"
+
+    # --- options, as scikit-learn's tools expect them -------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Options of the constructor; with `deep`, those of the model too (``model__width``)."""
+        names = (
+            "model context_length prediction_length columns learning_rate batch_size max_steps "
+            "series_dropout seed trainer"
+        )
+        params = {name: getattr(self, name) for name in names.split()}
+        if deep and hasattr(self.model, "get_params"):
+            params |= {f"model__{k}": v for k, v in self.model.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Forecaster:
+        """Set options in place; ``model__width=64`` sets one of the model's."""
+        of_model = {k.removeprefix("model__"): v for k, v in params.items() if "model__" in k}
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(f"{name!r} is no option; options are {sorted(known)}")
+            if not name.startswith("model__"):
+                setattr(self, name, value)
+        if of_model:
+            self.model = type(self.model)(**{**self.model.get_params(), **of_model})
+        return self
+
+    # --- fitting ---------------------------------------------------------------------------------
+
+    def fit(self, frame: Any, val: Any = None, *, resume: bool = False) -> Forecaster:
+        """Learn from a frame.
+
+        Args:
+            frame: long frame of training scenes; it is not changed.
+            val: frame for early stopping; None holds out a tenth of the scenes, or the last tenth
+                of the time if there are few.
+            resume: go on with an interrupted fit from the checkpoint in
+                ``trainer["default_root_dir"]``.
+
+        Returns:
+            The forecaster itself.
+
+        Raises:
+            DataError: if the frame cannot be used; the message names the column and the remedy.
+        """
+        panel = read_frame(frame, self.columns, dtype=self._dtype())
+        held_out = None
+        if val is not None:
+            held_out = read_frame(
+                val,
+                self.columns,
+                vocabulary=panel.vocabulary,
+                step=panel.clock.step,
+                dtype=self._dtype(),
+            )
+        lengths = self.context_length, self.prediction_length
+        training, validation = split_cutoffs(panel, *lengths, self.seed, held_out)
+        hide = SeriesDropout(self.series_dropout) if self.series_dropout else None
+        windows = WindowDataset(panel, training, *lengths, hide=hide)
+        checks = WindowDataset(held_out or panel, validation, *lengths) if len(validation) else None
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            model = self.model.for_task(task_of(panel, *lengths))
+            model = model.to(torch.from_numpy(panel.values[:0]).dtype)
+            model.fit_statistics(*_some_windows(panel, training, *lengths, self.seed))
+            self._learned(model, panel)
+            if any(p.requires_grad for p in model.parameters()):
+                self._train(model, windows, checks, resume)
+        model.eval()
+        return self
+
+    def _train(
+        self, model: nn.Module, windows: WindowDataset, checks: WindowDataset | None, resume: bool
+    ) -> None:
+        # Lightning takes seconds to import: only those who train pay for it.
+        from hierforecast.training import Schedule, train
+
+        schedule = Schedule(self.learning_rate, self.max_steps, self.batch_size, self.seed)
+        train(model, windows, checks, schedule, self.trainer or {}, resume)
+
+    def _learned(self, model: nn.Module, panel: Panel) -> None:
+        """Keep what prediction needs of the training frame."""
+        self.model_, self.vocabulary_, self.step_ = model, panel.vocabulary, panel.clock.step
+
+    def _dtype(self) -> type:
+        precision = str((self.trainer or {}).get("precision", ""))
+        return np.float64 if precision in ("64", "64-true") else np.float32
+
+    # --- forecasting -----------------------------------------------------------------------------
+
+    def predict(self, frame: Any, level: Sequence[float] | None = None, known: Any = None) -> Any:
+        """Forecast the steps after each scene's last time, for every series seen in its context.
+
+        Args:
+            frame: history; a series may be missing at any step, at the end too.
+            level: coverages in percent of intervals to add, e.g. ``[80, 95]``.
+            known: frame with the future values of the known covariates.
+
+        Returns:
+            A frame of the library that was given, one row per series and future step:
+            ``[scene,] unique_id, ds, HiPerformer[, HiPerformer-lo-90, HiPerformer-hi-90]``; with
+            several targets ``HiPerformer_x``, ``HiPerformer_y`` and so on.
+        """
+        panel, cutoffs = self._history(frame, known)
+        return self._forecasts(panel, cutoffs).to_frame(level)
+
+    def sample(self, frame: Any, n: int, seed: int | None = None, known: Any = None) -> Any:
+        """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
+        panel, cutoffs = self._history(frame, known)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed if seed is None else seed)
+            return self._forecasts(panel, cutoffs).draws_to_frame(n)
+
+    def distribution(self, frame: Any, known: Any = None) -> tuple[SceneDistribution, Any]:
+        """The joint law itself, and a frame that says which series each of its rows is.
+
+        Returns:
+            law: values (P, H, D), `log_prob` one number a scene.
+            index: P rows ``[scene,] unique_id, ds``, where ``ds`` is the first step forecast.
+        """
+        panel, cutoffs = self._history(frame, known)
+        return self._forecasts(panel, cutoffs, batch_size=max(len(cutoffs), 1)).joint()
+
+    def backtest(
+        self, frame: Any, stride: int | None = None, level: Sequence[float] | None = None
+    ) -> Any:
+        """Forecast from many cutoffs of a frame, truth and forecast side by side.
+
+        Args:
+            frame: scenes with their outcome.
+            stride: steps between cutoffs; None: `prediction_length`, so that no step is counted
+                twice.
+            level: as in `predict`.
+
+        Returns:
+            ``[scene,] unique_id, ds, cutoff``, the targets (NaN where missing), the forecasts.
+        """
+        panel, cutoffs = self._past(frame, stride)
+        return self._forecasts(panel, cutoffs).to_frame(level, truth=True)
+
+    def evaluate(
+        self,
+        frame: Any,
+        metrics: Sequence[str | Metric] | None = None,
+        *,
+        stride: int | None = None,
+        n_samples: int = 20,
+        level: float = 90,
+    ) -> Any:
+        """Measure forecasts from many cutoffs of a frame.
+
+        Args:
+            frame: scenes with their outcome.
+            metrics: names of `hierforecast.metrics.METRICS`, or metrics; None: a set that fits.
+            stride: as in `backtest`.
+            n_samples: joint draws for the metrics that need them.
+            level: coverage in percent of the interval that coverage and width look at.
+
+        Returns:
+            A tidy frame: model, part (all series, and each group type), metric, value.
+        """
+        panel, cutoffs = self._past(frame, stride)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            forecasts = self._forecasts(panel, cutoffs)
+            return evaluate_windows(forecasts, metrics, n_samples, level, frame)
+
+    def _history(self, frame: Any, known: Any) -> tuple[Panel, np.ndarray]:
+        panel = self._read(
+            frame, known=known, horizon=self.prediction_length, context=self.context_length
+        )
+        return panel, last_cutoffs(panel, self.context_length)
+
+    def _past(self, frame: Any, stride: int | None) -> tuple[Panel, np.ndarray]:
+        panel = self._read(frame)
+        stride = self.prediction_length if stride is None else stride
+        return panel, cutoffs_of(panel, self.context_length, self.prediction_length, stride)
+
+    def _read(self, frame: Any, **options: Any) -> Panel:
+        if not hasattr(self, "model_"):
+            raise NotFittedError(
+                "this Forecaster is not fitted: call fit(frame), or load a saved one"
+            )
+        dtype = torch.zeros(0, dtype=_dtype_of(self.model_)).numpy().dtype
+        return read_frame(
+            frame,
+            self.columns,
+            vocabulary=self.vocabulary_,
+            step=self.step_,
+            dtype=dtype,
+            **options,
+        )
+
+    def _forecasts(
+        self, panel: Panel, cutoffs: np.ndarray, batch_size: int | None = None
+    ) -> Forecasts:
+        lengths = self.context_length, self.prediction_length
+        windows = WindowDataset(panel, cutoffs, *lengths)
+        accelerator = (self.trainer or {}).get("accelerator", "auto")
+        device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+        return Forecasts(self.model_.to(device).eval(), windows, batch_size or self.batch_size)
+
+    # --- saving ----------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write weights (safetensors) and options (JSON) into a folder, all or nothing."""
+        from hierforecast.storage import save
+
+        if not hasattr(self, "model_"):
+            raise NotFittedError("nothing to save yet: call fit(frame) first")
+        save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, model: nn.Module | None = None) -> Forecaster:
+        """Read what `save` wrote; no code from the files is run.
+
+        Args:
+            path: the folder.
+            model: needed for a model class of your own: any instance of it.
+        """
+        from hierforecast.storage import load
+
+        return load(cls, Path(path), model)
+
+
+def task_of(panel: Panel, context_length: int, prediction_length: int) -> Task:
+    """The shapes that a panel asks for."""
+    sizes = {
+        role: tuple(
+            None if c.categories is None else len(c.categories) for c in panel.vocabulary.of(role)
+        )
+        for role in ("past", "known", "static")
+    }
+    return Task(
+        context_length,
+        prediction_length,
+        n_targets=panel.values.shape[1],
+        n_levels=panel.groups.shape[1],
+        n_types=max(1, len(panel.vocabulary.types)),
+        **sizes,
+    )
+
+
+def split_cutoffs(
+    panel: Panel,
+    context_length: int,
+    prediction_length: int,
+    seed: int,
+    held_out: Panel | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows to train on and windows to stop by: (W, 2) and (V, 2), sharing no horizon step.
+
+    Without a held-out panel a tenth of the scenes is held out; if that is less than one scene, the
+    last tenth of each scene's time.
+    """
+    lengths = context_length, prediction_length
+    every = cutoffs_of(panel, *lengths)
+    if held_out is not None:
+        return every, cutoffs_of(held_out, *lengths, stride=prediction_length)
+    sparse = cutoffs_of(panel, *lengths, stride=prediction_length)
+    scenes = np.unique(every[:, 0])
+    if len(scenes) >= 10:
+        kept = np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 10]
+        return every[~np.isin(every[:, 0], kept)], sparse[np.isin(sparse[:, 0], kept)]
+    from_step = panel.length - np.maximum(panel.length // 10, prediction_length)
+    early = every[:, 1] + prediction_length <= from_step[every[:, 0]]
+    late = sparse[:, 1] >= from_step[sparse[:, 0]]
+    if not early.any():  # too short to hold anything out
+        return every, every[:0]
+    return every[early], sparse[late]
+
+
+def _some_windows(
+    panel: Panel, cutoffs: np.ndarray, context_length: int, prediction_length: int, seed: int
+) -> Iterator[Any]:
+    """As many random training windows as statistics need, as one batch."""
+    rows = panel.row_offset[cutoffs[:, 0] + 1] - panel.row_offset[cutoffs[:, 0]]
+    order = np.random.default_rng(seed).permutation(len(cutoffs))
+    count = max(1, int(np.searchsorted(np.cumsum(rows[order]), STATISTICS_ROWS)))
+    windows = WindowDataset(panel, cutoffs, context_length, prediction_length)
+    return iter(windows.__getitems__(list(np.sort(order[:count]))))
+
+
+def _dtype_of(model: nn.Module) -> torch.dtype:
+    """The dtype of a model's weights, or of its buffers if it has none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float32

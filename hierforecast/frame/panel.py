@@ -1,0 +1,285 @@
+"""The only door for data frames: frame -> arrays -> frame.
+
+A long frame (one row per series and time) becomes a `Panel`: for each scene a regular grid of
+steps, for each series of a scene one row of cells over that grid. No loop runs over series or rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+
+from hierforecast.errors import DataError
+from hierforecast.frame.clock import Clock, Times
+from hierforecast.frame.columns import Columns, Vocabulary
+from hierforecast.frame.known import fill_known
+from hierforecast.frame.roles import Roles
+from hierforecast.frame.step import Step, infer_step
+from hierforecast.frame.table import Table, like, pair, rank, show
+
+# A grid this much larger than the frame, and this large, is a mistake rather than missing data.
+MAX_FILL, MAX_CELLS = 50, 50_000_000
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label columns of the frame, kept in its own library and types.
+
+    Args:
+        scene: (S,) scene labels in order, None without a scene column.
+        id: (I,) distinct ids in order.
+        row_id: (R,) int64 index of each row's id.
+        time: (1,) any time of the frame: its type is what counts.
+    """
+
+    scene: nw.Series[Any] | None
+    id: nw.Series[Any]
+    row_id: np.ndarray
+    time: nw.Series[Any]
+
+
+@dataclass
+class Panel:
+    """A frame as arrays; row = one (scene, series), cell = one step of a row.
+
+    Rows are sorted by scene, then id, whatever the order of the frame. Cells of one row lie one
+    after another: step t of row r is cell ``cell_offset[r] + t``.
+
+    Args:
+        columns: the roles.
+        vocabulary: categories and types behind the codes.
+        clock: the time of each step.
+        labels: the label columns.
+        scene_labels: (S,) labels.
+        length: (S,) int64 steps of each scene, horizon included.
+        cutoff: (S,) int64 steps of history: up to the last time of any series of the scene.
+        row_offset: (S+1,) int64; scene s has rows ``row_offset[s]:row_offset[s + 1]``.
+        ids: (R,) labels.
+        row_scene: (R,) int64.
+        groups: (R, levels) int64 path codes, coarse to fine: a code has one parent. Zeros without
+            group columns (one level).
+        types: (R,) int64 index into ``vocabulary.types``; zeros without types.
+        static: (R, Cs) float; numbers with NaN for missing, or category codes with 0 for unknown.
+        cell_offset: (R,) int64.
+        values: (cells, D) float, 0 where not present.
+        present: (cells,) bool, where all targets are observed.
+        past, known: (cells, Cp) and (cells, Ck) float, coded as `static`.
+    """
+
+    columns: Columns
+    vocabulary: Vocabulary
+    clock: Clock
+    labels: Labels
+    scene_labels: np.ndarray
+    length: np.ndarray
+    cutoff: np.ndarray
+    row_offset: np.ndarray
+    ids: np.ndarray
+    row_scene: np.ndarray
+    groups: np.ndarray
+    types: np.ndarray
+    static: np.ndarray
+    cell_offset: np.ndarray
+    values: np.ndarray
+    present: np.ndarray
+    past: np.ndarray
+    known: np.ndarray
+
+    def times(self, scene: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Time labels (m,) of steps (m,) in scenes (m,): int64, or datetime64 (UTC if zoned)."""
+        return self.clock.times(scene, steps)
+
+    def time_column(self, name: str, scene: np.ndarray, steps: np.ndarray) -> nw.Series[Any]:
+        """The same labels as a column of the frame's own time type, for `to_frame`."""
+        return like(name, self.times(scene, steps), self.labels.time)
+
+    def to_frame(self, rows: np.ndarray, steps: np.ndarray, data: Mapping[str, Any]) -> Any:
+        """A long frame of the library that was read, with its types of scene, id and time.
+
+        Args:
+            rows, steps: (m,) int64; steps may lie beyond the panel.
+            data: (m,) columns by name: arrays, or what `time_column` gives.
+
+        Returns:
+            ``[scene,] id, time``, then the data.
+        """
+        rows, labels = np.asarray(rows, dtype=np.int64), self.labels
+        scene = self.row_scene[rows]
+        out = [] if labels.scene is None else [nw.maybe_reset_index(labels.scene[scene])]
+        out.append(nw.maybe_reset_index(labels.id[labels.row_id[rows]]))
+        out.append(self.time_column(self.columns.time, scene, steps))
+        for name, column in data.items():
+            if not isinstance(column, nw.Series):
+                backend = labels.id.implementation
+                column = nw.new_series(name, np.asarray(column), backend=backend)
+            out.append(column.alias(name))
+        return out[0].to_frame().with_columns(*out[1:]).to_native()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each row of the frame goes: the row and the cell of the panel, both (n,)."""
+
+    row: np.ndarray
+    cell: np.ndarray
+    n_cells: int
+
+
+def read_frame(
+    frame: Any,
+    columns: Columns,
+    *,
+    vocabulary: Vocabulary | None = None,
+    known: Any = None,
+    horizon: int = 0,
+    step: str | None = None,
+    context: int | None = None,
+    dtype: Any = np.float32,
+) -> Panel:
+    """Read a long frame into arrays; the frame itself is not changed.
+
+    Args:
+        frame: pandas or polars DataFrame or pyarrow Table; rows and columns in any order.
+        columns: the roles; other columns are ignored.
+        vocabulary: of the training panel, so that codes agree; None learns it here.
+        known: frame with scene, id, time and the known covariates of the `horizon` steps.
+        horizon: empty cells to append to every scene after its last time.
+        step: `Clock.step` of the training panel; None infers it.
+        context: if given, only series observed in the last `context` steps must be in `known`.
+        dtype: of values and covariates.
+
+    Raises:
+        TypeError: if `frame` is no frame.
+        DataError: if the frame cannot be used; the message names the column and the remedy.
+    """
+    if horizon < 0:
+        raise DataError(f"horizon={horizon} must be 0 or more steps")
+    table = Table.open(frame, columns)
+    table.require(columns.roles())
+    skeleton, layout = _lay_out(table, horizon, step)
+    roles = Roles(table, layout.row, len(skeleton["ids"]), vocabulary, dtype)
+    values, present = roles.targets(layout.cell, layout.n_cells)
+    content: dict[str, Any] = {
+        "groups": roles.groups(),
+        "types": roles.types(),
+        "past": roles.cells("past", layout.cell, layout.n_cells),
+        "known": roles.cells("known", layout.cell, layout.n_cells),
+        "static": roles.static(),
+    }
+    panel = Panel(
+        columns, roles.vocabulary(), **skeleton, **content, values=values, present=present
+    )
+    if horizon and columns.known_covariates:
+        fill_known(panel, known, horizon, context)
+    return panel
+
+
+def _lay_out(table: Table, horizon: int, step: str | None) -> tuple[dict[str, Any], Layout]:
+    """Scenes, rows and cells of the panel, and the place of each row of the frame."""
+    columns = table.columns
+    scene, scene_labels = np.zeros(len(table), dtype=np.int32), np.zeros(1, dtype=np.int64)
+    if columns.scene is not None:
+        scene, scene_labels = table.labels(columns.scene)
+    ids, id_labels = table.labels(columns.id)
+    row, rows = pair(scene, ids, len(id_labels))
+    row_scene, row_id = np.divmod(rows, len(id_labels))
+    labels = Labels(
+        None if columns.scene is None else _sample(table.frame[columns.scene], scene),
+        _sample(table.frame[columns.id], ids),
+        row_id,
+        table.frame[columns.time][:1],
+    )
+    del ids
+    clock, moment, steps, last = _read_clock(table, scene, scene_labels, step)
+    del scene
+    length = last + 1 + horizon
+    _check_size(table, length, row_scene)
+    ends = np.cumsum(length[row_scene])
+    skeleton = {
+        "clock": clock,
+        "labels": labels,
+        "scene_labels": scene_labels,
+        "length": length,
+        "cutoff": last + 1,
+        "row_offset": np.searchsorted(row_scene, np.arange(len(scene_labels) + 1)),
+        "ids": id_labels[row_id],
+        "row_scene": row_scene,
+        "cell_offset": ends - length[row_scene],
+    }
+    cell = skeleton["cell_offset"][row]
+    cell += steps[moment]
+    _check_duplicates(table, cell, int(ends[-1]))
+    return skeleton, Layout(row, cell, int(ends[-1]))
+
+
+def _sample(series: nw.Series[Any], codes: np.ndarray) -> nw.Series[Any]:
+    """One value of the column for each code, in their order."""
+    at = np.empty(int(codes.max()) + 1, dtype=np.int64)
+    at[codes] = np.arange(len(codes))
+    return nw.maybe_reset_index(series[at])
+
+
+def _read_clock(
+    table: Table, scene: np.ndarray, scene_labels: np.ndarray, given: str | None
+) -> tuple[Clock, np.ndarray, np.ndarray, np.ndarray]:
+    """The clock; each row's moment (n,), a (scene, time); each moment's step; each scene's last."""
+    columns = table.columns
+    times = Times.read(table, columns.time)
+    codes, distinct = rank(times.values)
+    if int(distinct[-1]) - int(distinct[0]) >= 2**63:
+        raise DataError(
+            f"column {columns.time!r} spans more than 2**63: use smaller integers, or a coarser "
+            "unit of datetimes"
+        )
+    unit, zone = times.unit, times.zone
+    times = Times(distinct, unit, zone)
+    step = Step.parse(given) if given is not None else Step("", 0, wall=times.is_daily())
+    counted = times.on(step)
+    moment, moments = pair(scene, codes, len(distinct))
+    at, time = np.divmod(moments, len(distinct))
+    if given is None:
+        step = infer_step(at, counted[time], unit, step.wall)
+
+    def name_scene(i: int) -> str:
+        return "the frame" if columns.scene is None else f"{columns.scene} {show(scene_labels[i])}"
+
+    clock, steps = Clock.read(
+        at,
+        counted[time],
+        unit=unit,
+        zone=zone,
+        step=step,
+        name_scene=name_scene,
+        column=columns.time,
+    )
+    return clock, moment, steps, steps[np.flatnonzero(np.diff(at, append=len(scene_labels)))]
+
+
+def _check_size(table: Table, length: np.ndarray, row_scene: np.ndarray) -> None:
+    n_cells = float(length[row_scene].sum(dtype=np.float64))  # int64 might overflow
+    if n_cells > MAX_CELLS and n_cells > MAX_FILL * len(table):
+        raise DataError(
+            f"the regular grid would have {n_cells:,.0f} cells for {len(table):,} rows (the "
+            f"longest scene has {int(length.max()):,} steps): column {table.columns.time!r} has a "
+            "step too small for its span, or short series stand far apart in one scene; round the "
+            "times, resample, or split the frame with Columns(scene=...)"
+        )
+
+
+def _check_duplicates(table: Table, cell: np.ndarray, n_cells: int) -> None:
+    seen = np.zeros(n_cells, dtype=bool)
+    seen[cell] = True
+    extra = len(cell) - int(np.count_nonzero(seen))
+    if extra:
+        first = int(np.argmax(pd.Series(cell).duplicated().to_numpy()))
+        keys = [c for c in (table.columns.scene, table.columns.id, table.columns.time) if c]
+        missing = "" if table.columns.scene else ", or name the scene column in Columns(scene=...)"
+        raise DataError(
+            f"{extra} rows of {table.what} are duplicated in ({', '.join(keys)}), the first is "
+            f"{table.where(first)}: keep one row each, e.g. frame.drop_duplicates({keys}){missing}"
+        )

@@ -1,0 +1,230 @@
+"""The columns of each role as arrays: targets, groups, types, static and covariates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+
+from hierforecast.errors import DataError
+from hierforecast.frame.columns import Covariate, Vocabulary
+from hierforecast.frame.table import Table, pair, show
+
+CATEGORICAL = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Object)
+
+
+def encode(
+    table: Table, name: str, role: str, dtype: Any, vocabulary: Vocabulary | None
+) -> tuple[np.ndarray, Covariate]:
+    """A covariate column as numbers, and what it is.
+
+    Args:
+        table, name: the column.
+        role: ``"past"``, ``"known"`` or ``"static"``.
+        dtype: of the result.
+        vocabulary: of the training frame; None learns the categories from this column.
+
+    Returns:
+        (n,) numbers with NaN for missing, or codes with 0 for missing and unknown categories.
+
+    Raises:
+        DataError: if the column's type cannot be a covariate, or is not that of training.
+    """
+    learned = None
+    if vocabulary is not None:
+        learned = next((c for c in vocabulary.of(role) if c.name == name), None)
+        if learned is None:
+            raise DataError(f"{role} covariate {name!r} was not there in training: fit again")
+    categorical = table.frame[name].dtype in CATEGORICAL
+    if learned is not None and (learned.categories is not None) != categorical:
+        kinds = ("a category", "a number") if categorical else ("a number", "a category")
+        raise DataError(
+            f"covariate {name!r} of {table.what} is {kinds[0]} (its type is "
+            f"{table.type_of(name)}), but was {kinds[1]} in training: convert it as then"
+        )
+    if not categorical:
+        return table.numbers(name, dtype), learned or Covariate(name, role)
+    codes, labels = table.labels(name, nulls=True)
+    if learned is None:
+        learned = Covariate(name, role, categories_of(table, name, labels))
+    position = {label: i + 1 for i, label in enumerate(learned.categories or ())}
+    # The last entry is what the code -1 of a null finds.
+    lookup = np.array([*(position.get(label, 0) for label in labels.tolist()), 0], dtype=dtype)
+    return lookup[codes], learned
+
+
+def categories_of(table: Table, name: str, labels: np.ndarray) -> tuple[Any, ...]:
+    """Labels as plain values that JSON can hold.
+
+    Raises:
+        DataError: for numbers stored as objects, and for values that are no labels.
+    """
+    plain = tuple(labels.tolist())
+    odd = next((v for v in plain if not isinstance(v, (str, bool, int, float))), None)
+    loose = table.frame[name].dtype == nw.Object and not all(
+        isinstance(v, str | bool) for v in plain
+    )
+    if odd is not None or loose:
+        raise DataError(
+            f"column {name!r} of {table.what} (its type is {table.type_of(name)}) holds neither "
+            f"numbers nor labels such as text: convert it, e.g. pd.to_numeric(frame[{name!r}]) or "
+            f"frame[{name!r}].astype(str)"
+        )
+    return plain
+
+
+class Roles:
+    """Reads the columns of each role of one frame.
+
+    Args:
+        table: the frame.
+        row: (n,) panel row of each row of the frame.
+        n_rows: R.
+        vocabulary: of the training frame, or None to learn it.
+        dtype: of values and covariates.
+    """
+
+    def __init__(
+        self, table: Table, row: np.ndarray, n_rows: int, vocabulary: Vocabulary | None, dtype: Any
+    ) -> None:
+        self.table, self.row, self.n_rows = table, row, n_rows
+        self.given, self.dtype = vocabulary, dtype
+        self.learned: list[Covariate] = []
+        self.learned_types: tuple[Any, ...] = ()
+
+    def vocabulary(self) -> Vocabulary:
+        """The given vocabulary, or what has been learned; call it after everything is read."""
+        return self.given or Vocabulary(tuple(self.learned), self.learned_types)
+
+    def targets(self, cell: np.ndarray, n_cells: int) -> tuple[np.ndarray, np.ndarray]:
+        """Values (cells, D), 0 where missing, and present (cells,) bool.
+
+        Raises:
+            DataError: if a target is not numeric, infinite, or never observed.
+        """
+        names = self.table.columns.targets
+        values = np.zeros((n_cells, len(names)), dtype=self.dtype)
+        observed = np.ones(len(cell), dtype=bool)
+        for d, name in enumerate(names):
+            column = self.table.numbers(name, self.dtype)
+            missing = np.isnan(column)
+            if missing.all():
+                raise DataError(
+                    f"target column {name!r} of {self.table.what} is missing (NaN) in every row: "
+                    "check how it was read or joined, or name another with Columns(target=...)"
+                )
+            observed &= ~missing
+            values[cell, d] = column
+        if not observed.any():
+            raise DataError(
+                f"no row of {self.table.what} has all the targets {list(names)}: a step is "
+                "observed only where none of them is missing; fill or drop targets"
+            )
+        present = np.zeros(n_cells, dtype=bool)
+        present[cell] = observed
+        values[~present] = 0  # assigned, because 0 times NaN would stay NaN
+        return values, present
+
+    def groups(self) -> np.ndarray:
+        """Path codes (R, levels) int64, coarse to fine; one level of zeros without groups.
+
+        Raises:
+            DataError: if a series of a scene is in two groups.
+        """
+        path, levels = np.zeros(self.n_rows, dtype=np.int32), []
+        for name in self.table.columns.groups:
+            codes, labels = self.table.labels(name)
+            path, _ = pair(path, self._constant(name, codes, labels, "group"), len(labels))
+            levels.append(path)
+        return np.stack(levels or [path], axis=1).astype(np.int64)
+
+    def types(self) -> np.ndarray:
+        """Group type (R,) int64 of each row; zeros without types.
+
+        Raises:
+            DataError: if a series of a scene has two types, or a type is not known from training.
+        """
+        name = self.table.columns.group_type
+        if name is None:
+            return np.zeros(self.n_rows, dtype=np.int64)
+        codes, labels = self.table.labels(name)
+        plain = categories_of(self.table, name, labels)
+        self.learned_types = plain
+        if self.given is not None:
+            unknown = [label for label in plain if label not in self.given.types]
+            if unknown:
+                raise DataError(
+                    f"column {name!r} of {self.table.what} has the group type {unknown[0]!r}, "
+                    f"which was not there in training: known are {list(self.given.types)}; rename "
+                    "it, drop its series, or fit again with it"
+                )
+        known = self.vocabulary().types
+        lookup = np.array([known.index(label) for label in plain], dtype=np.int64)
+        return lookup[self._constant(name, codes, labels, "type")]
+
+    def static(self) -> np.ndarray:
+        """Static covariates (R, Cs); missing cells of a series take its other cells' value.
+
+        Raises:
+            DataError: if one changes within a series of a scene.
+        """
+        out = np.empty((self.n_rows, len(self.table.columns.static)), dtype=self.dtype)
+        for c, name in enumerate(self.table.columns.static):
+            values, covariate = self._encode(name, "static")
+            out[:, c], given = _missing(covariate), _given(values, covariate)
+            out[self.row[given], c] = values[given]
+            clash = np.flatnonzero(given & (out[self.row, c] != values))
+            if len(clash):
+                raise DataError(
+                    f"static column {name!r} changes within {self._series(clash[0])}: make it one "
+                    "value per series, or use it as past_covariates or known_covariates"
+                )
+        return out
+
+    def cells(self, role: str, cell: np.ndarray, n_cells: int) -> np.ndarray:
+        """Covariates (cells, C) of ``"past"`` or ``"known"``; missing where there is no row."""
+        names = getattr(self.table.columns, f"{role}_covariates")
+        out = np.empty((n_cells, len(names)), dtype=self.dtype)
+        for c, name in enumerate(names):
+            values, covariate = self._encode(name, role)
+            out[:, c] = _missing(covariate)
+            out[cell, c] = values
+        return out
+
+    def _encode(self, name: str, role: str) -> tuple[np.ndarray, Covariate]:
+        values, covariate = encode(self.table, name, role, self.dtype, self.given)
+        self.learned.append(covariate)
+        return values, covariate
+
+    def _constant(self, name: str, codes: np.ndarray, labels: np.ndarray, what: str) -> np.ndarray:
+        """The one code of each panel row (R,), checked to be one."""
+        value = np.empty(self.n_rows, dtype=np.int32)
+        value[self.row] = codes
+        clash = np.flatnonzero(value[self.row] != codes)
+        if len(clash):
+            at = clash[0]
+            both = f"{show(labels[codes[at]])} and {show(labels[value[self.row[at]]])}"
+            raise DataError(
+                f"{self._series(at)} is in two {what}s of column {name!r}, {both}: a series has "
+                f"one {what} within a scene; correct the column, or give the series two ids"
+            )
+        return value
+
+    def _series(self, at: int) -> str:
+        columns = self.table.columns
+        scene = (
+            "" if columns.scene is None else f" of {columns.scene} {self._cell(columns.scene, at)}"
+        )
+        return f"series {self._cell(columns.id, at)}{scene}"
+
+    def _cell(self, name: str, at: int) -> str:
+        return show(self.table.frame[name][int(at)])
+
+
+def _missing(covariate: Covariate) -> float:
+    return np.nan if covariate.categories is None else 0.0
+
+
+def _given(values: np.ndarray, covariate: Covariate) -> np.ndarray:
+    return ~np.isnan(values) if covariate.categories is None else values != 0

@@ -1,0 +1,255 @@
+"""One column of any frame at a time: codes, numbers and labels, with the checks at the door.
+
+pandas, polars and pyarrow frames come through narwhals. The one thing narwhals lacks, integer codes
+of a text column, is asked of each library in its own way, so that no text leaves the frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+from narwhals.exceptions import DuplicateError
+
+from hierforecast.errors import DataError
+from hierforecast.frame.columns import Columns
+
+
+def rank(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Dense codes of integers, in increasing order, without sorting them.
+
+    Args:
+        keys: (n,) integers, n >= 1.
+
+    Returns:
+        codes (n,) int32 and the distinct keys (k,), sorted, with ``keys == distinct[codes]``.
+    """
+    low, high = int(keys.min()), int(keys.max())
+    size = high - low + 1
+    if size <= 2 * len(keys) + 65_536:
+        shifted = np.subtract(keys, low, dtype=np.int64) if low else keys
+        seen = np.zeros(size, dtype=bool)
+        seen[shifted] = True
+        distinct = np.flatnonzero(seen)
+        table = np.zeros(size, dtype=np.int32)
+        table[distinct] = np.arange(len(distinct), dtype=np.int32)
+        return table[shifted], (distinct + low).astype(keys.dtype, copy=False)
+    codes, distinct = pd.factorize(keys)
+    order = np.argsort(distinct)
+    table = np.empty(len(order), dtype=np.int32)
+    table[order] = np.arange(len(order), dtype=np.int32)
+    return table[codes], distinct[order]
+
+
+def pair(first: np.ndarray, second: np.ndarray, n_second: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (n,) of pairs of codes, and the distinct ``first * n_second + second``, sorted."""
+    key = first.astype(np.int64)
+    key *= n_second
+    key += second
+    return rank(key)
+
+
+def factorize(series: nw.Series[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of a column and its distinct labels, sorted.
+
+    Returns:
+        codes (n,) int32, -1 where null, and labels (k,), with ``column == labels[codes]``.
+
+    Raises:
+        TypeError: if the labels cannot be sorted or hashed.
+    """
+    native, implementation = series.to_native(), series.implementation
+    text = series.dtype in (nw.String, nw.Categorical, nw.Enum)
+    if series.dtype.is_integer() and series.dtype != nw.UInt64 and not series.null_count():
+        return rank(series.to_numpy())
+    if implementation.is_pyarrow() and text:
+        arrow = native.unify_dictionaries().combine_chunks().dictionary_encode()
+        codes = arrow.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        labels = arrow.dictionary.to_numpy(zero_copy_only=False)
+    elif implementation.is_polars() and text:
+        pl = implementation.to_native_namespace()
+        physical = native.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+        codes, values = rank(physical)
+        at = np.empty(len(values), dtype=np.int64)
+        at[codes] = np.arange(len(codes))
+        if values[0] < 0:
+            codes, at = codes - np.int32(1), at[1:]
+        labels = native.gather(at).cast(pl.String).to_numpy()
+    else:
+        codes, labels = pd.factorize(native if implementation.is_pandas() else series.to_numpy())
+    labels = np.asarray(labels)
+    order = np.argsort(labels, kind="stable")
+    # One entry more, so that the code -1 of a null finds its -1 there.
+    table = np.full(len(order) + 1, -1, dtype=np.int32)
+    table[order] = np.arange(len(order), dtype=np.int32)
+    return table[codes], labels[order]
+
+
+def like(name: str, values: np.ndarray, template: nw.Series[Any]) -> nw.Series[Any]:
+    """A column of the same library and type as `template`; datetimes are given in UTC."""
+    series = nw.new_series(name, values, backend=template.implementation)
+    native, model = series.to_native(), template.to_native()
+    if template.implementation.is_pandas():
+        if zone_of(template) is not None:
+            native = native.dt.tz_localize("UTC")
+        native = native.astype(model.dtype)
+    elif template.implementation.is_polars():
+        native = native.cast(model.dtype)
+    else:
+        native = native.cast(model.type)
+    return nw.from_native(native, series_only=True).alias(name)  # pyarrow's have no name
+
+
+def zone_of(series: nw.Series[Any]) -> Any:
+    """Time zone of a datetime column, as pandas takes it, or None."""
+    if series.implementation.is_pandas() and hasattr(series.to_native().dtype, "tz"):
+        return series.to_native().dtype.tz  # narwhals 2 misses zones with an underscore
+    return getattr(series.dtype, "time_zone", None)
+
+
+@dataclass
+class Table:
+    """A frame of the user, read column by column and never changed.
+
+    Args:
+        frame: the frame.
+        columns: the roles.
+        what: how messages call the frame.
+    """
+
+    frame: nw.DataFrame[Any]
+    columns: Columns
+    what: str = "the frame"
+
+    @classmethod
+    def open(cls, frame: Any, columns: Columns, what: str = "the frame") -> Table:
+        """Wrap a pandas, polars or pyarrow frame.
+
+        Raises:
+            TypeError: for any other object.
+            DataError: if the frame is empty or has a column name twice.
+        """
+        try:
+            table = nw.from_native(frame, eager_only=True)
+            known = table.implementation
+            if not (known.is_pandas() or known.is_polars() or known.is_pyarrow()):
+                raise TypeError("not one of the three")
+        except DuplicateError as error:
+            raise DataError(f"{what} has a column name twice: {error}; rename one") from error
+        except TypeError as error:
+            hint = "; call .collect() on it first" if hasattr(frame, "collect") else ""
+            raise TypeError(
+                "expected a pandas DataFrame, a polars DataFrame or a pyarrow Table, "
+                f"got {type(frame).__module__}.{type(frame).__qualname__}{hint}"
+            ) from error
+        if not len(table):
+            raise DataError(f"{what} is empty: it has no rows; check how it was read or filtered")
+        if known.is_pyarrow():
+            # pyarrow cannot take from views, so they are made plain text.
+            views = [
+                n
+                for n, t in zip(table.columns, frame.schema.types, strict=True)
+                if "view" in str(t)
+            ]
+            table = table.with_columns(nw.col(*views).cast(nw.String())) if views else table
+        return cls(table, columns, what)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def require(self, roles: list[tuple[str, str]]) -> None:
+        """Check that every column is there.
+
+        Raises:
+            DataError: naming the first missing column, its role and the closest name.
+        """
+        names = self.frame.columns
+        for role, name in roles:
+            if name in names:
+                continue
+            close = get_close_matches(name, [str(n) for n in names], n=1, cutoff=0.6)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            if name in (getattr(getattr(self.frame.to_native(), "index", None), "names", ()) or ()):
+                hint = " (it is the frame's index: call reset_index() first)"
+            without = ", or group=None for one group" if role == "group" else ""
+            raise DataError(
+                f"{self.what} has no column {name!r}{hint} for the role {role!r}; it has "
+                f"{', '.join(map(repr, names))}; name yours with Columns({role}=...){without}"
+            )
+
+    def labels(self, name: str, *, nulls: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Codes (n,) int32 of a column and its labels (k,), sorted; a null has code -1.
+
+        Raises:
+            DataError: if labels of different kinds are mixed, or a null is met without `nulls`.
+        """
+        try:
+            codes, labels = factorize(self.frame[name])
+        except TypeError as error:
+            raise DataError(
+                f"column {name!r} of {self.what} mixes labels that cannot be compared ({error}): "
+                f"make them one kind, e.g. frame[{name!r}].astype(str)"
+            ) from error
+        if not nulls and codes.min() < 0:
+            self.reject_nulls(name, codes < 0)
+        return codes, labels
+
+    def reject_nulls(self, name: str, null: np.ndarray) -> None:
+        """Raise for the null cells (n,) bool of a column that must have none."""
+        at = np.flatnonzero(null)
+        if len(at):
+            raise DataError(
+                f"column {name!r} of {self.what} has {len(at)} null values, the first in row "
+                f"{at[0]} (counted from 0): fill them or drop these rows"
+            )
+
+    def numbers(self, name: str, dtype: Any) -> np.ndarray:
+        """A numeric or bool column (n,), NaN where missing; perhaps a view: do not write to it.
+
+        Raises:
+            DataError: if the column is not numeric or has infinite values.
+        """
+        series = self.frame[name]
+        kind = series.dtype
+        if not (kind.is_numeric() or kind == nw.Boolean):
+            raise DataError(
+                f"column {name!r} of {self.what} is not numeric (its type is "
+                f"{self.type_of(name)}): convert it, e.g. pd.to_numeric(frame[{name!r}])"
+            )
+        if kind == nw.Boolean or kind.is_decimal():
+            series = series.cast(nw.Float64())
+        with np.errstate(over="ignore"):
+            values = series.to_numpy().astype(dtype, copy=False)
+        infinite = np.isinf(values)
+        if infinite.any():
+            at = np.flatnonzero(infinite)
+            raise DataError(
+                f"column {name!r} of {self.what} has {len(at)} infinite values (or beyond the "
+                f"range of {np.dtype(dtype)}), the first at {self.where(at[0])}: replace them by "
+                "NaN, which means missing, or by numbers"
+            )
+        return values
+
+    def type_of(self, name: str) -> str:
+        """The library's own name of a column's type, for messages."""
+        native = self.frame[name].to_native()
+        return str(getattr(native, "dtype", None) or getattr(native, "type", "unknown"))
+
+    def where(self, row: int) -> str:
+        """``scene 3, unique_id 'a', ds 12`` of one row, for messages."""
+        columns = self.columns
+        names = [n for n in (columns.scene, columns.id, columns.time) if n in self.frame.columns]
+        return ", ".join(f"{n} {show(self.frame[n][int(row)])}" for n in names)
+
+
+def show(value: Any) -> str:
+    """A label or a time as a person would write it."""
+    if isinstance(value, np.datetime64):
+        value = pd.Timestamp(value)
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat()).removesuffix("T00:00:00")
+    return repr(value.item() if isinstance(value, np.generic) else value)

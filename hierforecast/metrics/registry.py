@@ -1,0 +1,168 @@
+"""The metrics by name, and the table that averages them over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hierforecast.metrics import point, probabilistic, trajectory
+from hierforecast.metrics.evaluation import Evaluation, Totals
+
+Needs = Literal["point", "samples", "distribution", "interval"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named metric: how to get its totals from an `Evaluation` and its value from their sums.
+
+    Args:
+        name: as in `METRICS`.
+        needs: what the forecast must offer: "point" (`Evaluation.point`), "samples", "distribution"
+            (`log_prob`) or "interval" (`lower` and `upper`).
+        function: Evaluation -> Totals, one numerator and weight per unit.
+        description: one line with units.
+        finish: last step, of the mean over everything (a root for RMSE).
+    """
+
+    name: str
+    needs: Needs
+    function: Callable[..., Totals]
+    description: str
+    finish: Callable[[Tensor], Tensor] | None = None
+
+    def using(self, **options: Any) -> Metric:
+        """The same with options of its function, e.g. ``METRICS["min_ade"].using(k=5)``.
+
+        The name tells them: ``min_ade[k=5]``.
+        """
+        suffix = ",".join(f"{key}={value}" for key, value in options.items())
+        return replace(
+            self, name=f"{self.name}[{suffix}]", function=partial(self.function, **options)
+        )
+
+    def accumulate(self, evaluation: Evaluation) -> tuple[Tensor, Tensor]:
+        """(numerator, weight) of one batch, float64 scalars: add them over batches."""
+        return self.function(evaluation).sums()
+
+    def value(self, numerator: Tensor, weight: Tensor) -> float:
+        """The metric from the sums over all batches; nan where nothing was present."""
+        mean = numerator / weight
+        return float(mean if self.finish is None else self.finish(mean))
+
+    def __call__(self, evaluation: Evaluation) -> float:
+        """The metric of one batch."""
+        return self.value(*self.accumulate(evaluation))
+
+
+def _registry(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
+
+
+METRICS: dict[str, Metric] = _registry(
+    Metric("mae", "point", point.mae, "mean absolute error, target units"),
+    Metric("mse", "point", point.mse, "mean squared error, squared target units"),
+    Metric("rmse", "point", point.mse, "root of the mean squared error, target units", torch.sqrt),
+    Metric("ade", "point", trajectory.ade, "average displacement error, target units"),
+    Metric("fde", "point", trajectory.fde, "displacement at the last step, target units"),
+    Metric("min_ade", "samples", trajectory.min_ade, "ADE of each row's best sample"),
+    Metric("min_fde", "samples", trajectory.min_fde, "FDE of each row's best sample"),
+    Metric("min_jade", "samples", trajectory.min_jade, "ADE of each scene's best joint sample"),
+    Metric("min_jfde", "samples", trajectory.min_jfde, "FDE of each scene's best joint sample"),
+    Metric("miss_rate", "samples", trajectory.miss_rate, "share of rows with min_fde > 2 units"),
+    Metric("nll", "distribution", probabilistic.nll, "-log p, nats per scene"),
+    Metric(
+        "nll_per_coordinate",
+        "distribution",
+        probabilistic.nll_per_coordinate,
+        "-log p, nats per present coordinate",
+    ),
+    Metric("crps", "samples", probabilistic.crps, "fair CRPS, target units"),
+    Metric("crps_sum", "samples", probabilistic.crps_sum, "fair CRPS of the sum over a scene"),
+    Metric("energy_score", "samples", probabilistic.energy_score, "fair energy score of a scene"),
+    Metric(
+        "quantile_loss", "samples", probabilistic.quantile_loss, "2 x pinball loss over the deciles"
+    ),
+    Metric(
+        "weighted_quantile_loss",
+        "samples",
+        probabilistic.weighted_quantile_loss,
+        "quantile loss over the sum of |truth|, no units",
+    ),
+    Metric("coverage", "interval", probabilistic.coverage, "share of truths inside the interval"),
+    Metric("width", "interval", probabilistic.width, "mean width of the interval, target units"),
+)
+
+
+def find_metric(metric: str | Metric) -> Metric:
+    """A metric by name; a `Metric` is handed back as it is.
+
+    Raises:
+        ValueError: for an unknown name; it lists the names and the closest one.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if metric in METRICS:
+        return METRICS[metric]
+    plain = {name.replace("_", ""): name for name in METRICS}
+    wanted = "".join(letter for letter in str(metric).lower() if letter.isalnum())
+    close = get_close_matches(wanted, plain, n=1, cutoff=0.5)
+    hint = f" Did you mean '{plain[close[0]]}'?" if close else ""
+    raise ValueError(f"no metric is called '{metric}'.{hint} There are: {', '.join(METRICS)}")
+
+
+class MetricTable:
+    """Averages metrics over batches exactly as if all batches had come at once.
+
+    A part is a named selection of rows, such as ``"players"``::
+
+        table = MetricTable(["ade", "fde"])
+        for evaluation, is_player in batches:
+            table.update(evaluation)
+            table.update(evaluation.subset(is_player), part="players")
+        table.rows()
+
+    Args:
+        metrics: names from `METRICS` or `Metric` objects.
+    """
+
+    def __init__(self, metrics: Iterable[str | Metric]) -> None:
+        self.metrics = [find_metric(metric) for metric in metrics]
+        self._sums: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def needs(self) -> set[Needs]:
+        """What the forecasts must offer for these metrics."""
+        return {metric.needs for metric in self.metrics}
+
+    def update(self, evaluation: Evaluation, part: str = "all") -> None:
+        """Add one batch of whole scenes to a part."""
+        zero = torch.zeros((), dtype=torch.float64)
+        for metric in self.metrics:
+            numerator, weight = self._sums.get((part, metric.name), (zero, zero))
+            more, count = metric.accumulate(evaluation)
+            self._sums[part, metric.name] = (numerator + more, weight + count)
+
+    def values(self, part: str = "all") -> dict[str, float]:
+        """Metric name -> value over all batches so far of one part; nan where nothing came."""
+        nothing = (torch.zeros(()), torch.zeros(()))
+        return {m.name: m.value(*self._sums.get((part, m.name), nothing)) for m in self.metrics}
+
+    def rows(self) -> list[dict[str, str | float]]:
+        """Tidy rows with keys part, metric, value, weight (the units averaged), in given order."""
+        parts = dict.fromkeys(part for part, _ in self._sums)
+        return [
+            {
+                "part": part,
+                "metric": metric.name,
+                "value": metric.value(*self._sums[part, metric.name]),
+                "weight": float(self._sums[part, metric.name][1]),
+            }
+            for part in parts
+            for metric in self.metrics
+        ]

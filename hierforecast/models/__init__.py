@@ -1,0 +1,6 @@
+"""Models: HiPerformer, and the baselines that a user compares it with."""
+
+from hierforecast.models.baselines import ConstantVelocity, LastValue, Ridge, SeasonalNaive
+from hierforecast.models.hiperformer import HiPerformer
+
+__all__ = ["ConstantVelocity", "HiPerformer", "LastValue", "Ridge", "SeasonalNaive"]

@@ -1,0 +1,117 @@
+"""HiPerformer: a hierarchically permutation-equivariant transformer (arXiv 2305.08073).
+
+Data walks: scale -> tokens -> SA3 blocks -> horizon tokens -> head -> a joint law of all series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hierforecast.batch import Future, SceneBatch
+from hierforecast.distributions import SceneDistribution
+from hierforecast.nn.decoder import Decoder, LinearForecast
+from hierforecast.nn.embedding import TokenEmbedding
+from hierforecast.nn.encoder import Encoder
+from hierforecast.nn.heads import Head, head_to_dict, make_head
+from hierforecast.nn.scale import make_scale
+from hierforecast.task import Task
+
+
+class HiPerformer(nn.Module):
+    """Forecasts grouped series; commutes with every permutation that respects the groups.
+
+    Without a `task` it is a plan only; `Forecaster.fit` builds it for the data at hand.
+
+    Args:
+        width: features of a token.
+        depth: SA3 blocks.
+        heads: attention heads.
+        dropout: on every layer's output.
+        head: ``"lowrank"`` (joint Gaussian), ``"gaussian"`` (independent), ``"student"`` (heavy
+            tails), or a `Head`.
+        patch: steps in a token.
+        scale: ``"coordinates"`` (positions in one space), ``"series"`` (each by its own spread), or
+            ``"auto"``: coordinates for several targets, series for one.
+        task: the shapes to build for.
+    """
+
+    def __init__(
+        self,
+        width: int = 128,
+        depth: int = 2,
+        heads: int = 8,
+        dropout: float = 0.1,
+        head: str | Head | Mapping[str, Any] = "lowrank",
+        patch: int = 5,
+        scale: str = "auto",
+        task: Task | Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.width, self.depth, self.heads, self.dropout = width, depth, heads, dropout
+        self.head, self.patch, self.scale = head, patch, scale
+        self.task = Task.from_dict(dict(task)) if isinstance(task, Mapping) else task
+        self._law = make_head(head)
+        make_scale(scale, n_targets=1)  # an unknown name is an error here, not at fit
+        if self.task is not None:
+            self._build(self.task)
+
+    def _build(self, task: Task) -> None:
+        patch = min(self.patch, task.context_length)
+        self.scaler = make_scale(self.scale, task.n_targets)
+        self.embedding = TokenEmbedding(task, self.width, patch, self.scaler.n_absolute)
+        self.encoder = Encoder(self.width, self.depth, self.heads, self.dropout, task.n_levels)
+        features = self._law.features(task.n_targets)
+        self.decoder = Decoder(self.width, patch, features, task.prediction_length)
+        self.linear = LinearForecast(task)
+        self.reach: Tensor
+        self.register_buffer("reach", torch.ones(task.prediction_length, task.n_targets))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The options of the constructor, without the task."""
+        names = ("width", "depth", "heads", "dropout", "head", "patch", "scale")
+        return {name: getattr(self, name) for name in names}
+
+    def for_task(self, task: Task) -> HiPerformer:
+        """A fresh model of the same options, built for a task."""
+        return type(self)(**self.get_params(), task=task)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Options as plain JSON values."""
+        return {**self.get_params(), "head": head_to_dict(self.head)}  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def fit_statistics(self, batch: SceneBatch, future: Future) -> None:
+        """Learn units from training windows: of positions, of steps, of the horizon's reach."""
+        self.scaler.fit(batch)
+        self.embedding.past.fit(batch.past)
+        self.embedding.known.fit(batch.known)
+        self.embedding.static.fit(batch.static)
+        scaled = self.scaler(batch)
+        both = batch.present[:, 1:] & batch.present[:, :-1]
+        self.embedding.step.copy_(_root_mean_square(scaled.relative.diff(dim=1), both))
+        ahead = (future.values - scaled.location) / scaled.scale
+        for step in range(ahead.shape[1]):
+            self.reach[step] = _root_mean_square(ahead[:, step], future.present[:, step])
+        moves = self.embedding.moves(scaled.relative)
+        self.linear.fit(moves, ahead / self.reach, future.present, batch.types)
+
+    def forward(self, batch: SceneBatch) -> SceneDistribution:
+        """The joint law of the horizon, (P, H, D) in the user's units."""
+        scaled = self.scaler(batch)
+        tokens, present = self.embedding(batch, scaled)
+        tokens = self.encoder(tokens, batch.hierarchy, None if present.all() else present)
+        raw = self.decoder(tokens[:, -self.embedding.horizon_tokens :])
+        base = self.linear(self.embedding.moves(scaled.relative), batch.types)
+        law = self._law(raw, base, batch.scene, batch.n_scenes)
+        return law.affine(scaled.location, scaled.scale * self.reach)
+
+
+def _root_mean_square(x: Tensor, present: Tensor) -> Tensor:
+    """Root mean square over present cells, by target: x (..., D), present (...) -> (D,)."""
+    square = torch.where(present[..., None], x, x.new_zeros(())).square().flatten(0, -2).sum(0)
+    size = (square / present.sum().clamp(min=1)).sqrt()
+    return torch.where(size > 0, size, torch.ones_like(size))

@@ -1,0 +1,111 @@
+"""One masked attention, re-axed by patterns: among the members of sets, or along time.
+
+This is where groups are kept apart: a set's members are a contiguous view (`batch.Partition`), so
+no mask separates groups and nobody outside a set is ever a key. The only mask is over *keys that
+are not present*, and it costs one bit per key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.batch import Partition
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How packed tokens are laid out for attention along one axis.
+
+    Series carry no position on the member axis, so members are interchangeable; time does.
+    """
+
+    tokens: str
+    heads: str
+    keys: str
+
+
+MEMBERS = Axis("(n s) t (h d)", "n (t h) s d", "(n s) t -> n t 1 s")
+TIME = Axis("n s (h d)", "n h s d", "n s -> n 1 1 s")
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, present: Tensor | None = None) -> Tensor:
+    """Softmax attention in which absent keys do not exist.
+
+    Args:
+        query, key, value: (n, b, s, d), `b` batched over heads (and steps).
+        present: (n, b or 1, 1, s) keys that exist; None if all do.
+
+    Returns:
+        (n, b, s, d); zero where no key exists, with finite gradients.
+    """
+    if present is None:
+        return F.scaled_dot_product_attention(query, key, value)
+    some = present.any(-1, keepdim=True)
+    # A row without keys would be 0/0: let it see all of them, then drop what it saw.
+    seen = F.scaled_dot_product_attention(query, key, value, attn_mask=present | ~some)
+    return torch.where(some, seen, seen.new_zeros(()))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention within sets of members, or along time.
+
+    Args:
+        width: features of a token.
+        heads: attention heads; divides `width`.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width={width} is not a multiple of heads={heads}")
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)  # softmax ignores a constant added to keys
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+
+    def members(self, x: Tensor, partition: Partition, present: Tensor | None) -> Tensor:
+        """Attend among the members of each set, at each step.
+
+        Args:
+            x: (m, t, d) tokens of m members, sorted into the partition's runs.
+            partition: the sets.
+            present: (m, t) tokens that exist, or None if all do.
+        """
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        keys = None if present is None else present.split(partition.lengths)
+        parts = []
+        for run, (size, q) in enumerate(partition.split(query)):
+            k, v = (side.split(partition.lengths)[run] for side in (key, value))
+            mask = None if keys is None else keys[run]
+            if size == 1:  # alone in its set, a member is handed its own value
+                parts.append(v if mask is None else v * mask[..., None])
+            else:
+                parts.append(self._attend(q, k, v, mask, MEMBERS, size))
+        return self.out(torch.cat(parts) if parts else value)
+
+    def time(self, x: Tensor, present: Tensor | None) -> Tensor:
+        """Attend along time within each member: x (m, t, d), present (m, t) or None."""
+        return self.out(
+            self._attend(self.query(x), self.key(x), self.value(x), present, TIME, x.shape[1])
+        )
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, present: Tensor | None, axis: Axis, size: int
+    ) -> Tensor:
+        """Lay tokens out along `axis`, attend, and lay them back."""
+        steps = q.shape[1]
+        forth, back = f"{axis.tokens} -> {axis.heads}", f"{axis.heads} -> {axis.tokens}"
+        q, k, v = (rearrange(x, forth, h=self.heads, s=size) for x in (q, k, v))
+        if present is not None:
+            present = rearrange(present, axis.keys, s=size)
+            if axis is MEMBERS:
+                present = present.repeat_interleave(self.heads, dim=1)
+        seen = attend(q, k, v, present)
+        lengths = {"t": steps} if axis is MEMBERS else {}
+        return rearrange(seen, back, h=self.heads, s=size, **lengths)

@@ -1,0 +1,89 @@
+"""From horizon tokens to the numbers that a head needs, step by step, in one shot."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.task import Task
+
+
+class Decoder(nn.Module):
+    """Each horizon token tells the features of its patch of steps.
+
+    Args:
+        width: features of a token.
+        patch: steps in a token.
+        n_features: numbers for each step that the head asks for.
+        prediction_length: steps forecast; those beyond it in the last patch are cut.
+    """
+
+    def __init__(self, width: int, patch: int, n_features: int, prediction_length: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.prediction_length = prediction_length
+        self.norm = nn.LayerNorm(width)
+        self.tell = nn.Linear(width, patch * n_features)
+        nn.init.normal_(self.tell.weight, std=0.02)
+        nn.init.zeros_(self.tell.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Horizon tokens (P, t, width) -> (P, H, n_features)."""
+        steps = rearrange(self.tell(self.norm(tokens)), "p t (k f) -> p (t k) f", k=self.patch)
+        return steps[:, : self.prediction_length]
+
+
+class LinearForecast(nn.Module):
+    """A linear forecast of each series from its own context, one for each group type.
+
+    It carries momentum and means past the network, which then learns what a line cannot say (the
+    global residual of TiDE, arXiv 2304.08424). `fit` sets it to the ridge solution, so training
+    starts from a good forecast instead of from nothing.
+
+    Args:
+        task: shapes of the data.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.shape = (task.n_types, task.prediction_length, task.n_targets)
+        out = task.n_types * task.prediction_length * task.n_targets
+        self.weight = nn.Linear(task.context_length * task.n_targets, out)
+        nn.init.zeros_(self.weight.weight)
+        nn.init.zeros_(self.weight.bias)
+
+    def forward(self, history: Tensor, types: Tensor) -> Tensor:
+        """History (P, L, D) and types (P,) -> (P, H, D)."""
+        every = self.weight(history.flatten(1)).unflatten(-1, self.shape)
+        return every[torch.arange(len(types), device=types.device), types]
+
+    @torch.no_grad()
+    def fit(
+        self, history: Tensor, ahead: Tensor, present: Tensor, types: Tensor, penalty: float = 1e-3
+    ) -> None:
+        """Ridge regression for each group type, each horizon step on the rows observed at it.
+
+        Args:
+            history: (P, L, D) inputs.
+            ahead: (P, H, D) what they should forecast.
+            present: (P, H) which of it is observed.
+            types: (P,) group type of each row.
+            penalty: ridge penalty for each row, in units of the inputs' mean square. It counts at
+                least as much as ten rows do, which keeps a fit to few windows from running wild.
+        """
+        n_types, steps, _ = self.shape
+        weight = self.weight.weight.unflatten(0, self.shape)
+        bias = self.weight.bias.unflatten(0, self.shape)
+        inputs = F.pad(history.flatten(1), (0, 1), value=1.0).double()
+        for kind in range(n_types):
+            for step in range(steps):
+                rows = (types == kind) & present[:, step]
+                x, y = inputs[rows], ahead[rows, step].double()
+                gram = x.T @ x
+                size = (gram.diagonal().mean() / max(len(x), 1)).clamp(min=1e-6)
+                ridge = size * max(penalty * len(x), 10.0)
+                solution = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).to(gram), x.T @ y)
+                weight[kind, step] = solution[:-1].T.to(weight)
+                bias[kind, step] = solution[-1].to(bias)

@@ -1,0 +1,142 @@
+"""Tokens: one for each patch of steps of each series, past and future."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.batch import SceneBatch, pad_to_patches
+from hierforecast.nn.scale import Scaled
+from hierforecast.task import Task
+
+
+class CovariateEmbedding(nn.Module):
+    """Covariates as features: numbers standardised, categories embedded, missing ones zero.
+
+    Args:
+        categories: for each covariate its number of categories, or None if it is numeric.
+        dim: features of an embedded category.
+    """
+
+    def __init__(self, categories: tuple[int | None, ...], dim: int = 8) -> None:
+        super().__init__()
+        self.numeric = [i for i, n in enumerate(categories) if n is None]
+        self.categorical = [i for i, n in enumerate(categories) if n is not None]
+        self.tables = nn.ModuleList(nn.Embedding(n + 1, dim) for n in categories if n is not None)
+        self.centre: Tensor
+        self.spread: Tensor
+        self.register_buffer("centre", torch.zeros(len(self.numeric)))
+        self.register_buffer("spread", torch.ones(len(self.numeric)))
+        self.n_features = 2 * len(self.numeric) + dim * len(self.categorical)
+
+    def fit(self, x: Tensor) -> None:
+        """Learn centre and spread of the numeric covariates x (..., C)."""
+        for column, i in enumerate(self.numeric):
+            cells = x[..., i][x[..., i].isfinite()]
+            if len(cells) > 1 and cells.std() > 0:
+                self.centre[column], self.spread[column] = cells.mean(), cells.std()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X (..., C) -> (..., n_features)."""
+        numbers = x[..., self.numeric]
+        seen = numbers.isfinite()
+        zero = numbers.new_zeros(())
+        scaled = (torch.where(seen, numbers, zero) - self.centre) / self.spread
+        parts = [torch.where(seen, scaled, zero), seen.to(x.dtype)]
+        parts += [
+            table(x[..., i].nan_to_num(0).long())
+            for i, table in zip(self.categorical, self.tables, strict=True)
+        ]
+        return torch.cat(parts, dim=-1)
+
+
+class TokenEmbedding(nn.Module):
+    """Context patches and horizon patches as tokens of one sequence.
+
+    Each step shows the value relative to the scale's location, its difference from the step before,
+    the absolute position where the scale keeps it, presence and covariates. Position is added along
+    time only: series carry none, so they stay interchangeable. Horizon tokens begin as a query for
+    their step and the covariates known in advance.
+
+    Args:
+        task: shapes of the data.
+        width: features of a token.
+        patch: steps in a token.
+        n_absolute: features of absolute position per step.
+    """
+
+    def __init__(self, task: Task, width: int, patch: int, n_absolute: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.context_tokens = -(-task.context_length // patch)
+        self.horizon_tokens = -(-task.prediction_length // patch)
+        self.past = CovariateEmbedding(task.past)
+        self.known = CovariateEmbedding(task.known)
+        self.static = CovariateEmbedding(task.static)
+        self.step: Tensor
+        self.register_buffer("step", torch.ones(task.n_targets))
+        n_step = 2 * task.n_targets + n_absolute + 1 + self.past.n_features + self.known.n_features
+        self.read = nn.Sequential(
+            nn.Linear(patch * n_step, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.ask = _linear(patch * self.known.n_features, width)
+        self.describe = _linear(self.static.n_features, width)
+        self.types = nn.Embedding(task.n_types, width)
+        self.position = nn.Parameter(
+            0.02 * torch.randn(self.context_tokens + self.horizon_tokens, width)
+        )
+
+    def forward(self, batch: SceneBatch, scaled: Scaled) -> tuple[Tensor, Tensor]:
+        """Tokens (P, t, width), and which of them exist as keys (P, t)."""
+        length = batch.present.shape[1]
+        known = self.known(batch.known)
+        steps = torch.cat(
+            [
+                scaled.relative,
+                F.pad(scaled.relative.diff(dim=1), (0, 0, 1, 0)) / self.step,
+                scaled.absolute,
+                batch.present[..., None].to(scaled.relative.dtype),
+                self.past(batch.past),
+                known[:, :length],
+            ],
+            dim=-1,
+        )
+        series = self.types(batch.types) + self.describe(self.static(batch.static))
+        context = self.read(self._patches(steps))
+        ahead = known[:, length:]
+        ahead = F.pad(ahead, (0, 0, 0, -ahead.shape[1] % self.patch))
+        tokens = torch.cat([context, self.ask(self._patches(ahead))], dim=1)
+        tokens = tokens + self.position + series[:, None]
+        seen = pad_to_patches(batch.present[..., None], self.patch)
+        seen = rearrange(seen, "p (t k) 1 -> p t k", k=self.patch).any(-1)
+        return tokens, torch.cat([seen, seen.new_ones(len(seen), self.horizon_tokens)], dim=1)
+
+    def moves(self, relative: Tensor) -> Tensor:
+        """Where a series is and how it came there, in typical steps: (P, L, D) -> (P, L, D).
+
+        The last value and the differences before it hold what the values hold, far less correlated.
+        """
+        return torch.cat([relative.diff(dim=1), relative[:, -1:]], dim=1) / self.step
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """Steps to patches: (P, t * patch, d) -> (P, t, patch * d)."""
+        return rearrange(pad_to_patches(x, self.patch), "p (t k) d -> p t (k d)", k=self.patch)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Module:
+    """A linear layer; of no inputs, the constant zero (torch warns when it initialises none)."""
+    return nn.Linear(inputs, outputs) if inputs else _Nothing(outputs)
+
+
+class _Nothing(nn.Module):
+    """What a linear layer of no inputs says."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Inputs x (..., 0) -> zeros (..., outputs)."""
+        return x.new_zeros(*x.shape[:-1], self.outputs)

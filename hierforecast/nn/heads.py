@@ -1,0 +1,135 @@
+"""Heads: features of each series and step -> a `torch.distributions.Distribution` over scenes.
+
+A head holds no weights: it says how many numbers it needs for each step and turns them into a law.
+A new head is a class with `features` and `__call__`, passed to the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.distributions import Normal, StudentT
+from torch.nn import functional as F
+
+from hierforecast.distributions import IndependentScenes, LowRankNormal, SceneDistribution
+
+# Softplus of this is 0.5: a head starts out with half the typical spread of the horizon.
+_HALF = -0.4328
+_FLOOR = 1e-3
+
+
+class Head(Protocol):
+    """Turns raw features into a law.
+
+    Everything is in the network's units, in which the horizon's typical displacement is one.
+    """
+
+    def features(self, n_targets: int) -> int:
+        """How many numbers the head needs for each series and step."""
+        ...
+
+    def __call__(
+        self, raw: Tensor, base: Tensor, scene: Tensor, n_scenes: int
+    ) -> SceneDistribution:
+        """The law of (P, H, D) from raw (P, H, features) and a base for the location (P, H, D)."""
+        ...
+
+
+def _location_scale(raw: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Location, positive scale and the unused features."""
+    n_targets = base.shape[-1]
+    location, scale, rest = raw.tensor_split((n_targets, 2 * n_targets), dim=-1)
+    return base + location, F.softplus(scale + _HALF) + _FLOOR, rest
+
+
+@dataclass(frozen=True)
+class GaussianHead:
+    """Independent Gaussians: every series, step and target on its own."""
+
+    def features(self, n_targets: int) -> int:
+        """How many numbers the head needs for each series and step."""
+        return 2 * n_targets
+
+    def __call__(
+        self, raw: Tensor, base: Tensor, scene: Tensor, n_scenes: int
+    ) -> SceneDistribution:
+        """See `Head`."""
+        location, scale, _ = _location_scale(raw, base)
+        return IndependentScenes(Normal(location, scale, validate_args=False), scene, n_scenes)
+
+
+@dataclass(frozen=True)
+class StudentTHead:
+    """Independent Student-t laws for heavy tails, of more than two degrees of freedom."""
+
+    def features(self, n_targets: int) -> int:
+        """How many numbers the head needs for each series and step."""
+        return 3 * n_targets
+
+    def __call__(
+        self, raw: Tensor, base: Tensor, scene: Tensor, n_scenes: int
+    ) -> SceneDistribution:
+        """See `Head`."""
+        location, scale, degrees = _location_scale(raw, base)
+        law = StudentT(2.05 + F.softplus(degrees + 2.0), location, scale, validate_args=False)
+        return IndependentScenes(law, scene, n_scenes)
+
+
+@dataclass(frozen=True)
+class LowRankHead:
+    """A joint Gaussian: latents shared by the scene, latents private to a series, and a diagonal.
+
+    The factors are outputs of each series, so the law is equivariant by construction, and a missing
+    series is marginalised exactly by leaving its rows out.
+
+    Args:
+        rank: latents shared by all series of a scene: how series move together.
+        series_rank: latents of one series: how its own steps and targets move together.
+    """
+
+    rank: int = 8
+    series_rank: int = 4
+
+    def features(self, n_targets: int) -> int:
+        """How many numbers the head needs for each series and step."""
+        return n_targets * (2 + self.rank + self.series_rank)
+
+    def __call__(
+        self, raw: Tensor, base: Tensor, scene: Tensor, n_scenes: int
+    ) -> SceneDistribution:
+        """See `Head`."""
+        location, scale, rest = _location_scale(raw, base)
+        factors = 0.5 * rest.unflatten(-1, (base.shape[-1], self.rank + self.series_rank))
+        shared, private = factors.split((self.rank, self.series_rank), dim=-1)
+        return LowRankNormal(location, scale, shared, private, scene, n_scenes)
+
+
+HEADS: dict[str, type[Any]] = {
+    "gaussian": GaussianHead,
+    "lowrank": LowRankHead,
+    "student": StudentTHead,
+}
+
+
+def make_head(head: str | Head | Mapping[str, Any]) -> Head:
+    """A head by its name, as it is, or from what `head_to_dict` wrote."""
+    if isinstance(head, str):
+        if head not in HEADS:
+            raise ValueError(f"head={head!r} is not one of {sorted(HEADS)}, nor a Head")
+        return HEADS[head]()
+    if isinstance(head, Mapping):
+        return HEADS[head["name"]](**head["options"])
+    return head
+
+
+def head_to_dict(head: str | Head) -> str | dict[str, Any]:
+    """A head as plain JSON values, for saving."""
+    if isinstance(head, str):
+        return head
+    for name, kind in HEADS.items():
+        if type(head) is kind:
+            return {"name": name, "options": asdict(head)}  # type: ignore[call-overload]
+    raise TypeError(f"{type(head).__name__} cannot be saved: register it in nn.heads.HEADS")

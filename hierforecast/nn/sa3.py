@@ -1,0 +1,112 @@
+"""The SA3 block of HiPerformer: SA3(X) = SA_T( SA_S(X) + SA_C(X) ) (arXiv 2305.08073).
+
+SA_S attends among the series of one class at each step, SA_C among class summaries at each step,
+SA_T along time within each series. For nested groups there is one SA_C per level.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hierforecast.batch import Hierarchy, Partition
+from hierforecast.nn.attention import Attention
+
+
+class SeriesAttention(nn.Module):
+    """SA_S: attention among the present series of each finest group, at each step."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+
+    def forward(self, x: Tensor, hierarchy: Hierarchy, present: Tensor | None) -> Tensor:
+        """X (P, t, d), present (P, t) or None -> (P, t, d)."""
+        return self.attention.members(x, hierarchy.members, present)
+
+
+class ClassAttention(nn.Module):
+    """SA_C: attention among group summaries, at each step; one level of groups after the other.
+
+    A summary is the mean over the group's present series. The groups of one level attend to their
+    siblings (those in the same parent; in the same scene at the coarsest level), and what they
+    learn is handed to every member. A group with nobody present is nobody's key.
+
+    Args:
+        width: features of a token.
+        heads: attention heads.
+        levels: group levels, coarse to fine.
+    """
+
+    def __init__(self, width: int, heads: int, levels: int = 1) -> None:
+        super().__init__()
+        self.attention = nn.ModuleList(Attention(width, heads) for _ in range(levels))
+
+    def forward(self, x: Tensor, hierarchy: Hierarchy, present: Tensor | None) -> Tensor:
+        """X (P, t, d), present (P, t) or None -> (P, t, d)."""
+        shown = x if present is None else torch.where(present[..., None], x, x.new_zeros(()))
+        here = x.new_ones(x.shape[:2]) if present is None else present.to(x.dtype)
+        total = _sum_within(shown, hierarchy.members)
+        count = _sum_within(here, hierarchy.members)
+        handed: list[Tensor] = []
+        for attention, level in zip(self.attention, hierarchy.levels, strict=True):
+            siblings, order = level.siblings, level.order
+            summary = (total / count.clamp(min=1)[..., None]).index_select(0, order)
+            keys = None if present is None else count[order] > 0
+            handed.append(attention.members(summary, siblings, keys)[level.inverse])
+            total = total.new_zeros(level.n_parents, *total.shape[1:]).index_add(
+                0, level.parent, total
+            )
+            count = count.new_zeros(level.n_parents, *count.shape[1:]).index_add(
+                0, level.parent, count
+            )
+        # Hand down from the coarsest level, so that every row gathers once.
+        below = handed[-1]
+        for level, own in zip(hierarchy.levels[-2::-1], handed[-2::-1], strict=True):
+            below = own + below[level.parent]
+        return below[hierarchy.group]
+
+
+class SA3Block(nn.Module):
+    """SA3 with the usual residuals, pre-norms and a feed-forward layer.
+
+    Args:
+        width: features of a token.
+        heads: attention heads.
+        dropout: on the outputs of every layer (on attention weights it would leave the fused path).
+        levels: group levels.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, levels: int = 1) -> None:
+        super().__init__()
+        self.norm_groups = nn.LayerNorm(width)
+        self.series = SeriesAttention(width, heads)
+        self.classes = ClassAttention(width, heads, levels)
+        self.norm_time = nn.LayerNorm(width)
+        self.time = Attention(width, heads)
+        self.norm_feed = nn.LayerNorm(width)
+        self.feed = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, hierarchy: Hierarchy, present: Tensor | None = None) -> Tensor:
+        """One block.
+
+        Args:
+            x: (P, t, d) tokens of packed rows.
+            hierarchy: who meets whom.
+            present: (P, t) tokens that exist as keys; None if all do.
+        """
+        u = self.norm_groups(x)
+        x = x + self.dropout(
+            self.series(u, hierarchy, present) + self.classes(u, hierarchy, present)
+        )
+        x = x + self.dropout(self.time.time(self.norm_time(x), present))
+        return x + self.dropout(self.feed(self.norm_feed(x)))
+
+
+def _sum_within(x: Tensor, partition: Partition) -> Tensor:
+    """Sum over the members of each set: (members, ...) -> (sets, ...)."""
+    sums = [part.unflatten(0, (-1, size)).sum(1) for size, part in partition.split(x)]
+    return torch.cat(sums) if sums else x[:0]

@@ -1,0 +1,128 @@
+"""From the user's units to the network's and back, by what the context alone shows.
+
+Both scales are per row, so they commute with every permutation and a missing series cannot move
+another one's; both look at present context cells only, so nothing leaks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hierforecast.batch import SceneBatch
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The context in the network's units.
+
+    Args:
+        relative: (P, L, D) values less `location`, over `scale`; carried forward where missing.
+        absolute: (P, L, A) features that keep the absolute position (A may be 0).
+        location: (P, 1, D) and scale: (P, 1, D), in the user's units.
+    """
+
+    relative: Tensor
+    absolute: Tensor
+    location: Tensor
+    scale: Tensor
+
+
+def carry_forward(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill missing steps with the last observed value, and leading ones with the first.
+
+    Args:
+        values: (P, L, D).
+        present: (P, L).
+
+    Returns:
+        filled (P, L, D), and the last observed value (P, 1, D); zero for rows never observed.
+    """
+    steps = torch.arange(values.shape[1], device=values.device)
+    first = torch.where(present, steps, steps[-1]).amin(1, keepdim=True)
+    last_seen = torch.where(present, steps, first).cummax(1).values
+    filled = values.gather(1, last_seen[..., None].expand_as(values))
+    return filled, filled[:, -1:]
+
+
+class CoordinateScale(nn.Module):
+    """For coordinates: relative to the last position, in one unit learned from the training frame.
+
+    A foot stays a foot for every series, and where it is stays visible: walls and hoops matter.
+
+    Args:
+        n_targets: D.
+    """
+
+    def __init__(self, n_targets: int) -> None:
+        super().__init__()
+        self.n_absolute = n_targets
+        self.centre: Tensor
+        self.spread: Tensor
+        self.register_buffer("centre", torch.zeros(n_targets))
+        self.register_buffer("spread", torch.ones(n_targets))
+
+    def fit(self, batch: SceneBatch) -> None:
+        """Learn centre and spread from the present context cells of training windows."""
+        if not batch.present.any():
+            return
+        cells = batch.values[batch.present]
+        self.centre.copy_(cells.mean(0))
+        self.spread.copy_(_positive(cells.std(0, correction=0)))
+
+    def forward(self, batch: SceneBatch) -> Scaled:
+        """Scale the context of a batch."""
+        filled, last = carry_forward(batch.values, batch.present)
+        scale = self.spread.expand_as(last)
+        absolute = (filled - self.centre) / self.spread
+        return Scaled((filled - last) / scale, absolute, last, scale)
+
+
+class SeriesScale(nn.Module):
+    """For prices, counts and returns: each series by its own mean and spread in the context.
+
+    Args:
+        n_targets: D.
+    """
+
+    def __init__(self, n_targets: int) -> None:
+        super().__init__()
+        self.n_absolute = 0
+
+    def fit(self, batch: SceneBatch) -> None:
+        """Nothing to learn: the context of each series says it all."""
+
+    def forward(self, batch: SceneBatch) -> Scaled:
+        """Scale the context of a batch."""
+        present = batch.present[..., None]
+        count = present.sum(1, keepdim=True).clamp(min=1).to(batch.values.dtype)
+        shown = torch.where(present, batch.values, batch.values.new_zeros(()))
+        mean = shown.sum(1, keepdim=True) / count
+        deviation = torch.where(present, shown - mean, shown.new_zeros(()))
+        spread = (deviation.square().sum(1, keepdim=True) / count).sqrt()
+        # A constant series has no spread of its own: a hundredth of its size is a fair unit.
+        scale = _positive(torch.maximum(spread, 0.01 * mean.abs()))
+        filled, _ = carry_forward(shown, batch.present)
+        return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
+
+
+SCALES: dict[str, type[CoordinateScale] | type[SeriesScale]] = {
+    "coordinates": CoordinateScale,
+    "series": SeriesScale,
+}
+
+
+def make_scale(name: str, n_targets: int) -> CoordinateScale | SeriesScale:
+    """A scale by its name; ``"auto"``: coordinates for several targets, series for one."""
+    if name == "auto":
+        name = "coordinates" if n_targets > 1 else "series"
+    if name not in SCALES:
+        raise ValueError(f"scale={name!r} is not one of {['auto', *SCALES]}")
+    return SCALES[name](n_targets)
+
+
+def _positive(scale: Tensor) -> Tensor:
+    """Replace zeros by one: what never varies needs no unit."""
+    return torch.where(scale > 0, scale, torch.ones_like(scale))

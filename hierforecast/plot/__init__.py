@@ -1,0 +1,25 @@
+"""Pictures of forecasts. Frames in, matplotlib axes (or an animation) out.
+
+`frames.py` and `scenes.py` read, `style.py` and `courts.py` are the look, the others draw.
+"""
+
+from __future__ import annotations
+
+from hierforecast.plot.animate import animate_rollout
+from hierforecast.plot.courts import draw_court, draw_pitch
+from hierforecast.plot.fan import plot_forecast, plot_groups
+from hierforecast.plot.horizon import plot_errors
+from hierforecast.plot.matrix import plot_attention, plot_correlation
+from hierforecast.plot.rollout import plot_rollout
+
+__all__ = [
+    "animate_rollout",
+    "draw_court",
+    "draw_pitch",
+    "plot_attention",
+    "plot_correlation",
+    "plot_errors",
+    "plot_forecast",
+    "plot_groups",
+    "plot_rollout",
+]

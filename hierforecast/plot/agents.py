@@ -1,0 +1,250 @@
+"""The series of a scene on its axes: fading pasts, forecasts with a head, rings for the hidden."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Ellipse
+
+from hierforecast.plot.scenes import SceneView
+from hierforecast.plot.style import BALL, INK, MUTED, TRUTH, arrowhead, scale_of
+
+DASHED, DOTTED = (0, (3.5, 2.2)), (0, (1.0, 1.6))
+
+
+@dataclass
+class Brush:
+    """Axes, marker scale and colour of one series, and the artists drawn so far."""
+
+    ax: Axes
+    scale: float
+    color: str = INK
+    name: Hashable = ""
+    artists: list[Artist] = field(default_factory=list)
+
+    def keep(self, artist: Artist, role: str) -> None:
+        """Remember an artist under `role/series`, so that it can be found and removed again."""
+        artist.set_gid(f"{role}/{self.name}")
+        self.artists.append(artist)
+
+    def line(self, xy: np.ndarray, role: str, **style: Any) -> None:
+        """A polyline (T, 2)."""
+        style = {"color": self.color, "solid_capstyle": "round", **style}
+        style["linewidth"] = float(style.get("linewidth", 1.0)) * self.scale
+        self.keep(self.ax.plot(xy[:, 0], xy[:, 1], **style)[0], role)
+
+    def mark(self, xy: np.ndarray, role: str, *, marker: Any = "o", **style: Any) -> None:
+        """A marker at one position (2,)."""
+        for key in ("markersize", "markeredgewidth"):
+            style[key] = float(style.get(key, 1.0)) * self.scale
+        style = {"linestyle": "none", "color": self.color, **style}
+        drawn = self.ax.plot([xy[0]], [xy[1]], marker=marker, **style)[0]
+        self.keep(drawn, role)
+
+
+def draw_view(
+    ax: Axes, view: SceneView, colors: dict[Hashable, str], *, moving: bool = False
+) -> list[Artist]:
+    """Draw every series of the scene; with `moving`, the dots run ahead to the last time drawn.
+
+    Returns:
+        the artists, so that an animation can remove them again.
+    """
+    brush = Brush(ax, scale_of(ax))
+    for series in view.series:
+        brush.name = series
+        brush.color = colors.get(view.group.get(series, ""), MUTED)
+        if series not in view.past:
+            brush.color = MUTED
+        _draw_past(brush, view)
+        _draw_samples(brush, view, moving)
+        _draw_region(brush, view)
+        _draw_truth(brush, view, moving)
+        _draw_forecast(brush, view, moving)
+        _draw_now(brush, view, moving)
+    return brush.artists
+
+
+def _draw_past(brush: Brush, view: SceneView) -> None:
+    known = view.past if brush.name in view.past else view.unseen
+    track = known.get(brush.name)
+    if track is None or len(track) < 2:
+        return
+    hidden = brush.name in view.left_out or known is view.unseen
+    if hidden:
+        for piece in track.pieces(view.step):
+            brush.line(piece.xy, "past", linewidth=1.4, linestyle=DASHED, alpha=0.55, zorder=2)
+        return
+    since = min(t.times[0] for t in view.past.values())
+    span = max(float((view.cutoff - since) / view.step), 1.0)
+    segments, shades = [], []
+    for piece in track.pieces(view.step):
+        segments += [piece.xy[i : i + 2] for i in range(len(piece) - 1)]
+        shades += [float((t - since) / view.step) / span for t in piece.times[1:]]
+    rgba = [to_rgba(brush.color, 0.04 + 0.5 * shade**1.6) for shade in shades]
+    widths = [(1.0 + 1.8 * shade) * brush.scale for shade in shades]
+    drawn = LineCollection(segments, colors=rgba, linewidths=widths, capstyle="butt", zorder=2)
+    brush.ax.add_collection(drawn, autolim=False)
+    brush.keep(drawn, "past")
+
+
+def _draw_samples(brush: Brush, view: SceneView, moving: bool) -> None:
+    if brush.name not in view.samples:
+        return
+    _, draws = view.samples[brush.name]
+    alpha = float(np.clip(8.0 / len(draws), 0.05, 0.4))
+    start = _start(view, brush.name)
+    if moving:
+        brush.line(
+            draws[:, -1], "samples", linestyle="none", marker="o", markeredgewidth=0,
+            markersize=4 * brush.scale, alpha=min(1.5 * alpha, 0.4), zorder=2.5,
+        )  # fmt: skip
+        return
+    lines = [xy if start is None else np.vstack([start, xy]) for xy in draws]
+    shade = to_rgba(brush.color, alpha)
+    drawn = LineCollection(lines, colors=[shade], linewidths=0.9 * brush.scale, zorder=1.5)
+    brush.ax.add_collection(drawn, autolim=False)
+    brush.keep(drawn, "samples")
+
+
+def _start(view: SceneView, series: Hashable) -> np.ndarray | None:
+    """Where a future path begins: the position at the cutoff, None if it was not seen there."""
+    track = view.past.get(series)
+    return track.xy[-1] if track is not None and track.times[-1] == view.cutoff else None
+
+
+def _draw_region(brush: Brush, view: SceneView) -> None:
+    if view.level is None:
+        return
+    if brush.name in view.samples:
+        shape = sample_ellipse(view.samples[brush.name][1][:, -1], view.level)
+    elif brush.name in view.region:
+        low, high = view.region[brush.name]
+        shape = ((low + high) / 2, *(high - low), 0.0)
+    else:
+        return
+    if shape is None:
+        return
+    centre, width, height, angle = shape
+    drawn = Ellipse(
+        (centre[0], centre[1]), width, height, angle=angle, zorder=1.8,
+        facecolor=to_rgba(brush.color, 0.07), edgecolor=to_rgba(brush.color, 0.5),
+        linewidth=0.9 * brush.scale,
+    )  # fmt: skip
+    brush.ax.add_patch(drawn)
+    brush.keep(drawn, "region")
+
+
+def sample_ellipse(
+    points: np.ndarray, level: float
+) -> tuple[np.ndarray, float, float, float] | None:
+    """The smallest ellipse of the samples' own shape that holds `level` percent of them.
+
+    Args:
+        points: (K, 2).
+        level: percent.
+
+    Returns:
+        centre (2,), width, height and angle in degrees; None for fewer than five points or no
+        spread.
+    """
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) < 5:
+        return None
+    centre = points.mean(axis=0)
+    values, axes = np.linalg.eigh(np.cov(points.T))
+    if values[0] <= 1e-12:
+        return None
+    distance = np.linalg.norm((points - centre) @ axes / np.sqrt(values), axis=1)
+    width, height = 2 * np.quantile(distance, level / 100) * np.sqrt(values)
+    return centre, width, height, math.degrees(math.atan2(axes[1, 0], axes[0, 0]))
+
+
+def _draw_truth(brush: Brush, view: SceneView, moving: bool) -> None:
+    track = view.truth.get(brush.name)
+    if track is None:
+        return
+    hidden = view.hidden(brush.name)
+    color = brush.color if hidden else TRUTH
+    style = {"color": color, "linewidth": 1.4, "linestyle": DASHED if hidden else "-", "zorder": 3}
+    seen = view.past.get(brush.name)
+    if seen is not None:
+        gap = (track.times[0] - seen.times[-1]) > 1.5 * view.step
+        link = {**style, "linestyle": DOTTED} if gap else style
+        brush.line(np.stack([seen.xy[-1], track.xy[0]]), "truth-link", **link)
+    for piece in track.pieces(view.step):
+        brush.line(piece.xy, "truth", **style)
+    brush.mark(
+        track.xy[-1], "truth-end", markersize=10 if moving else 5.5, markerfacecolor="white",
+        markeredgecolor=color, markeredgewidth=1.5, zorder=3.1,
+    )  # fmt: skip
+
+
+def _draw_forecast(brush: Brush, view: SceneView, moving: bool) -> None:
+    track = view.forecast.get(brush.name)
+    if track is None:
+        return
+    start = _start(view, brush.name)
+    seen = view.last_seen(brush.name)
+    if start is None and seen is not None:
+        link = np.stack([seen, track.xy[0]])
+        brush.line(link, "link", linewidth=1.3, linestyle=DOTTED, alpha=0.8, zorder=3.5)
+    xy = track.xy if start is None else np.vstack([start, track.xy])
+    brush.line(xy, "forecast", linewidth=2.8, zorder=4)
+    if not moving:
+        brush.mark(
+            xy[-1], "forecast-end", marker=arrowhead(_heading(xy)), markersize=13,
+            markeredgecolor="white", markeredgewidth=0.7, zorder=4.2,
+        )  # fmt: skip
+
+
+def _heading(xy: np.ndarray) -> float:
+    """Direction of the path's end, radians: over its last quarter, since one step is noisy."""
+    back = max(1, len(xy) // 4)
+    dx, dy = xy[-1] - xy[max(0, len(xy) - 1 - back)]
+    return math.atan2(dy, dx)
+
+
+def _draw_now(brush: Brush, view: SceneView, moving: bool) -> None:
+    """The dot at the cutoff, or with `moving` at the forecast's end; hollow for hidden series."""
+    here = view.last_seen(brush.name)
+    if here is None:
+        return
+    ball = brush.color == BALL
+    if view.hidden(brush.name):
+        brush.mark(
+            here, "hidden", markersize=9 if ball else 13, markerfacecolor="white",
+            markeredgecolor=brush.color, markeredgewidth=2.0, zorder=5,
+        )  # fmt: skip
+        _write(brush, here, brush.color)
+        if moving and brush.name in view.forecast:
+            end = view.forecast[brush.name].xy[-1]
+            brush.mark(end, "now", markersize=9, markeredgecolor="white", zorder=5)
+        return
+    if moving and brush.name in view.forecast:
+        here = view.forecast[brush.name].xy[-1]
+    brush.mark(
+        here, "now", markersize=9 if ball else 14.5, zorder=5.5 if ball else 5,
+        markeredgecolor=INK if ball else "white", markeredgewidth=1.2,
+    )  # fmt: skip
+    _write(brush, here, "white")
+
+
+def _write(brush: Brush, xy: np.ndarray, color: str) -> None:
+    """A short number inside a dot, such as the 3 of `away_3`; longer names do not fit."""
+    short = str(brush.name).rsplit("_", 1)[-1]
+    if len(short) > 2 or brush.scale < 0.6:
+        return
+    drawn = brush.ax.text(
+        xy[0], xy[1], short, color=color, fontsize=8.5 * brush.scale, fontweight="bold",
+        ha="center", va="center_baseline", zorder=6, clip_on=True,
+    )  # fmt: skip
+    brush.keep(drawn, "label")

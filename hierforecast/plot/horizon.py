@@ -1,0 +1,141 @@
+"""How errors grow with the horizon, or differ between groups, from a backtest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from hierforecast.plot.frames import Frame, model_columns, models_of, names_of, need, pick, roles_of
+from hierforecast.plot.style import CYCLE, FONT, INK, MUTED, calm, new_axes, scale_of, spread
+
+if TYPE_CHECKING:
+    from hierforecast.frame import Columns
+
+
+def plot_errors(
+    backtest: Frame,
+    by: str = "step",
+    *,
+    history: Frame | None = None,
+    columns: Columns | None = None,
+    models: Sequence[str] | None = None,
+    unit: str = "",
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Mean error of each model: a line over the forecast steps, or dots for each group.
+
+    The error of a cell is the distance between forecast and truth (over all targets), and cells
+    without truth do not count: by step with two targets the mean over the lines is the ADE.
+
+    Args:
+        backtest: what `Forecaster.backtest` returned; truth and models side by side.
+        by: `"step"`, or a column of the backtest or of `history` (`"team"`).
+        history: frame that knows the group of each series, if the backtest does not.
+        columns: column roles; None guesses.
+        models: names of models; None takes all.
+        unit: of the targets, written on the axis (`"ft"`).
+        ax: axes to draw on; None makes a new figure.
+        title: set in bold at the top left.
+
+    Raises:
+        DataError: naming the column that is missing.
+    """
+    table = error_table(backtest, by, history=history, columns=columns, models=models)
+    ax = new_axes() if ax is None else ax
+    (_draw_lines if by == "step" else _draw_dots)(ax, table)
+    scale = scale_of(ax)
+    text = f"mean error ({unit})" if unit else "mean error"
+    style = {"color": MUTED, "fontsize": FONT["label"] * scale}
+    if by == "step":
+        ax.set_xlabel("forecast step", **style)  # type: ignore[arg-type]
+        ax.set_ylabel(text, **style)  # type: ignore[arg-type]
+    else:
+        ax.set_xlabel(text, **style)  # type: ignore[arg-type]
+    if title is not None:
+        size = FONT["title"] * scale
+        ax.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=10)
+    return ax
+
+
+def error_table(
+    backtest: Frame,
+    by: str = "step",
+    *,
+    history: Frame | None = None,
+    columns: Columns | None = None,
+    models: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The numbers behind `plot_errors`: mean error, rows are steps (from 1) or groups."""
+    roles = roles_of(columns, backtest if history is None else history)
+    need(names_of(backtest), ["cutoff", *roles.targets], "backtest")
+    chosen = list(models) if models is not None else models_of(backtest, roles, "backtest")
+    points = {name: model_columns(backtest, roles, name, "backtest") for name in chosen}
+    base = [roles.id, roles.time, "cutoff", *([roles.scene] if roles.scene else [])]
+    own = [by] if by != "step" and by in names_of(backtest) else []
+    flat = [name for names in points.values() for name in names]
+    table = pick(backtest, [*base, *own, *roles.targets, *flat], "backtest")
+    if by == "step":
+        keys = [name for name in (roles.scene, "cutoff") if name]
+        table["step"] = table.groupby(keys)[roles.time].rank("dense").astype(int)
+    elif not own:
+        need(names_of(backtest if history is None else history), [by], "backtest")
+        keys = [roles.id, *([roles.scene] if roles.scene else [])]
+        known = pick(history, [*keys, by], "history").dropna().drop_duplicates(keys)
+        table = table.merge(known, on=keys, how="left")
+    truth = table[list(roles.targets)].to_numpy(dtype=float)
+    for name, names in points.items():
+        gap = table[names].to_numpy(dtype=float) - truth
+        table[f"error of {name}"] = np.sqrt((gap**2).sum(axis=1))
+    errors = table.groupby(by)[[f"error of {name}" for name in chosen]].mean()
+    errors.columns = pd.Index(chosen)
+    return errors.dropna(how="all")
+
+
+def _draw_lines(ax: Axes, errors: pd.DataFrame) -> None:
+    calm(ax)
+    scale = scale_of(ax)
+    for i, name in enumerate(errors.columns):
+        ax.plot(
+            errors.index, errors[name], color=CYCLE[i % len(CYCLE)], linewidth=2.8 if i == 0 else 2,
+            marker="o", markersize=5 * scale, markeredgecolor="white", zorder=4 - 0.1 * i,
+        )  # fmt: skip
+    ax.set_ylim(0, float(errors.max().max()) * 1.06)
+    ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    ends = [float(value) for value in errors.iloc[-1]]
+    places = spread(ends, 0.045 * ax.get_ylim()[1])
+    for i, name in enumerate(errors.columns):
+        ax.annotate(
+            f"{name}  {ends[i]:.3g}", (errors.index[-1], places[i]), xytext=(10, 0),
+            textcoords="offset points", color=CYCLE[i % len(CYCLE)], va="center",
+            fontsize=FONT["label"] * scale, fontweight="bold" if i == 0 else "normal",
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def _draw_dots(ax: Axes, errors: pd.DataFrame) -> None:
+    calm(ax, grid="x")
+    scale = scale_of(ax)
+    rows = np.arange(len(errors))[::-1]
+    values = errors.to_numpy()
+    ax.hlines(rows, values.min(axis=1), values.max(axis=1), color="#C9CED6", linewidth=2, zorder=2)
+    for i, name in enumerate(errors.columns):
+        color = CYCLE[i % len(CYCLE)]
+        size = (12 if i == 0 else 9) * scale
+        ax.plot(
+            errors[name], rows, linestyle="none", marker="o", color=color, markersize=size,
+            markeredgecolor="white", label=str(name), zorder=4 + 0.1 * i,
+        )  # fmt: skip
+    ax.set_yticks(rows, [str(name) for name in errors.index])
+    ax.tick_params(axis="y", labelsize=FONT["label"] * scale, labelcolor=INK)
+    ax.set_xlim(0, float(np.nanmax(values)) * 1.06)
+    ax.set_ylim(-0.6, len(errors) - 0.4)
+    ax.legend(
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(errors.columns), frameon=False,
+        fontsize=FONT["legend"] * scale, labelcolor=INK,
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""Frames to files: GIF, or one HTML page with its own player (no script or font from outside)."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ margin: 0; font: 14px system-ui, sans-serif; color: #1F2630; background: #fff; }}
+main {{ max-width: {width}px; margin: auto; padding: 8px; }}
+img {{ width: 100%; display: block; }}
+nav {{ display: flex; gap: 12px; align-items: center; }}
+button {{ width: 72px; padding: 6px; border: 1px solid #D5D9E0; border-radius: 6px;
+  background: #fff; cursor: pointer; }}
+input {{ flex: 1; accent-color: #0072B2; }}
+</style>
+<main><img id="view" alt="{title}">
+<nav><button id="play">Pause</button><input id="at" type="range" min="0" max="{last}" value="0">
+</nav></main>
+<script>
+const frames = [{frames}].map(f => "data:image/png;base64," + f);
+const view = document.getElementById("view"), at = document.getElementById("at");
+const play = document.getElementById("play");
+let i = 0, running = true, rest = 0;
+function show(k) {{ i = k; view.src = frames[k]; at.value = k; }}
+setInterval(() => {{
+  if (!running) return;
+  if (i === frames.length - 1 && rest++ < {hold}) return;
+  rest = 0; show((i + 1) % frames.length);
+}}, {interval});
+play.onclick = () => {{ running = !running; play.textContent = running ? "Pause" : "Play"; }};
+at.oninput = () => {{ running = false; play.textContent = "Play"; show(+at.value); }};
+show(0);
+</script></html>
+"""
+
+
+def render(
+    ax: Axes, show: Callable[[int], list[Artist]], frames: int, dpi: float
+) -> Iterator[Image.Image]:
+    """Draw what stands still once, then only the moving artists of each frame over it.
+
+    Args:
+        ax: the only axes of a figure out of pyplot's hands; its layout is final.
+        show: frame -> the artists of that frame.
+        frames: how many.
+        dpi: pixels per inch.
+    """
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # axes on show belong to one
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    still = canvas.copy_from_bbox(figure.bbox)
+    for frame in range(frames):
+        canvas.restore_region(still)
+        for artist in sorted(show(frame), key=lambda a: a.get_zorder()):
+            ax.draw_artist(artist)
+        yield Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def write_gif(path: Path, images: list[Image.Image], fps: float, hold: int) -> None:
+    """A GIF that loops, the last frame staying for `hold` frames more."""
+    palette = palette_of(images[-1])
+    frames = [indexed(image, palette) for image in images]
+    step = round(1000 / fps)
+    times = [step] * (len(frames) - 1) + [step * (hold + 1)]
+    frames[0].save(
+        path, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0
+    )
+
+
+def palette_of(image: Image.Image) -> np.ndarray:
+    """The commonest colours (at most 256, 3) as they are: a fitted palette would tint white.
+
+    One palette serves all frames, so that colours do not flicker.
+    """
+    colors, counts = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_counts=True)
+    return colors[np.argsort(-counts)][:256]
+
+
+def indexed(image: Image.Image, palette: np.ndarray) -> Image.Image:
+    """The image in the nearest colours of a palette, exact where a colour is in it."""
+    pixels = np.asarray(image).astype(np.int32) @ np.array([65536, 256, 1], dtype=np.int32)
+    codes, inverse = np.unique(pixels, return_inverse=True)
+    colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32)
+    own = palette.astype(np.float32)
+    distance = (own**2).sum(axis=1) - 2 * colors @ own.T
+    nearest = distance.argmin(axis=1).astype(np.uint8)
+    out = Image.fromarray(nearest[inverse].reshape(pixels.shape))
+    out.putpalette(palette.astype(np.uint8).tobytes())
+    return out
+
+
+def write_html(path: Path, images: list[Image.Image], fps: float, hold: int) -> None:
+    """A page that plays the frames, which are inside it."""
+    encoded, palette = [], palette_of(images[-1])
+    for image in images:
+        buffer = io.BytesIO()
+        indexed(image, palette).save(buffer, format="PNG")
+        encoded.append('"' + base64.b64encode(buffer.getvalue()).decode("ascii") + '"')
+    page = PAGE.format(
+        title=path.stem.replace("_", " "),
+        width=images[0].width,
+        last=len(images) - 1,
+        frames=",\n".join(encoded),
+        hold=hold,
+        interval=round(1000 / fps),
+    )
+    path.write_text(page, encoding="utf-8")

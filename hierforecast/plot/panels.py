@@ -1,0 +1,152 @@
+"""Panels of a fan chart, and the grid they stand in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from hierforecast.errors import DataError
+from hierforecast.plot.style import FONT, HOME, INK, MUTED, SLIDE, TRUTH, calm, tint, width_of
+
+Curve = tuple[np.ndarray, np.ndarray]  # times (T,), values (T,)
+
+
+@dataclass(frozen=True)
+class Fan:
+    """One panel: what was, what is forecast, how sure it is.
+
+    Attributes:
+        title: in bold above the panel; `note` stands inside it, in grey.
+        past, truth, point: curves; empty ones are not drawn.
+        bands: level in percent -> (lo, hi), each as long as `point`.
+        joined: whether the past reaches the cutoff, so that the forecast starts at its end.
+    """
+
+    title: str
+    past: Curve
+    point: Curve
+    truth: Curve
+    bands: Mapping[float, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    note: str = ""
+    joined: bool = True
+
+
+def draw_fans(
+    fans: Sequence[Fan], title: str | None, share_y: bool, label: str | None = None
+) -> np.ndarray:
+    """A grid of fans in a new figure, with one legend at the top right."""
+    if not fans:
+        raise DataError("nothing to draw: no series of the forecast is left by ids and groups")
+    columns = math.ceil(math.sqrt(len(fans))) if len(fans) != 2 else 2
+    rows = math.ceil(len(fans) / columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=SLIDE, layout="constrained", sharex=True, sharey=share_y,
+        squeeze=False,
+    )  # fmt: skip
+    axes = grid.ravel()[: len(fans)]
+    for ax in grid.ravel()[len(fans) :]:
+        ax.remove()
+    for i, (ax, fan) in enumerate(zip(axes, fans, strict=True)):
+        draw_fan(ax, fan)
+        # Dates stand below the last panel of each column, also where the grid has a hole.
+        ax.tick_params(labelbottom=i + columns >= len(fans))
+        if i // columns < rows - 1:
+            ax.xaxis.set_in_layout(False)
+    if label is not None:
+        figure.supylabel(label, fontsize=FONT["tick"], color=MUTED)
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.04, rect=(0, 0, 0.985, 1))
+    handles = fan_handles(fans)
+    figure.legend(
+        handles=handles, loc="outside upper right", ncols=len(handles), frameon=False,
+        fontsize=FONT["legend"], labelcolor=INK, handlelength=1.6, columnspacing=1.4,
+    )  # fmt: skip
+    if title is not None:
+        figure.text(
+            0.012, 0.985, title, fontsize=FONT["title"], fontweight="bold", color=INK, va="top"
+        ).set_in_layout(False)
+    return axes
+
+
+def draw_fan(ax: Axes, fan: Fan, color: str = HOME) -> Axes:
+    """One fan on the axes given."""
+    calm(ax)
+    times = fan.point[0]
+    start = [(c[0][-1], c[1][-1]) for c in (fan.past,) if fan.joined and len(c[0])]
+    widest = len(fan.bands)
+    for i, level in enumerate(sorted(fan.bands, reverse=True)):
+        low, high = fan.bands[level]
+        shade = tint(color, 0.82 - 0.3 * i / max(widest - 1, 1))
+        edges = [_from(start, (times, edge)) for edge in (low, high)]
+        ax.fill_between(edges[0][0], edges[0][1], edges[1][1], color=shade, linewidth=0, zorder=1.5)
+    ax.plot(*fan.past, color=INK, linewidth=1.2, zorder=3, gid="past")
+    ax.plot(*_from(start, fan.truth), color=TRUTH, linewidth=1.2, dashes=(2, 1.3), zorder=3.2,
+            gid="truth")  # fmt: skip
+    ax.plot(*_from(start, fan.point), color=color, linewidth=2.2, zorder=4, gid="forecast")
+    if len(fan.past[0]):
+        ax.axvline(fan.past[0][-1], color=MUTED, linewidth=0.7, alpha=0.6, zorder=1)
+    _panel_title(ax, fan)
+    ax.yaxis.set_major_locator(MaxNLocator(4))
+    if np.issubdtype(np.asarray(times).dtype, np.datetime64):
+        locator = AutoDateLocator(minticks=3, maxticks=6)
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        ax.xaxis.get_offset_text().set(color=MUTED, fontsize=FONT["small"])
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.margins(x=0.01)
+    return ax
+
+
+def _panel_title(ax: Axes, fan: Fan) -> None:
+    """The title, smaller or cut where the panel has no room for it; the note in an empty corner."""
+    width = 72 * width_of(ax) - 30
+    size = float(np.clip(width / (0.64 * len(fan.title)), 9.5, FONT["label"]))
+    room = int(width / (0.64 * size))
+    text = fan.title if len(fan.title) <= room else fan.title[: room - 1].rstrip() + "…"
+    ax.set_title(text, loc="left", fontsize=size, fontweight="bold", color=INK, pad=4)
+    values = fan.past[1]
+    if not fan.note or len(values) == 0:
+        return
+    early = values[: max(1, len(values) // 3)].mean()
+    low, high = ax.get_ylim()
+    place, side = (0.97, "top") if early < (low + high) / 2 else (0.03, "bottom")
+    ax.text(
+        0.015, place, fan.note, transform=ax.transAxes, va=side, fontsize=FONT["small"],
+        color=MUTED, zorder=5,
+    )  # fmt: skip
+
+
+def _from(start: list, curve: Curve) -> Curve:
+    """A future curve that sets out from the last observation, if that is at the cutoff."""
+    times, values = curve
+    if not start or len(times) == 0:
+        return curve
+    return (
+        np.concatenate([np.asarray([start[0][0]], dtype=times.dtype), times]),
+        np.concatenate([[start[0][1]], values]),
+    )
+
+
+def fan_handles(fans: Sequence[Fan]) -> list[Artist]:
+    """Legend entries of what is in the panels."""
+    handles: list[Artist] = [Line2D([], [], color=INK, linewidth=1.2, label="history")]
+    if any(len(fan.truth[0]) for fan in fans):
+        handles.append(Line2D([], [], color=TRUTH, linewidth=1.2, dashes=(2, 1.3), label="truth"))
+    handles.append(Line2D([], [], color=HOME, linewidth=2.2, label="forecast"))
+    levels = sorted({level for fan in fans for level in fan.bands})
+    for i, level in enumerate(reversed(levels)):
+        shade = tint(HOME, 0.82 - 0.3 * i / max(len(levels) - 1, 1))
+        handles.insert(3, Patch(facecolor=shade, label=f"{level:g} %"))
+    return handles

@@ -1,0 +1,113 @@
+"""One look for every picture: a colour-blind-safe palette, sizes for a slide, small helpers.
+
+Colours follow Okabe and Ito, "Color Universal Design" (2008): they stay apart under the
+common colour-vision deficiencies and, mostly, in grey. Nothing here touches `rcParams`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.path import Path
+
+SLIDE = (12.0, 6.75)  # inches, 16:9
+FONT = {"title": 17.0, "label": 12.5, "tick": 11.0, "legend": 12.0, "small": 10.0}
+
+INK, MUTED, FAINT, PAPER = "#1F2630", "#6B7280", "#D5D9E0", "#FFFFFF"
+TRUTH = "#4A5360"
+HOME, AWAY, BALL = "#0072B2", "#D55E00", "#E69F00"
+GREEN, PURPLE, SKY, BROWN = "#009E73", "#B0528F", "#56B4E9", "#7A5C3E"
+FLOOR, FLOOR_LINES = "#FBF8F3", "#D8CFC0"
+GRASS, GRASS_LINES = "#F4F8F3", "#BFD0C1"
+
+NAMED = {"home": HOME, "away": AWAY, "visitor": AWAY, "ball": BALL}
+CYCLE = (HOME, AWAY, GREEN, PURPLE, SKY, BROWN)
+DIVERGING = LinearSegmentedColormap.from_list(
+    "vermilion_blue", ["#003E66", HOME, "#9CC7E3", "#F7F7F5", "#F6B88C", AWAY, "#7A3400"]
+)
+SEQUENTIAL = LinearSegmentedColormap.from_list("blues", ["#F7F9FB", "#9CC7E3", HOME, "#00294A"])
+
+
+def group_colors(groups: Iterable[Hashable]) -> dict[Hashable, str]:
+    """A colour for each group: `home`, `away`, `ball` keep theirs, others take the next one free.
+
+    Args:
+        groups: group names, any hashable; order and repetition do not matter.
+
+    Returns:
+        group -> colour, in the order of a legend: the home side first, the ball last.
+    """
+    names = sorted(set(groups), key=str)
+    colors: dict[Hashable, str] = {
+        name: NAMED[str(name).casefold()] for name in names if str(name).casefold() in NAMED
+    }
+    free = [color for color in CYCLE if color not in colors.values()] or list(CYCLE)
+    others = [name for name in names if name not in colors]
+    colors |= {name: free[i % len(free)] for i, name in enumerate(others)}
+    order = [HOME, AWAY, *CYCLE, BALL]
+    return dict(sorted(colors.items(), key=lambda item: order.index(item[1])))
+
+
+def tint(color: str, amount: float) -> tuple[float, float, float]:
+    """`color` mixed with white; `amount` 0 keeps it, 1 gives white. Opaque, unlike an alpha."""
+    red, green, blue = (channel + (1.0 - channel) * amount for channel in to_rgb(color))
+    return red, green, blue
+
+
+def new_axes(figsize: tuple[float, float] = SLIDE, *, bare: bool = False) -> Axes:
+    """Axes of a fresh figure; `bare` keeps the figure out of pyplot's registry."""
+    if bare:
+        return Figure(figsize=figsize, layout="constrained").subplots()
+    return plt.subplots(figsize=figsize, layout="constrained")[1]
+
+
+def width_of(ax: Axes) -> float:
+    """Width in inches that these axes may take; the same before and after the layout is made."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        return SLIDE[0]
+    spec = ax.get_subplotspec()
+    if spec is None or ax.get_figure() is not figure:
+        return float(ax.get_position().width * figure.get_figwidth())
+    return float(figure.get_figwidth() * len(spec.colspan) / spec.get_gridspec().ncols)
+
+
+def scale_of(ax: Axes) -> float:
+    """Size of markers and text for these axes: 1 for a whole slide, less for a small panel."""
+    return float(np.clip(width_of(ax) / 11.5, 0.5, 1.15))
+
+
+def calm(ax: Axes, *, grid: str | None = "y") -> None:
+    """Axes for a chart: no box, light grid behind the data, muted ticks."""
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.spines["bottom"].set_color(FAINT)
+    ax.tick_params(length=0, labelsize=FONT["tick"], labelcolor=MUTED)
+    ax.set_axisbelow(True)
+    if grid:
+        ax.grid(axis="y" if grid == "y" else "x", color=FAINT, linewidth=0.7, alpha=0.7)
+
+
+def arrowhead(angle: float) -> Path:
+    """A slim notched arrow head as a marker path, pointing along `angle` (radians)."""
+    points = np.array([[1.0, 0.0], [-0.8, 0.75], [-0.4, 0.0], [-0.8, -0.75], [1.0, 0.0]])
+    cos, sin = math.cos(angle), math.sin(angle)
+    return Path(points @ np.array([[cos, sin], [-sin, cos]]))
+
+
+def spread(positions: list[float], gap: float) -> list[float]:
+    """Move label positions apart to at least `gap`, keeping their order and their centre."""
+    order = np.argsort(positions)
+    placed = np.asarray(positions, dtype=float)[order]
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    placed -= (placed - np.asarray(positions)[order]).mean() if len(placed) else 0.0
+    out = np.empty_like(placed)
+    out[order] = placed
+    return [float(value) for value in out]

@@ -1,0 +1,39 @@
+"""`Task`: the shapes a model is built for, known once a frame has been read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model needs to know of the data before it can be built.
+
+    Args:
+        context_length: observed steps given to the model (L).
+        prediction_length: steps forecast (H).
+        n_targets: columns forecast (D).
+        n_levels: levels of nested groups.
+        n_types: kinds of groups that are not interchangeable.
+        past, known, static: for each covariate its number of categories, or None if numeric.
+    """
+
+    context_length: int
+    prediction_length: int
+    n_targets: int = 1
+    n_levels: int = 1
+    n_types: int = 1
+    past: tuple[int | None, ...] = ()
+    known: tuple[int | None, ...] = ()
+    static: tuple[int | None, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Task:
+        """The inverse of `to_dict`."""
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**plain)

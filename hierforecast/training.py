@@ -1,0 +1,265 @@
+"""Training on Lightning: loss, schedule, early stopping, best weights, resumable checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler
+
+from hierforecast.windows import Window, WindowDataset
+
+# Validations in a training run, and how many of them in a row may fail to improve.
+VALIDATIONS, PATIENCE = 20, 5
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Args:
+        learning_rate: at its peak, after warm-up; then it falls along a cosine to zero.
+        max_steps: optimiser steps.
+        batch_size: windows in a step.
+        seed: of everything random.
+    """
+
+    learning_rate: float
+    max_steps: int
+    batch_size: int
+    seed: int
+
+    def factor(self, step: int) -> float:
+        """Learning rate at a step, as a share of its peak."""
+        warm_up = min(100, max(1, self.max_steps // 10))
+        if step < warm_up:
+            return (step + 1) / warm_up
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.max_steps)))
+
+
+class Training(L.LightningModule):
+    """A model under training: the loss is the negative log-likelihood of a present coordinate."""
+
+    def __init__(self, model: nn.Module, schedule: Schedule) -> None:
+        super().__init__()
+        self.model, self.schedule = model, schedule
+
+    def training_step(self, window: Window, index: int) -> Tensor:
+        """Loss of a batch."""
+        loss, _ = self._loss(window)
+        self.log("loss", loss, prog_bar=True, logger=False)
+        return loss
+
+    def validation_step(self, window: Window, index: int) -> None:
+        """Log the loss of held-out windows, weighted by their present coordinates."""
+        loss, weight = self._loss(window)
+        self.log("val_nll", loss, prog_bar=True, logger=False, batch_size=weight, sync_dist=True)
+
+    def _loss(self, window: Window) -> tuple[Tensor, int]:
+        batch, future = window
+        law = self.model(batch)
+        coordinates = int(future.present.sum()) * future.values.shape[-1]
+        return -law.log_prob(future.values, future.present).sum() / max(coordinates, 1), coordinates
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and a cosine."""
+        optimiser = torch.optim.AdamW(
+            (p for p in self.parameters() if p.requires_grad),
+            lr=self.schedule.learning_rate,
+            weight_decay=0.01,
+        )
+        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, self.schedule.factor)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": decay, "interval": "step"},
+        }
+
+
+class StepBar(Callback):
+    """A progress bar over the steps of the whole fit, with the losses."""
+
+    def __init__(self, max_steps: int) -> None:
+        self.bar = Progress(
+            TextColumn("fit"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.task = self.bar.add_task("fit", total=max_steps, losses="")
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the bar on one process only."""
+        if trainer.is_global_zero:
+            self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+    ) -> None:
+        """Tell the step and the losses."""
+        seen = trainer.callback_metrics
+        losses = "  ".join(f"{k} {float(seen[k]):.3f}" for k in ("loss", "val_nll") if k in seen)
+        self.bar.update(self.task, completed=trainer.global_step, losses=losses)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the bar where it is."""
+        self.bar.stop()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the bar where it is."""
+        self.bar.stop()
+
+
+def train(
+    model: nn.Module,
+    windows: WindowDataset,
+    held_out: WindowDataset | None,
+    schedule: Schedule,
+    options: Mapping[str, Any],
+    resume: bool = False,
+) -> None:
+    """Train a model in place and leave its best weights in it.
+
+    Args:
+        model: built for the task, statistics fitted.
+        windows: training windows.
+        held_out: windows for early stopping and the choice of the best weights, or None: the
+            weights of the last step are kept.
+        schedule: how long and how fast.
+        options: of Lightning's `Trainer`; ``default_root_dir`` is where checkpoints are kept.
+        resume: go on from the last checkpoint in ``default_root_dir``.
+
+    Raises:
+        FileNotFoundError: if there is nothing to resume from.
+        KeyboardInterrupt: if the user stops it; the best weights so far are in the model.
+    """
+    options = dict(options)
+    callbacks = list(options.pop("callbacks", None) or [])
+    root = options.pop("default_root_dir", None)
+    if resume and (root is None or not (Path(root) / LAST).exists()):
+        raise FileNotFoundError(
+            f"nothing to resume: {LAST} is not in {root}; give the folder of the interrupted fit "
+            "as trainer={'default_root_dir': ...}, or fit with resume=False"
+        )
+    with _folder(root) as folder, _quiet():
+        kept, every = _callbacks(folder, held_out is not None, schedule.max_steps)
+        bar = [StepBar(schedule.max_steps)] if options.pop("enable_progress_bar", True) else []
+        trainer = L.Trainer(
+            max_steps=schedule.max_steps,
+            default_root_dir=folder,
+            callbacks=[*callbacks, *kept, *bar],
+            **_defaults(options, every, held_out is not None),
+        )
+        module = Training(model, schedule)
+        # One long epoch: short ones would pay for their start and end many times over.
+        sampler = RandomSampler(windows, num_samples=schedule.max_steps * schedule.batch_size)
+        batches = DataLoader(
+            windows, schedule.batch_size, sampler=sampler, collate_fn=_as_it_is, drop_last=True
+        )
+        checks = (
+            DataLoader(held_out, schedule.batch_size, collate_fn=_as_it_is) if held_out else None
+        )
+        try:
+            trainer.fit(module, batches, checks, ckpt_path=str(folder / LAST) if resume else None)
+        except SystemExit as stop:  # how Lightning answers a keyboard interrupt
+            _load_best(module, folder)
+            raise KeyboardInterrupt(
+                f"fit was interrupted at step {trainer.global_step}; the best weights so far are "
+                "kept, so predict and save work"
+            ) from stop
+        if held_out is not None:
+            _load_best(module, folder)
+        model.cpu()
+
+
+def _callbacks(folder: Path, validate: bool, max_steps: int) -> tuple[list[Callback], int]:
+    """What keeps the best and the last weights, and the steps between two validations."""
+    every = max(1, max_steps // VALIDATIONS)
+    last = ModelCheckpoint(
+        folder, filename="step", every_n_train_steps=every, save_top_k=0, save_last=True
+    )
+    if not validate:
+        return [last], every
+    best = ModelCheckpoint(folder, filename="best", monitor="val_nll", enable_version_counter=False)
+    return [EarlyStopping("val_nll", patience=PATIENCE), best, last], every
+
+
+def _defaults(options: dict[str, Any], every: int, validate: bool) -> dict[str, Any]:
+    """The user's trainer options over ours."""
+    ours: dict[str, Any] = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "gradient_clip_val": 1.0,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "max_epochs": -1,
+        "check_val_every_n_epoch": None,
+        "val_check_interval": every if validate else None,
+        "limit_val_batches": 1.0 if validate else 0,
+    }
+    return {**ours, **options}
+
+
+def _load_best(module: Training, folder: Path) -> None:
+    """Put the best weights seen so far into the model, if there are any."""
+    path = folder / BEST
+    if path.exists():
+        state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+        module.load_state_dict(state)
+
+
+def _as_it_is(window: Any) -> Any:
+    """The data set hands whole batches back: there is nothing to collate."""
+    return window
+
+
+@contextmanager
+def _folder(root: str | Path | None) -> Iterator[Path]:
+    """The user's folder for checkpoints, or a temporary one."""
+    if root is not None:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        yield Path(root)
+        return
+    with tempfile.TemporaryDirectory(prefix="hierforecast-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice on machines and workers from the user's screen."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

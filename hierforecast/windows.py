@@ -1,0 +1,201 @@
+"""Scenes cut into (context, horizon) windows: dataset, collation and Lightning data module.
+
+A window is two numbers, (scene, cutoff); its cells are gathered when a batch is made, so nothing is
+copied once per window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from hierforecast.batch import Future, SceneBatch, hierarchy_of
+from hierforecast.errors import DataError
+from hierforecast.frame import Panel
+
+
+class Window(NamedTuple):
+    """A batch of windows: what the model sees and what came after."""
+
+    batch: SceneBatch
+    future: Future
+
+
+class Hide(Protocol):
+    """Hides context cells: presence (P, L) and window (P,) -> presence (P, L)."""
+
+    def __call__(self, present: np.ndarray, window: np.ndarray) -> np.ndarray:
+        """Return a presence that is nowhere larger."""
+        ...
+
+
+@dataclass(frozen=True)
+class SeriesDropout:
+    """Hides whole series and pieces of series at random, so that fewer agents are nothing new.
+
+    Each window draws a share between 0 and twice `rate`. Each of its series is hidden with that
+    probability, and of the others each loses one piece of its context with that probability. At
+    least one series of a window always stays whole.
+
+    Args:
+        rate: the mean share of hidden series, between 0 and 0.5.
+    """
+
+    rate: float
+
+    def __call__(self, present: np.ndarray, window: np.ndarray) -> np.ndarray:
+        """See `Hide`. Draws from torch's global generator, so that one seed rules all."""
+        rows, steps = present.shape
+        n_windows = int(window.max(initial=-1)) + 1
+        share = 2 * self.rate * torch.rand(n_windows).numpy()[window]
+        whole, piece, start, length, keep = torch.rand(5, rows).numpy()
+        begin, size = (start * steps)[:, None], (1 + length * steps)[:, None]
+        clock = np.arange(steps)[None]
+        in_piece = (clock >= begin) & (clock < begin + size) & (piece < share)[:, None]
+        hidden = in_piece | (whole < share)[:, None]
+        # The series with the largest draw of its window stays as it was.
+        best = np.full(n_windows, -1.0)
+        np.maximum.at(best, window, keep)
+        hidden[keep == best[window]] = False
+        return present & ~hidden
+
+
+class WindowDataset(Dataset[Window]):
+    """Windows of a panel; asked for a list of them, it hands back one packed batch.
+
+    Args:
+        panel: the data.
+        cutoffs: (W, 2) pairs (scene, step at which the horizon starts); see `cutoffs_of`.
+        context_length: L.
+        prediction_length: H.
+        hide: hides context cells in training.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        cutoffs: np.ndarray,
+        context_length: int,
+        prediction_length: int,
+        hide: Hide | None = None,
+    ) -> None:
+        self.panel, self.cutoffs, self.hide = panel, cutoffs, hide
+        self.context_length, self.prediction_length = context_length, prediction_length
+
+    def __len__(self) -> int:
+        """Windows."""
+        return len(self.cutoffs)
+
+    def __getitem__(self, index: int) -> Window:
+        """One window as a batch of one scene."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> Window:
+        """Several windows as one packed batch."""
+        panel, length = self.panel, self.context_length
+        scenes, cutoffs = self.cutoffs[np.asarray(indices, dtype=np.int64)].T
+        counts = panel.row_offset[scenes + 1] - panel.row_offset[scenes]
+        window = np.repeat(np.arange(len(scenes)), counts)
+        first = np.cumsum(counts) - counts
+        rows = np.arange(len(window)) + (panel.row_offset[scenes] - first)[window]
+        start = panel.cell_offset[rows] + cutoffs[window] - length
+        present = panel.present[start[:, None] + np.arange(length)]
+        if self.hide is not None:
+            present = self.hide(present, window)
+        kept = present.any(1)
+        rows, window, start, present = rows[kept], window[kept], start[kept], present[kept]
+        order, hierarchy = hierarchy_of(window, panel.groups[rows])
+        rows, window, start, present = rows[order], window[order], start[order], present[order]
+        cells = start[:, None] + np.arange(length + self.prediction_length)
+        values, tensor = panel.values[cells], torch.from_numpy
+        past = panel.past[cells[:, :length]]
+        # A missing step hides all that was observed with it, also where a frame still holds it.
+        values[:, :length][~present], past[~present] = 0, np.nan
+        batch = SceneBatch(
+            values=tensor(values[:, :length]),
+            present=tensor(present),
+            past=tensor(past),
+            known=tensor(panel.known[cells]),
+            static=tensor(panel.static[rows]),
+            types=tensor(panel.types[rows]),
+            scene=tensor(window),
+            n_scenes=len(scenes),
+            hierarchy=hierarchy,
+        )
+        ahead = panel.present[cells[:, length:]]
+        future = Future(
+            tensor(values[:, length:]), tensor(ahead), tensor(rows), tensor(cutoffs[window])
+        )
+        return Window(batch, future)
+
+
+def cutoffs_of(
+    panel: Panel, context_length: int, prediction_length: int, stride: int = 1
+) -> np.ndarray:
+    """Every window whose context and horizon hold at least one observed cell.
+
+    Args:
+        panel: the data.
+        context_length: L.
+        prediction_length: H.
+        stride: steps between cutoffs of a scene, counted back from its last possible cutoff.
+
+    Returns:
+        (W, 2) pairs (scene, cutoff), by scene and cutoff.
+
+    Raises:
+        DataError: if no scene is long enough.
+    """
+    need = context_length + prediction_length
+    room = panel.length - need
+    if not len(room) or room.max() < 0:
+        raise DataError(
+            f"too little context: a window needs context_length + prediction_length = "
+            f"{context_length} + {prediction_length} = {need} steps, but the longest scene has "
+            f"{int(panel.length.max(initial=0))}; shorten one of them or give longer scenes"
+        )
+    counts = np.maximum(room // stride + 1, 0)
+    counts[room < 0] = 0
+    scene = np.repeat(np.arange(len(counts)), counts)
+    back = np.arange(len(scene)) - np.repeat(np.cumsum(counts) - counts, counts)
+    cutoff = panel.length[scene] - prediction_length - stride * back
+    observed, offset = _observed_before(panel)
+    at = offset[scene] + cutoff
+    in_context = observed[at] > observed[at - context_length]
+    in_horizon = observed[at + prediction_length] > observed[at]
+    pairs = np.stack([scene, cutoff], axis=1)[in_context & in_horizon]
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def last_cutoffs(panel: Panel, context_length: int) -> np.ndarray:
+    """One window for each scene, whose context ends at the scene's last time: (S, 2).
+
+    Raises:
+        DataError: if a scene's history is shorter than the context.
+    """
+    short = np.flatnonzero(panel.cutoff < context_length)
+    if len(short):
+        scene = short[0]
+        where = f"scene {panel.scene_labels[scene]!r}" if panel.columns.scene else "the frame"
+        raise DataError(
+            f"too little context: {where} has {int(panel.cutoff[scene])} steps of history, but "
+            f"context_length={context_length} ({len(short)} of {len(panel.cutoff)} scenes are too "
+            f"short); give more history, or fit with a smaller context_length"
+        )
+    return np.stack([np.arange(len(panel.cutoff)), panel.cutoff], axis=1)
+
+
+def _observed_before(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+    """Cumulated count of observed cells by step, for all scenes end to end, and their offsets.
+
+    Entry ``offset[s] + t`` counts the cells of scene `s` observed before step `t`.
+    """
+    offset = np.concatenate([[0], np.cumsum(panel.length + 1)])
+    cells = np.flatnonzero(panel.present)
+    row = np.searchsorted(panel.cell_offset, cells, side="right") - 1
+    at = offset[panel.row_scene[row]] + cells - panel.cell_offset[row] + 1
+    return np.cumsum(np.bincount(at, minlength=offset[-1])), offset

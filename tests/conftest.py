@@ -1,0 +1,51 @@
+"""What every test shares: one thread, one seed, no window, and the way to real data."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before numpy and torch are imported: two workers with two threads each would fight for two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> Iterator[None]:
+    """The same random numbers for each test, whichever tests ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    default = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(default)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets, one folder each: `shared_data / "nba"`."""
+    places = [REPOSITORY.parent / "shared" / "data"]
+    if "HIERFORECAST_DATA" in os.environ:
+        places.insert(0, Path(os.environ["HIERFORECAST_DATA"]))
+    for place in places:
+        if place.is_dir():
+            return place
+    pytest.skip("real data stand neither in HIERFORECAST_DATA nor in ../shared/data")

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hierforecast.datasets import soccer
+from hierforecast.datasets._fetch import RemoteFile
+from hierforecast.datasets.soccer import from_kloppy, load_soccer, read_tracking
+from hierforecast.errors import DataError
+
+REPOSITORY = Path(__file__).parents[2]
+HEADER = ",".join(["Ball", "Ball", *["P,"] * 26, *["Camera,"] * 4])
+
+
+def write_csv(path: Path, values: np.ndarray) -> Path:
+    """(T, 27, 2) as a file of the source's layout."""
+    corners = np.ones((len(values), 4, 2))
+    flat = np.concatenate([values, corners], axis=1).reshape(len(values), -1)
+    lines = [",".join("nan" if np.isnan(v) else f"{v:.2E}" for v in row) for row in flat]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """11 frames; the ball moves by 1 m a frame, away_0 is unseen in frames 3 to 6."""
+    values = np.full((11, 27, 2), np.nan)
+    values[:, 0] = np.stack([np.arange(11.0), -np.arange(11.0)], axis=-1)
+    values[:, 1] = values[:, 0] + 20
+    values[3:7, 1] = np.nan
+    values[:, 26] = 40.0
+    path = write_csv(tmp_path / "soccer" / "tiny.csv", values)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(soccer, "FILES", {7: RemoteFile("soccer/tiny.csv", sha256)})
+    return tmp_path
+
+
+def test_rows_are_what_is_seen(tiny):
+    frame = load_soccer([7], rate=25, root=tiny)
+    assert list(frame.columns) == ["scene", "ds", "unique_id", "team", "kind", "x", "y"]
+    assert frame.groupby("unique_id").size().to_dict() == {"away_0": 7, "ball": 11, "home_13": 11}
+    assert frame.loc[frame.unique_id == "away_0", "ds"].tolist() == [0, 1, 2, 7, 8, 9, 10]
+    assert not frame.isna().any().any()
+    one = frame.drop_duplicates("unique_id").set_index("unique_id")
+    assert one["team"].to_dict() == {"ball": "ball", "away_0": "away", "home_13": "home"}
+    assert one["kind"].to_dict() == {"ball": "ball", "away_0": "player", "home_13": "goalkeeper"}
+
+
+def test_decimation_is_exact_and_interpolation_never_enters_a_gap(tiny):
+    five = load_soccer([7], rate=5, root=tiny)
+    assert five.loc[five.unique_id == "ball", "x"].tolist() == [0.0, 5.0, 10.0]
+    assert five.loc[five.unique_id == "away_0", "ds"].tolist() == [0, 2]
+    ten = load_soccer([7], rate=10, root=tiny)  # frames 0, 2.5, 5, 7.5, 10
+    assert ten.loc[ten.unique_id == "ball", "y"].tolist() == [0.0, -2.5, -5.0, -7.5, -10.0]
+    # 2.5 lies between a frame that is there and one that is not, 7.5 between two that are.
+    assert ten.loc[ten.unique_id == "away_0", "ds"].tolist() == [0, 3, 4]
+
+
+def test_clips_are_scenes_that_start_at_zero(tiny):
+    frame = load_soccer([7], rate=25, clip_length=0.16, root=tiny)
+    ball = frame[frame.unique_id == "ball"]
+    assert ball.groupby("scene").ds.max().to_dict() == {
+        "subset7/000": 3,
+        "subset7/001": 3,
+        "subset7/002": 2,
+    }
+    assert ball["x"].tolist() == list(range(11))
+    whole = load_soccer([7], rate=25, root=tiny)
+    assert whole["scene"].unique().tolist() == ["subset7"]
+    assert whole["x"].tolist() == frame["x"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"subsets": [7, 3]}, r"subsets \[3\]: choose from \[7\]"),
+        ({"subsets": []}, "choose from"),
+        ({"rate": 0}, "rate=0"),
+        ({"rate": 50}, "at most 25"),
+        ({"clip_length": 0.1}, "make it longer"),
+    ],
+)
+def test_options_out_of_range(tiny, options, words):
+    with pytest.raises(ValueError, match=words):
+        load_soccer(**{"subsets": [7], "root": tiny, **options})
+
+
+def test_broken_files(tmp_path):
+    values = np.zeros((3, 27, 2))
+    values[1, 4, 0] = np.nan
+    with pytest.raises(DataError, match="x without its y"):
+        read_tracking(write_csv(tmp_path / "half.csv", values))
+    path = write_csv(tmp_path / "a.csv", np.zeros((3, 27, 2)))
+    path.write_text(path.read_text().replace("0.00E+00", "what", 1))
+    with pytest.raises(DataError, match="cannot be read as numbers"):
+        read_tracking(path)
+    path.write_text(HEADER + "\n")
+    with pytest.raises(DataError, match="cannot be read as numbers"):
+        read_tracking(path)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="found 2 cells, first 'a'"):
+        read_tracking(path)
+
+
+def test_the_real_files_have_the_counts_of_the_card(tmp_path, shared_data):
+    if not (shared_data / "soccer").is_dir():
+        pytest.skip(f"the soccer files are not in {shared_data}")
+    pytest.importorskip("pyarrow")
+    spec = spec_from_file_location("prepare", REPOSITORY / "datasets" / "soccer" / "prepare.py")
+    prepare = module_from_spec(spec)
+    spec.loader.exec_module(prepare)
+    assert prepare.prepare(shared_data, tmp_path / "soccer.parquet") == 433_073
+    frame = pd.read_parquet(tmp_path / "soccer.parquet")
+    players = frame[frame.kind != "ball"].groupby(["scene", "ds"]).size()
+    assert 9.5 < players.mean() < 11.1 and players.max() == 20
+    assert frame.groupby(["scene", "team"]).unique_id.nunique().unique().tolist() == [11, 1]
+    keepers = frame[frame.kind == "goalkeeper"].groupby(["scene", "team"]).x.mean().unstack()
+    assert (keepers["away"] > 0).to_dict() == {f"subset{i}": i == 7 for i in (10, 7, 8, 9)}
+
+
+class Thing:
+    """Has the attributes that it is given; like kloppy's players it is a key by identity."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+
+def kloppy_like(unit="m", low=(-52.5, -34.0), high=(52.5, 34.0), orientation="bottom-to-top"):
+    """Two teams of one, two periods of four frames, the third of them not there."""
+    home, away = (Thing(ground=Thing(value=side)) for side in ("home", "away"))
+    keeper = Thing(player_id=11, starting_position=Thing(value="x", code="GK"))
+    player = Thing(player_id="p7", starting_position=None)
+    home.players, away.players = [keeper], [player]
+    x_dim, y_dim = (Thing(min=low[i], max=high[i]) for i in (0, 1))
+    pitch = Thing(
+        x_dim=x_dim, y_dim=y_dim, unit=Thing(value=unit), pitch_length=105, pitch_width=68
+    )
+    frames = []
+    for period in (1, 2):
+        for step in (0, 1, 3):
+            at = Thing(x=high[0], y=high[1])
+            centre = Thing(x=(low[0] + high[0]) / 2, y=(low[1] + high[1]) / 2)
+            players = {keeper: Thing(coordinates=centre)} if step else {}
+            players[player] = Thing(coordinates=None)
+            if period == 2:
+                players[player].coordinates = at
+            frames.append(
+                Thing(
+                    timestamp=timedelta(seconds=step / 10),
+                    period=Thing(id=period),
+                    ball_coordinates=at,
+                    players_data=players,
+                )
+            )
+    system = Thing(vertical_orientation=Thing(value=orientation))
+    metadata = Thing(
+        teams=[home, away], frame_rate=10, pitch_dimensions=pitch, coordinate_system=system
+    )
+    return Thing(metadata=metadata, frames=frames)
+
+
+def test_kloppy_like_frames_become_rows():
+    frame = from_kloppy(kloppy_like())
+    assert list(frame.columns) == soccer.COLUMNS
+    assert frame.groupby(["scene", "unique_id"]).ds.apply(list).to_dict() == {
+        ("period1", "11"): [1, 3],
+        ("period1", "ball"): [0, 1, 3],
+        ("period2", "11"): [1, 3],
+        ("period2", "ball"): [0, 1, 3],
+        ("period2", "p7"): [0, 1, 3],
+    }
+    one = frame.drop_duplicates("unique_id").set_index("unique_id")
+    assert one["team"].to_dict() == {"ball": "ball", "11": "home", "p7": "away"}
+    assert one["kind"].to_dict() == {"ball": "ball", "11": "goalkeeper", "p7": "player"}
+
+
+@pytest.mark.parametrize(
+    ("unit", "low", "high", "orientation", "ball"),
+    [
+        ("m", (-52.5, -34.0), (52.5, 34.0), "bottom-to-top", (52.5, 34.0)),
+        ("normed", (0.0, 0.0), (1.0, 1.0), "top-to-bottom", (52.5, -34.0)),
+        ("cm", (0.0, 0.0), (10500.0, 6800.0), "bottom-to-top", (52.5, 34.0)),
+    ],
+)
+def test_every_coordinate_system_becomes_metres(unit, low, high, orientation, ball):
+    frame = from_kloppy(kloppy_like(unit, low, high, orientation), rate=5)
+    assert frame.loc[frame.unique_id == "ball", ["x", "y"]].iloc[0].tolist() == pytest.approx(ball)
+    assert frame.loc[frame.unique_id == "ball", "ds"].tolist() == [0, 0]  # frame 2 is not there
+    keepers = kloppy_like(unit, low, high, orientation)
+    centre = from_kloppy(keepers).query("unique_id == '11'")[["x", "y"]].to_numpy()
+    np.testing.assert_allclose(centre, 0, atol=1e-12)
+
+
+def test_kloppy_data_that_say_too_little():
+    dataset = kloppy_like()
+    dataset.metadata.frame_rate = None
+    with pytest.raises(DataError, match="frame_rate"):
+        from_kloppy(dataset)
+    dataset = kloppy_like("normed", (0.0, 0.0), (1.0, 1.0))
+    dataset.metadata.pitch_dimensions.pitch_length = None
+    with pytest.raises(DataError, match="pitch_length in metres"):
+        from_kloppy(dataset)
+    dataset = kloppy_like()
+    dataset.frames = []
+    with pytest.raises(DataError, match="no frame"):
+        from_kloppy(dataset)
+
+
+def test_a_kloppy_data_set():
+    # Imported here: kloppy is an extra.
+    domain = pytest.importorskip("kloppy.domain", reason="the extra 'sports' is not installed")
+    home, away = (
+        domain.Team(team_id=side, name=side, ground=domain.Ground(side))
+        for side in ("home", "away")
+    )
+    keeper = domain.Player(
+        player_id="k", team=home, jersey_no=1, starting_position=domain.PositionType.Goalkeeper
+    )
+    back = domain.Player(
+        player_id="b", team=away, jersey_no=4, starting_position=domain.PositionType.LeftBack
+    )
+    home.players, away.players = [keeper], [back]
+    start = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()
+    period = domain.Period(id=1, start_timestamp=start, end_timestamp=start + timedelta(seconds=1))
+    frames = [
+        domain.Frame(
+            period=period,
+            timestamp=timedelta(seconds=i / 25),
+            statistics=[],
+            ball_owning_team=None,
+            ball_state=None,
+            frame_id=i,
+            players_data={
+                keeper: domain.PlayerData(coordinates=domain.Point(0.0, 0.5)),
+                back: domain.PlayerData(coordinates=domain.Point(1.0, 0.0)),
+            },
+            other_data={},
+            ball_coordinates=domain.Point3D(0.5, 0.5, 0.0) if i else None,
+        )
+        for i in range(3)
+    ]
+    # The provider's own system: a unit square, y pointing down.
+    system = domain.MetricaCoordinateSystem(pitch_length=100, pitch_width=60)
+    metadata = domain.Metadata(
+        periods=[period],
+        teams=[home, away],
+        coordinate_system=system,
+        pitch_dimensions=system.pitch_dimensions,
+        orientation=domain.Orientation.STATIC_HOME_AWAY,
+        flags=domain.DatasetFlag(0),
+        provider=domain.Provider.METRICA,
+        frame_rate=25,
+    )
+    frame = from_kloppy(domain.TrackingDataset(records=frames, metadata=metadata))
+    rows = frame.drop_duplicates("unique_id").set_index("unique_id")
+    assert rows[["x", "y"]].to_dict("index") == {
+        "k": {"x": -50.0, "y": 0.0},
+        "b": {"x": 50.0, "y": 30.0},
+        "ball": {"x": 0.0, "y": 0.0},
+    }
+    assert rows["kind"].to_dict() == {"k": "goalkeeper", "b": "player", "ball": "ball"}
+    assert rows["team"].to_dict() == {"k": "home", "b": "away", "ball": "ball"}
+    assert frame.loc[frame.unique_id == "ball", "ds"].tolist() == [1, 2]

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hierforecast.errors import DataError
+from hierforecast.frame import Columns, Panel, read_frame
+
+COLUMNS = Columns(group=None)
+
+
+def series(times: Any, name: str = "a") -> pd.DataFrame:
+    times = pd.Series(times)
+    return pd.DataFrame({"unique_id": name, "ds": times, "y": np.arange(len(times)) + 1.0})
+
+
+def future(panel: Panel, horizon: int) -> list[str]:
+    """The labels after the cutoff, as text."""
+    steps = panel.cutoff[0] + np.arange(horizon)
+    back = panel.to_frame(np.zeros(horizon, dtype=int), steps, {})
+    return [str(t).removesuffix(" 00:00:00") for t in back["ds"]]
+
+
+CALENDARS = {
+    "months start": ("2023-11-01", 6, "MS", ["2024-05-01", "2024-06-01"]),
+    "months end": ("2023-10-31", 4, pd.offsets.MonthEnd(), ["2024-02-29", "2024-03-31"]),
+    "quarters start": ("2023-01-01", 5, "QS", ["2024-04-01", "2024-07-01"]),
+    "quarters end": ("2023-03-31", 4, pd.offsets.QuarterEnd(), ["2024-03-31", "2024-06-30"]),
+    "years end": ("2020-12-31", 3, pd.offsets.YearEnd(), ["2023-12-31", "2024-12-31"]),
+    "years start": ("2020-01-01", 3, pd.offsets.YearBegin(), ["2023-01-01", "2024-01-01"]),
+    "business days": ("2024-02-26", 9, "B", ["2024-03-08", "2024-03-11"]),
+    "weeks": ("2024-02-05", 4, "W-MON", ["2024-03-04", "2024-03-11"]),
+    "days": ("2024-02-22", 8, "D", ["2024-03-01", "2024-03-02"]),
+    "hours": ("2024-02-29 20:00", 3, "h", ["2024-02-29 23:00:00", "2024-03-01"]),
+    "ten minutes": ("2024-02-29 23:30", 2, "10min", ["2024-02-29 23:50:00", "2024-03-01"]),
+}
+
+
+@pytest.mark.parametrize("calendar", CALENDARS)
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_calendars_go_on_as_pandas_does(calendar: str, unit: str) -> None:
+    start, n, freq, expected = CALENDARS[calendar]
+    times = pd.date_range(start, periods=n, freq=freq).as_unit(unit)
+    panel = read_frame(series(times), COLUMNS)
+    assert panel.present.all() and len(panel.present) == n
+    assert future(panel, 2) == expected
+    assert (panel.times(np.zeros(n, dtype=int), np.arange(n)) == times.to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "freq", ["MS", pd.offsets.MonthEnd(), "B", "W-WED", "D", "h", pd.offsets.YearEnd(), "QS"]
+)
+def test_long_calendars_agree_with_pandas_and_holes_stay_missing(freq: Any) -> None:
+    times = pd.date_range("1965-01-01", periods=200, freq=freq)
+    keep = np.random.default_rng(0).random(200) < 0.8
+    keep[[0, -1]] = True
+    panel = read_frame(series(times[keep]), COLUMNS, horizon=50)
+    assert panel.present.tolist() == keep.tolist() + [False] * 50
+    ahead = pd.date_range(times[0], periods=250, freq=freq)
+    assert (panel.times(np.zeros(250, dtype=int), np.arange(250)) == ahead.to_numpy()).all()
+
+
+def test_holidays_are_holes_and_bars_keep_their_time_of_day() -> None:
+    times = pd.bdate_range("2023-12-18", "2024-01-10") + pd.Timedelta("16h")
+    open_days = times[~times.normalize().isin(pd.to_datetime(["2023-12-25", "2024-01-01"]))]
+    panel = read_frame(series(open_days), COLUMNS)
+    assert len(panel.present) == len(times)
+    assert (~panel.present).nonzero()[0].tolist() == [5, 10]
+    assert future(panel, 3)[-1] == "2024-01-15 16:00:00"
+
+
+def test_a_short_prediction_frame_keeps_the_fitted_step() -> None:
+    fitted = read_frame(series(pd.bdate_range("2024-01-01", periods=30)), COLUMNS).clock.step
+    short = series(pd.bdate_range("2024-03-06", periods=3))  # Wednesday to Friday: no weekend seen
+    assert future(read_frame(short, COLUMNS), 1) == ["2024-03-09"]
+    assert future(read_frame(short, COLUMNS, step=str(fitted)), 1) == ["2024-03-11"]
+    tenth = read_frame(series([0, 10, 20]), COLUMNS).clock.step
+    assert future(read_frame(series([5]), COLUMNS, step=tenth), 1) == ["15"]
+    with pytest.raises(DataError, match=r"2024-03-09, which does not fit the step of 1 business"):
+        read_frame(series(pd.date_range("2024-03-07", periods=3)), COLUMNS, step=fitted)
+    hours = pd.to_datetime(["2024-03-07 16:00", "2024-03-08 17:00"])
+    with pytest.raises(DataError, match=r"2024-03-07T16:00:00 to 2024-03-08T17:00:00, which does"):
+        read_frame(series(hours), COLUMNS, step=fitted)
+    with pytest.raises(DataError, match="holds dates, but the step 10 was found on integers"):
+        read_frame(short, COLUMNS, step=tenth)
+    with pytest.raises(DataError, match=r"step='weekly' is not a step: pass panel\.clock\.step"):
+        read_frame(short, COLUMNS, step="weekly")
+
+
+def test_a_step_finer_than_the_time_column() -> None:
+    pl = pytest.importorskip("polars")
+    hourly = read_frame(series(pd.date_range("2024", periods=3, freq="h")), COLUMNS).clock.step
+    days = pl.DataFrame({"unique_id": ["a"], "ds": [date(2024, 1, 1)], "y": [1.0]})
+    with pytest.raises(DataError, match="unit 'D' cannot hold a step of 0 days 01:00:00"):
+        read_frame(days, COLUMNS, step=hourly)
+
+
+def test_scenes_of_one_step() -> None:
+    assert future(read_frame(series([4]), COLUMNS), 1) == ["5"]
+    assert future(read_frame(series(pd.to_datetime(["2024-02-29"])), COLUMNS), 1) == ["2024-03-01"]
+    frame = pd.concat([series([4]).assign(s=0), series([7, 9, 13]).assign(s=1)])
+    panel = read_frame(frame, Columns(group=None, scene="s"))
+    assert panel.length.tolist() == [1, 4]
+    assert panel.times(np.array([0, 1]), np.array([1, 3])).tolist() == [6, 13]
+
+
+def test_scenes_may_have_phases_of_their_own() -> None:
+    frame = pd.concat([series([0, 3, 6]).assign(s="a"), series([101, 104]).assign(s="b")])
+    panel = read_frame(frame, Columns(group=None, scene="s"))
+    assert panel.length.tolist() == [3, 2]
+    assert panel.times(np.array([1]), np.array([2])).tolist() == [107]
+
+
+def test_a_row_without_target_makes_its_time_exist() -> None:
+    late = series([3]).assign(y=np.nan, unique_id="b")
+    panel = read_frame(pd.concat([series([0, 1]), late]), COLUMNS)
+    assert panel.cutoff.tolist() == [4] and panel.present.tolist() == [True, True] + [False] * 6
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_hours_with_a_time_zone_are_counted_in_utc(library: str) -> None:
+    times = pd.date_range("2024-03-30 22:00", periods=6, freq="h", tz="Europe/Berlin")
+    given: Any = series(times)
+    if library == "polars":
+        given = pytest.importorskip("polars").from_pandas(given)
+    if library == "pyarrow":
+        given = pytest.importorskip("pyarrow").Table.from_pandas(given)
+    panel = read_frame(given, COLUMNS)
+    assert panel.present.all()
+    back = panel.to_frame(np.zeros(6, dtype=int), np.arange(6), {})["ds"]
+    assert "Europe/Berlin" in str(back.type if library == "pyarrow" else back.dtype)
+    assert (back if library == "pandas" else back.to_pandas()).tolist() == times.tolist()
+
+
+def test_days_with_a_time_zone_are_counted_on_the_wall() -> None:
+    times = pd.date_range(
+        "2024-03-04", periods=8, freq="B", tz="America/New_York"
+    )  # DST on the 10th
+    panel = read_frame(series(times), COLUMNS, horizon=1)
+    assert panel.present.tolist() == [True] * 8 + [False]
+    back = panel.to_frame(np.zeros(9, dtype=int), np.arange(9), {})
+    ahead = pd.date_range("2024-03-04", periods=9, freq="B", tz="America/New_York")
+    assert back["ds"].tolist() == ahead.tolist() and back["ds"].dtype == times.dtype
+
+
+def test_dates_come_back_as_dates() -> None:
+    pl = pytest.importorskip("polars")
+    days = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 4, 30)]
+    frame = pl.DataFrame({"unique_id": ["a"] * 3, "ds": days, "y": [1.0, 2.0, 3.0]})
+    panel = read_frame(frame, COLUMNS)
+    assert panel.present.tolist() == [True, True, False, True]
+    back = panel.to_frame(np.array([0]), np.array([4]), {})
+    assert back["ds"].to_list() == [date(2024, 5, 31)] and back.schema["ds"] == pl.Date
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([0, 2, 4, 5], r"'ds': the frame goes from 4 to 5, which does not fit the step of 2"),
+        (
+            pd.to_datetime(
+                ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-03 12:00"], format="mixed"
+            ),
+            r"goes from 2024-01-03 to 2024-01-03T12:00:00.* of 1 days .*resample",
+        ),
+        (pd.Series([0.0, 1.0, 2.0]), r"'ds' .*float64.*whole steps, e\.g\. frame\['ds'\]\.astype"),
+        (["2024-01-01", "2024-01-02"], r"column 'ds' .*pd\.to_datetime\(frame\['ds'\]\)"),
+        (pd.period_range("2024", periods=2, freq="M"), r"'ds' .*is no time .*period"),
+        ([True, False], r"column 'ds' .*is no time \(its type is bool\)"),
+        (
+            pd.to_datetime(["2024-01-01", None, None]),
+            r"'ds' .* has 2 null values, the first in row 1",
+        ),
+    ],
+)
+def test_times_that_cannot_be_read(times: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_frame(series(times), COLUMNS)
+
+
+def test_an_irregular_scene_is_named() -> None:
+    frame = pd.concat([series([0, 2, 4, 6]).assign(s="a"), series([1, 4]).assign(s="b")])
+    with pytest.raises(
+        DataError, match="irregular time step in column 'ds': s 'b' goes from 1 to 4"
+    ):
+        read_frame(frame, Columns(group=None, scene="s"))

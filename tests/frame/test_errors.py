@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hierforecast.errors import DataError
+from hierforecast.frame import Columns, read_frame
+
+COLUMNS = Columns(target=["x", "y"], group=["sector", "team"], scene="scene", group_type="kind")
+LIBRARIES = ("pandas", "polars", "pyarrow")
+
+
+def make() -> pd.DataFrame:
+    keys = [(s, i, t) for s in (0, 1) for i in "abc" for t in range(4)]
+    frame = pd.DataFrame(keys, columns=["scene", "unique_id", "ds"])
+    return frame.assign(sector="u", team="v", kind="k", x=1.0, y=2.0, size=3.0, note="n")
+
+
+def to(library: str, frame: pd.DataFrame) -> Any:
+    if library == "pandas":
+        return frame
+    module = pytest.importorskip(library)
+    return module.from_pandas(frame) if library == "polars" else module.Table.from_pandas(frame)
+
+
+def put(column: str, row: int, value: Any) -> pd.DataFrame:
+    frame = make()
+    if isinstance(value, float) or value is None:
+        frame[column] = frame[column].astype(object if value is None else float)
+    frame.loc[row, column] = value
+    return frame
+
+
+CASES = {
+    "missing column": (
+        make().rename(columns={"team": "Teams"}),
+        r"no column 'team' \(did you mean 'Teams'\?\) for the role 'group'.*Columns\(group=",
+    ),
+    "empty frame": (make()[:0], r"the frame is empty: it has no rows"),
+    "duplicated": (
+        pd.concat([make(), make()[5:7]], ignore_index=True),
+        r"2 rows .* duplicated in \(scene, unique_id, ds\), the first is scene 0, unique_id 'b', "
+        r"ds 1: .*drop_duplicates",
+    ),
+    "two groups": (
+        put("team", 2, "w"),
+        r"series 'a' of scene 0 is in two groups of column 'team', .*one group within a scene",
+    ),
+    "two coarse groups": (put("sector", 15, "w"), r"series 'a' of scene 1 .*column 'sector'"),
+    "two types": (put("kind", 4, "l"), r"series 'b' of scene 0 is in two types of column 'kind'"),
+    "text target": (
+        make().assign(y="1.5"),
+        r"column 'y' of the frame is not numeric .*pd\.to_numeric\(frame\['y'\]\)",
+    ),
+    "all NaN": (make().assign(y=np.nan), r"target column 'y' .* missing \(NaN\) in every row"),
+    "never both": (
+        make().assign(x=[1.0, np.nan] * 12, y=[np.nan, 1.0] * 12),
+        r"no row of the frame has all the targets \['x', 'y'\]",
+    ),
+    "infinite target": (
+        put("x", 9, -np.inf),
+        r"column 'x' .* 1 infinite values .* at scene 0, unique_id 'c', ds 1: replace them by NaN",
+    ),
+    "beyond float32": (put("x", 9, 1e39), r"column 'x' .*beyond the range of float32"),
+    "null id": (put("unique_id", 3, None), r"'unique_id' .* 1 null values, the first in row 3"),
+    "null group": (put("team", 3, None), r"'team' .* 1 null values, the first in row 3"),
+    "null type": (put("kind", 3, None), r"'kind' .* 1 null values"),
+    "null scene": (put("scene", 3, np.nan), r"'scene' .* 1 null values, the first in row 3"),
+    "null time": (put("ds", 3, np.nan), r"'ds' .* 1 null values, the first in row 3"),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("case", CASES)
+def test_bad_frames_say_what_to_do(case: str, library: str) -> None:
+    frame, message = CASES[case]
+    given = to(library, frame)
+    with warnings.catch_warnings(), pytest.raises(DataError, match=message):
+        warnings.simplefilter("error")
+        read_frame(given, COLUMNS)
+    read_frame(to(library, make()), COLUMNS)  # the same frame, mended, is read
+
+
+@pytest.mark.parametrize("value", [{"y": [1]}, np.zeros((2, 2)), None, "train.csv", pd.Series([1])])
+def test_what_is_no_frame(value: Any) -> None:
+    with pytest.raises(
+        TypeError, match="expected a pandas DataFrame, a polars DataFrame or a pyarr"
+    ):
+        read_frame(value, COLUMNS)
+
+
+def test_lazy_frames_are_told_to_collect() -> None:
+    pl = pytest.importorskip("polars")
+    with pytest.raises(TypeError, match=r"LazyFrame; call \.collect\(\) on it first"):
+        read_frame(pl.from_pandas(make()).lazy(), COLUMNS)
+
+
+def test_columns_given_wrongly() -> None:
+    with pytest.raises(DataError, match="column 'y' has two roles, 'target' and 'static'"):
+        Columns(static=["y"])
+    with pytest.raises(DataError, match="column 'y' has two roles, 'target' and 'group'"):
+        Columns(group="y")
+    with pytest.raises(DataError, match=r"Columns\(target=\.\.\.\) names no column"):
+        Columns(target=[])
+    with pytest.raises(DataError, match=r"Columns\(target=\.\.\.\) takes column names, got 3"):
+        Columns(target=["y", 3])  # type: ignore[list-item]
+    with pytest.raises(DataError, match=r"Columns\(scene=\.\.\.\) must be the name of one column"):
+        Columns(scene=["a", "b"])  # type: ignore[arg-type]
+    assert Columns(group_type="group").groups == ("group",)
+    assert Columns(target=["x", "y"], static="z").static == ("z",)
+    assert hash(Columns(target=["x"])) == hash(Columns(target=("x",)))
+
+
+def test_ids_in_the_index_and_names_twice() -> None:
+    with pytest.raises(DataError, match=r"'unique_id' \(it is the frame's index: call reset_index"):
+        read_frame(make().set_index("unique_id"), COLUMNS)
+    twice = pd.concat([make(), make()[["x"]]], axis=1)
+    with pytest.raises(DataError, match="has a column name twice"):
+        read_frame(twice, COLUMNS)
+
+
+def test_ids_that_cannot_be_compared() -> None:
+    frame = make()
+    frame["unique_id"] = pd.Series(["a", 1] * 12, dtype=object)
+    with pytest.raises(DataError, match=r"'unique_id' .*cannot be compared.*astype\(str\)"):
+        read_frame(frame, COLUMNS)
+
+
+def test_covariates_at_the_door() -> None:
+    columns = Columns(
+        "unique_id", "ds", "x", "team", "scene", past_covariates=["y"], static=["size"]
+    )
+    with pytest.raises(DataError, match=r"column 'y' .* 1 infinite values .*, ds 1"):
+        read_frame(put("y", 9, np.inf), columns)
+    with pytest.raises(
+        DataError, match="static column 'size' changes within series 'c' of scene 0"
+    ):
+        read_frame(put("size", 9, 4.0), columns)
+    stamps = make().assign(y=pd.Timestamp("2024-01-01"))
+    with pytest.raises(DataError, match=r"column 'y' .* is not numeric \(its type is datetime64"):
+        read_frame(stamps, columns)
+    loose = make().assign(y=pd.Series([1, 2.5] * 12, dtype=object))
+    with pytest.raises(DataError, match=r"column 'y' .*object\) holds neither"):
+        read_frame(loose, columns)
+
+
+def test_prediction_frames_that_differ_from_training() -> None:
+    columns = Columns(target="x", group="team", scene="scene", group_type="kind", static=["note"])
+    panel = read_frame(make(), columns)
+    with pytest.raises(DataError, match=r"'kind' .* the group type 'z', .*known are \['k'\]"):
+        read_frame(make().assign(kind="z"), columns, vocabulary=panel.vocabulary)
+    with pytest.raises(DataError, match=r"'note' of the frame is a number .* but was a category"):
+        read_frame(make().assign(note=1.0), columns, vocabulary=panel.vocabulary)
+    other = Columns(target="x", group="team", scene="scene", group_type="kind", static=["size"])
+    with pytest.raises(DataError, match="static covariate 'size' was not there in training"):
+        read_frame(make(), other, vocabulary=panel.vocabulary)
+    with pytest.raises(DataError, match="horizon=-1 must be 0 or more"):
+        read_frame(make(), columns, horizon=-1)
+
+
+def test_known_frames_that_do_not_do() -> None:
+    columns = Columns(target="x", group=None, scene="scene", known_covariates=["y"])
+    frame = make()
+    known = frame[frame["ds"] < 2].assign(ds=lambda f: f["ds"] + 4)
+
+    def read(given: Any) -> None:
+        read_frame(frame, columns, known=given, horizon=2)
+
+    read(known)
+    with pytest.raises(
+        DataError, match=r"\['y'\] need their future values: give known=, .* 2 steps"
+    ):
+        read(None)
+    with pytest.raises(
+        DataError, match=r"lacks 1 of the steps .* scene 0, unique_id 'b', ds 5: give"
+    ):
+        read(known.query("scene or unique_id != 'b' or ds != 5"))
+    with pytest.raises(
+        DataError, match="the known frame has duplicated rows: scene 0, unique_id 'a'"
+    ):
+        read(pd.concat([known, known]))
+    with pytest.raises(DataError, match="the known frame has no column 'y'"):
+        read(known.drop(columns="y"))
+    with pytest.raises(DataError, match="times of the known frame are of another kind"):
+        read(known.assign(ds=pd.Timestamp("2024-01-01")))
+    with pytest.raises(DataError, match=r"'y' of the known frame has 12 infinite values"):
+        read(known.assign(y=np.inf))
+
+
+def test_a_grid_far_larger_than_the_frame() -> None:
+    times = [0, 1, 60_000_000]
+    frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": 1.0})
+    with pytest.raises(DataError, match=r"60,000,001 cells for 3 rows .*'ds' .*split the frame"):
+        read_frame(frame, Columns(group=None))
+    with pytest.raises(DataError, match=r"2,000,000,000,000,000,\d+ cells for 4 rows"):
+        ends = pd.DataFrame({"unique_id": list("aabb"), "ds": [0, 1, 0, 10**18], "y": 1.0})
+        read_frame(ends, Columns(group=None))
+    with pytest.raises(DataError, match=r"column 'ds' spans more than 2\*\*63: use smaller"):
+        read_frame(frame.assign(ds=[-(2**62), 0, 2**62]), Columns(group=None))

@@ -1,0 +1,105 @@
+"""What the project promises about itself: one version, one way in, rooms that keep apart."""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from pathlib import Path
+
+import pytest
+
+import hierforecast
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "hierforecast"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MODULES = [info.name for info in pkgutil.walk_packages([str(PACKAGE)], prefix="hierforecast.")]
+# The image room shares the symmetries and their tester; errors.py is everybody's.
+SHARED_WITH_IMAGES = ("hierforecast.symmetry", "hierforecast.testing", "hierforecast.errors")
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere, by its absolute name."""
+    package = file.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def test_datasets_folder_is_no_package():
+    """With an __init__.py it would shadow Hugging Face's `datasets`."""
+    assert not (ROOT / "datasets" / "__init__.py").exists()
+
+
+def test_the_package_imports_nothing_that_stands_beside_it():
+    beside = ("benchmarks", "datasets", "notebooks", "tests")
+    offenders = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in PACKAGE.rglob("*.py")
+        for name in imports(file)
+        if within(name, *beside)
+    }
+    assert not offenders
+
+
+def test_the_image_room_keeps_apart():
+    room = PACKAGE / "image_ssl"
+    if not room.is_dir():
+        pytest.skip("hierforecast/image_ssl is not built yet")
+    offenders = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in PACKAGE.rglob("*.py")
+        for name in imports(file)
+        if within(name, "hierforecast")
+        and (
+            not within(name, "hierforecast.image_ssl", *SHARED_WITH_IMAGES)
+            if file.is_relative_to(room)
+            else within(name, "hierforecast.image_ssl")
+        )
+    }
+    assert not offenders
+
+
+def test_one_version_number():
+    version = PROJECT["version"]
+    assert metadata.version("hierforecast") == version, "install again: make test"
+    assert getattr(hierforecast, "__version__", version) == version
+    literal = re.compile(rf"""["']{re.escape(version)}["']""")
+    others = [*PACKAGE.rglob("*.py"), ROOT / "CITATION.cff"]
+    assert not [str(file) for file in others if literal.search(file.read_text())]
+    released = re.findall(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert not released or released[0] == version
+
+
+@pytest.mark.parametrize("name", ["hierforecast", *sorted(MODULES)])
+def test_every_public_name_can_be_imported(name):
+    module = import_module(name)
+    exported = getattr(module, "__all__", [])
+    assert len(set(exported)) == len(exported)
+    assert not [public for public in exported if not hasattr(module, public)]
+
+
+def test_constraints_pin_what_the_commands_install():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins)
+    pinned = {re.sub(r"[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins}
+    extras = PROJECT["optional-dependencies"]
+    # What `make test` installs: the core, dev, and the extras that dev names.
+    within_dev = re.findall(r"\[(.*)\]", extras["dev"][0])[0].split(",")
+    needed = [*PROJECT["dependencies"], *extras["dev"][1:]]
+    needed += [requirement for extra in within_dev for requirement in extras[extra]]
+    names = {re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", need)[0]).lower() for need in needed}
+    assert names <= pinned
