@@ -151,8 +151,9 @@ def hierarchy_of(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hie
         key = scene * width + groups[:, level - 1] if level else scene
         siblings, parent, by_parent = _partition(key)
         inverse = np.argsort(by_parent, kind="stable")
-        plan = (torch.from_numpy(index) for index in (by_parent, inverse, parent))
-        levels.append(Level(siblings, *plan, int(parent.max(initial=-1)) + 1))
+        gather, scatter = torch.from_numpy(by_parent), torch.from_numpy(inverse)
+        n_parents = int(parent.max(initial=-1)) + 1
+        levels.append(Level(siblings, gather, scatter, torch.from_numpy(parent), n_parents))
         first = np.unique(parent, return_index=True)[1]
     return order, Hierarchy(members, row_group, tuple(levels))
 

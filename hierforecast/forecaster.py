@@ -112,6 +112,7 @@ class Forecaster:
         Raises:
             DataError: if the frame cannot be used; the message names the column and the remedy.
         """
+        self._check_options()
         panel = read_frame(frame, self.columns, dtype=self._dtype())
         held_out = None
         if val is not None:
@@ -130,12 +131,13 @@ class Forecaster:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             model = self.model.for_task(task_of(panel, *lengths))
-            model = model.to(torch.from_numpy(panel.values[:0]).dtype)
+            dtype = torch.from_numpy(panel.values[:0]).dtype
+            model = model.to(dtype)
             model.fit_statistics(*_some_windows(panel, training, *lengths, self.seed))
             self._learned(model, panel)
             if any(p.requires_grad for p in model.parameters()):
                 self._train(model, windows, checks, resume)
-        model.eval()
+        model.to(dtype).eval()  # a fit in half precision leaves weights that numpy does not know
         return self
 
     def _train(
@@ -150,6 +152,27 @@ class Forecaster:
     def _learned(self, model: nn.Module, panel: Panel) -> None:
         """Keep what prediction needs of the training frame."""
         self.model_, self.vocabulary_, self.step_ = model, panel.vocabulary, panel.clock.step
+
+    def _check_options(self) -> None:
+        """Refuse what would fail later in a less obvious place."""
+        for name in ("context_length", "prediction_length", "batch_size", "max_steps"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+        if not 0 <= self.series_dropout <= 0.5:
+            raise ValueError(f"series_dropout={self.series_dropout!r} must lie between 0 and 0.5")
+        if not isinstance(self.columns, Columns):
+            raise TypeError(
+                f"columns={self.columns!r} must be Columns(...), e.g. Columns(target='y')"
+            )
+        if not hasattr(self.model, "for_task") or isinstance(self.model, type):
+            raise TypeError(f"model={self.model!r} must be an instance of a model: HiPerformer()")
+        ours = {"max_steps", "max_epochs", "enable_checkpointing"} & set(self.trainer or {})
+        if ours:
+            raise ValueError(
+                f"trainer={{{ours.pop()!r}: ...}} is the Forecaster's own affair: use its options "
+                "(max_steps), or leave it out"
+            )
 
     def _dtype(self) -> type:
         precision = str((self.trainer or {}).get("precision", ""))

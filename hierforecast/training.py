@@ -58,28 +58,23 @@ class Schedule:
 
 
 class Training(L.LightningModule):
-    """A model under training: the loss is the negative log-likelihood of a present coordinate."""
+    """A model under training, by its own loss."""
 
-    def __init__(self, model: nn.Module, schedule: Schedule) -> None:
+    def __init__(self, model: Any, schedule: Schedule) -> None:
         super().__init__()
         self.model, self.schedule = model, schedule
 
     def training_step(self, window: Window, index: int) -> Tensor:
         """Loss of a batch."""
-        loss, _ = self._loss(window)
-        self.log("loss", loss, prog_bar=True, logger=False)
+        loss: Tensor = self.model.loss(*window)
+        self.log("loss", loss, logger=False)
         return loss
 
     def validation_step(self, window: Window, index: int) -> None:
-        """Log the loss of held-out windows, weighted by their present coordinates."""
-        loss, weight = self._loss(window)
-        self.log("val_nll", loss, prog_bar=True, logger=False, batch_size=weight, sync_dist=True)
-
-    def _loss(self, window: Window) -> tuple[Tensor, int]:
-        batch, future = window
-        law = self.model(batch)
-        coordinates = int(future.present.sum()) * future.values.shape[-1]
-        return -law.log_prob(future.values, future.present).sum() / max(coordinates, 1), coordinates
+        """Log the loss of held-out windows, weighted by their present cells."""
+        cells = int(window.future.present.sum())
+        loss = self.model.loss(*window)
+        self.log("val_loss", loss, logger=False, batch_size=cells, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and a cosine."""
@@ -119,7 +114,7 @@ class StepBar(Callback):
     ) -> None:
         """Tell the step and the losses."""
         seen = trainer.callback_metrics
-        losses = "  ".join(f"{k} {float(seen[k]):.3f}" for k in ("loss", "val_nll") if k in seen)
+        losses = "  ".join(f"{k} {float(seen[k]):.3f}" for k in ("loss", "val_loss") if k in seen)
         self.bar.update(self.task, completed=trainer.global_step, losses=losses)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -165,6 +160,9 @@ def train(
             "as trainer={'default_root_dir': ...}, or fit with resume=False"
         )
     with _folder(root) as folder, _quiet():
+        if not resume:  # or the best weights of an older fit would pass for this one's
+            for name in (LAST, BEST):
+                (folder / name).unlink(missing_ok=True)
         kept, every = _callbacks(folder, held_out is not None, schedule.max_steps)
         bar = [StepBar(schedule.max_steps)] if options.pop("enable_progress_bar", True) else []
         trainer = L.Trainer(
@@ -203,8 +201,10 @@ def _callbacks(folder: Path, validate: bool, max_steps: int) -> tuple[list[Callb
     )
     if not validate:
         return [last], every
-    best = ModelCheckpoint(folder, filename="best", monitor="val_nll", enable_version_counter=False)
-    return [EarlyStopping("val_nll", patience=PATIENCE), best, last], every
+    best = ModelCheckpoint(
+        folder, filename="best", monitor="val_loss", enable_version_counter=False
+    )
+    return [EarlyStopping("val_loss", patience=PATIENCE), best, last], every
 
 
 def _defaults(options: dict[str, Any], every: int, validate: bool) -> dict[str, Any]:

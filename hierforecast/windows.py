@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from hierforecast.batch import Future, SceneBatch, hierarchy_of
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel
+from hierforecast.frame.table import show
 
 
 class Window(NamedTuple):
@@ -39,13 +40,23 @@ class SeriesDropout:
 
     Each window draws a share between 0 and twice `rate`. Each of its series is hidden with that
     probability, and of the others each loses one piece of its context with that probability. At
-    least one series of a window always stays whole.
+    least one series of a window always stays as it was.
 
     Args:
         rate: the mean share of hidden series, between 0 and 0.5.
+
+    Raises:
+        ValueError: if `rate` is out of range.
     """
 
     rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 0.5:
+            raise ValueError(
+                f"series_dropout={self.rate} must lie between 0 and 0.5: it is the mean share of "
+                "hidden series, and up to twice as many are hidden in a window"
+            )
 
     def __call__(self, present: np.ndarray, window: np.ndarray) -> np.ndarray:
         """See `Hide`. Draws from torch's global generator, so that one seed rules all."""
@@ -53,11 +64,13 @@ class SeriesDropout:
         n_windows = int(window.max(initial=-1)) + 1
         share = 2 * self.rate * torch.rand(n_windows).numpy()[window]
         whole, piece, start, length, keep = torch.rand(5, rows).numpy()
-        begin, size = (start * steps)[:, None], (1 + length * steps)[:, None]
+        # A piece begins at any step and is of any length; what sticks out of the context is cut.
+        begin, more = (np.floor(draw * steps)[:, None] for draw in (start, length))
         clock = np.arange(steps)[None]
-        in_piece = (clock >= begin) & (clock < begin + size) & (piece < share)[:, None]
+        in_piece = (clock >= begin) & (clock <= begin + more) & (piece < share)[:, None]
         hidden = in_piece | (whole < share)[:, None]
-        # The series with the largest draw of its window stays as it was.
+        # Of the series seen in a window, the one with the largest draw stays as it was.
+        keep[~present.any(1)] = -1
         best = np.full(n_windows, -1.0)
         np.maximum.at(best, window, keep)
         hidden[keep == best[window]] = False
@@ -148,8 +161,10 @@ def cutoffs_of(
         (W, 2) pairs (scene, cutoff), by scene and cutoff.
 
     Raises:
-        DataError: if no scene is long enough.
+        DataError: if no scene is long enough, or nothing is observed where it would have to be.
     """
+    if stride < 1:
+        raise DataError(f"stride={stride} must be at least one step")
     need = context_length + prediction_length
     room = panel.length - need
     if not len(room) or room.max() < 0:
@@ -168,6 +183,11 @@ def cutoffs_of(
     in_context = observed[at] > observed[at - context_length]
     in_horizon = observed[at + prediction_length] > observed[at]
     pairs = np.stack([scene, cutoff], axis=1)[in_context & in_horizon]
+    if not len(pairs):
+        raise DataError(
+            "no window has a series observed both in its context and in its horizon: give scenes "
+            "with fewer missing steps, or lengthen context_length or prediction_length"
+        )
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
@@ -180,7 +200,8 @@ def last_cutoffs(panel: Panel, context_length: int) -> np.ndarray:
     short = np.flatnonzero(panel.cutoff < context_length)
     if len(short):
         scene = short[0]
-        where = f"scene {panel.scene_labels[scene]!r}" if panel.columns.scene else "the frame"
+        name = panel.columns.scene
+        where = f"{name} {show(panel.scene_labels[scene])}" if name else "the frame"
         raise DataError(
             f"too little context: {where} has {int(panel.cutoff[scene])} steps of history, but "
             f"context_length={context_length} ({len(short)} of {len(panel.cutoff)} scenes are too "

@@ -1,6 +1,6 @@
 """Simulated basketball -> one parquet table, with the counts checked.
 
-python datasets/simulated_basketball/prepare.py [--scenes N] [--seed N] [--missing M] [--out FILE]
+python datasets/basketball/prepare.py [--scenes N] [--seed N] [--missing M] [--out FILE]
 """
 
 from __future__ import annotations

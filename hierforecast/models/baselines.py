@@ -104,7 +104,7 @@ class ConstantVelocity(Baseline):
         """See `Baseline`."""
         steps = torch.arange(batch.present.shape[1], device=batch.present.device)
         seen = torch.where(batch.present, steps, steps.new_tensor(-1))
-        last = seen.amax(1, keepdim=True)
+        last = seen.amax(1, keepdim=True).clamp(min=0)
         before = torch.where(seen < last, seen, seen.new_tensor(-1)).amax(1, keepdim=True)
         before = torch.where(before < 0, last, before)
         move = _at(scaled.relative, last) - _at(scaled.relative, before)
@@ -123,9 +123,8 @@ class SeasonalNaive(Baseline):
     """
 
     def __init__(self, season: int = 1, scale: str = "auto", task: Task | None = None) -> None:
-        self.season = season
+        self.season = season  # before `build` looks at it
         super().__init__(scale, task)
-        self.season = season
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The options of the constructor, without the task."""
@@ -155,7 +154,7 @@ class Ridge(Baseline):
     """
 
     def __init__(
-        self, penalty: float = 1e-3, scale: str = "auto", task: Task | None = None
+        self, penalty: float = 1e-4, scale: str = "auto", task: Task | None = None
     ) -> None:
         super().__init__(scale, task)
         self.penalty = penalty

@@ -65,7 +65,7 @@ class HiPerformer(nn.Module):
         self.embedding = TokenEmbedding(task, self.width, patch, self.scaler.n_absolute)
         self.encoder = Encoder(self.width, self.depth, self.heads, self.dropout, task.n_levels)
         features = self._law.features(task.n_targets)
-        self.decoder = Decoder(self.width, patch, features, task.prediction_length)
+        self.decoder = Decoder(self.width, patch, task.n_targets, features, task.prediction_length)
         self.linear = LinearForecast(task)
         self.reach: Tensor
         self.register_buffer("reach", torch.ones(task.prediction_length, task.n_targets))
@@ -81,7 +81,7 @@ class HiPerformer(nn.Module):
 
     def to_dict(self) -> dict[str, Any]:
         """Options as plain JSON values."""
-        return {**self.get_params(), "head": head_to_dict(self.head)}  # type: ignore[arg-type]
+        return {**self.get_params(), "head": head_to_dict(self.head)}
 
     @torch.no_grad()
     def fit_statistics(self, batch: SceneBatch, future: Future) -> None:
@@ -101,13 +101,34 @@ class HiPerformer(nn.Module):
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint law of the horizon, (P, H, D) in the user's units."""
+        law, location, unit = self._scaled_law(batch)
+        return law.affine(location, unit)
+
+    def loss(self, batch: SceneBatch, future: Future) -> Tensor:
+        """Distance of the mean from the truth, plus the likelihood of the errors around it.
+
+        The mean learns from the distance alone and everything else from the exact joint likelihood:
+        a sharp law would otherwise let its most certain directions drown the rest of the mean. Both
+        are in the network's units, per present cell, so no series outweighs the others.
+        """
+        law, location, unit = self._scaled_law(batch)
+        truth = torch.where(future.present[..., None], (future.values - location) / unit, law.mean)
+        cells = future.present.sum().clamp(min=1)
+        # Shifting the truth along with the mean hides the mean from the likelihood's gradient.
+        shifted = truth + (law.mean - law.mean.detach())
+        likelihood = law.log_prob(shifted, future.present).sum() / (cells * truth.shape[-1])
+        distance = (truth - law.mean).square().sum(-1)
+        return (distance + 1e-6).sqrt().mul(future.present).sum() / cells - likelihood
+
+    def _scaled_law(self, batch: SceneBatch) -> tuple[SceneDistribution, Tensor, Tensor]:
+        """The law in the network's units, and the location and unit that lead back."""
         scaled = self.scaler(batch)
         tokens, present = self.embedding(batch, scaled)
         tokens = self.encoder(tokens, batch.hierarchy, None if present.all() else present)
-        raw = self.decoder(tokens[:, -self.embedding.horizon_tokens :])
+        mean, shape = self.decoder(tokens[:, -self.embedding.horizon_tokens :])
         base = self.linear(self.embedding.moves(scaled.relative), batch.types)
-        law = self._law(raw, base, batch.scene, batch.n_scenes)
-        return law.affine(scaled.location, scaled.scale * self.reach)
+        law = self._law(base + mean, shape, batch.scene, batch.n_scenes)
+        return law, scaled.location, scaled.scale * self.reach
 
 
 def _root_mean_square(x: Tensor, present: Tensor) -> Tensor:

@@ -32,6 +32,11 @@ class Axis:
 MEMBERS = Axis("(n s) t (h d)", "n (t h) s d", "(n s) t -> n t 1 s")
 TIME = Axis("n s (h d)", "n h s d", "n s -> n 1 1 s")
 
+# The fused kernel pays for its start in every set and head. On a CPU, products of broadcast views
+# are faster for sets of up to PRODUCT_SETS, plain matrix products up to MATMUL_SETS
+# (benchmarks/RESULTS.md, "Attention in small sets").
+PRODUCT_SETS, MATMUL_SETS = 6, 16
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor, present: Tensor | None = None) -> Tensor:
     """Softmax attention in which absent keys do not exist.
@@ -44,11 +49,30 @@ def attend(query: Tensor, key: Tensor, value: Tensor, present: Tensor | None = N
         (n, b, s, d); zero where no key exists, with finite gradients.
     """
     if present is None:
-        return F.scaled_dot_product_attention(query, key, value)
+        return _attend(query, key, value, None)
     some = present.any(-1, keepdim=True)
     # A row without keys would be 0/0: let it see all of them, then drop what it saw.
-    seen = F.scaled_dot_product_attention(query, key, value, attn_mask=present | ~some)
+    seen = _attend(query, key, value, present | ~some)
     return torch.where(some, seen, seen.new_zeros(()))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """`attend` where every row has a key, by the kernel that is fastest for the size of a set."""
+    size, width = query.shape[-2:]
+    if size > MATMUL_SETS or query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    query = query * width**-0.5
+    if size > PRODUCT_SETS:
+        scores = query @ key.mT
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        return scores.softmax(-1) @ value
+    # (n, i, j, b, d), the order in which tokens lie in memory: long inner loops, nothing copied.
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    scores = (query[:, :, None] * key[:, None]).sum(-1, keepdim=True)
+    if mask is not None:
+        scores = scores.masked_fill(~mask.permute(0, 2, 3, 1)[..., None], -torch.inf)
+    return (scores.softmax(2) * value[:, None]).sum(2).transpose(1, 2)
 
 
 class Attention(nn.Module):

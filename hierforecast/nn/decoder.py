@@ -11,28 +11,44 @@ from hierforecast.task import Task
 
 
 class Decoder(nn.Module):
-    """Each horizon token tells the features of its patch of steps.
+    """Each horizon token tells its patch of steps: where the mean lies, and the shape around it.
+
+    The shape is read from tokens whose gradient is cut. The encoder thus learns for the mean alone,
+    and the likelihood, steep wherever the law is sharp, cannot drown it: trained together, the mean
+    stayed at the linear forecast for ten times as long.
 
     Args:
         width: features of a token.
         patch: steps in a token.
-        n_features: numbers for each step that the head asks for.
+        n_targets: D, numbers for the mean of a step.
+        n_features: F, numbers for the shape of a step that the head asks for.
         prediction_length: steps forecast; those beyond it in the last patch are cut.
     """
 
-    def __init__(self, width: int, patch: int, n_features: int, prediction_length: int) -> None:
+    def __init__(
+        self, width: int, patch: int, n_targets: int, n_features: int, prediction_length: int
+    ) -> None:
         super().__init__()
-        self.patch = patch
-        self.prediction_length = prediction_length
+        self.patch, self.prediction_length = patch, prediction_length
         self.norm = nn.LayerNorm(width)
-        self.tell = nn.Linear(width, patch * n_features)
-        nn.init.normal_(self.tell.weight, std=0.02)
-        nn.init.zeros_(self.tell.bias)
+        self.mean = nn.Linear(width, patch * n_targets)
+        self.shape = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, patch * n_features),
+        )
+        for last in (self.mean, self.shape[-1]):
+            nn.init.normal_(last.weight, std=0.02)
+            nn.init.zeros_(last.bias)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Horizon tokens (P, t, width) -> (P, H, n_features)."""
-        steps = rearrange(self.tell(self.norm(tokens)), "p t (k f) -> p (t k) f", k=self.patch)
-        return steps[:, : self.prediction_length]
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Horizon tokens (P, t, width) -> mean (P, H, D), shape (P, H, F)."""
+        return self._steps(self.mean(self.norm(tokens))), self._steps(self.shape(tokens.detach()))
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """Patches to steps: (P, t, patch * f) -> (P, H, f)."""
+        return rearrange(x, "p t (k f) -> p (t k) f", k=self.patch)[:, : self.prediction_length]
 
 
 class LinearForecast(nn.Module):
@@ -61,7 +77,7 @@ class LinearForecast(nn.Module):
 
     @torch.no_grad()
     def fit(
-        self, history: Tensor, ahead: Tensor, present: Tensor, types: Tensor, penalty: float = 1e-3
+        self, history: Tensor, ahead: Tensor, present: Tensor, types: Tensor, penalty: float = 1e-4
     ) -> None:
         """Ridge regression for each group type, each horizon step on the rows observed at it.
 
@@ -82,7 +98,7 @@ class LinearForecast(nn.Module):
                 rows = (types == kind) & present[:, step]
                 x, y = inputs[rows], ahead[rows, step].double()
                 gram = x.T @ x
-                size = (gram.diagonal().mean() / max(len(x), 1)).clamp(min=1e-6)
+                size = (gram.diagonal()[:-1].mean() / max(len(x), 1)).clamp(min=1e-6)
                 ridge = size * max(penalty * len(x), 10.0)
                 solution = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).to(gram), x.T @ y)
                 weight[kind, step] = solution[:-1].T.to(weight)

@@ -111,7 +111,8 @@ class TokenEmbedding(nn.Module):
         tokens = tokens + self.position + series[:, None]
         seen = pad_to_patches(batch.present[..., None], self.patch)
         seen = rearrange(seen, "p (t k) 1 -> p t k", k=self.patch).any(-1)
-        return tokens, torch.cat([seen, seen.new_ones(len(seen), self.horizon_tokens)], dim=1)
+        asked = seen.any(1, keepdim=True).expand(-1, self.horizon_tokens)
+        return tokens, torch.cat([seen, asked], dim=1)
 
     def moves(self, relative: Tensor) -> Tensor:
         """Where a series is and how it came there, in typical steps: (P, L, D) -> (P, L, D).

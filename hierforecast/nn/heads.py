@@ -1,6 +1,6 @@
-"""Heads: features of each series and step -> a `torch.distributions.Distribution` over scenes.
+"""Heads: numbers for each series and step -> a `torch.distributions.Distribution` over scenes.
 
-A head holds no weights: it says how many numbers it needs for each step and turns them into a law.
+A head holds no weights: it says how many numbers it needs besides the location, and makes a law.
 A new head is a class with `features` and `__call__`, passed to the model.
 """
 
@@ -28,21 +28,20 @@ class Head(Protocol):
     """
 
     def features(self, n_targets: int) -> int:
-        """How many numbers the head needs for each series and step."""
+        """How many numbers the head needs for each series and step, besides the location."""
         ...
 
     def __call__(
-        self, raw: Tensor, base: Tensor, scene: Tensor, n_scenes: int
+        self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> SceneDistribution:
-        """The law of (P, H, D) from raw (P, H, features) and a base for the location (P, H, D)."""
+        """The law of (P, H, D) from its location (P, H, D) and the numbers (P, H, features)."""
         ...
 
 
-def _location_scale(raw: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Location, positive scale and the unused features."""
-    n_targets = base.shape[-1]
-    location, scale, rest = raw.tensor_split((n_targets, 2 * n_targets), dim=-1)
-    return base + location, F.softplus(scale + _HALF) + _FLOOR, rest
+def _scale(shape: Tensor, n_targets: int) -> tuple[Tensor, Tensor]:
+    """A positive scale, and the numbers not yet used."""
+    scale, rest = shape.tensor_split((n_targets,), dim=-1)
+    return F.softplus(scale + _HALF) + _FLOOR, rest
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,14 @@ class GaussianHead:
     """Independent Gaussians: every series, step and target on its own."""
 
     def features(self, n_targets: int) -> int:
-        """How many numbers the head needs for each series and step."""
-        return 2 * n_targets
+        """See `Head`."""
+        return n_targets
 
     def __call__(
-        self, raw: Tensor, base: Tensor, scene: Tensor, n_scenes: int
+        self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> SceneDistribution:
         """See `Head`."""
-        location, scale, _ = _location_scale(raw, base)
+        scale, _ = _scale(shape, location.shape[-1])
         return IndependentScenes(Normal(location, scale, validate_args=False), scene, n_scenes)
 
 
@@ -66,14 +65,14 @@ class StudentTHead:
     """Independent Student-t laws for heavy tails, of more than two degrees of freedom."""
 
     def features(self, n_targets: int) -> int:
-        """How many numbers the head needs for each series and step."""
-        return 3 * n_targets
+        """See `Head`."""
+        return 2 * n_targets
 
     def __call__(
-        self, raw: Tensor, base: Tensor, scene: Tensor, n_scenes: int
+        self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> SceneDistribution:
         """See `Head`."""
-        location, scale, degrees = _location_scale(raw, base)
+        scale, degrees = _scale(shape, location.shape[-1])
         law = StudentT(2.05 + F.softplus(degrees + 2.0), location, scale, validate_args=False)
         return IndependentScenes(law, scene, n_scenes)
 
@@ -94,15 +93,15 @@ class LowRankHead:
     series_rank: int = 4
 
     def features(self, n_targets: int) -> int:
-        """How many numbers the head needs for each series and step."""
-        return n_targets * (2 + self.rank + self.series_rank)
+        """See `Head`."""
+        return n_targets * (1 + self.rank + self.series_rank)
 
     def __call__(
-        self, raw: Tensor, base: Tensor, scene: Tensor, n_scenes: int
+        self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> SceneDistribution:
         """See `Head`."""
-        location, scale, rest = _location_scale(raw, base)
-        factors = 0.5 * rest.unflatten(-1, (base.shape[-1], self.rank + self.series_rank))
+        scale, rest = _scale(shape, location.shape[-1])
+        factors = 0.5 * rest.unflatten(-1, (location.shape[-1], self.rank + self.series_rank))
         shared, private = factors.split((self.rank, self.series_rank), dim=-1)
         return LowRankNormal(location, scale, shared, private, scene, n_scenes)
 
@@ -125,10 +124,12 @@ def make_head(head: str | Head | Mapping[str, Any]) -> Head:
     return head
 
 
-def head_to_dict(head: str | Head) -> str | dict[str, Any]:
+def head_to_dict(head: str | Head | Mapping[str, Any]) -> str | dict[str, Any]:
     """A head as plain JSON values, for saving."""
     if isinstance(head, str):
         return head
+    if isinstance(head, Mapping):
+        return dict(head)
     for name, kind in HEADS.items():
         if type(head) is kind:
             return {"name": name, "options": asdict(head)}  # type: ignore[call-overload]

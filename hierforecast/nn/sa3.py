@@ -40,7 +40,7 @@ class ClassAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, levels: int = 1) -> None:
         super().__init__()
-        self.attention = nn.ModuleList(Attention(width, heads) for _ in range(levels))
+        self.levels = nn.ModuleList(Attention(width, heads) for _ in range(levels))
 
     def forward(self, x: Tensor, hierarchy: Hierarchy, present: Tensor | None) -> Tensor:
         """X (P, t, d), present (P, t) or None -> (P, t, d)."""
@@ -49,7 +49,8 @@ class ClassAttention(nn.Module):
         total = _sum_within(shown, hierarchy.members)
         count = _sum_within(here, hierarchy.members)
         handed: list[Tensor] = []
-        for attention, level in zip(self.attention, hierarchy.levels, strict=True):
+        for attention, level in zip(self.levels, hierarchy.levels, strict=True):
+            assert isinstance(attention, Attention)  # ModuleList forgets
             siblings, order = level.siblings, level.order
             summary = (total / count.clamp(min=1)[..., None]).index_select(0, order)
             keys = None if present is None else count[order] > 0

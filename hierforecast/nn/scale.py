@@ -44,6 +44,7 @@ def carry_forward(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.where(present, steps, steps[-1]).amin(1, keepdim=True)
     last_seen = torch.where(present, steps, first).cummax(1).values
     filled = values.gather(1, last_seen[..., None].expand_as(values))
+    filled = torch.where(present.any(1)[:, None, None], filled, filled.new_zeros(()))
     return filled, filled[:, -1:]
 
 

@@ -180,14 +180,14 @@ def test_one_step_and_a_long_game_stay_finite():
 
 
 def test_the_card_says_what_the_constants_say(repository):
-    card = (repository / "datasets" / "simulated_basketball" / "README.md").read_text()
+    card = (repository / "datasets" / "basketball" / "README.md").read_text()
     for name in ("STEP_SECONDS", "TEAM_SIZE"):
         assert f"| `{name}` | {getattr(basketball, name)} |" in card
 
 
 def test_prepare_writes_the_table(tmp_path, repository):
     pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
-    script = repository / "datasets" / "simulated_basketball" / "prepare.py"
+    script = repository / "datasets" / "basketball" / "prepare.py"
     module = run_path(str(script), run_name="prepare")
     rows = module["prepare"](4, 0, 0.2, tmp_path / "table.parquet")
     assert rows == len(pd.read_parquet(tmp_path / "table.parquet")) < 4 * 50 * 11

@@ -1,0 +1,123 @@
+"""NBA rollouts, 40 steps -> 10 at 0.16 s: trained on games, tested on other games of the archive.
+
+    python -m benchmarks.nba --steps 6000 --folder runs/nba
+
+Checkpoints go to the folder; the same command after a kill goes on from the last one, and after a
+finished fit it only evaluates.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
+from hierforecast.datasets import load_nba
+from hierforecast.training import LAST
+
+COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
+LENGTH, WIDTH = 94.0, 50.0
+
+
+def reflect(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame and its three mirror images: a court has no preferred end and no preferred side."""
+    images = []
+    for name, x, y in (("", 0, 0), ("/x", 1, 0), ("/y", 0, 1), ("/xy", 1, 1)):
+        image = frame.copy()
+        image["scene"] = frame["scene"].astype(str) + name
+        image["x"] = LENGTH - frame["x"] if x else frame["x"]
+        image["y"] = WIDTH - frame["y"] if y else frame["y"]
+        images.append(image)
+    return pd.concat(images, ignore_index=True)
+
+
+def table(evaluations: list[pd.DataFrame]) -> pd.DataFrame:
+    """ADE/FDE in feet for all agents, players and ball, and what a law adds, a row per model."""
+    tidy = pd.concat(evaluations)
+    wide = tidy.pivot_table(index="model", columns=["part", "metric"], values="value", sort=False)
+    rows = {}
+    for model in wide.index:
+        row = wide.loc[model]
+        cells = {
+            part: f"{row[part, 'ade']:.3f}/{row[part, 'fde']:.3f}"
+            for part in ("all", "player", "ball")
+        }
+        for metric in ("nll_per_coordinate", "coverage", "energy_score", "min_ade", "min_fde"):
+            cells[metric] = f"{row['all', metric]:.3f}"
+        rows[model] = cells
+    return pd.DataFrame(rows).T
+
+
+def fit_network(arguments: argparse.Namespace) -> Forecaster:
+    """Fit, go on with, or load the network."""
+    folder, saved = Path(arguments.folder), Path(arguments.folder) / "forecaster"
+    if saved.exists():
+        return Forecaster.load(saved)
+    model = HiPerformer(
+        width=arguments.width, depth=arguments.depth, patch=arguments.patch, dropout=0.0
+    )
+    forecaster = Forecaster(
+        model,
+        context_length=40,
+        prediction_length=10,
+        columns=COLUMNS,
+        learning_rate=arguments.learning_rate,
+        batch_size=arguments.batch_size,
+        max_steps=arguments.steps,
+        series_dropout=arguments.series_dropout,
+        seed=arguments.seed,
+        trainer={"default_root_dir": str(folder)},
+    )
+    train, val = load_nba(split="train"), load_nba(split="val")
+    if arguments.scenes:
+        train = train[train["scene"].isin(train["scene"].unique()[: arguments.scenes])]
+    forecaster.fit(reflect(train), val, resume=(folder / LAST).exists())
+    forecaster.save(saved)
+    return forecaster
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", default="runs/nba", help="checkpoints and the saved forecaster")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--depth", type=int, default=2)
+    parser.add_argument("--patch", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--series-dropout", type=float, default=0.05)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stride", type=int, default=3, help="steps between test windows")
+    parser.add_argument("--scenes", type=int, default=0, help="train on so many scenes only")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    network = fit_network(arguments)
+    train, test = load_nba(split="train"), load_nba(split="test")
+    metrics = ["ade", "fde", "nll_per_coordinate", "coverage", "energy_score", "min_ade", "min_fde"]
+    evaluations = []
+    for model in (LastValue(), ConstantVelocity(), Ridge()):
+        baseline = Forecaster(model, context_length=40, prediction_length=10, columns=COLUMNS)
+        baseline.fit(train)
+        evaluations.append(baseline.evaluate(test, metrics, stride=arguments.stride))
+    evaluations.append(network.evaluate(test, metrics, stride=arguments.stride))
+    result = table(evaluations)
+    games = {name: frame["game"].nunique() for name, frame in (("train", train), ("test", test))}
+    note = (
+        f"{games['train']} training games, {games['test']} other games to test, a window every "
+        f"{arguments.stride} steps; ADE/FDE in feet, min over 20 joint samples; "
+        f"{arguments.steps} steps at most of {arguments.batch_size} windows, seed {arguments.seed}."
+    )
+    print(result.to_string())
+    print(note)
+    from benchmarks.timing import write_section
+
+    write_section("nba", "NBA, 40 -> 10 at 0.16 s", result, note)
+
+
+if __name__ == "__main__":
+    main()

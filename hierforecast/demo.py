@@ -1,0 +1,266 @@
+"""The main job in a few minutes: train on simulated basketball, forecast with players missing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from hierforecast.datasets import simulate_basketball
+from hierforecast.forecaster import Forecaster
+from hierforecast.frame import Columns
+from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
+CONTEXT, HORIZON, CUTOFF = 40, 10, 60  # steps of 0.16 s; the cutoff of the picture
+# In the order in which they are hidden; what is left of the eleven is judged every time.
+HIDDEN = ("home_0", "away_0", "home_1", "away_1")
+HOW_MANY = (0, 1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much work a demo is.
+
+    Args:
+        scenes: to train on.
+        tests: scenes to measure on; they are drawn with another seed.
+        steps: training steps at most.
+        length: steps of a scene.
+        width: of the model.
+        dpi: of the animation.
+    """
+
+    scenes: int
+    tests: int
+    steps: int
+    length: int = 100
+    width: int = 64
+    dpi: int = 100
+
+
+def run(
+    out: Path,
+    *,
+    seed: int = 0,
+    scenes: int = 400,
+    steps: int = 1000,
+    quick: bool = False,
+    console: Console | None = None,
+) -> pd.DataFrame:
+    """Train, compare, hide players, draw; write everything into a folder.
+
+    Args:
+        out: the folder; what an earlier demo wrote there is replaced.
+        seed: of everything random.
+        scenes: to train on.
+        steps: training steps at most.
+        quick: seconds of work instead of minutes; the figures are then worth nothing.
+        console: where to print.
+
+    Returns:
+        The scores: model, part, hidden, metric, value.
+    """
+    start = time.perf_counter()
+    console = console or Console()
+    size = Size(12, 4, 3, 72, 16, 40) if quick else Size(scenes, 60, steps)
+    out.mkdir(parents=True, exist_ok=True)
+    console.rule("simulate")
+    train = simulate_basketball(size.scenes, n_steps=size.length, seed=seed)
+    test = simulate_basketball(size.tests, n_steps=size.length, seed=seed + 1)
+    console.print(
+        f"{size.scenes} scenes to train on, {size.tests} of another seed to test on: a ball and "
+        f"ten players, {size.length} steps of 0.16 s. From {CONTEXT} steps, forecast {HORIZON}."
+    )
+    console.rule("train")
+    forecasters = fit_models(train, size, seed)
+    console.rule("compare")
+    scores = compare(forecasters, test)
+    console.print(accuracy_table(scores))
+    scores = pd.concat([scores, compare_hidden(forecasters, test)], ignore_index=True)
+    console.print(hidden_table(scores))
+    console.rule("draw")
+    files = write_files(out, forecasters["HiPerformer"], test, scores, size, console)
+    console.print(files_table(files))
+    console.print(f"Done in {time.perf_counter() - start:.0f} s. Go on from here, for example:")
+    console.print(f"  hierforecast predict {out / 'history.csv'} {out / 'forecaster'} --level 90")
+    return scores
+
+
+def fit_models(train: pd.DataFrame, size: Size, seed: int) -> dict[str, Forecaster]:
+    """The model and its baselines by name, fitted on the same scenes."""
+    model = HiPerformer(width=size.width, depth=2, heads=4, patch=20)
+    plans = [model, Ridge(), ConstantVelocity(), LastValue()]
+    forecasters = {}
+    for plan in plans:
+        forecaster = Forecaster(
+            plan,
+            context_length=CONTEXT,
+            prediction_length=HORIZON,
+            columns=COLUMNS,
+            learning_rate=3e-3,
+            max_steps=size.steps,
+            seed=seed,
+        )
+        forecasters[type(plan).__name__] = forecaster.fit(train)
+    return forecasters
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def displacement(backtest: pd.DataFrame, model: str) -> tuple[float, float]:
+    """ADE and FDE in feet of a backtest in which every truth is present."""
+    error = np.hypot(backtest[f"{model}_x"] - backtest["x"], backtest[f"{model}_y"] - backtest["y"])
+    return float(error.mean()), float(error[backtest["ds"] - backtest["cutoff"] == HORIZON].mean())
+
+
+def compare(forecasters: dict[str, Forecaster], test: pd.DataFrame) -> pd.DataFrame:
+    """ADE and FDE of every model for all agents, players and ball, nobody hidden."""
+    parts = [f.evaluate(test, ["ade", "fde", "coverage"]) for f in forecasters.values()]
+    return pd.concat(parts, ignore_index=True).assign(hidden=0)
+
+
+def compare_hidden(forecasters: dict[str, Forecaster], test: pd.DataFrame) -> pd.DataFrame:
+    """ADE and FDE of the same seven agents while players of both teams are hidden from the model.
+
+    Constant velocity looks at one agent at a time: for it nothing changes.
+    """
+    rows: list[dict[str, Any]] = []
+    for name in ("HiPerformer", "ConstantVelocity"):
+        for count in HOW_MANY:
+            seen = test[~test["unique_id"].isin(HIDDEN[:count])]
+            backtest = forecasters[name].backtest(seen)
+            always = backtest[~backtest["unique_id"].isin(HIDDEN)]
+            pairs = zip(("ade", "fde"), displacement(always, name), strict=True)
+            rows += [
+                {"model": name, "part": "always visible", "metric": m, "value": v, "hidden": count}
+                for m, v in pairs
+            ]
+    return pd.DataFrame(rows)
+
+
+def accuracy_table(scores: pd.DataFrame) -> Table:
+    """Models against parts; the ratio is the one to look at."""
+    table = Table(
+        title="Error in feet, mean over the horizon / at its last step (ADE / FDE)",
+        caption="ratio: ADE of all agents over that of constant velocity; "
+        "covered: truths inside the 90 % interval",
+    )
+    heads = ("model", "all agents", "players", "ball", "ratio", "covered")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "model" else "right")
+    value = scores.set_index(["model", "part", "metric"])["value"]
+    for model in scores["model"].unique():
+        cells = [
+            f"{value[model, part, 'ade']:.2f} / {value[model, part, 'fde']:.2f}"
+            for part in ("all", "player", "ball")
+        ]
+        ratio = value[model, "all", "ade"] / value["ConstantVelocity", "all", "ade"]
+        covered = value[model, "all", "coverage"]
+        style = "bold" if model == "HiPerformer" else None
+        table.add_row(model, *cells, f"{ratio:.2f}", f"{covered:.0%}", style=style)
+    return table
+
+
+def hidden_table(scores: pd.DataFrame) -> Table:
+    """What hiding players costs the others."""
+    table = Table(
+        title=f"The same {11 - len(HIDDEN)} agents while others are hidden (ADE / FDE, feet)",
+        caption="A hidden player's rows are not there; the others are forecast all the same.",
+    )
+    table.add_column("players hidden")
+    for head in ("HiPerformer", "ConstantVelocity", "ratio"):
+        table.add_column(head, justify="right")
+    own = scores[scores["part"] == "always visible"]
+    value = own.set_index(["model", "hidden", "metric"])["value"]
+    for count in HOW_MANY:
+        pairs = {
+            model: (value[model, count, "ade"], value[model, count, "fde"])
+            for model in ("HiPerformer", "ConstantVelocity")
+        }
+        who = f"{count}: {', '.join(HIDDEN[:count])}" if count else "0"
+        cells = [f"{ade:.2f} / {fde:.2f}" for ade, fde in pairs.values()]
+        table.add_row(who, *cells, f"{pairs['HiPerformer'][0] / pairs['ConstantVelocity'][0]:.2f}")
+    return table
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def write_files(
+    out: Path,
+    forecaster: Forecaster,
+    test: pd.DataFrame,
+    scores: pd.DataFrame,
+    size: Size,
+    console: Console,
+) -> dict[Path, str]:
+    """Everything that stays: path -> what it is."""
+    from hierforecast.plot import animate_rollout
+
+    history = test[(test["ds"] < CUTOFF) & ~test["unique_id"].isin(HIDDEN[:2])]
+    forecast = forecaster.predict(history, level=[90])
+    scene = typical_scene(forecast, test)
+    ax = draw_rollout(forecaster, test, scene)
+    files = {
+        out / "rollout.png": "one scene, two players hidden",
+        out / "rollout.gif": "the same, moving",
+        out / "scores.csv": "the figures above",
+        out / "history.csv": "the test scenes up to the cutoff, two players hidden",
+        out / "forecast.csv": "their forecast, with 90 % intervals",
+        out / "forecaster": "the trained model, for `hierforecast predict` and Forecaster.load",
+    }
+    picture, animation, *tables, folder = files
+    ax.get_figure(root=True).savefig(picture, dpi=120)  # type: ignore[union-attr]
+    with console.status(f"writing {animation}"):
+        one = {"history": history, "forecast": forecast, "truth": test}
+        shown = {k: v[v["scene"] == scene] for k, v in one.items()}
+        shown["truth"] = shown["truth"][shown["truth"]["ds"] < CUTOFF + HORIZON]
+        animate_rollout(**shown, path=animation, dpi=size.dpi, title="Two players hidden")
+    for path, table in zip(tables, (scores, history, forecast), strict=True):
+        table.to_csv(path, index=False)
+    forecaster.save(folder)
+    return files
+
+
+def typical_scene(forecast: pd.DataFrame, test: pd.DataFrame) -> Any:
+    """The scene whose error is the median one: neither the best nor the worst is to be shown."""
+    both = forecast.merge(test, on=["scene", "unique_id", "ds"])
+    error = np.hypot(both["HiPerformer_x"] - both["x"], both["HiPerformer_y"] - both["y"])
+    ordered = error.groupby(both["scene"]).mean().sort_values()
+    return ordered.index[len(ordered) // 2]
+
+
+def draw_rollout(forecaster: Forecaster, test: pd.DataFrame, scene: Any) -> Axes:
+    """One scene with two players hidden: past, forecast, truth and joint samples."""
+    from hierforecast.plot import plot_rollout
+
+    test = test[(test["scene"] == scene) & (test["ds"] < CUTOFF + HORIZON)]
+    history = test[(test["ds"] < CUTOFF) & ~test["unique_id"].isin(HIDDEN[:2])]
+    return plot_rollout(
+        history,
+        forecaster.predict(history),
+        test,
+        forecaster.sample(history, 20),
+        scene=scene,
+        columns=COLUMNS,
+        title=f"{HORIZON * 0.16:.1f} s ahead, two players hidden",
+    )
+
+
+def files_table(files: dict[Path, str]) -> Table:
+    """Where the files are."""
+    table = Table(title="Files", show_header=False)
+    for path, what in files.items():
+        table.add_row(str(path), what)
+    return table

@@ -1,0 +1,244 @@
+"""Made frames and batches for the tests: small, seeded, and as awkward as real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast.batch import Future, Hierarchy, SceneBatch, hierarchy_of
+from hierforecast.symmetry import HierarchicalPermutation
+from hierforecast.task import Task
+
+L, H = 11, 4  # no multiple of the patch, so that padding is always there
+TEAMS = {"ball": 1, "home": 3, "away": 3, "bench": 2}
+COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
+EVERYTHING = Columns(
+    target=["x", "y"],
+    group=["side", "team"],
+    group_type="kind",
+    scene="scene",
+    past_covariates=["pulse", "mood"],
+    known_covariates=["plan", "weather"],
+    static=["size", "role"],
+)
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
+DOUBLE = {**QUIET, "precision": "64-true"}
+
+
+def make_frame(
+    n_scenes: int = 3, steps: int = 24, seed: int = 0, missing: float = 0.15
+) -> pd.DataFrame:
+    """Random walks of `TEAMS` with every kind of covariate, rows missing at random."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for scene in range(n_scenes):
+        for team, size in TEAMS.items():
+            for member in range(size):
+                walk = rng.normal(size=(steps, 2)).cumsum(0) + rng.uniform(10, 40, 2)
+                one = pd.DataFrame({"scene": scene, "ds": np.arange(steps)})
+                one = one.assign(unique_id=f"{team}_{member}", team=team, x=walk[:, 0])
+                one = one.assign(y=walk[:, 1], kind="ball" if team == "ball" else "player")
+                one = one.assign(side="none" if team == "ball" else "all")
+                one = one.assign(pulse=rng.normal(size=steps), mood=rng.choice(["up", "down"]))
+                one = one.assign(plan=rng.normal(size=steps), size=rng.normal())
+                one = one.assign(weather=rng.choice(["sun", "rain"], steps))
+                frames.append(one.assign(role=rng.choice(["guard", "centre"])))
+    frame = pd.concat(frames, ignore_index=True)
+    kept = rng.random(len(frame)) >= missing
+    # The last step of the ball stays, so that every scene ends at the same time.
+    kept |= (frame.unique_id == "ball_0").to_numpy() & (frame.ds == steps - 1).to_numpy()
+    return frame[kept].reset_index(drop=True)
+
+
+def tiny(model: Any = None, **options: Any) -> Forecaster:
+    """A forecaster that fits in a blink."""
+    given: dict[str, Any] = {
+        "context_length": L,
+        "prediction_length": H,
+        "columns": COLUMNS,
+        "max_steps": 4,
+        "batch_size": 8,
+        "trainer": QUIET,
+        **options,
+    }
+    return Forecaster(HiPerformer(16, 1, 2) if model is None else model, **given)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in the order of a user: where each stands in the hierarchy.
+
+    Args:
+        scene: (P,) scene of each row.
+        groups: (P, levels) group labels, coarse to fine; they count within their parent.
+        types: (P,) types.
+    """
+
+    scene: np.ndarray
+    groups: np.ndarray
+    types: np.ndarray
+    order: np.ndarray = field(init=False)
+    hierarchy: Hierarchy = field(init=False)
+
+    def __post_init__(self) -> None:
+        order, hierarchy = hierarchy_of(self.scene, path_codes(self.groups))
+        object.__setattr__(self, "order", order)
+        object.__setattr__(self, "hierarchy", hierarchy)
+
+    @classmethod
+    def of(cls, *labels: str, types: str = "") -> Rows:
+        """One string a scene, one letter a row: its group; or two letters for nested groups."""
+        words = [word for text in labels for word in text.split()]
+        scene = np.repeat(np.arange(len(labels)), [len(text.split()) for text in labels])
+        groups = np.array([[ord(letter) for letter in word] for word in words])
+        kinds = [types.index(word[-1]) + 1 if word[-1] in types else 0 for word in words]
+        return cls(scene, groups, np.array(kinds, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.scene)
+
+    @property
+    def inverse(self) -> np.ndarray:
+        """Gather that brings packed rows back into the user's order."""
+        return np.argsort(self.order)
+
+    @property
+    def symmetry(self) -> HierarchicalPermutation:
+        """All that may be exchanged; whole scenes too."""
+        labels = np.concatenate([self.scene[:, None], self.groups], axis=1)
+        return HierarchicalPermutation(labels, self.types)
+
+    def without(self, gone: Sequence[int]) -> Rows:
+        """The same with some rows deleted."""
+        kept = np.setdiff1d(np.arange(len(self)), gone)
+        return Rows(self.scene[kept], self.groups[kept], self.types[kept])
+
+
+def path_codes(groups: np.ndarray) -> np.ndarray:
+    """Labels (P, levels) that count within their parent -> codes of one parent each."""
+    codes = [
+        np.unique(groups[:, : level + 1], axis=0, return_inverse=True)[1].reshape(-1)
+        for level in range(groups.shape[1])
+    ]
+    return np.stack(codes, axis=1).astype(np.int64)
+
+
+# Scenes of unlike sizes, groups of 1 to 4 that are interleaved, a group that is nobody's sibling.
+FLAT = Rows.of("b h a h a h a", "a b h h a", "c c c", types="b")
+NESTED = Rows.of("xb yh ya yh ya zk zl", "yh ya yh ya zk zk zl zl xb", "xb", types="b")
+
+
+class Packed(nn.Module):
+    """A module on packed tokens, called with rows in the user's order."""
+
+    def __init__(self, module: nn.Module, rows: Rows, call: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.module, self.rows, self.call = module, rows, call
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        order, inverse = self.rows.order, self.rows.inverse
+        return self.call(self.module, x[order], self.rows.hierarchy, present[order])[inverse]
+
+
+TASK = Task(L, H, n_targets=2, n_types=2, past=(None, 3), known=(None, 2), static=(None, 2))
+
+
+def task_for(rows: Rows, **changes: Any) -> Task:
+    """`TASK` with the levels of these rows."""
+    return Task(**{**TASK.__dict__, "n_levels": rows.groups.shape[1], **changes})
+
+
+def make_content(rows: Rows, task: Task, seed: int = 0, missing: float = 0.3) -> dict[str, Tensor]:
+    """Random content of a `SceneBatch`, float64, rows in the user's order.
+
+    Every row is present at some step; missing cells hold what the door puts there.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    n, length, steps = len(rows), task.context_length, task.prediction_length
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def covariates(kinds: tuple[int | None, ...], *shape: int) -> Tensor:
+        columns = [
+            normal(*shape)
+            if kind is None
+            else torch.randint(kind + 1, shape, generator=generator).double()
+            for kind in kinds
+        ]
+        return torch.stack(columns, -1) if columns else normal(*shape, 0)
+
+    present = torch.rand(n, length, generator=generator) >= missing
+    present[torch.arange(n), torch.randint(length, (n,), generator=generator)] = True
+    values = 20 + normal(n, length, task.n_targets).cumsum(1)
+    past = covariates(task.past, n, length)
+    values[~present], past[~present] = 0, torch.nan
+    return {
+        "values": values,
+        "present": present,
+        "past": past,
+        "known": covariates(task.known, n, length + steps),
+        "static": covariates(task.static, n),
+    }
+
+
+def pack(rows: Rows, content: dict[str, Tensor]) -> SceneBatch:
+    """Content in the user's order as a batch of packed rows."""
+    order = torch.from_numpy(rows.order)
+    return SceneBatch(
+        **{name: x[order] for name, x in content.items()},
+        types=torch.from_numpy(rows.types)[order],
+        scene=torch.from_numpy(rows.scene)[order],
+        n_scenes=int(rows.scene.max(initial=-1)) + 1,
+        hierarchy=rows.hierarchy,
+    )
+
+
+def make_future(rows: Rows, task: Task, seed: int = 1, missing: float = 0.2) -> Future:
+    """A random horizon for packed rows."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(rows), task.prediction_length)
+    values = 20 + torch.randn(*shape, task.n_targets, generator=generator, dtype=torch.float64)
+    present = torch.rand(shape, generator=generator) >= missing
+    values[~present] = 0
+    numbers = torch.arange(len(rows))
+    return Future(values, present, numbers, torch.full_like(numbers, task.context_length))
+
+
+class OnRows(nn.Module):
+    """A model on batches, called with content in the user's order; answers with law's numbers."""
+
+    def __init__(self, model: nn.Module, rows: Rows) -> None:
+        super().__init__()
+        self.model, self.rows = model, rows
+
+    def law(self, content: dict[str, Tensor]) -> Any:
+        law = self.model(pack(self.rows, content))
+        return law.rows(torch.from_numpy(self.rows.inverse))
+
+    def forward(self, content: dict[str, Tensor]) -> dict[str, Tensor]:
+        law = self.law(content)
+        return {"mean": law.mean, "stddev": law.stddev, "tenth": law.quantile(0.1)}
+
+
+def moves_of(rows: Rows, seeds: int = 3) -> list[Tensor]:
+    """Permutations to test: of members, of groups, of both; never the identity."""
+    symmetry, moves = rows.symmetry, []
+    for seed in range(seeds):
+        generator = torch.Generator().manual_seed(seed)
+        for members, groups in ((True, False), (False, True), (True, True)):
+            moves.append(symmetry.sample(generator, members=members, groups=groups))
+    return moves
+
+
+def assert_same_frame(one: pd.DataFrame, other: pd.DataFrame, atol: float, by: list[str]) -> None:
+    """Frames with the same rows, up to their order, whose numbers differ by `atol` at most."""
+    one, other = (frame.sort_values(by).reset_index(drop=True) for frame in (one, other))
+    pd.testing.assert_frame_equal(one, other, rtol=0, atol=atol)

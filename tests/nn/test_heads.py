@@ -1,0 +1,149 @@
+"""Heads: features to laws of the right kind, equivariant, and savable."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hierforecast.distributions import IndependentScenes, LowRankNormal
+from hierforecast.nn.heads import (
+    HEADS,
+    GaussianHead,
+    LowRankHead,
+    StudentTHead,
+    head_to_dict,
+    make_head,
+)
+from hierforecast.testing import assert_equivariant
+from tests.helpers import FLAT, NESTED, moves_of
+
+STEPS, TARGETS = 3, 2
+CHOICES = [GaussianHead(), StudentTHead(), LowRankHead(), LowRankHead(rank=3, series_rank=0)]
+
+
+def parts(head: Any, rows: Any = FLAT, size: float = 2.0) -> tuple[Tensor, Tensor]:
+    shape = size * torch.randn(len(rows), STEPS, head.features(TARGETS)).double()
+    return torch.randn(len(rows), STEPS, TARGETS).double(), shape
+
+
+class OnRows(nn.Module):
+    """A head on rows of some scenes."""
+
+    def __init__(self, head: Any, rows: Any = FLAT) -> None:
+        super().__init__()
+        self.head, self.scene = head, torch.from_numpy(rows.scene)
+
+    def law(self, location: Tensor, shape: Tensor) -> Any:
+        return self.head(location, shape, self.scene, int(self.scene.max()) + 1)
+
+    def forward(self, location: Tensor, shape: Tensor) -> dict[str, Tensor]:
+        law = self.law(location, shape)
+        return {"mean": law.mean, "stddev": law.stddev, "ninth": law.quantile(0.9)}
+
+
+@pytest.mark.parametrize("head", CHOICES, ids=str)
+@pytest.mark.parametrize("rows", [FLAT, NESTED], ids=["flat", "nested"])
+def test_laws_move_with_their_rows(head, rows):
+    """Members and whole groups within a scene: what the joint law says of all does not change."""
+    module, inputs = OnRows(head, rows), parts(head, rows)
+    value = torch.randn_like(inputs[0])
+    law = module.law(*inputs)
+    for perm in moves_of(rows, seeds=1):
+        assert_equivariant(module, inputs, lambda x: x[perm], lambda x: x[perm])  # noqa: B023
+        if not torch.equal(module.scene[perm], module.scene):
+            continue  # scenes changed places, so their likelihoods do
+        moved = module.law(*(x[perm] for x in inputs))
+        torch.testing.assert_close(
+            moved.log_prob(value[perm]), law.log_prob(value), rtol=1e-10, atol=1e-10
+        )
+        place = {int(row): at for at, row in enumerate((module.scene == 0).nonzero()[:, 0])}
+        within = torch.tensor([place[int(perm[row])] for row in place])
+        here, there = law.series_correlation(0), moved.series_correlation(0)
+        torch.testing.assert_close(there, here[within][:, within], rtol=1e-10, atol=1e-10)
+
+
+@dataclass(frozen=True)
+class ByRow(GaussianHead):
+    """Broken: later rows are less certain."""
+
+    def __call__(self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int) -> Any:
+        later = torch.arange(len(shape))[:, None, None]
+        return super().__call__(location, shape + later, scene, n_scenes)
+
+
+@dataclass(frozen=True)
+class FirstOfAll(LowRankHead):
+    """Broken: the first row's shape is everybody's."""
+
+    def __call__(self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int) -> Any:
+        return super().__call__(location, shape[:1].expand_as(shape), scene, n_scenes)
+
+
+@pytest.mark.parametrize("head", [ByRow(), FirstOfAll()], ids=str)
+def test_broken_heads_are_caught(head):
+    perm = moves_of(FLAT, seeds=1)[2]
+    perm = torch.cat([torch.tensor([5]), perm[perm != 5]])  # the first row surely moves
+    with pytest.raises(AssertionError, match="not equivariant"):
+        assert_equivariant(OnRows(head), parts(head), lambda x: x[perm], lambda x: x[perm])
+
+
+def test_laws_are_of_the_kind_that_is_asked_for():
+    for head, family in zip(CHOICES, (*[IndependentScenes] * 2, *[LowRankNormal] * 2), strict=True):
+        location, shape = parts(head)
+        law = OnRows(head).law(location, shape)
+        assert type(law) is family
+        assert law.event_shape == location.shape and law.batch_shape == (3,)
+        torch.testing.assert_close(law.mean, location)
+        assert (law.variance > 0).all() and law.variance.isfinite().all()
+
+
+def test_only_the_joint_head_links_series():
+    for head in CHOICES:
+        correlation = OnRows(head).law(*parts(head)).series_correlation(0)
+        off = correlation - torch.eye(len(correlation)).double()
+        assert (off.abs().max() > 0.05) == isinstance(head, LowRankHead)
+
+
+@pytest.mark.parametrize("head", CHOICES, ids=str)
+@pytest.mark.parametrize("size", [0.0, 50.0])
+def test_extreme_features_stay_finite_forward_and_backward(head, size):
+    inputs = parts(head, size=size)
+    for x in inputs:
+        x.requires_grad_()
+    law = OnRows(head).law(*inputs)
+    law.log_prob(torch.zeros_like(inputs[0])).sum().backward()
+    assert all(x.grad is not None and x.grad.isfinite().all() for x in inputs)
+    if not size:  # half of the horizon's typical spread, plus the floor
+        assert law.stddev.min() > 0.49
+
+
+@pytest.mark.parametrize("head", CHOICES, ids=str)
+def test_no_rows(head):
+    law = head(
+        torch.zeros(0, STEPS, TARGETS),
+        torch.zeros(0, STEPS, head.features(TARGETS)),
+        torch.zeros(0, dtype=torch.int64),
+        2,
+    )
+    assert law.log_prob(torch.zeros(0, STEPS, TARGETS)).tolist() == [0, 0]
+    assert law.sample((4,)).shape == (4, 0, STEPS, TARGETS)
+
+
+@pytest.mark.parametrize("head", [*CHOICES, *HEADS], ids=str)
+def test_a_head_survives_json_more_than_once(head):
+    once = json.loads(json.dumps(head_to_dict(head)))
+    twice = json.loads(json.dumps(head_to_dict(once)))
+    assert once == twice
+    assert make_head(twice) == make_head(head)
+
+
+def test_unknown_heads_are_named():
+    with pytest.raises(ValueError, match=r"head='mixture' is not one of \['gaussian', 'lowrank'"):
+        make_head("mixture")
+    with pytest.raises(TypeError, match=r"ByRow cannot be saved: register it"):
+        head_to_dict(ByRow())

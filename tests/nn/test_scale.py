@@ -1,0 +1,152 @@
+"""Scales: units from the context's present cells alone, one row at a time, and back again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hierforecast.batch import SceneBatch
+from hierforecast.nn.scale import CoordinateScale, SeriesScale, carry_forward, make_scale
+from hierforecast.testing import assert_equivariant
+from tests.helpers import FLAT, TASK, make_content, moves_of, pack
+
+SCALES = {"coordinates": CoordinateScale, "series": SeriesScale}
+
+
+def make_batch(missing: float = 0.4) -> SceneBatch:
+    return pack(FLAT, make_content(FLAT, TASK, missing=missing))
+
+
+def fitted(name: str, batch: SceneBatch) -> CoordinateScale | SeriesScale:
+    scale = make_scale(name, 2).double()
+    scale.fit(batch)
+    return scale
+
+
+class OnContent(nn.Module):
+    """A scale, called with values and presence."""
+
+    def __init__(self, scale: nn.Module, batch: SceneBatch) -> None:
+        super().__init__()
+        self.scale, self.batch = scale, batch
+
+    def forward(self, values: torch.Tensor, present: torch.Tensor) -> list[torch.Tensor]:
+        scaled = self.scale(replace(self.batch, values=values, present=present))
+        return [scaled.relative, scaled.absolute, scaled.location, scaled.scale]
+
+
+def test_carry_forward_row_by_row():
+    batch = make_batch()
+    filled, last = carry_forward(batch.values, batch.present)
+    for row, (values, present) in enumerate(zip(batch.values, batch.present, strict=True)):
+        seen = present.nonzero()[:, 0].tolist()
+        for step in range(len(present)):
+            source = max((s for s in seen if s <= step), default=seen[0])
+            assert torch.equal(filled[row, step], values[source])
+        assert torch.equal(last[row, 0], values[seen[-1]])
+
+
+def test_carry_forward_of_rows_never_observed_is_zero():
+    values = torch.full((2, 3, 1), torch.nan)
+    values[0, 1] = 5
+    present = torch.tensor([[False, True, False], [False] * 3])
+    filled, last = carry_forward(values, present)
+    assert filled[..., 0].tolist() == [[5, 5, 5], [0, 0, 0]]
+    assert last.flatten().tolist() == [5, 0]
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_there_and_back(name):
+    batch = make_batch()
+    scaled = fitted(name, batch)(batch)
+    back = scaled.location + scaled.scale * scaled.relative
+    torch.testing.assert_close(back[batch.present], batch.values[batch.present], rtol=0, atol=1e-12)
+    assert (scaled.scale > 0).all() and scaled.location.shape == scaled.scale.shape
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_what_the_units_mean(name):
+    batch = make_batch()
+    scale = fitted(name, batch)
+    scaled, seen = scale(batch), batch.present
+    if name == "series":
+        for row in range(len(seen)):
+            cells = batch.values[row, seen[row]]
+            torch.testing.assert_close(scaled.location[row, 0], cells.mean(0))
+            if len(cells) > 1:
+                spread = cells.std(0, correction=0).maximum(0.01 * cells.mean(0).abs())
+                torch.testing.assert_close(scaled.scale[row, 0], spread)
+        assert scaled.absolute.shape == (len(seen), TASK.context_length, 0)
+    else:
+        cells = batch.values[seen]
+        torch.testing.assert_close(scaled.scale[3, 0], cells.std(0, correction=0))
+        wanted = (cells - cells.mean(0)) / cells.std(0, correction=0)
+        torch.testing.assert_close(scaled.absolute[seen], wanted)
+        last = torch.stack([v[p][-1] for v, p in zip(batch.values, seen, strict=True)])
+        torch.testing.assert_close(scaled.location[:, 0], last)
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_rows_are_scaled_on_their_own(name):
+    batch = make_batch()
+    scale = fitted(name, batch)
+    module, inputs = OnContent(scale, batch), (batch.values, batch.present)
+    for perm in moves_of(FLAT, seeds=1):
+        assert_equivariant(module, inputs, lambda x: x[perm], lambda x: x[perm])  # noqa: B023
+    changed = batch.values.clone()
+    changed[0] = 1000
+    before, after = module(*inputs), module(changed, batch.present)
+    for one, two in zip(before, after, strict=True):
+        assert torch.equal(one[1:], two[1:])
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_junk_in_missing_cells_changes_exactly_nothing(name):
+    batch = make_batch()
+    junk = torch.where(batch.present[..., None], batch.values, torch.nan)
+    scale, other = fitted(name, batch), fitted(name, replace(batch, values=junk))
+    module = OnContent(scale, batch)
+    for one, two in zip(
+        module(batch.values, batch.present), module(junk, batch.present), strict=True
+    ):
+        assert torch.equal(one, two)
+    for one, two in zip(scale.buffers(), other.buffers(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("name", SCALES)
+@pytest.mark.parametrize("value", [0.0, 7.0, -1e9])
+def test_constant_and_empty_series_have_a_unit(name, value):
+    batch = make_batch()
+    present = batch.present.clone()
+    present[2] = False
+    flat = replace(batch, values=torch.full_like(batch.values, value), present=present)
+    scale = fitted(name, flat)
+    scaled = scale(flat)
+    for x in (scaled.relative, scaled.absolute, scaled.location, scaled.scale):
+        assert x.isfinite().all()
+    assert (scaled.scale > 0).all()
+    nothing = replace(batch, present=torch.zeros_like(present))
+    scale.fit(nothing)
+    assert scale(nothing).relative.isfinite().all()
+
+
+def test_names():
+    assert isinstance(make_scale("auto", 1), SeriesScale)
+    assert isinstance(make_scale("auto", 2), CoordinateScale)
+    assert isinstance(make_scale("series", 2), SeriesScale)
+    with pytest.raises(ValueError, match=r"scale='feet' is not one of \['auto', 'coordinates'"):
+        make_scale("feet", 1)
+
+
+def test_scales_keep_prices_apart_by_orders_of_magnitude():
+    """A penny stock's forecast is no less precise beside one of a thousand dollars."""
+    content = make_content(FLAT, TASK, missing=0.0)
+    content["values"] *= torch.from_numpy(10.0 ** np.arange(-4, len(FLAT) - 4))[:, None, None]
+    batch = pack(FLAT, content)
+    relative = fitted("series", batch)(batch).relative
+    assert (relative.std((1, 2), correction=0) - 1).abs().max() < 1e-6

@@ -1,0 +1,130 @@
+"""Packed rows: the plan of who meets whom against its definition, row by row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hierforecast.batch import Hierarchy, Partition, hierarchy_of, pad_to_patches
+from tests.helpers import FLAT, NESTED, TASK, Rows, make_content, pack, path_codes
+
+
+def sets_of(partition: Partition, members: list) -> list[list]:
+    """The sets that a partition makes of sorted members."""
+    sets, at = [], 0
+    for n_sets, size in partition.runs:
+        for _ in range(n_sets):
+            sets.append(members[at : at + size])
+            at += size
+    assert at == len(members)
+    return sets
+
+
+def check(scene: np.ndarray, groups: np.ndarray, order: np.ndarray, plan: Hierarchy) -> None:
+    """Rows share a set exactly when they share scene and group; so do groups and their parents."""
+    assert sorted(order.tolist()) == list(range(len(scene)))
+    sets = [frozenset(s) for s in sets_of(plan.members, order.tolist())]
+    for number, rows in enumerate(sets):
+        assert all(int(plan.group[order.tolist().index(row)]) == number for row in rows)
+    for depth, level in zip(range(groups.shape[1], -1, -1), [None, *plan.levels], strict=True):
+        keys = [(s, *g[:depth]) for s, g in zip(scene, groups.tolist(), strict=True)]
+        wanted = {key: {i for i, k in enumerate(keys) if k == key} for key in keys}
+        if level is not None:  # merge the sets of the level below into their parents
+            assert len(level.parent) == len(sets)
+            assert torch.equal(level.order[level.inverse], torch.arange(len(sets)))
+            merged = [frozenset().union(*group) for group in families(level, sets)]
+            by_parent = [
+                frozenset().union(*(s for s, p in zip(sets, level.parent, strict=True) if p == i))
+                for i in range(level.n_parents)
+            ]
+            assert by_parent == merged
+            sets = merged
+        assert sorted(map(sorted, sets)) == sorted(map(sorted, wanted.values()))
+
+
+def families(level, sets: list[frozenset]) -> list[list[frozenset]]:
+    """The sets of a level by parent, as the level's partition says it."""
+    return sets_of(level.siblings, [sets[i] for i in level.order.tolist()])
+
+
+def random_rows(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    n, levels = rng.integers(1, 40), rng.integers(1, 4)
+    scene = rng.integers(0, 4, n)
+    return scene, path_codes(rng.integers(0, 3, (n, levels)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_plan_agrees_with_its_definition(seed):
+    scene, groups = random_rows(seed)
+    check(scene, groups, *hierarchy_of(scene, groups))
+
+
+@pytest.mark.parametrize("broken", ["scenes meet", "groups ignored", "a level left out"])
+def test_broken_plans_are_caught(broken):
+    scene, groups = NESTED.scene, path_codes(NESTED.groups)
+    check(scene, groups, *hierarchy_of(scene, groups))
+    if broken == "scenes meet":
+        order, plan = hierarchy_of(np.zeros_like(scene), groups)
+    elif broken == "groups ignored":
+        order, plan = hierarchy_of(scene, np.zeros_like(groups))
+    else:
+        order, plan = hierarchy_of(scene, groups)
+        plan = replace(plan, levels=plan.levels[:1])
+    with pytest.raises((AssertionError, ValueError)):
+        check(scene, groups, order, plan)
+
+
+def test_runs_are_sorted_by_size_and_few():
+    _, plan = hierarchy_of(FLAT.scene, path_codes(FLAT.groups))
+    sizes = [size for _, size in plan.members.runs]
+    assert sizes == sorted(set(sizes)), "one run for each size, small ones first"
+
+
+def test_no_rows_at_all():
+    order, plan = hierarchy_of(np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
+    assert len(order) == 0
+    assert plan.members.runs == () and [level.n_parents for level in plan.levels] == [0, 0]
+    assert list(plan.members.split(torch.zeros(0, 3))) == []
+
+
+def test_large_codes_do_not_overflow():
+    scene = np.repeat(np.arange(3000), 2).astype(np.int32)
+    groups = np.tile(np.array([[2_000_000], [5]]), (3000, 1))
+    order, plan = hierarchy_of(scene, groups)
+    assert plan.members.runs == ((6000, 1),)
+    assert plan.levels[0].siblings.runs == ((3000, 2),)
+    assert len(order) == 6000
+
+
+def test_padding_lengthens_on_the_left():
+    x = torch.arange(1.0, 8.0)[None, :, None]
+    assert pad_to_patches(x, 5)[0, :, 0].tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 6, 7]
+    assert torch.equal(pad_to_patches(x, 7), x)
+    assert pad_to_patches(x > 0, 4).dtype == torch.bool
+
+
+def test_to_casts_what_floats_and_leaves_the_rest():
+    batch = pack(FLAT, make_content(FLAT, TASK)).to(torch.float32)
+    assert batch.values.dtype == batch.known.dtype == torch.float32
+    assert batch.present.dtype == torch.bool
+    assert batch.types.dtype == batch.hierarchy.levels[0].order.dtype == torch.int64
+    assert batch.to("cpu").hierarchy.members == FLAT.hierarchy.members
+
+
+def test_to_moves_every_tensor():
+    batch = pack(NESTED, make_content(NESTED, TASK)).to("meta")
+    plan = batch.hierarchy
+    tensors = [batch.values, batch.types, batch.scene, plan.group]
+    tensors += [x for level in plan.levels for x in (level.order, level.inverse, level.parent)]
+    assert {x.device.type for x in tensors} == {"meta"}
+
+
+def test_rows_of_helpers_say_what_they_should():
+    rows = Rows.of("b h h", "h", types="b")
+    assert rows.types.tolist() == [1, 0, 0, 0]
+    assert rows.scene.tolist() == [0, 0, 0, 1]
+    assert rows.symmetry.order == 2

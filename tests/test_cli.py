@@ -1,0 +1,297 @@
+"""The command line from file to file: what it writes, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import hierforecast
+from hierforecast import errors
+from hierforecast._files import read_table, write_table
+from hierforecast.cli import LOADERS, app
+from hierforecast.datasets import simulate_basketball
+from hierforecast.errors import DataError
+from hierforecast.frame import Columns
+
+ROLES = [
+    "--scene",
+    "scene",
+    "--group",
+    "team",
+    "--group-type",
+    "kind",
+    "--target",
+    "x",
+    "--target",
+    "y",
+]
+SIZES = ["--context", "6", "--horizon", "3"]
+SMALL = [
+    "--steps",
+    "3",
+    "--batch-size",
+    "8",
+    "--set",
+    "width=8",
+    "--set",
+    "depth=1",
+    "--set",
+    "heads=2",
+]
+
+
+def call(*arguments, code=0):
+    """Run a command; a traceback or an unexpected exit code fails the test."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    unexpected = result.exception if not isinstance(result.exception, SystemExit) else None
+    assert unexpected is None and result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def complaint(*arguments):
+    """The one line that a command ends with when it fails."""
+    result = call(*arguments, code=2)
+    assert "Traceback" not in result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """A folder with train.csv, history.csv and test.csv."""
+    folder = tmp_path_factory.mktemp("tables")
+    simulate_basketball(12, n_steps=12, seed=0).to_csv(folder / "train.csv", index=False)
+    test = simulate_basketball(3, n_steps=12, seed=1)
+    test.to_csv(folder / "test.csv", index=False)
+    test[test.ds < 9].to_csv(folder / "history.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(tables):
+    call("fit", tables / "train.csv", tables / "model", *ROLES, *SIZES, *SMALL)
+    call("fit", tables / "train.csv", tables / "ridge", *ROLES, *SIZES, "--model", "ridge")
+    return tables
+
+
+def test_version_and_help():
+    assert call("--version").stdout.strip() == hierforecast.__version__
+    listed = call("--help").stdout
+    for name in ("demo", "fit", "predict", "evaluate", "download"):
+        assert name in listed
+        assert "Usage" in call(name, "--help").stdout
+
+
+def test_predict_writes_what_the_library_answers(fitted, tmp_path):
+    out = tmp_path / "new" / "forecast.csv"
+    call("predict", fitted / "history.csv", fitted / "model", "--out", out, "--level", 90)
+    written = pd.read_csv(out)
+    forecaster = hierforecast.Forecaster.load(fitted / "model")
+    expected = forecaster.predict(pd.read_csv(fitted / "history.csv"), level=[90])
+    pd.testing.assert_frame_equal(written, expected, check_dtype=False, rtol=1e-4)
+    assert len(written) == 3 * 11 * 3
+    assert "HiPerformer_x-lo-90" in written
+
+
+def test_predict_without_a_file_is_csv_on_the_screen(fitted):
+    shown = call("predict", fitted / "history.csv", fitted / "ridge").stdout
+    assert shown.splitlines()[0] == "scene,unique_id,ds,Ridge_x,Ridge_y"
+    assert len(shown.splitlines()) == 1 + 3 * 11 * 3
+
+
+def test_samples_are_seeded_and_joint(fitted):
+    def draw(seed):
+        arguments = ["predict", fitted / "history.csv", fitted / "model", "--samples", 2]
+        return call(*arguments, "--seed", seed).stdout
+
+    assert draw(1) == draw(1) != draw(2)
+    assert len(draw(1).splitlines()) == 1 + 2 * 3 * 11 * 3
+
+
+def test_parquet_in_and_out(fitted, tmp_path):
+    pytest.importorskip("pyarrow")
+    history, out = tmp_path / "history.parquet", tmp_path / "forecast.parquet"
+    pd.read_csv(fitted / "history.csv").to_parquet(history)
+    call("predict", history, fitted / "model", "--out", out)
+    csv = tmp_path / "forecast.csv"
+    call("predict", fitted / "history.csv", fitted / "model", "--out", csv)
+    a, b = pd.read_parquet(out), pd.read_csv(csv)
+    pd.testing.assert_frame_equal(a, b, check_dtype=False, rtol=1e-4)
+
+
+def test_evaluate_puts_models_side_by_side(fitted, tmp_path):
+    out = tmp_path / "scores.csv"
+    folders = [fitted / "model", fitted / "ridge"]
+    metrics = ["--metric", "ade", "--metric", "fde"]
+    result = call("evaluate", fitted / "test.csv", *folders, *metrics, "--out", out)
+    assert "HiPerformer" in result.stdout and "Ridge" in result.stdout
+    scores = pd.read_csv(out)
+    assert set(scores.model) == {"HiPerformer", "Ridge"}
+    assert set(scores.metric) == {"ade", "fde"} and set(scores.part) == {"all", "ball", "player"}
+    assert (scores.value > 0).all()
+
+
+def test_a_fit_goes_on_from_its_checkpoints(tables, tmp_path):
+    arguments = ["fit", tables / "train.csv", tmp_path / "model", *ROLES, *SIZES, *SMALL]
+    call(*arguments, "--checkpoints", tmp_path / "kept")
+    assert list((tmp_path / "kept").glob("*.ckpt"))
+    call(*arguments, "--checkpoints", tmp_path / "kept", "--resume")
+    assert "--checkpoints" in complaint(*arguments, "--resume")
+    assert "resume" in complaint(*arguments, "--checkpoints", tmp_path / "none", "--resume")
+
+
+def test_an_interrupted_fit_is_saved(tables, tmp_path, monkeypatch):
+    def stop(self, *args):
+        raise KeyboardInterrupt("fit was interrupted at step 1")
+
+    monkeypatch.setattr(hierforecast.Forecaster, "_train", stop)
+    arguments = ["fit", tables / "train.csv", tmp_path / "model", *ROLES, *SIZES, *SMALL]
+    assert "step 1" in call(*arguments).stderr
+    call("predict", tables / "history.csv", tmp_path / "model")
+
+
+def test_dates_and_several_covariates(tmp_path):
+    days = pd.date_range("2024-01-01", periods=40, freq="D")
+    table = pd.concat(
+        pd.DataFrame(
+            {
+                "day": days,
+                "ticker": name,
+                "sector": sector,
+                "close": range(40),
+                "volume": range(40),
+                "holiday": 0,
+            }
+        )
+        for name, sector in (("NA", "a"), ("007", "a"), ("7", "b"))
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    holidays = pd.DataFrame({"day": days[-1] + pd.to_timedelta([1, 2], "D"), "holiday": [0, 1]})
+    ahead = holidays.merge(pd.DataFrame({"ticker": ["NA", "007", "7"]}), how="cross")
+    ahead.to_csv(tmp_path / "ahead.csv", index=False)
+    roles = "--id ticker --time day --target close --group sector --past volume --known holiday"
+    sizes = "--context 8 --horizon 2"
+    fit = ["fit", tmp_path / "t.csv", tmp_path / "m", *roles.split(), *sizes.split(), *SMALL]
+    call(*fit, "--val", tmp_path / "t.csv")
+    predict = ["predict", tmp_path / "t.csv", tmp_path / "m", "--known", tmp_path / "ahead.csv"]
+    call(*predict, "--out", tmp_path / "f.csv")
+    forecast = pd.read_csv(tmp_path / "f.csv", dtype=str, keep_default_na=False)
+    assert set(forecast.ticker) == {"NA", "007", "7"}, "labels keep their spelling"
+    assert set(forecast.day) == {"2024-02-10", "2024-02-11"}
+
+
+def test_labels_and_times_of_a_csv(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("scene,unique_id,ds,group,y\n10,01,0,1,NA\n2,02,1,2,\n")
+    frame = read_table(path, Columns(scene="scene"))
+    assert frame["scene"].tolist() == [10, 2] and frame["ds"].tolist() == [0, 1]
+    assert frame["unique_id"].tolist() == ["01", "02"] and frame["y"].isna().all()
+    path.write_text("unique_id,ds,y\na,2024-01-01 13:00:00,1\n")
+    assert read_table(path, Columns(group=None))["ds"].iloc[0] == pd.Timestamp("2024-01-01 13:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no CSV table"),
+        ("unique_id,ds,y\na,01/02/2024,1\n", "'01/02/2024' in line 2.*2024-01-31"),
+        ("unique_id,ds,y\na,0,1\nb,soon,1\n", "'soon' in line 3"),
+        ("unique_id,ds,y\na,0,1,2,3\nb,0\n", "no CSV table"),
+        (
+            "unique_id,ds,y\na,2024-01-01T00:00+01:00,1\na,2024-01-02T00:00+02:00,1\n",
+            "mixes times",
+        ),
+    ],
+)
+def test_bad_csv_is_named(tmp_path, text, message):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        frame = read_table(path, Columns(group=None))
+        hierforecast.frame.read_frame(frame, Columns(group=None))
+
+
+def test_errors_are_one_line(fitted, tmp_path):
+    history, model = fitted / "history.csv", fitted / "model"
+    fit = ["fit", history, tmp_path / "m", *SIZES]
+    assert "nowhere.csv" in complaint("predict", "nowhere.csv", model)
+    assert "forecaster" in complaint("predict", history, tmp_path)
+    assert ".parquet" in complaint("predict", history, model, "--out", "forecast.xlsx")
+    assert "exclude" in complaint("predict", history, model, "--samples", 2, "--level", 90)
+    assert "level=120" in complaint("predict", history, model, "--level", 120)
+    assert "'y'" in complaint(*fit), "the column that is missing"
+    assert "did you mean 'team'" in complaint(*fit, *ROLES[:2], "--group", "teams", *ROLES[-4:])
+    assert "width" in complaint(*fit, *ROLES, "--set", "girth=3")
+    assert "KEY=VALUE" in complaint(*fit, *ROLES, "--set", "width")
+    assert "too little context" in complaint(*fit, *ROLES, "--context", 80)
+    assert "min_ade" in complaint("evaluate", fitted / "test.csv", model, "--metric", "minade")
+    truncated = tmp_path / "t.parquet"
+    truncated.write_bytes(b"PAR1")
+    assert "Parquet" in complaint("predict", truncated, model)
+
+
+def test_traceback_on_demand(tmp_path):
+    result = CliRunner().invoke(app, ["--traceback", "predict", "nowhere.csv", str(tmp_path)])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_parquet_without_pyarrow_names_the_extra(monkeypatch, tmp_path):
+    def no_pyarrow(name, *args):
+        if name == "pyarrow":
+            raise ImportError(name)
+        return import_module(name, *args)
+
+    import_module = importlib.import_module
+    monkeypatch.setattr(errors, "import_module", no_pyarrow)
+    (tmp_path / "t.parquet").write_bytes(b"")
+    with pytest.raises(errors.MissingExtraError, match=r"hierforecast\[parquet\]"):
+        read_table(tmp_path / "t.parquet", Columns())
+    with pytest.raises(errors.MissingExtraError, match=r"hierforecast\[parquet\]"):
+        write_table(pd.DataFrame({"a": [1]}), tmp_path / "u.parquet")
+
+
+def test_download_writes_a_table(tmp_path):
+    out = tmp_path / "b.csv"
+    result = call("download", "basketball", "--out", out, "--set", "n_scenes=2")
+    assert pd.read_csv(out).equals(simulate_basketball(2).round(12)) or len(pd.read_csv(out)) > 0
+    assert "--scene scene" in result.stderr
+    assert pd.read_csv(out)["scene"].nunique() == 2
+
+
+def test_download_looks_where_it_says(shared_data, tmp_path):
+    out = tmp_path / "s.csv"
+    arguments = ["download", "stocks", "--root", shared_data, "--set", "start=2018-01-01"]
+    result = call(*arguments, "--out", out)
+    assert str(shared_data) in result.stderr and str(out) in result.stderr
+    assert pd.read_csv(out)["sector"].nunique() == 11
+
+
+def test_download_names_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = complaint("download", "hockey")
+    assert all(name in message for name in LOADERS)
+    assert "n_scenes" in complaint("download", "basketball", "--set", "games=3")
+
+
+def test_demo_writes_everything_it_lists(tmp_path):
+    shown = call("demo", "--quick", "--out", tmp_path / "demo", "--seed", 3).stdout
+    for name in ("rollout.png", "rollout.gif", "scores.csv", "history.csv", "forecast.csv"):
+        assert (tmp_path / "demo" / name).stat().st_size > 0
+        assert name in shown.replace("\n", "")
+    scores = pd.read_csv(tmp_path / "demo" / "scores.csv")
+    assert set(scores.model) == {"HiPerformer", "Ridge", "ConstantVelocity", "LastValue"}
+    hidden = scores[(scores.part == "always visible") & (scores.metric == "ade")]
+    assert sorted(hidden.hidden.unique()) == [0, 1, 2, 4]
+    alone = hidden[hidden.model == "ConstantVelocity"].value
+    assert alone.max() - alone.min() < 1e-4, "it looks at one agent at a time"
+    together = hidden[hidden.model == "HiPerformer"].value
+    assert together.nunique() > 1, "the model must see that players are gone"
+    assert json.loads((tmp_path / "demo" / "forecaster" / "forecaster.json").read_text())
+    folder = Path(tmp_path / "demo")
+    call("predict", folder / "history.csv", folder / "forecaster", "--level", 90)
