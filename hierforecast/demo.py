@@ -90,9 +90,11 @@ def run(
     console.print(hidden_table(scores))
     console.rule("draw")
     files = write_files(out, forecasters["HiPerformer"], test, scores, size, console)
+    console.print(f"Files in {out.resolve()}:", soft_wrap=True)
     console.print(files_table(files))
     console.print(f"Done in {time.perf_counter() - start:.0f} s. Go on from here, for example:")
-    console.print(f"  hierforecast predict {out / 'history.csv'} {out / 'forecaster'} --level 90")
+    command = f"hierforecast predict {out / 'history.csv'} {out / 'forecaster'} --level 90"
+    console.print(f"  {command}", soft_wrap=True, highlight=False)
     return scores
 
 
@@ -259,8 +261,8 @@ def draw_rollout(forecaster: Forecaster, test: pd.DataFrame, scene: Any) -> Axes
 
 
 def files_table(files: dict[Path, str]) -> Table:
-    """Where the files are."""
-    table = Table(title="Files", show_header=False)
+    """What the files are; names only, so that no path is broken over lines."""
+    table = Table(show_header=False, box=None)
     for path, what in files.items():
-        table.add_row(str(path), what)
+        table.add_row(f"  {path.name}", what)
     return table

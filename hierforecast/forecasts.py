@@ -128,7 +128,9 @@ def check_levels(level: Sequence[float] | None) -> list[float]:
     Raises:
         DataError: if one is not between 0 and 100.
     """
-    levels = [] if level is None else [float(percent) for percent in level]
+    levels = (
+        [] if level is None else [float(percent) for percent in np.atleast_1d(np.asarray(level))]
+    )
     for percent in levels:
         if not 0 < percent < 100:
             raise DataError(f"level={percent} must lie between 0 and 100 (percent), e.g. [80, 95]")

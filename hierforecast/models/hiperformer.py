@@ -56,6 +56,8 @@ class HiPerformer(nn.Module):
         self.task = Task.from_dict(dict(task)) if isinstance(task, Mapping) else task
         self._law = make_head(head)
         make_scale(scale, n_targets=1)  # an unknown name is an error here, not at fit
+        if patch < 1:
+            raise ValueError(f"patch={patch} must be at least one step")
         if self.task is not None:
             self._build(self.task)
 

@@ -32,13 +32,11 @@ class Decoder(nn.Module):
         self.patch, self.prediction_length = patch, prediction_length
         self.norm = nn.LayerNorm(width)
         self.mean = nn.Linear(width, patch * n_targets)
+        shape = nn.Linear(2 * width, patch * n_features)
         self.shape = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 2 * width),
-            nn.GELU(),
-            nn.Linear(2 * width, patch * n_features),
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), shape
         )
-        for last in (self.mean, self.shape[-1]):
+        for last in (self.mean, shape):
             nn.init.normal_(last.weight, std=0.02)
             nn.init.zeros_(last.bias)
 

@@ -1,0 +1,108 @@
+"""Stocks: tickers and a sector never seen in training, 30 tickers missing, 60 days -> 5 days.
+
+python -m benchmarks.stocks --steps 300 --folder runs/stocks
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.timing import write_section
+from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
+from hierforecast.datasets import load_stocks
+from hierforecast.training import LAST
+
+COLUMNS = Columns(target="y", group="sector")
+LENGTHS = {"context_length": 60, "prediction_length": 5}
+SPLIT = pd.Timestamp("2017-01-01")
+UNSEEN_SECTOR, UNSEEN_TICKERS, MISSING = "Utilities", 50, 30
+
+
+def draw(tickers: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Some tickers, the same for one seed."""
+    return np.random.default_rng(seed).choice(np.sort(tickers), count, replace=False)
+
+
+def errors(forecaster: Forecaster, test: pd.DataFrame, parts: dict[str, set[str]]) -> dict:
+    """MAE and coverage of the 90 % interval for each part of the tickers."""
+    name = type(forecaster.model).__name__
+    rows = forecaster.backtest(test, level=[90]).dropna(subset=["y"])
+    error = (rows[name] - rows["y"]).abs()
+    inside = rows["y"].between(rows[f"{name}-lo-90"], rows[f"{name}-hi-90"])
+    cells = {}
+    for part, tickers in parts.items():
+        here = rows["unique_id"].isin(tickers)
+        cells[part] = f"{error[here].mean():.3f} ({inside[here].mean():.1%})"
+    return cells
+
+
+def without(frame: pd.DataFrame, tickers: np.ndarray, day: pd.Timestamp) -> pd.DataFrame:
+    """The history up to a day on which some tickers are missing, as they are ever after."""
+    history = frame[frame["ds"] <= day]
+    return history[~((history["ds"] == day) & history["unique_id"].isin(tickers))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", default="runs/stocks")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    frame = load_stocks()
+    sector = frame.drop_duplicates("unique_id").set_index("unique_id")["sector"]
+    stranger = set(sector.index[sector == UNSEEN_SECTOR])
+    fresh = set(draw(sector.index[sector != UNSEEN_SECTOR].to_numpy(), UNSEEN_TICKERS, 0))
+    known = set(sector.index) - stranger - fresh
+    train = frame[(frame["ds"] < SPLIT) & frame["unique_id"].isin(known)]
+    test = frame[frame["ds"] >= SPLIT - pd.Timedelta(days=120)]
+
+    folder, saved = Path(arguments.folder), Path(arguments.folder) / "forecaster"
+    if saved.exists():
+        network = Forecaster.load(saved)
+    else:
+        network = Forecaster(
+            HiPerformer(),
+            columns=COLUMNS,
+            max_steps=arguments.steps,
+            batch_size=8,
+            trainer={"default_root_dir": str(folder)},
+            **LENGTHS,
+        )
+        network.fit(train, resume=(folder / LAST).exists()).save(saved)
+    parts = {
+        "in training": known,
+        f"{UNSEEN_TICKERS} tickers never in training": fresh,
+        f"{UNSEEN_SECTOR}: sector never in training": stranger,
+    }
+    table = {}
+    for model in (LastValue(), Ridge()):
+        baseline = Forecaster(model, columns=COLUMNS, **LENGTHS).fit(train)
+        table[type(model).__name__] = errors(baseline, test, parts)
+    table["HiPerformer"] = errors(network, test, parts)
+    result = pd.DataFrame(table).T
+
+    day = test["ds"].max()
+    gone = draw(test.loc[test["ds"] == day, "unique_id"].to_numpy(), MISSING, 1)
+    forecast = network.predict(without(test, gone, day))
+    sizes = sector.value_counts()
+    note = (
+        f"{sector.size} tickers in {sizes.size} sectors of {sizes.min()} to {sizes.max()}; daily "
+        f"log returns in percent, trained before {SPLIT.date()}. MAE (share of days inside the "
+        f"90 % interval). With {MISSING} tickers missing on {day.date()}: "
+        f"{forecast['unique_id'].nunique()} tickers forecast, "
+        f"{forecast['unique_id'].isin(gone).sum() // LENGTHS['prediction_length']} of them among "
+        f"the missing, {int(forecast['HiPerformer'].isna().sum())} forecasts empty."
+    )
+    print(result.to_string())
+    print(note)
+    write_section("stocks", "Stocks, unseen tickers and an unseen sector", result, note)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The notebooks run from top to bottom, on little work: HIERFORECAST_FAST=1."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NEEDS = {"02_nba_rollouts": "nba", "03_sector_stocks": "stocks"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path, request, tmp_path, monkeypatch):
+    monkeypatch.setenv("HIERFORECAST_FAST", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # Its own settings: nobody's IPython start-up files, and no debugger that warns.
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    if path.stem in NEEDS:
+        folder = request.getfixturevalue("shared_data")
+        if not (folder / NEEDS[path.stem]).is_dir():
+            pytest.skip(f"the folder of real data has no {NEEDS[path.stem]}/")
+        monkeypatch.setenv("HIERFORECAST_DATA", os.fspath(folder))
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": os.fspath(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
+    noise = [
+        output.text
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.get("name") == "stderr"
+    ]
+    assert not noise, "a reader would see this"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not [cell.id for cell in code if cell.outputs or cell.execution_count]
+    assert "/work/" not in path.read_text() and "/home/" not in path.read_text()
+    assert len(code) <= 15, "short"

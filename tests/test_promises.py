@@ -1,0 +1,403 @@
+"""The promises of the design, from frame to frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hierforecast import (
+    Columns,
+    ConstantVelocity,
+    Forecaster,
+    HiPerformer,
+    LastValue,
+    Ridge,
+    SeasonalNaive,
+)
+from hierforecast.batch import SceneBatch
+from hierforecast.distributions import SceneDistribution
+from hierforecast.testing import randomize_
+from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
+
+NOW = 20  # history ends before this step
+KEYS = ["scene", "unique_id", "ds"]
+MODELS: dict[str, tuple[Any, Columns]] = {
+    "lowrank": (HiPerformer(12, 2, 2, dropout=0.1), COLUMNS),
+    "everything": (HiPerformer(12, 1, 2, head="gaussian"), EVERYTHING),
+    "student, by series": (HiPerformer(12, 1, 2, head="student", scale="series"), COLUMNS),
+    "last value": (LastValue(), COLUMNS),
+    "constant velocity": (ConstantVelocity(), COLUMNS),
+    "seasonal naive": (SeasonalNaive(2), COLUMNS),
+    "ridge": (Ridge(), COLUMNS),
+}
+_FITTED: dict[str, Forecaster] = {}
+
+
+def fitted(name: str) -> Forecaster:
+    """Trained a few steps in float64, then given large random weights."""
+    if name not in _FITTED:
+        model, columns = MODELS[name]
+        forecaster = tiny(model, columns=columns, trainer=DOUBLE).fit(make_frame())
+        randomize_(forecaster.model_)
+        _FITTED[name] = forecaster
+    return _FITTED[name]
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def forecaster(request) -> Forecaster:
+    return fitted(request.param)
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return make_frame(seed=7, missing=0.0)
+
+
+def holes(frame: pd.DataFrame, share: float = 0.2) -> pd.DataFrame:
+    """The same with rows missing, but for each scene's last time."""
+    gone = np.random.default_rng(0).random(len(frame)) < share
+    return frame[~gone | (frame.ds >= NOW - 1)]
+
+
+def predict(forecaster: Forecaster, frame: pd.DataFrame, now: int = NOW) -> pd.DataFrame:
+    """The forecast from `now` on; what is known in advance comes from the frame itself."""
+    known = None
+    if forecaster.columns.known_covariates:
+        known = frame.loc[frame.ds >= now, [*KEYS, "plan", "weather"]]
+    return forecaster.predict(holes(frame)[lambda f: f.ds < now], level=[80], known=known)
+
+
+def worst(one: pd.DataFrame, other: pd.DataFrame) -> float:
+    """The largest difference of two forecasts of the same rows, relative above one."""
+    one, other = (f.sort_values(KEYS).set_index(KEYS) for f in (one, other))
+    pd.testing.assert_index_equal(one.index, other.index)
+    error = (one - other).abs().max().max()
+    assert one.notna().all().all() and other.notna().all().all()
+    return float(error / max(1.0, one.abs().max().max()))
+
+
+def renamed(frame: pd.DataFrame, column: str, names: dict) -> pd.DataFrame:
+    return frame.assign(**{column: frame[column].map(lambda name: names.get(name, name))})
+
+
+# --- 1. equivariance -----------------------------------------------------------------------------
+
+
+def test_shuffled_rows_give_the_same_frame_bit_for_bit(forecaster, frame):
+    shuffled = frame.sample(frac=1.0, random_state=0)[frame.columns[::-1]]
+    assert not shuffled.index.equals(frame.index)
+    history, known = holes(frame), frame[frame.ds >= NOW]
+    mixed = shuffled[shuffled.index.isin(history.index)]
+    options = {"known": known} if forecaster.columns.known_covariates else {}
+    one = forecaster.predict(history[history.ds < NOW], [80], **options)
+    if options:
+        options = {"known": known.sample(frac=1.0, random_state=1)}
+    two = forecaster.predict(mixed[mixed.ds < NOW], [80], **options)
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_members_of_a_group_may_change_their_names(forecaster, frame):
+    names = {"home_0": "home_2", "home_2": "home_1", "home_1": "zz", "bench_0": "aa"}
+    before = predict(forecaster, frame)
+    history = holes(frame).pipe(renamed, "unique_id", names)
+    after = predict_exactly(forecaster, history, renamed(frame, "unique_id", names))
+    assert worst(renamed(before, "unique_id", names), after) <= 1e-10
+
+
+def predict_exactly(
+    forecaster: Forecaster, history: pd.DataFrame, frame: pd.DataFrame
+) -> pd.DataFrame:
+    """A forecast from rows as they are."""
+    known = frame[frame.ds >= NOW] if forecaster.columns.known_covariates else None
+    return forecaster.predict(history[history.ds < NOW], [80], known=known)
+
+
+@pytest.mark.parametrize(
+    "names", [{"home": "away", "away": "home"}, {"home": "bench", "bench": "home", "ball": "zz"}]
+)
+def test_groups_may_change_their_names(forecaster, frame, names):
+    before = predict(forecaster, frame)
+    after = predict_exactly(forecaster, renamed(holes(frame), "team", names), frame)
+    assert worst(before, after) <= 1e-10
+
+
+def test_teams_may_change_sides_and_players_at_once(forecaster, frame):
+    """Every trajectory is handed to another name: of another member and of the other team."""
+    names = {f"home_{i}": f"away_{(i + 1) % 3}" for i in range(3)}
+    names |= {f"away_{i}": f"home_{2 - i}" for i in range(3)}
+    before = predict(forecaster, frame)
+    teams = {"home": "away", "away": "home"}
+    swapped, history = (
+        f.pipe(renamed, "unique_id", names).pipe(renamed, "team", teams)
+        for f in (frame, holes(frame))
+    )
+    after = predict_exactly(forecaster, history, swapped)
+    assert worst(renamed(before, "unique_id", names), after) <= 1e-10
+
+
+def test_scenes_may_change_their_names(forecaster, frame):
+    names = {0: 2, 1: 0, 2: 1}
+    before = predict(forecaster, frame)
+    history, swapped = (renamed(f, "scene", names) for f in (holes(frame), frame))
+    after = predict_exactly(forecaster, history, swapped)
+    assert worst(renamed(before, "scene", names), after) <= 1e-10
+
+
+@pytest.mark.parametrize("name", ["lowrank", "everything", "student, by series"])
+def test_a_swap_across_groups_changes_the_forecast(name, frame):
+    names = {"home_0": "away_0", "away_0": "home_0"}
+    swapped = renamed(frame, "unique_id", names)
+    swapped["team"] = swapped.unique_id.str.rsplit("_").str[0]
+    before = predict(fitted(name), frame)
+    history = holes(frame).pipe(renamed, "unique_id", names)
+    history["team"] = history.unique_id.str.rsplit("_").str[0]
+    after = predict_exactly(fitted(name), history, swapped)
+    assert worst(renamed(before, "unique_id", names), after) > 1e-4
+
+
+class FavoursTheFirst(HiPerformer):
+    """Broken: the first row is special."""
+
+    def forward(self, batch: SceneBatch) -> SceneDistribution:
+        first = torch.zeros(len(batch.values), 1, 1).to(batch.values)
+        first[:1] = 1
+        return super().forward(batch).affine(first, 1.0)
+
+
+def test_a_broken_model_is_caught_from_frame_to_frame(frame):
+    forecaster = tiny(FavoursTheFirst(12, 1, 2), trainer=DOUBLE).fit(make_frame())
+    before = predict(forecaster, frame)
+    names = {0: 2, 2: 0}
+    after = predict_exactly(
+        forecaster, renamed(holes(frame), "scene", names), renamed(frame, "scene", names)
+    )
+    assert worst(renamed(before, "scene", names), after) > 1e-3
+
+
+# --- 2. missing means deleted --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gone", [["home_1"], ["bench_0", "bench_1"], ["ball_0"], ["away_0"] * 2])
+def test_missing_rows_missing_values_and_no_series_are_the_same_for_the_others(
+    forecaster, frame, gone
+):
+    """One of a group, a whole group, the only one of its type, and in one scene of three."""
+    history = holes(frame)[lambda f: f.ds < NOW]
+    whose = history.unique_id.isin(gone)
+    if gone == ["away_0"] * 2:
+        whose &= history.scene == 1
+    context = history.ds >= NOW - L
+    nothing = history.copy()
+    nothing.loc[whose & context, ["x", "y"]] = np.nan
+    one_target = history.copy()
+    one_target.loc[whose & context, "y"] = np.nan
+    cut, deleted = history[~(whose & context)], history[~whose]
+    # The ball alone may stand at the last time: keep the cutoff where it is.
+    assert (deleted.groupby("scene").ds.max() == NOW - 1).all()
+    forecasts = [
+        predict_exactly(forecaster, h, pd.concat([h, frame[frame.ds >= NOW]]))
+        for h in (deleted, cut, nothing, one_target)
+    ]
+    for forecast in forecasts[1:]:
+        assert worst(forecasts[0], forecast) <= 1e-10
+    whole = predict_exactly(forecaster, history, pd.concat([history, frame[frame.ds >= NOW]]))
+    assert len(whole) > len(forecasts[0])
+
+
+@pytest.mark.parametrize("name", ["lowrank", "everything", "student, by series"])
+def test_the_others_do_notice_a_missing_series(name, frame):
+    """Else the test above would say nothing."""
+    before = predict(fitted(name), frame)
+    after = predict(fitted(name), frame[frame.unique_id != "home_1"])
+    before = before[before.unique_id != "home_1"]
+    assert worst(before, after) > 1e-4
+
+
+def test_junk_beside_a_missing_target_changes_exactly_nothing(forecaster, frame):
+    one = frame.copy()
+    rows = np.random.default_rng(1).random(len(one)) < 0.2
+    one.loc[rows, "x"] = np.nan
+    two = one.copy()
+    two.loc[rows, ["y", "pulse"]] = 1e6
+    two.loc[rows, "mood"] = "down"
+    pd.testing.assert_frame_equal(
+        predict(forecaster, one), predict(forecaster, two), check_exact=True
+    )
+
+
+def test_a_row_of_nothing_is_a_row_that_is_not_there(frame):
+    """At single steps too, where nothing is known in advance."""
+    forecaster = fitted("lowrank")
+    history = frame[frame.ds < NOW]
+    rows = (np.random.default_rng(1).random(len(history)) < 0.3) & (history.ds < NOW - 1)
+    empty = history.copy()
+    empty.loc[rows, "y"] = np.nan
+    one, two = (forecaster.predict(h, [80]) for h in (history[~rows], empty))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_a_step_and_a_scene_without_anybody(forecaster, frame):
+    """A step that nobody has is a step; a scene that nobody is seen in is forecast for nobody."""
+    history = frame.copy()
+    history.loc[(history.scene == 0) & (history.ds.between(14, 16)), ["x", "y"]] = np.nan
+    history.loc[(history.scene == 1) & (history.ds >= NOW - L), ["x", "y"]] = np.nan
+    forecast = predict(forecaster, history)
+    assert set(forecast.scene) == {0, 2}
+    assert forecast.notna().all().all()
+    two = forecast[forecast.scene == 2]
+    before = predict(forecaster, frame)
+    assert worst(before[before.scene == 2], two) <= 1e-10
+
+
+def test_nobody_anywhere_is_an_empty_forecast(forecaster, frame):
+    history = frame.copy()
+    history.loc[history.ds >= NOW - L, ["x", "y"]] = np.nan
+    forecast = predict(forecaster, history)
+    assert len(forecast) == 0
+    assert list(forecast.columns) == list(predict(forecaster, frame).columns)
+
+
+# --- 3. nothing leaks ----------------------------------------------------------------------------
+
+
+def scrambled(frame: pd.DataFrame, since: int) -> pd.DataFrame:
+    """Targets and past covariates since a step are something else altogether."""
+    later = frame.ds >= since
+    out = frame.copy()
+    out.loc[later, ["x", "y", "pulse"]] *= -100
+    out.loc[later, "mood"] = "up"
+    return out[~later | (np.arange(len(out)) % 3 > 0) | (out.ds == frame.ds.max())]
+
+
+def test_the_horizon_never_reaches_the_forecast(forecaster, frame):
+    def at_cutoff(frame: pd.DataFrame) -> pd.DataFrame:
+        backtest = forecaster.backtest(frame, stride=1, level=[80])
+        return backtest[backtest.cutoff == NOW - 1].drop(columns="cutoff")
+
+    other = scrambled(frame, NOW)
+    if forecaster.columns.known_covariates:  # rows that are not there know nothing either
+        other = frame.assign(**{c: other[c].reindex(frame.index) for c in ("x", "y", "pulse")})
+    one, two = (at_cutoff(f).drop(columns=["x", "y"]) for f in (frame, other))
+    assert worst(one, two) == 0
+    assert not at_cutoff(frame)[["x", "y"]].equals(at_cutoff(other)[["x", "y"]])
+
+
+@pytest.mark.parametrize("now", [12, 17, 20])
+def test_a_backtest_is_the_forecast_of_the_frame_cut_at_its_cutoff(forecaster, frame, now):
+    frame = holes(frame)
+    known = frame.loc[frame.ds >= now, [*KEYS, "plan", "weather"]]
+    options: dict[str, Any] = {}
+    if forecaster.columns.known_covariates:
+        frame = make_frame(seed=7, missing=0.0)
+        known = frame.loc[frame.ds >= now, [*KEYS, "plan", "weather"]]
+        options = {"known": known}
+    backtest = forecaster.backtest(frame, stride=1, level=[80])
+    at = backtest[backtest.cutoff == now - 1].drop(columns=["cutoff", "x", "y"])
+    forecast = forecaster.predict(frame[frame.ds < now], [80], **options)
+    assert worst(at, forecast) <= 1e-10
+
+
+def test_the_context_is_all_that_is_seen(forecaster, frame):
+    """What lies before the context changes nothing: units and all come from the context alone."""
+    early = frame.copy()
+    early.loc[early.ds < NOW - L, ["x", "y", "pulse"]] = 1e4
+    one, two = predict(forecaster, frame), predict(forecaster, early)
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_later_training_data_do_not_teach_the_units():
+    """Nor does `fit` look at the steps that it holds out."""
+    frame = make_frame(n_scenes=2, steps=60, missing=0.0)
+    late = frame.copy()
+    late.loc[late.ds >= 54, ["x", "y"]] *= 50
+    one, two = (tiny(HiPerformer(12, 1, 2), max_steps=1).fit(f) for f in (frame, late))
+    for name, x in one.model_.named_buffers():
+        assert torch.equal(x, dict(two.model_.named_buffers())[name]), name
+
+
+# --- 5. the same seed, the same forecast ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def single() -> Forecaster:
+    return tiny(HiPerformer(12, 1, 2)).fit(make_frame())
+
+
+def test_the_same_seed_gives_the_same_forecast(single, frame):
+    history = frame[frame.ds < NOW]
+    torch.manual_seed(99)
+    np.random.seed(99)
+    again = tiny(HiPerformer(12, 1, 2)).fit(make_frame())
+    other = tiny(HiPerformer(12, 1, 2), seed=1).fit(make_frame())
+    forecasts = [f.predict(history, level=[90]) for f in (single, again, other)]
+    pd.testing.assert_frame_equal(forecasts[0], forecasts[1], check_exact=True)
+    assert worst(forecasts[0], forecasts[2]) > 1e-6
+
+
+def test_fitting_again_starts_anew(frame):
+    forecaster = tiny(HiPerformer(12, 1, 2)).fit(make_frame())
+    one = forecaster.predict(frame)
+    two = forecaster.fit(make_frame()).predict(frame)
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_draws_follow_their_seed(single, frame):
+    history = frame[frame.ds < NOW]
+    one, two, other = (single.sample(history, 3, seed=s) for s in (5, 5, 6))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert not one.equals(other)
+    pd.testing.assert_frame_equal(single.sample(history, 2), single.sample(history, 2))
+    assert single.evaluate(frame).equals(single.evaluate(frame))
+
+
+def test_batches_of_another_size_forecast_the_same(frame):
+    forecaster = fitted("lowrank")
+    one = predict(forecaster, frame)
+    try:
+        forecaster.set_params(batch_size=1)
+        assert worst(one, predict(forecaster, frame)) <= 1e-10
+    finally:
+        forecaster.set_params(batch_size=8)
+
+
+def test_nobody_else_s_random_numbers_are_touched(frame):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    forecaster = tiny(HiPerformer(12, 1, 2)).fit(make_frame())
+    forecaster.predict(frame), forecaster.sample(frame, 2, seed=1)
+    forecaster.backtest(frame), forecaster.evaluate(frame), forecaster.distribution(frame)
+    assert torch.equal(before[0], torch.get_rng_state())
+    np.testing.assert_array_equal(before[1], np.random.get_state()[1])
+
+
+# --- 4. the joint law, from frame to frame -------------------------------------------------------
+
+
+def test_draws_agree_with_the_law_and_with_the_intervals(single, frame):
+    history = frame[frame.ds < NOW]
+    law, index = single.distribution(history)
+    forecast = single.predict(history, level=[80])
+    draws = single.sample(history, 2000)
+    assert len(index) == len(law.mean) and (index.ds == NOW).all()
+    first = forecast[forecast.ds == NOW].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first[KEYS], index)
+    np.testing.assert_allclose(first["HiPerformer_y"], law.mean[:, 0, 1], rtol=1e-6)
+    spread = draws.groupby(KEYS)[["HiPerformer_x"]].agg(["mean", "std"]).droplevel(0, axis=1)
+    wide = forecast.set_index(KEYS)
+    deviation = (wide["HiPerformer_x-hi-80"] - wide["HiPerformer_x-lo-80"]) / 2 / 1.2816
+    spread = spread.loc[wide.index]
+    assert (spread["mean"] - wide["HiPerformer_x"]).abs().div(deviation).max() < 0.15
+    assert (spread["std"] / deviation - 1).abs().max() < 0.15
+    one = draws[draws.scene == 0].pivot_table(
+        index="sample_id", columns=["unique_id", "ds"], values=["HiPerformer_x", "HiPerformer_y"]
+    )
+    ids = index[index.scene == 0].unique_id.tolist()
+    steps = [NOW + h for h in range(H)]
+    order = [(f"HiPerformer_{d}", i, t) for i in ids for t in steps for d in "xy"]
+    found = np.corrcoef(one[order].to_numpy().T)
+    covariance = law.covariance(0).numpy()
+    root = np.sqrt(np.diag(covariance))
+    assert np.abs(found - covariance / root / root[:, None]).max() < 0.15
