@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ from hierforecast.forecasts import Forecasts, evaluate_windows
 from hierforecast.frame import Columns, Panel, read_frame
 from hierforecast.metrics import Metric
 from hierforecast.task import Task
-from hierforecast.windows import SeriesDropout, WindowDataset, cutoffs_of, last_cutoffs
+from hierforecast.windows import (
+    SeriesDropout,
+    Window,
+    WindowDataset,
+    cutoffs_of,
+    last_cutoffs,
+)
 
 # Rows of training windows from which units and baselines are learned.
 STATISTICS_ROWS = 50_000
@@ -133,7 +139,7 @@ class Forecaster:
             model = self.model.for_task(task_of(panel, *lengths))
             dtype = torch.from_numpy(panel.values[:0]).dtype
             model = model.to(dtype)
-            model.fit_statistics(*_some_windows(panel, training, *lengths, self.seed))
+            model.fit_statistics(*_some_of(windows, self.seed))
             self._learned(model, panel)
             if any(p.requires_grad for p in model.parameters()):
                 self._train(model, windows, checks, resume)
@@ -362,15 +368,13 @@ def split_cutoffs(
     return every[early], sparse[late]
 
 
-def _some_windows(
-    panel: Panel, cutoffs: np.ndarray, context_length: int, prediction_length: int, seed: int
-) -> Iterator[Any]:
+def _some_of(windows: WindowDataset, seed: int) -> Window:
     """As many random training windows as statistics need, as one batch."""
-    rows = panel.row_offset[cutoffs[:, 0] + 1] - panel.row_offset[cutoffs[:, 0]]
-    order = np.random.default_rng(seed).permutation(len(cutoffs))
+    scene, offset = windows.cutoffs[:, 0], windows.panel.row_offset
+    rows = offset[scene + 1] - offset[scene]
+    order = np.random.default_rng(seed).permutation(len(scene))
     count = max(1, int(np.searchsorted(np.cumsum(rows[order]), STATISTICS_ROWS)))
-    windows = WindowDataset(panel, cutoffs, context_length, prediction_length)
-    return iter(windows.__getitems__(list(np.sort(order[:count]))))
+    return windows.__getitems__(list(np.sort(order[:count])))
 
 
 def _dtype_of(model: nn.Module) -> torch.dtype:

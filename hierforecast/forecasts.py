@@ -74,6 +74,8 @@ class Forecasts:
 
     def draws_to_frame(self, n: int) -> Any:
         """Joint draws: the rows of `to_frame` once per draw, with a ``sample_id``."""
+        if n < 1:
+            raise DataError(f"n={n} must be at least one draw")
         tables = []
         for law, _, future in self:
             tables.append((future, {"mean": law.sample((n,)).detach().cpu().numpy()}))

@@ -256,6 +256,7 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
+        warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         try:

@@ -172,6 +172,7 @@ class Clock:
         Raises:
             DataError: if a time is off the regular grid.
         """
+        step.stride(unit)  # says so if the times are of another kind
         first = np.flatnonzero(np.diff(scene, prepend=-1))
         ordinals, of_day = step.ordinals(times[first], unit)
         clock = cls(str(step), unit, zone, ordinals, of_day)

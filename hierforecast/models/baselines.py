@@ -2,7 +2,7 @@
 
 Each has the interface of `HiPerformer`, so `Forecaster` takes it as it is. None has weights to
 train by gradient: what they need is learned from training windows in `fit_statistics`, the spread
-of their errors for each group type and step included, so that they too answer with a law.
+of their errors for each kind of series and step included, so that they too answer with a law.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.distributions import Normal
 
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes, SceneDistribution
-from hierforecast.nn.decoder import LinearForecast
+from hierforecast.nn.decoder import LinearForecast, kind_of
 from hierforecast.nn.scale import Scaled, make_scale
 from hierforecast.task import Task
 
@@ -36,7 +36,7 @@ class Baseline(nn.Module):
         if task is not None:
             self.scaler = make_scale(scale, task.n_targets)
             self.spread: Tensor
-            shape = (task.n_types, task.prediction_length, task.n_targets)
+            shape = (2 * task.n_types, task.prediction_length, task.n_targets)
             self.register_buffer("spread", torch.ones(shape))
             self.build(task)
 
@@ -62,6 +62,10 @@ class Baseline(nn.Module):
         """A fresh model of the same options, built for a task."""
         return type(self)(**self.get_params(), task=task)
 
+    def kind(self, batch: SceneBatch) -> Tensor:
+        """Kind of each row (P,), see `kind_of`."""
+        return kind_of(batch, len(self.spread) // 2)
+
     @property
     def horizon(self) -> int:
         """Steps forecast."""
@@ -75,16 +79,17 @@ class Baseline(nn.Module):
         ahead = (future.values - scaled.location) / scaled.scale
         self.fit_point(scaled, batch, ahead, future.present)
         error = (ahead - self.point(scaled, batch)).square()
-        for kind in range(len(self.spread)):
-            seen = future.present & (batch.types == kind)[:, None]
+        kind = self.kind(batch)
+        for code in range(len(self.spread)):
+            seen = future.present & (kind == code)[:, None]
             total = torch.where(seen[..., None], error, error.new_zeros(())).sum(0)
             spread = (total / seen.sum(0).clamp(min=1)[:, None]).sqrt()
-            self.spread[kind] = torch.where(spread > 0, spread, torch.ones_like(spread))
+            self.spread[code] = torch.where(spread > 0, spread, torch.ones_like(spread))
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The law of the horizon, (P, H, D) in the user's units."""
         scaled = self.scaler(batch)
-        law = Normal(self.point(scaled, batch), self.spread[batch.types], validate_args=False)
+        law = Normal(self.point(scaled, batch), self.spread[self.kind(batch)], validate_args=False)
         scenes = IndependentScenes(law, batch.scene, batch.n_scenes)
         return scenes.affine(scaled.location, scaled.scale)
 
@@ -169,11 +174,11 @@ class Ridge(Baseline):
 
     def fit_point(self, scaled: Scaled, batch: SceneBatch, ahead: Tensor, present: Tensor) -> None:
         """See `Baseline`."""
-        self.linear.fit(_moves(scaled), ahead, present, batch.types, self.penalty)
+        self.linear.fit(_moves(scaled), ahead, present, self.kind(batch), self.penalty)
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""
-        return self.linear(_moves(scaled), batch.types)
+        return self.linear(_moves(scaled), self.kind(batch))
 
 
 def _moves(scaled: Scaled) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
-from hierforecast.nn.decoder import Decoder, LinearForecast
+from hierforecast.nn.decoder import Decoder, LinearForecast, kind_of
 from hierforecast.nn.embedding import TokenEmbedding
 from hierforecast.nn.encoder import Encoder
 from hierforecast.nn.heads import Head, head_to_dict, make_head
@@ -99,7 +99,7 @@ class HiPerformer(nn.Module):
         for step in range(ahead.shape[1]):
             self.reach[step] = _root_mean_square(ahead[:, step], future.present[:, step])
         moves = self.embedding.moves(scaled.relative)
-        self.linear.fit(moves, ahead / self.reach, future.present, batch.types)
+        self.linear.fit(moves, ahead / self.reach, future.present, self._kind(batch))
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint law of the horizon, (P, H, D) in the user's units."""
@@ -122,14 +122,20 @@ class HiPerformer(nn.Module):
         distance = (truth - law.mean).square().sum(-1)
         return (distance + 1e-6).sqrt().mul(future.present).sum() / cells - likelihood
 
+    def _kind(self, batch: SceneBatch) -> Tensor:
+        assert self.task is not None
+        return kind_of(batch, self.task.n_types)
+
     def _scaled_law(self, batch: SceneBatch) -> tuple[SceneDistribution, Tensor, Tensor]:
         """The law in the network's units, and the location and unit that lead back."""
         scaled = self.scaler(batch)
         tokens, present = self.embedding(batch, scaled)
         tokens = self.encoder(tokens, batch.hierarchy, None if present.all() else present)
         mean, shape = self.decoder(tokens[:, -self.embedding.horizon_tokens :])
-        base = self.linear(self.embedding.moves(scaled.relative), batch.types)
-        law = self._law(base + mean, shape, batch.scene, batch.n_scenes)
+        kind = self._kind(batch)
+        base = self.linear(self.embedding.moves(scaled.relative), kind)
+        spread = self.linear.spread[kind]
+        law = self._law(base + mean, spread, shape, batch.scene, batch.n_scenes)
         return law, scaled.location, scaled.scale * self.reach
 
 

@@ -10,21 +10,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.distributions import Normal, StudentT
 from torch.nn import functional as F
 
 from hierforecast.distributions import IndependentScenes, LowRankNormal, SceneDistribution
 
-# Softplus of this is 0.5: a head starts out with half the typical spread of the horizon.
-_HALF = -0.4328
+# Softplus of this is one: a head starts out with the spread it is given.
+_ONE = 0.5413
 _FLOOR = 1e-3
 
 
 class Head(Protocol):
     """Turns raw features into a law.
 
-    Everything is in the network's units, in which the horizon's typical displacement is one.
+    Everything is in the network's units. The spread that a head is given is that of the linear
+    forecast's errors: what a head says is how much wider or narrower the law is.
     """
 
     def features(self, n_targets: int) -> int:
@@ -32,16 +34,16 @@ class Head(Protocol):
         ...
 
     def __call__(
-        self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, location: Tensor, spread: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> SceneDistribution:
-        """The law of (P, H, D) from its location (P, H, D) and the numbers (P, H, features)."""
+        """The law from its location and spread, both (P, H, D), and shape (P, H, features)."""
         ...
 
 
-def _scale(shape: Tensor, n_targets: int) -> tuple[Tensor, Tensor]:
+def _scale(spread: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
     """A positive scale, and the numbers not yet used."""
-    scale, rest = shape.tensor_split((n_targets,), dim=-1)
-    return F.softplus(scale + _HALF) + _FLOOR, rest
+    scale, rest = shape.tensor_split((spread.shape[-1],), dim=-1)
+    return spread * (F.softplus(scale + _ONE) + _FLOOR), rest
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class GaussianHead:
         return n_targets
 
     def __call__(
-        self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, location: Tensor, spread: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> SceneDistribution:
         """See `Head`."""
-        scale, _ = _scale(shape, location.shape[-1])
+        scale, _ = _scale(spread, shape)
         return IndependentScenes(Normal(location, scale, validate_args=False), scene, n_scenes)
 
 
@@ -69,10 +71,10 @@ class StudentTHead:
         return 2 * n_targets
 
     def __call__(
-        self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, location: Tensor, spread: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> SceneDistribution:
         """See `Head`."""
-        scale, degrees = _scale(shape, location.shape[-1])
+        scale, degrees = _scale(spread, shape)
         law = StudentT(2.05 + F.softplus(degrees + 2.0), location, scale, validate_args=False)
         return IndependentScenes(law, scene, n_scenes)
 
@@ -97,12 +99,19 @@ class LowRankHead:
         return n_targets * (1 + self.rank + self.series_rank)
 
     def __call__(
-        self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, location: Tensor, spread: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> SceneDistribution:
         """See `Head`."""
-        scale, rest = _scale(shape, location.shape[-1])
-        factors = 0.5 * rest.unflatten(-1, (location.shape[-1], self.rank + self.series_rank))
+        n_targets = location.shape[-1]
+        scale, rest = _scale(spread, shape)
+        factors = 0.5 * rest.unflatten(-1, (n_targets, self.rank + self.series_rank))
         shared, private = factors.split((self.rank, self.series_rank), dim=-1)
+        # Errors of one series drift: it starts with one latent a target that pulls all its steps
+        # the same way, in units that grow with the horizon, and little noise on top.
+        drift = torch.eye(n_targets, self.series_rank, dtype=rest.dtype, device=rest.device)
+        shared, private = spread[..., None] * shared, spread[..., None] * (private + 0.9 * drift)
+        if self.series_rank:
+            scale = 0.3 * scale
         return LowRankNormal(location, scale, shared, private, scene, n_scenes)
 
 

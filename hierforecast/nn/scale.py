@@ -19,7 +19,7 @@ class Scaled:
     """The context in the network's units.
 
     Args:
-        relative: (P, L, D) values less `location`, over `scale`; carried forward where missing.
+        relative: (P, L, D) values less `location`, over `scale`; gaps filled.
         absolute: (P, L, A) features that keep the absolute position (A may be 0).
         location: (P, 1, D) and scale: (P, 1, D), in the user's units.
     """
@@ -30,8 +30,10 @@ class Scaled:
     scale: Tensor
 
 
-def carry_forward(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Fill missing steps with the last observed value, and leading ones with the first.
+def fill_gaps(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Missing steps between two observed ones lie on a line; those at the ends hold still.
+
+    A gap that held its last value would end in a jump, which no linear forecast survives.
 
     Args:
         values: (P, L, D).
@@ -40,11 +42,16 @@ def carry_forward(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         filled (P, L, D), and the last observed value (P, 1, D); zero for rows never observed.
     """
-    steps = torch.arange(values.shape[1], device=values.device)
-    first = torch.where(present, steps, steps[-1]).amin(1, keepdim=True)
-    last_seen = torch.where(present, steps, first).cummax(1).values
-    filled = values.gather(1, last_seen[..., None].expand_as(values))
-    filled = torch.where(present.any(1)[:, None, None], filled, filled.new_zeros(()))
+    values = torch.where(present[..., None], values, values.new_zeros(()))
+    length = values.shape[1]
+    steps = torch.arange(length, device=values.device).expand_as(present)
+    before = torch.where(present, steps, -1).cummax(1).values
+    after = torch.where(present, steps, length).flip(1).cummin(1).values.flip(1)
+    left = torch.where(before < 0, after, before).clamp(max=length - 1)
+    right = torch.where(after >= length, left, after)
+    share = (steps - left).to(values.dtype) / (right - left).clamp(min=1).to(values.dtype)
+    start, stop = (values.gather(1, at[..., None].expand_as(values)) for at in (left, right))
+    filled = start + share[..., None] * (stop - start)
     return filled, filled[:, -1:]
 
 
@@ -75,7 +82,7 @@ class CoordinateScale(nn.Module):
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
-        filled, last = carry_forward(batch.values, batch.present)
+        filled, last = fill_gaps(batch.values, batch.present)
         scale = self.spread.expand_as(last)
         absolute = (filled - self.centre) / self.spread
         return Scaled((filled - last) / scale, absolute, last, scale)
@@ -105,7 +112,7 @@ class SeriesScale(nn.Module):
         spread = (deviation.square().sum(1, keepdim=True) / count).sqrt()
         # A constant series has no spread of its own: a hundredth of its size is a fair unit.
         scale = _positive(torch.maximum(spread, 0.01 * mean.abs()))
-        filled, _ = carry_forward(shown, batch.present)
+        filled, _ = fill_gaps(shown, batch.present)
         return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.scale import CoordinateScale, SeriesScale, carry_forward, make_scale
+from hierforecast.nn.scale import CoordinateScale, SeriesScale, fill_gaps, make_scale
 from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, TASK, make_content, moves_of, pack
 
@@ -39,9 +39,9 @@ class OnContent(nn.Module):
         return [scaled.relative, scaled.absolute, scaled.location, scaled.scale]
 
 
-def test_carry_forward_row_by_row():
+def test_fill_gaps_row_by_row():
     batch = make_batch()
-    filled, last = carry_forward(batch.values, batch.present)
+    filled, last = fill_gaps(batch.values, batch.present)
     for row, (values, present) in enumerate(zip(batch.values, batch.present, strict=True)):
         seen = present.nonzero()[:, 0].tolist()
         for step in range(len(present)):
@@ -50,11 +50,11 @@ def test_carry_forward_row_by_row():
         assert torch.equal(last[row, 0], values[seen[-1]])
 
 
-def test_carry_forward_of_rows_never_observed_is_zero():
+def test_fill_gaps_of_rows_never_observed_is_zero():
     values = torch.full((2, 3, 1), torch.nan)
     values[0, 1] = 5
     present = torch.tensor([[False, True, False], [False] * 3])
-    filled, last = carry_forward(values, present)
+    filled, last = fill_gaps(values, present)
     assert filled[..., 0].tolist() == [[5, 5, 5], [0, 0, 0]]
     assert last.flatten().tolist() == [5, 0]
 

@@ -1,0 +1,81 @@
+"""What the README shows runs, and what it points to is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from typer.testing import CliRunner
+
+import hierforecast
+from hierforecast.cli import app
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def short_fit(monkeypatch, tmp_path):
+    """The code as it stands, but with a few training steps."""
+    fit = hierforecast.Forecaster.fit
+
+    def short(self, *args, **kwargs):
+        return fit(self.set_params(max_steps=2, batch_size=4), *args, **kwargs)
+
+    monkeypatch.setattr(hierforecast.Forecaster, "fit", short)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_python_runs(short_fit):
+    names: dict[str, object] = {}
+    assert blocks("python")
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    forecast, history = names["forecast"], names["history"]
+    assert "HiPerformer_x-lo-90" in forecast
+    assert "away_3" not in set(forecast.unique_id), "the hidden player is not forecast"
+    assert len(forecast) == history.scene.nunique() * 10 * 10
+    assert set(names["scores"].part) == {"all", "ball", "player"}
+    plt.close("all")
+
+
+def test_commands_run(short_fit):
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("hierforecast ")]
+    assert len(commands) >= 4
+    for command in commands:
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, (command, result.output)
+    assert Path("forecast.csv").stat().st_size > 0
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", TEXT))
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_links_and_paths_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)", TEXT)
+    near = [link for link in links if not link.startswith("http")]
+    code = re.findall(r"`((?:hierforecast|datasets|notebooks|benchmarks)/[\w./]*)`", TEXT)
+    assert near and code
+    assert not [path for path in [*near, *code] if not (ROOT / path).exists()]
+
+
+def test_rooms_are_those_of_the_package():
+    tree = next(block for block in blocks("text") if block.startswith("hierforecast/"))
+    rooms = re.findall(r"^  (\w+(?:\.py|/))", tree, re.MULTILINE)
+    assert rooms and not [room for room in rooms if not (ROOT / "hierforecast" / room).exists()]
+
+
+def test_the_picture_is_small():
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXT):
+        assert (ROOT / picture).stat().st_size < 150_000
