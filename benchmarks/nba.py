@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from benchmarks.results import write_section
 from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_nba
 from hierforecast.training import LAST
@@ -114,8 +115,6 @@ def main() -> None:
     )
     print(result.to_string())
     print(note)
-    from benchmarks.timing import write_section
-
     write_section("nba", "NBA, 40 -> 10 at 0.16 s", result, note)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.timing import write_section
+from benchmarks.results import write_section
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_stocks
 from hierforecast.training import LAST

@@ -257,6 +257,8 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
         warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
+        warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before.*")
+        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def test_intervals_are_nested_and_hold_the_point(several, frame):
     found = several.predict(frame, level=[50, 95])
     for name in ("HiPerformer_x", "HiPerformer_y"):
         order = [found[name + s] for s in ("-lo-95", "-lo-50", "", "-hi-50", "-hi-95")]
-        assert all((low < high).all() for low, high in zip(order, order[1:], strict=False))
+        assert all((low < high).all() for low, high in pairwise(order))
 
 
 def test_one_level_may_be_given_bare(several, frame):
@@ -219,7 +220,9 @@ def test_scenes_may_end_at_different_times(several, frame):
 
 def test_new_series_groups_and_scenes_are_forecast(several, frame):
     """Ids, teams and scenes never seen in training; one series more, one less."""
-    history = frame[frame.ds < NOW].replace({"unique_id": {"home_0": "guest"}, "team": {"away": "?"}})
+    history = frame[frame.ds < NOW].replace(
+        {"unique_id": {"home_0": "guest"}, "team": {"away": "?"}}
+    )
     more = history[history.unique_id == "guest"].assign(unique_id="late", x=lambda f: f.x + 1)
     history = pd.concat([history[history.unique_id != "bench_1"], more]).assign(scene="final")
     history = history.drop_duplicates(["unique_id", "ds"])

@@ -33,7 +33,7 @@ class HiPerformer(nn.Module):
         dropout: on every layer's output.
         head: ``"lowrank"`` (joint Gaussian), ``"gaussian"`` (independent), ``"student"`` (heavy
             tails), or a `Head`.
-        patch: steps in a token.
+        patch: steps in a token, the whole context at most.
         scale: ``"coordinates"`` (positions in one space), ``"series"`` (each by its own spread), or
             ``"auto"``: coordinates for several targets, series for one.
         task: the shapes to build for.
@@ -46,7 +46,7 @@ class HiPerformer(nn.Module):
         heads: int = 8,
         dropout: float = 0.1,
         head: str | Head | Mapping[str, Any] = "lowrank",
-        patch: int = 5,
+        patch: int = 20,
         scale: str = "auto",
         task: Task | Mapping[str, Any] | None = None,
     ) -> None:

@@ -7,6 +7,7 @@ are not present*, and it costs one bit per key.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -32,9 +33,8 @@ class Axis:
 MEMBERS = Axis("(n s) t (h d)", "n (t h) s d", "(n s) t -> n t 1 s")
 TIME = Axis("n s (h d)", "n h s d", "n s -> n 1 1 s")
 
-# The fused kernel pays for its start in every set and head. On a CPU, products of broadcast views
-# are faster for sets of up to PRODUCT_SETS, plain matrix products up to MATMUL_SETS
-# (benchmarks/RESULTS.md, "Attention in small sets").
+# On a CPU the fused kernel pays for its start in every set and head: up to these sizes of a set
+# other kernels are faster (benchmarks/RESULTS.md, "Attention in small sets").
 PRODUCT_SETS, MATMUL_SETS = 6, 16
 
 
@@ -48,28 +48,34 @@ def attend(query: Tensor, key: Tensor, value: Tensor, present: Tensor | None = N
     Returns:
         (n, b, s, d); zero where no key exists, with finite gradients.
     """
+    size, on_cpu = query.shape[-2], query.device.type == "cpu"
+    kernel: Callable[..., Tensor] = F.scaled_dot_product_attention
+    if on_cpu and size <= MATMUL_SETS:
+        kernel = by_products if size <= PRODUCT_SETS else by_matmuls
     if present is None:
-        return _attend(query, key, value, None)
+        return kernel(query, key, value)
     some = present.any(-1, keepdim=True)
     # A row without keys would be 0/0: let it see all of them, then drop what it saw.
-    seen = _attend(query, key, value, present | ~some)
+    seen = kernel(query, key, value, present | ~some)
     return torch.where(some, seen, seen.new_zeros(()))
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """`attend` where every row has a key, by the kernel that is fastest for the size of a set."""
-    size, width = query.shape[-2:]
-    if size > MATMUL_SETS or query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    query = query * width**-0.5
-    if size > PRODUCT_SETS:
-        scores = query @ key.mT
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return scores.softmax(-1) @ value
-    # (n, i, j, b, d), the order in which tokens lie in memory: long inner loops, nothing copied.
+def by_matmuls(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention for small sets, as `F.scaled_dot_product_attention`: two matrix products."""
+    scores = query * query.shape[-1] ** -0.5 @ key.mT
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(-1) @ value
+
+
+def by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention for tiny sets, as `F.scaled_dot_product_attention`: every pair by elements.
+
+    Works on (n, s, s, b, d), the order in which tokens lie in memory: inner loops are long, and
+    queries, keys and values are not copied. Makes `s` times as many numbers as there are queries.
+    """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    scores = (query[:, :, None] * key[:, None]).sum(-1, keepdim=True)
+    scores = (query[:, :, None] * query.shape[-1] ** -0.5 * key[:, None]).sum(-1, keepdim=True)
     if mask is not None:
         scores = scores.masked_fill(~mask.permute(0, 2, 3, 1)[..., None], -torch.inf)
     return (scores.softmax(2) * value[:, None]).sum(2).transpose(1, 2)
@@ -101,12 +107,12 @@ class Attention(nn.Module):
             partition: the sets.
             present: (m, t) tokens that exist, or None if all do.
         """
-        query, key, value = self.query(x), self.key(x), self.value(x)
-        keys = None if present is None else present.split(partition.lengths)
+        value = self.value(x)
+        # Split once: the backward pass of a split costs as much as the whole tensor.
+        sides = [side.split(partition.lengths) for side in (self.query(x), self.key(x), value)]
+        masks = [None] * len(sides[0]) if present is None else present.split(partition.lengths)
         parts = []
-        for run, (size, q) in enumerate(partition.split(query)):
-            k, v = (side.split(partition.lengths)[run] for side in (key, value))
-            mask = None if keys is None else keys[run]
+        for (_, size), q, k, v, mask in zip(partition.runs, *sides, masks, strict=True):
             if size == 1:  # alone in its set, a member is handed its own value
                 parts.append(v if mask is None else v * mask[..., None])
             else:

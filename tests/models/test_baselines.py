@@ -68,9 +68,12 @@ def test_a_broken_twin_is_caught():
     perm = torch.arange(len(FLAT))
     perm[[first, other]] = perm[[other, first]]
     assert equivariance_error(module, content, lambda x: x[perm], lambda x: x[perm]) > 1e-3
-    assert equivariance_error(
-        OnRows(build(LastValue()), FLAT), content, lambda x: x[perm], lambda x: x[perm]
-    ) < 1e-10
+    assert (
+        equivariance_error(
+            OnRows(build(LastValue()), FLAT), content, lambda x: x[perm], lambda x: x[perm]
+        )
+        < 1e-10
+    )
 
 
 @every
@@ -118,8 +121,9 @@ def test_what_each_says():
         values, present = content["values"][row], content["present"][row]
         seen = present.nonzero()[:, 0].tolist()
         last = values[seen[-1]]
-        filled = torch.stack([values[max((s for s in seen if s <= t), default=seen[0])]
-                              for t in range(L)])
+        filled = torch.stack(
+            [values[max((s for s in seen if s <= t), default=seen[0])] for t in range(L)]
+        )
         velocity = torch.zeros(2).double()
         if len(seen) > 1:
             velocity = (last - values[seen[-2]]) / (seen[-1] - seen[-2])

@@ -1,0 +1,229 @@
+"""Saving and loading: bit for bit, all or nothing, and no code from the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from hierforecast import (
+    ConstantVelocity,
+    DataError,
+    Forecaster,
+    HiPerformer,
+    LastValue,
+    Ridge,
+    SeasonalNaive,
+    storage,
+)
+from hierforecast.nn.heads import LowRankHead
+from hierforecast.storage import OPTIONS, WEIGHTS
+from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
+
+NOW = 20
+CASES: dict[str, dict[str, Any]] = {
+    "lowrank": {"model": HiPerformer(12, 1, 2)},
+    "own head": {"model": HiPerformer(12, 1, 2, head=LowRankHead(rank=3, series_rank=1))},
+    "everything, float64": {
+        "model": HiPerformer(12, 1, 2, head="student"),
+        "columns": EVERYTHING,
+        "trainer": DOUBLE,
+    },
+    "last value": {"model": LastValue()},
+    "constant velocity, float64": {"model": ConstantVelocity("series"), "trainer": DOUBLE},
+    "seasonal": {"model": SeasonalNaive(3)},
+    "ridge": {"model": Ridge(0.5)},
+}
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return make_frame(seed=2, missing=0.0)
+
+
+@pytest.fixture(scope="module")
+def fitted(frame) -> Forecaster:
+    return tiny(HiPerformer(12, 1, 2), max_steps=1).fit(frame)
+
+
+def answers(forecaster: Forecaster, frame: pd.DataFrame) -> list[pd.DataFrame]:
+    history, known = frame[frame.ds < NOW], None
+    if forecaster.columns.known_covariates:
+        known = frame[frame.ds >= NOW]
+    return [
+        forecaster.predict(history, [90], known=known),
+        forecaster.sample(history, 2, known=known),
+        forecaster.backtest(frame),
+    ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loading_gives_the_same_forecast_bit_for_bit_and_so_does_saving_again(
+    case, frame, tmp_path
+):
+    forecaster = tiny(**CASES[case], max_steps=2).fit(frame)
+    before = answers(forecaster, frame)
+    for name in ("once", "twice"):
+        forecaster.save(tmp_path / name)
+        forecaster = Forecaster.load(tmp_path / name)
+        for one, two in zip(before, answers(forecaster, frame), strict=True):
+            pd.testing.assert_frame_equal(one, two, check_exact=True)
+    first, second = ((tmp_path / n / OPTIONS).read_text() for n in ("once", "twice"))
+    assert first == second
+    if CASES[case].get("columns") != EVERYTHING:
+        forecaster.fit(frame)  # options came back whole
+        assert forecaster.get_params()["seed"] == 0 and forecaster.columns == COLUMNS
+
+
+def test_options_are_json_and_weights_are_safetensors(fitted, tmp_path):
+    fitted.save(str(tmp_path / "a" / "b"))
+    folder = tmp_path / "a" / "b"
+    assert sorted(p.name for p in folder.iterdir()) == [OPTIONS, WEIGHTS]
+    assert json.loads((folder / OPTIONS).read_text())["model"]["class"] == "HiPerformer"
+    assert [p.name for p in folder.parent.iterdir()] == ["b"], "no temporary files are left"
+
+
+def test_saving_over_an_older_save_replaces_it(fitted, frame, tmp_path):
+    tiny(LastValue()).fit(frame).save(tmp_path / "f")
+    fitted.save(tmp_path / "f")
+    assert type(Forecaster.load(tmp_path / "f").model_) is HiPerformer
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_saving_never_removes_what_it_did_not_write(fitted, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years")
+    for place in (tmp_path, tmp_path / "thesis.tex"):
+        with pytest.raises(DataError, match=r"holds something else than a saved forecaster"):
+            fitted.save(place)
+    assert (tmp_path / "thesis.tex").read_text() == "years"
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_folder_and_a_relative_path_will_do(fitted, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    fitted.save(tmp_path / "empty")
+    monkeypatch.chdir(tmp_path)
+    fitted.save("here")
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    fitted.save("link")
+    assert (tmp_path / "link").is_symlink() and Forecaster.load("link") is not None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "here", "link"]
+
+
+@pytest.mark.parametrize("stage", ["weights", "options", "put in place"])
+def test_a_save_that_fails_leaves_the_old_one(stage, fitted, frame, tmp_path, monkeypatch):
+    old = tiny(LastValue()).fit(frame)
+    old.save(tmp_path / "f")
+
+    def full(*args: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if stage == "weights":
+        monkeypatch.setattr(storage, "save_file", full)
+    elif stage == "options":
+        monkeypatch.setattr(Path, "write_text", full)
+    else:
+        replace = os.replace
+        monkeypatch.setattr(
+            os,
+            "replace",
+            lambda a, b: (
+                full()
+                if Path(a).joinpath(OPTIONS).exists()
+                and "LastValue" not in Path(a, OPTIONS).read_text()
+                else replace(a, b)
+            ),
+        )
+    with pytest.raises(OSError, match="No space left"):
+        fitted.save(tmp_path / "f")
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    pd.testing.assert_frame_equal(
+        Forecaster.load(tmp_path / "f").predict(frame), old.predict(frame), check_exact=True
+    )
+
+
+@pytest.mark.parametrize("name", [OPTIONS, WEIGHTS])
+def test_damaged_and_missing_files_are_named(name, fitted, tmp_path):
+    fitted.save(tmp_path / "f")
+    file = tmp_path / "f" / name
+    content = file.read_bytes()
+    for damage in (b"", content[: len(content) // 2], content[:20], b"\xff\xfe junk \x00"):
+        file.write_bytes(damage)
+        with pytest.raises(DataError, match=r"f is damaged .*: save the forecaster again"):
+            Forecaster.load(tmp_path / "f")
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"holds no {name}: is it a folder that save"):
+        Forecaster.load(tmp_path / "f")
+    with pytest.raises(FileNotFoundError, match="nowhere holds no"):
+        Forecaster.load(tmp_path / "nowhere")
+
+
+def test_other_formats_and_other_weights_are_named(fitted, frame, tmp_path):
+    fitted.save(tmp_path / "f")
+    tiny(HiPerformer(16, 1, 2), max_steps=1).fit(frame).save(tmp_path / "g")
+    options = (tmp_path / "f" / OPTIONS).read_text()
+    for text in (options.replace('"format": 1', '"format": 99'), "[]", "{}"):
+        (tmp_path / "f" / OPTIONS).write_text(text)
+        with pytest.raises(DataError, match=r"has format .*, this version reads 1"):
+            Forecaster.load(tmp_path / "f")
+    (tmp_path / "f" / OPTIONS).write_text(options)
+    (tmp_path / "g" / WEIGHTS).replace(tmp_path / "f" / WEIGHTS)
+    with pytest.raises(DataError, match=r"holds weights of another model"):
+        Forecaster.load(tmp_path / "f")
+
+
+class Trap:
+    """A pickle that does something when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("trapped",)
+
+
+@pytest.mark.parametrize("name", [OPTIONS, WEIGHTS])
+def test_loading_runs_no_code(name, fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fitted.save("f")
+    Path("f", name).write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(DataError, match="damaged"):
+        Forecaster.load("f")
+    torch.save({"x": Trap()}, Path("f", name))
+    with pytest.raises(DataError, match="damaged"):
+        Forecaster.load("f")
+    assert not Path("trapped").exists()
+
+
+@pytest.mark.parametrize("name", ["os.system", "Forecaster", "Module", "__loader__"])
+def test_no_class_but_the_models_is_ever_built(name, fitted, tmp_path):
+    fitted.save(tmp_path / "f")
+    file = tmp_path / "f" / OPTIONS
+    file.write_text(file.read_text().replace('"class": "HiPerformer"', f'"class": "{name}"'))
+    with pytest.raises(DataError, match="which this package does not hold: give an instance"):
+        Forecaster.load(tmp_path / "f")
+
+
+class Mine(LastValue):
+    """A model of the user's own."""
+
+
+def test_a_model_of_your_own_is_loaded_into_an_instance(frame, tmp_path):
+    forecaster = tiny(Mine()).fit(frame)
+    forecaster.save(tmp_path / "f")
+    with pytest.raises(DataError, match=r"'Mine', .*Forecaster.load\(path, model=Mine\(\)\)"):
+        Forecaster.load(tmp_path / "f")
+    with pytest.raises(DataError, match="holds a Mine, but model is a LastValue"):
+        Forecaster.load(tmp_path / "f", model=LastValue())
+    loaded = Forecaster.load(tmp_path / "f", model=Mine())
+    pd.testing.assert_frame_equal(loaded.predict(frame), forecaster.predict(frame))
+
+
+def test_trainer_options_that_json_cannot_hold_stay_behind(frame, tmp_path):
+    forecaster = tiny(LastValue(), trainer={"accelerator": "cpu", "callbacks": [object()]})
+    forecaster.fit(frame).save(tmp_path / "f")
+    assert Forecaster.load(tmp_path / "f").trainer == {"accelerator": "cpu"}
