@@ -102,7 +102,7 @@ def demo(
     out: Annotated[Path, _option("--out", "Folder for what is made.")] = Path("demo"),
     seed: Seed = 0,
     scenes: Annotated[int, _option("--scenes", "Scenes to train on.")] = 400,
-    steps: Steps = 1000,
+    steps: Steps = 1200,
     quick: Annotated[bool, _option("--quick", "Seconds only, to see that it runs.")] = False,
 ) -> None:
     """Train on simulated basketball, hide players, draw it."""

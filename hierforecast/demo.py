@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -17,11 +18,9 @@ from hierforecast.forecaster import Forecaster
 from hierforecast.frame import Columns
 from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
 CONTEXT, HORIZON, CUTOFF = 40, 10, 60  # steps of 0.16 s; the cutoff of the picture
+LEFT, RIGHT = (-2.0, 52.0), (42.0, 96.0)  # the halves of the court as they are drawn, feet
 # In the order in which they are hidden; what is left of the eleven is judged every time.
 HIDDEN = ("home_0", "away_0", "home_1", "away_1")
 HOW_MANY = (0, 1, 2, 4)
@@ -53,7 +52,7 @@ def run(
     *,
     seed: int = 0,
     scenes: int = 400,
-    steps: int = 1000,
+    steps: int = 1200,
     quick: bool = False,
     console: Console | None = None,
 ) -> pd.DataFrame:
@@ -213,9 +212,10 @@ def write_files(
     history = test[(test["ds"] < CUTOFF) & ~test["unique_id"].isin(HIDDEN[:2])]
     forecast = forecaster.predict(history, level=[90])
     scene = typical_scene(forecast, test)
-    ax = draw_rollout(forecaster, test, scene)
+    past, ahead = (frame[frame["scene"] == scene] for frame in (history, forecast))
+    truth = test[(test["scene"] == scene) & (test["ds"] < CUTOFF + HORIZON)]
     files = {
-        out / "rollout.png": "one scene, two players hidden",
+        out / "rollout.png": "one scene, two players hidden: forecast, truth, samples",
         out / "rollout.gif": "the same, moving",
         out / "scores.csv": "the figures above",
         out / "history.csv": "the test scenes up to the cutoff, two players hidden",
@@ -223,12 +223,11 @@ def write_files(
         out / "forecaster": "the trained model, for `hierforecast predict` and Forecaster.load",
     }
     picture, animation, *tables, folder = files
-    ax.get_figure(root=True).savefig(picture, dpi=120)  # type: ignore[union-attr]
+    draw_rollout(past, truth, forecaster).savefig(picture, dpi=110)
     with console.status(f"writing {animation}"):
-        one = {"history": history, "forecast": forecast, "truth": test}
-        shown = {k: v[v["scene"] == scene] for k, v in one.items()}
-        shown["truth"] = shown["truth"][shown["truth"]["ds"] < CUTOFF + HORIZON]
-        animate_rollout(**shown, path=animation, dpi=size.dpi, title="Two players hidden")
+        animate_rollout(
+            past, ahead, truth, path=animation, dpi=size.dpi, title="Two players hidden"
+        )
     for path, table in zip(tables, (scores, history, forecast), strict=True):
         table.to_csv(path, index=False)
     forecaster.save(folder)
@@ -236,28 +235,35 @@ def write_files(
 
 
 def typical_scene(forecast: pd.DataFrame, test: pd.DataFrame) -> Any:
-    """The scene whose error is the median one: neither the best nor the worst is to be shown."""
+    """The scene of median error, of those in one half of the court: neither the best nor the worst.
+
+    A scene that crosses the court would need a picture twice as wide.
+    """
     both = forecast.merge(test, on=["scene", "unique_id", "ds"])
     error = np.hypot(both["HiPerformer_x"] - both["x"], both["HiPerformer_y"] - both["y"])
     ordered = error.groupby(both["scene"]).mean().sort_values()
+    shown = test[test["ds"].between(CUTOFF - 20, CUTOFF + HORIZON - 1)]
+    reach = shown.groupby("scene")["x"].agg(["min", "max"]).loc[ordered.index]
+    half = ordered[(reach["max"] < LEFT[1]) | (reach["min"] > RIGHT[0])]
+    ordered = half if len(half) else ordered
     return ordered.index[len(ordered) // 2]
 
 
-def draw_rollout(forecaster: Forecaster, test: pd.DataFrame, scene: Any) -> Axes:
-    """One scene with two players hidden: past, forecast, truth and joint samples."""
+def draw_rollout(history: pd.DataFrame, truth: pd.DataFrame, forecaster: Forecaster) -> Figure:
+    """One scene twice, in the half of the court where it is: against the truth, and as samples."""
     from hierforecast.plot import plot_rollout
 
-    test = test[(test["scene"] == scene) & (test["ds"] < CUTOFF + HORIZON)]
-    history = test[(test["ds"] < CUTOFF) & ~test["unique_id"].isin(HIDDEN[:2])]
-    return plot_rollout(
-        history,
-        forecaster.predict(history),
-        test,
-        forecaster.sample(history, 20),
-        scene=scene,
-        columns=COLUMNS,
-        title=f"{HORIZON * 0.16:.1f} s ahead, two players hidden",
-    )
+    figure = Figure(figsize=(13.33, 7.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    forecast, samples = forecaster.predict(history), forecaster.sample(history, 20)
+    against = f"Forecast and truth, {HORIZON * 0.16:.1f} s ahead"
+    plot_rollout(history, forecast, truth, ax=left, level=None, title=against)
+    plot_rollout(history, forecast, samples=samples, ax=right, title="Twenty joint samples of it")
+    shown = truth.loc[truth["ds"] >= CUTOFF - 20, "x"]
+    for ax in (left, right):
+        if shown.max() < LEFT[1] or shown.min() > RIGHT[0]:
+            ax.set_xlim(LEFT if shown.max() < LEFT[1] else RIGHT)
+    return figure
 
 
 def files_table(files: dict[Path, str]) -> Table:

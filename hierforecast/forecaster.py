@@ -18,10 +18,11 @@ from hierforecast.metrics import Metric
 from hierforecast.task import Task
 from hierforecast.windows import (
     SeriesDropout,
-    Window,
     WindowDataset,
     cutoffs_of,
     last_cutoffs,
+    some_of,
+    split_cutoffs,
 )
 
 # Rows of training windows from which units and baselines are learned.
@@ -136,10 +137,10 @@ class Forecaster:
         checks = WindowDataset(held_out or panel, validation, *lengths) if len(validation) else None
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            model = self.model.for_task(task_of(panel, *lengths))
+            model = self.model.for_task(Task.of(panel, *lengths))
             dtype = torch.from_numpy(panel.values[:0]).dtype
             model = model.to(dtype)
-            model.fit_statistics(*_some_of(windows, self.seed))
+            model.fit_statistics(*some_of(windows, STATISTICS_ROWS, self.seed))
             self._learned(model, panel)
             if any(p.requires_grad for p in model.parameters()):
                 self._train(model, windows, checks, resume)
@@ -319,62 +320,6 @@ class Forecaster:
         from hierforecast.storage import load
 
         return load(cls, Path(path), model)
-
-
-def task_of(panel: Panel, context_length: int, prediction_length: int) -> Task:
-    """The shapes that a panel asks for."""
-    sizes = {
-        role: tuple(
-            None if c.categories is None else len(c.categories) for c in panel.vocabulary.of(role)
-        )
-        for role in ("past", "known", "static")
-    }
-    return Task(
-        context_length,
-        prediction_length,
-        n_targets=panel.values.shape[1],
-        n_levels=panel.groups.shape[1],
-        n_types=max(1, len(panel.vocabulary.types)),
-        **sizes,
-    )
-
-
-def split_cutoffs(
-    panel: Panel,
-    context_length: int,
-    prediction_length: int,
-    seed: int,
-    held_out: Panel | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Windows to train on and windows to stop by: (W, 2) and (V, 2), sharing no horizon step.
-
-    Without a held-out panel a tenth of the scenes is held out; if that is less than one scene, the
-    last tenth of each scene's time.
-    """
-    lengths = context_length, prediction_length
-    every = cutoffs_of(panel, *lengths)
-    if held_out is not None:
-        return every, cutoffs_of(held_out, *lengths, stride=prediction_length)
-    sparse = cutoffs_of(panel, *lengths, stride=prediction_length)
-    scenes = np.unique(every[:, 0])
-    if len(scenes) >= 10:
-        kept = np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 10]
-        return every[~np.isin(every[:, 0], kept)], sparse[np.isin(sparse[:, 0], kept)]
-    from_step = panel.length - np.maximum(panel.length // 10, prediction_length)
-    early = every[:, 1] + prediction_length <= from_step[every[:, 0]]
-    late = sparse[:, 1] >= from_step[sparse[:, 0]]
-    if not early.any():  # too short to hold anything out
-        return every, every[:0]
-    return every[early], sparse[late]
-
-
-def _some_of(windows: WindowDataset, seed: int) -> Window:
-    """As many random training windows as statistics need, as one batch."""
-    scene, offset = windows.cutoffs[:, 0], windows.panel.row_offset
-    rows = offset[scene + 1] - offset[scene]
-    order = np.random.default_rng(seed).permutation(len(scene))
-    count = max(1, int(np.searchsorted(np.cumsum(rows[order]), STATISTICS_ROWS)))
-    return windows.__getitems__(list(np.sort(order[:count])))
 
 
 def _dtype_of(model: nn.Module) -> torch.dtype:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hierforecast.frame import Panel
+
 
 @dataclass(frozen=True)
 class Task:
@@ -27,6 +29,25 @@ class Task:
     past: tuple[int | None, ...] = ()
     known: tuple[int | None, ...] = ()
     static: tuple[int | None, ...] = ()
+
+    @classmethod
+    def of(cls, panel: Panel, context_length: int, prediction_length: int) -> Task:
+        """The shapes that a panel asks for."""
+        sizes = {
+            role: tuple(
+                None if c.categories is None else len(c.categories)
+                for c in panel.vocabulary.of(role)
+            )
+            for role in ("past", "known", "static")
+        }
+        return cls(
+            context_length,
+            prediction_length,
+            n_targets=panel.values.shape[1],
+            n_levels=panel.groups.shape[1],
+            n_types=max(1, len(panel.vocabulary.types)),
+            **sizes,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -210,6 +210,44 @@ def last_cutoffs(panel: Panel, context_length: int) -> np.ndarray:
     return np.stack([np.arange(len(panel.cutoff)), panel.cutoff], axis=1)
 
 
+def split_cutoffs(
+    panel: Panel,
+    context_length: int,
+    prediction_length: int,
+    seed: int,
+    held_out: Panel | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows to train on and windows to stop by: (W, 2) and (V, 2), sharing no horizon step.
+
+    Without a held-out panel a tenth of the scenes is held out; if that is less than one scene, the
+    last tenth of each scene's time.
+    """
+    lengths = context_length, prediction_length
+    every = cutoffs_of(panel, *lengths)
+    if held_out is not None:
+        return every, cutoffs_of(held_out, *lengths, stride=prediction_length)
+    sparse = cutoffs_of(panel, *lengths, stride=prediction_length)
+    scenes = np.unique(every[:, 0])
+    if len(scenes) >= 10:
+        kept = np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 10]
+        return every[~np.isin(every[:, 0], kept)], sparse[np.isin(sparse[:, 0], kept)]
+    from_step = panel.length - np.maximum(panel.length // 10, prediction_length)
+    early = every[:, 1] + prediction_length <= from_step[every[:, 0]]
+    late = sparse[:, 1] >= from_step[sparse[:, 0]]
+    if not early.any():  # too short to hold anything out
+        return every, every[:0]
+    return every[early], sparse[late]
+
+
+def some_of(windows: WindowDataset, rows: int, seed: int) -> Window:
+    """Random windows of about so many rows in all (one window at least), as one batch."""
+    scene, offset = windows.cutoffs[:, 0], windows.panel.row_offset
+    size = offset[scene + 1] - offset[scene]
+    order = np.random.default_rng(seed).permutation(len(scene))
+    count = max(1, int(np.searchsorted(np.cumsum(size[order]), rows)))
+    return windows.__getitems__(list(np.sort(order[:count])))
+
+
 def _observed_before(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
     """Cumulated count of observed cells by step, for all scenes end to end, and their offsets.
 

@@ -68,7 +68,7 @@ def tiny(model: Any = None, **options: Any) -> Forecaster:
         "trainer": QUIET,
         **options,
     }
-    return Forecaster(HiPerformer(16, 1, 2) if model is None else model, **given)
+    return Forecaster(HiPerformer(16, 1, 2, patch=4) if model is None else model, **given)
 
 
 @dataclass(frozen=True)

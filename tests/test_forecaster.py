@@ -20,7 +20,7 @@ from hierforecast import (
     NotFittedError,
     Ridge,
 )
-from hierforecast.forecaster import split_cutoffs
+from hierforecast.windows import split_cutoffs
 from hierforecast.frame import read_frame
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, H, L, make_frame, tiny
 
@@ -557,10 +557,10 @@ def test_learning_learns():
     frame = pd.concat(pieces).assign(group="g", kind=lambda f: f.unique_id)
     columns = Columns(scene="scene", group_type="kind")
     model = HiPerformer(16, 1, 2, dropout=0.0, head="gaussian", scale="coordinates")
-    options: dict[str, Any] = {"max_steps": 80, "batch_size": 32, "learning_rate": 1e-2}
+    options: dict[str, Any] = {"max_steps": 160, "batch_size": 32, "learning_rate": 1e-2}
     forecaster = small(model, columns, series_dropout=0.0, trainer=QUIET, **options).fit(frame)
     test = frame[frame.scene < 20]
     found = forecaster.predict(test[test.ds < L]).merge(test, on=KEYS)
     follow = found[found.unique_id == "follow"]
-    assert (follow.HiPerformer - follow.y).abs().mean() < 0.5 < follow.y.abs().mean()
+    assert (follow.HiPerformer - follow.y).abs().mean() < 0.3 * follow.y.abs().mean()
     assert torch.is_grad_enabled()

@@ -26,8 +26,8 @@ from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
 NOW = 20  # history ends before this step
 KEYS = ["scene", "unique_id", "ds"]
 MODELS: dict[str, tuple[Any, Columns]] = {
-    "lowrank": (HiPerformer(12, 2, 2, dropout=0.1), COLUMNS),
-    "everything": (HiPerformer(12, 1, 2, head="gaussian"), EVERYTHING),
+    "lowrank": (HiPerformer(12, 2, 2, dropout=0.1, patch=4), COLUMNS),
+    "everything": (HiPerformer(12, 1, 2, head="gaussian", patch=3), EVERYTHING),
     "student, by series": (HiPerformer(12, 1, 2, head="student", scale="series"), COLUMNS),
     "last value": (LastValue(), COLUMNS),
     "constant velocity": (ConstantVelocity(), COLUMNS),

@@ -121,9 +121,8 @@ def test_what_each_says():
         values, present = content["values"][row], content["present"][row]
         seen = present.nonzero()[:, 0].tolist()
         last = values[seen[-1]]
-        filled = torch.stack(
-            [values[max((s for s in seen if s <= t), default=seen[0])] for t in range(L)]
-        )
+        lines = [np.interp(np.arange(L), seen, values[seen, d]) for d in range(2)]
+        filled = torch.from_numpy(np.stack(lines, axis=1))
         velocity = torch.zeros(2).double()
         if len(seen) > 1:
             velocity = (last - values[seen[-2]]) / (seen[-1] - seen[-2])
@@ -138,15 +137,16 @@ def test_what_each_says():
 
 
 @torch.no_grad()
-def test_the_spread_is_that_of_the_errors_of_each_type():
-    content, future = make_content(FLAT, TASK), make_future(FLAT, TASK)
-    model, batch = build(LastValue()), pack(FLAT, content)
+def test_the_spread_is_that_of_the_errors_of_each_kind():
+    """A type in sight at the cutoff, or out of it."""
+    content, future = make_content(NESTED, TASK), make_future(NESTED, TASK)
+    model, batch = build(LastValue(), NESTED), pack(NESTED, content)
     law = model(batch)
     error = future.values - law.mean
-    for kind, step in ((0, 0), (1, 2)):
-        cells = error[(batch.types == kind) & future.present[:, step], step]
-        wanted = cells.square().mean(0).sqrt()
-        torch.testing.assert_close(law.stddev[batch.types == kind][0, step], wanted)
+    for kind, in_sight, step in ((0, True, 0), (0, False, 1), (1, True, 2)):
+        rows = (batch.types == kind) & (batch.present[:, -1] == in_sight)
+        wanted = error[rows & future.present[:, step], step].square().mean(0).sqrt()
+        torch.testing.assert_close(law.stddev[rows][0, step], wanted)
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ OPTIONS = {
 
 def build(rows: Rows, kind: type[HiPerformer] = HiPerformer, **options: Any) -> HiPerformer:
     """A model of large random weights whose units are those of some data."""
-    given = {"width": 12, "depth": 2, "heads": 2, "dropout": 0.0, **options}
+    given = {"width": 12, "depth": 2, "heads": 2, "dropout": 0.0, "patch": 3, **options}
     task = task_for(rows)
     model = kind(**given).for_task(task).double()
     model.fit_statistics(pack(rows, make_content(rows, task)), make_future(rows, task))

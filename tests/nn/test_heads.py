@@ -26,9 +26,11 @@ STEPS, TARGETS = 3, 2
 CHOICES = [GaussianHead(), StudentTHead(), LowRankHead(), LowRankHead(rank=3, series_rank=0)]
 
 
-def parts(head: Any, rows: Any = FLAT, size: float = 2.0) -> tuple[Tensor, Tensor]:
+def parts(head: Any, rows: Any = FLAT, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Location, spread and shape."""
+    cells = (len(rows), STEPS, TARGETS)
     shape = size * torch.randn(len(rows), STEPS, head.features(TARGETS)).double()
-    return torch.randn(len(rows), STEPS, TARGETS).double(), shape
+    return torch.randn(cells).double(), 0.5 + torch.rand(cells).double(), shape
 
 
 class OnRows(nn.Module):
@@ -38,11 +40,11 @@ class OnRows(nn.Module):
         super().__init__()
         self.head, self.scene = head, torch.from_numpy(rows.scene)
 
-    def law(self, location: Tensor, shape: Tensor) -> Any:
-        return self.head(location, shape, self.scene, int(self.scene.max()) + 1)
+    def law(self, *parts: Tensor) -> Any:
+        return self.head(*parts, self.scene, int(self.scene.max()) + 1)
 
-    def forward(self, location: Tensor, shape: Tensor) -> dict[str, Tensor]:
-        law = self.law(location, shape)
+    def forward(self, *parts: Tensor) -> dict[str, Tensor]:
+        law = self.law(*parts)
         return {"mean": law.mean, "stddev": law.stddev, "ninth": law.quantile(0.9)}
 
 
@@ -71,17 +73,18 @@ def test_laws_move_with_their_rows(head, rows):
 class ByRow(GaussianHead):
     """Broken: later rows are less certain."""
 
-    def __call__(self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int) -> Any:
-        later = torch.arange(len(shape))[:, None, None]
-        return super().__call__(location, shape + later, scene, n_scenes)
+    def __call__(self, location: Tensor, spread: Tensor, *others: Any) -> Any:
+        return super().__call__(
+            location, spread + torch.arange(len(spread))[:, None, None], *others
+        )
 
 
 @dataclass(frozen=True)
 class FirstOfAll(LowRankHead):
     """Broken: the first row's shape is everybody's."""
 
-    def __call__(self, location: Tensor, shape: Tensor, scene: Tensor, n_scenes: int) -> Any:
-        return super().__call__(location, shape[:1].expand_as(shape), scene, n_scenes)
+    def __call__(self, location: Tensor, spread: Tensor, shape: Tensor, *others: Any) -> Any:
+        return super().__call__(location, spread, shape[:1].expand_as(shape), *others)
 
 
 @pytest.mark.parametrize("head", [ByRow(), FirstOfAll()], ids=str)
@@ -94,11 +97,13 @@ def test_broken_heads_are_caught(head):
 
 def test_laws_are_of_the_kind_that_is_asked_for():
     for head, family in zip(CHOICES, (*[IndependentScenes] * 2, *[LowRankNormal] * 2), strict=True):
-        location, shape = parts(head)
-        law = OnRows(head).law(location, shape)
+        location, spread, shape = parts(head)
+        law = OnRows(head).law(location, spread, shape)
         assert type(law) is family
         assert law.event_shape == location.shape and law.batch_shape == (3,)
         torch.testing.assert_close(law.mean, location)
+        wider = OnRows(head).law(location, 3 * spread, shape)
+        torch.testing.assert_close(wider.stddev, 3 * law.stddev)
         assert (law.variance > 0).all() and law.variance.isfinite().all()
 
 
@@ -118,14 +123,16 @@ def test_extreme_features_stay_finite_forward_and_backward(head, size):
     law = OnRows(head).law(*inputs)
     law.log_prob(torch.zeros_like(inputs[0])).sum().backward()
     assert all(x.grad is not None and x.grad.isfinite().all() for x in inputs)
-    if not size:  # half of the horizon's typical spread, plus the floor
-        assert law.stddev.min() > 0.49
+    if not size:  # a head that says nothing repeats the spread that it was given, or nearly so
+        ratio = law.stddev / inputs[1]
+        assert 0.3 < ratio.min() and ratio.max() < 1.5
 
 
 @pytest.mark.parametrize("head", CHOICES, ids=str)
 def test_no_rows(head):
     law = head(
         torch.zeros(0, STEPS, TARGETS),
+        torch.ones(0, STEPS, TARGETS),
         torch.zeros(0, STEPS, head.features(TARGETS)),
         torch.zeros(0, dtype=torch.int64),
         2,
