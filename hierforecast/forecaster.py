@@ -142,9 +142,11 @@ class Forecaster:
             model = model.to(dtype)
             model.fit_statistics(*some_of(windows, STATISTICS_ROWS, self.seed))
             self._learned(model, panel)
-            if any(p.requires_grad for p in model.parameters()):
-                self._train(model, windows, checks, resume)
-        model.to(dtype).eval()  # a fit in half precision leaves weights that numpy does not know
+            try:
+                if any(p.requires_grad for p in model.parameters()):
+                    self._train(model, windows, checks, resume)
+            finally:  # a fit in half precision leaves weights that numpy does not know
+                model.to(dtype).eval()
         return self
 
     def _train(

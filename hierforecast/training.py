@@ -160,9 +160,13 @@ def train(
             "as trainer={'default_root_dir': ...}, or fit with resume=False"
         )
     with _folder(root) as folder, _quiet():
-        if not resume:  # or the best weights of an older fit would pass for this one's
+        last = folder / LAST if resume else None
+        if last is None:  # or the best weights of an older fit would pass for this one's
             for name in (LAST, BEST):
                 (folder / name).unlink(missing_ok=True)
+        else:  # or it would draw the windows again that the interrupted fit began with
+            steps = torch.load(last, weights_only=True)["global_step"]
+            torch.manual_seed(schedule.seed + steps)
         kept, every = _callbacks(folder, held_out is not None, schedule.max_steps)
         bar = [StepBar(schedule.max_steps)] if options.pop("enable_progress_bar", True) else []
         trainer = L.Trainer(
@@ -172,25 +176,31 @@ def train(
             **_defaults(options, every, held_out is not None),
         )
         module = Training(model, schedule)
-        # One long epoch: short ones would pay for their start and end many times over.
-        sampler = RandomSampler(windows, num_samples=schedule.max_steps * schedule.batch_size)
-        batches = DataLoader(
-            windows, schedule.batch_size, sampler=sampler, collate_fn=_as_it_is, drop_last=True
-        )
-        checks = (
-            DataLoader(held_out, schedule.batch_size, collate_fn=_as_it_is) if held_out else None
-        )
+        batches, checks = _loaders(windows, held_out, schedule)
         try:
-            trainer.fit(module, batches, checks, ckpt_path=str(folder / LAST) if resume else None)
+            trainer.fit(module, batches, checks, ckpt_path=last)
         except SystemExit as stop:  # how Lightning answers a keyboard interrupt
-            _load_best(module, folder)
+            if not trainer.interrupted:
+                raise
             raise KeyboardInterrupt(
                 f"fit was interrupted at step {trainer.global_step}; the best weights so far are "
                 "kept, so predict and save work"
             ) from stop
-        if held_out is not None:
+        finally:
             _load_best(module, folder)
-        model.cpu()
+            model.cpu()
+
+
+def _loaders(
+    windows: WindowDataset, held_out: WindowDataset | None, schedule: Schedule
+) -> tuple[DataLoader[Window], DataLoader[Window] | None]:
+    """Batches to train on, and batches to stop by."""
+    # One long epoch: short ones would pay for their start and end many times over.
+    sampler = RandomSampler(windows, num_samples=schedule.max_steps * schedule.batch_size)
+    size = schedule.batch_size
+    batches = DataLoader(windows, size, sampler=sampler, collate_fn=_as_it_is, drop_last=True)
+    checks = DataLoader(held_out, size, collate_fn=_as_it_is) if held_out else None
+    return batches, checks
 
 
 def _callbacks(folder: Path, validate: bool, max_steps: int) -> tuple[list[Callback], int]:

@@ -20,8 +20,8 @@ from hierforecast import (
     NotFittedError,
     Ridge,
 )
-from hierforecast.windows import split_cutoffs
 from hierforecast.frame import read_frame
+from hierforecast.windows import split_cutoffs
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, H, L, make_frame, tiny
 
 NOW = 20
