@@ -96,6 +96,7 @@ class Forecasts:
         truth: bool = False,
     ) -> Any:
         """One frame of all batches, sorted by (draw,) scene, series, cutoff and step."""
+        self._check_names(["sample_id"] * (draws is not None) + ["cutoff"] * truth, truth)
         panel, steps = self.windows.panel, self.windows.prediction_length
         rows = np.concatenate([future.rows.numpy() for future, _ in tables])
         cutoff = np.concatenate([future.cutoff.numpy() for future, _ in tables])
@@ -123,6 +124,18 @@ class Forecasts:
                 data[column + suffix] = values[..., target].reshape(-1)
         return panel.to_frame(at, when, data)
 
+    def _check_names(self, added: Sequence[str], truth: bool) -> None:
+        """Refuse an answer in which one column would overwrite another."""
+        roles = self.windows.panel.columns
+        names = [n for n in (roles.scene, roles.id, roles.time) if n is not None]
+        names += [*(roles.targets if truth else ()), *added, *self.columns]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(
+                f"the answer would have two columns {twice!r}: rename that column of the frame, and "
+                "in Columns(...) too"
+            )
+
 
 def check_levels(level: Sequence[float] | None) -> list[float]:
     """Coverages in percent, checked.
@@ -141,7 +154,7 @@ def check_levels(level: Sequence[float] | None) -> list[float]:
 
 def evaluate_windows(
     forecasts: Forecasts,
-    metrics: Sequence[str | Metric] | None,
+    metrics: str | Sequence[str | Metric] | None,
     n_samples: int,
     level: float,
     like: Any,
@@ -156,6 +169,8 @@ def evaluate_windows(
         like: a frame of the library to answer in.
     """
     panel = forecasts.windows.panel
+    if isinstance(metrics, str):
+        metrics = [metrics]
     if metrics is None:
         metrics = POINT_METRICS if len(panel.columns.targets) == 1 else TRAJECTORY_METRICS
     table = MetricTable(metrics)

@@ -420,6 +420,35 @@ def test_counts_are_checked(several, frame):
         several.sample(frame, 0)
 
 
+@pytest.mark.parametrize("name", ["cutoff", "LastValue"])
+def test_columns_that_an_answer_would_overwrite_are_named(name):
+    frame = market().rename(columns={"y": name})
+    forecaster = small(LastValue(), Columns(target=name)).fit(frame)
+    with pytest.raises(DataError, match=rf"would have two columns '{name}': rename that column"):
+        forecaster.backtest(frame)
+    assert len(forecaster.predict(frame))
+
+
+def test_one_metric_may_be_given_bare(single):
+    frame = market(seed=1)
+    one, two = (single.evaluate(frame, metrics=m) for m in ("mae", ["mae"]))
+    pd.testing.assert_frame_equal(one, two)
+    with pytest.raises(ValueError, match=r"no metric is called 'accuracy'\. There are: mae"):
+        single.evaluate(frame, metrics="accuracy")
+
+
+@pytest.mark.parametrize("values", ["constant", "zero", "linear", "tiny", "huge", "integers"])
+def test_odd_series_are_forecast_all_the_same(values):
+    frame = market(per_group=(2, 1))
+    t = frame.groupby("unique_id").cumcount()
+    choices = {"constant": 7 + 0 * t, "zero": 0.0 * t, "linear": 3.0 * t, "integers": t % 4}
+    y = choices.get(values, frame.y * {"tiny": 1e-9, "huge": 1e9}.get(values, 1))
+    found = small(max_steps=10).fit(frame.assign(y=y)).predict(frame.assign(y=y), level=[90])
+    numbers = found.select_dtypes("number").to_numpy()
+    assert np.isfinite(numbers).all()
+    assert np.abs(numbers).max() < 5 * (float(np.abs(y).max()) or 1.0)
+
+
 def test_nothing_works_before_fit(frame):
     forecaster = tiny()
     for call in (

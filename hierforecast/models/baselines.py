@@ -16,7 +16,7 @@ from torch.distributions import Normal
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes, SceneDistribution
 from hierforecast.nn.decoder import LinearForecast, kind_of
-from hierforecast.nn.scale import Scaled, make_scale
+from hierforecast.nn.scale import Scaled, make_scale, tame
 from hierforecast.task import Task
 
 
@@ -76,7 +76,7 @@ class Baseline(nn.Module):
         """Learn the forecast and the spread of its errors from training windows."""
         self.scaler.fit(batch)
         scaled = self.scaler(batch)
-        ahead = (future.values - scaled.location) / scaled.scale
+        ahead = tame((future.values - scaled.location) / scaled.scale, future.present)
         self.fit_point(scaled, batch, ahead, future.present)
         error = (ahead - self.point(scaled, batch)).square()
         kind = self.kind(batch)
@@ -174,7 +174,7 @@ class Ridge(Baseline):
 
     def fit_point(self, scaled: Scaled, batch: SceneBatch, ahead: Tensor, present: Tensor) -> None:
         """See `Baseline`."""
-        self.linear.fit(_moves(scaled), ahead, present, self.kind(batch), self.penalty)
+        self.linear.fit(tame(_moves(scaled)), ahead, present, self.kind(batch), self.penalty)
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""

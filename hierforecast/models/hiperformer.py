@@ -17,7 +17,7 @@ from hierforecast.nn.decoder import Decoder, LinearForecast, kind_of
 from hierforecast.nn.embedding import TokenEmbedding
 from hierforecast.nn.encoder import Encoder
 from hierforecast.nn.heads import Head, head_to_dict, make_head
-from hierforecast.nn.scale import make_scale
+from hierforecast.nn.scale import make_scale, tame
 from hierforecast.task import Task
 
 
@@ -94,11 +94,12 @@ class HiPerformer(nn.Module):
         self.embedding.static.fit(batch.static)
         scaled = self.scaler(batch)
         both = batch.present[:, 1:] & batch.present[:, :-1]
-        self.embedding.step.copy_(_root_mean_square(scaled.relative.diff(dim=1), both))
-        ahead = (future.values - scaled.location) / scaled.scale
-        for step in range(ahead.shape[1]):
-            self.reach[step] = _root_mean_square(ahead[:, step], future.present[:, step])
-        moves = self.embedding.moves(scaled.relative)
+        step = tame(scaled.relative.diff(dim=1), both)
+        self.embedding.step.copy_(_root_mean_square(step, both))
+        ahead = tame((future.values - scaled.location) / scaled.scale, future.present)
+        for at in range(ahead.shape[1]):
+            self.reach[at] = _root_mean_square(ahead[:, at], future.present[:, at])
+        moves = tame(self.embedding.moves(scaled.relative))
         self.linear.fit(moves, ahead / self.reach, future.present, self._kind(batch))
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:

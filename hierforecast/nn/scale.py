@@ -30,6 +30,22 @@ class Scaled:
     scale: Tensor
 
 
+def tame(x: Tensor, present: Tensor | None = None, limit: float = 20.0) -> Tensor:
+    """Clip what lies beyond `limit` median sizes of a target, so that one wild cell spoils nothing.
+
+    Args:
+        x: (..., D).
+        present: (...) cells to take the median over; None: all.
+        limit: in median sizes; a target that is mostly zero is left as it is.
+    """
+    cells = (x if present is None else x[present]).detach().abs().flatten(0, -2)
+    if not len(cells):
+        return x
+    bound = limit * cells.median(0).values
+    bound = torch.where(bound > 0, bound, torch.inf)
+    return x.clamp(-bound, bound)
+
+
 def fill_gaps(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     """Missing steps between two observed ones lie on a line; those at the ends hold still.
 
@@ -77,6 +93,8 @@ class CoordinateScale(nn.Module):
         if not batch.present.any():
             return
         cells = batch.values[batch.present]
+        middle = cells.median(0).values
+        cells = middle + tame(cells - middle)
         self.centre.copy_(cells.mean(0))
         self.spread.copy_(_positive(cells.std(0, correction=0)))
 
