@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.results import write_section
 from hierforecast.frame import Columns, read_frame
 
 COLUMNS = Columns(target=["x", "y"], group="team", scene="scene")
@@ -87,14 +88,22 @@ def main() -> None:
         "--libraries", nargs="+", default=["pandas", "pandas object", "polars", "pyarrow"]
     )
     given = parser.parse_args()
-    print(f"{given.rows:,} rows of scene, ds, unique_id, team, x, y, shuffled")
-    print("| library | seconds | frame, MB | peak extra, MB | ratio |")
-    print("|---|---|---|---|---|")
+    rows = {}
     for library in given.libraries:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             seconds, size, peak = pool.apply(measure, (library, given.rows))
-        extra = "- | -" if peak is None else f"{peak / 1e6:.0f} | {peak / size:.2f}"
-        print(f"| {library} | {seconds:.1f} | {size / 1e6:.0f} | {extra} |", flush=True)
+        rows[library] = {
+            "seconds": f"{seconds:.1f}",
+            "frame, MB": f"{size / 1e6:.0f}",
+            "peak extra, MB": "-" if peak is None else f"{peak / 1e6:.0f}",
+            "ratio": "-" if peak is None else f"{peak / size:.2f}",
+        }
+        print(library, rows[library], flush=True)
+    note = (
+        f"{given.rows:,} rows of scene, ds, unique_id, team, x, y, shuffled. The ratio is the peak "
+        "of memory above what the process held with the frame in it, over the frame's own size."
+    )
+    write_section("frame", "From a long frame to arrays", pd.DataFrame(rows).T, note)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from hierforecast.nn.attention import Attention, by_matmuls, by_products
 from hierforecast.nn.sa3 import SA3Block
 
 WIDTH, HEADS = 128, 8
+# A pass through a mask over 5,000 series takes many seconds: so many rounds must do.
+MASKS = 3
 BALL_AND_TEAMS = (1, 5, 5)
 # 500 stocks in 11 sectors, nearly those of the S&P 500.
 SECTORS = (84, 70, 68, 67, 61, 34, 33, 32, 28, 20, 3)
@@ -89,7 +91,7 @@ def attention(rounds: int, sizes: Sequence[int] = SECTORS, times: int = 10) -> p
             torch.testing.assert_close(arms["packed"](x), arms["mask"](x))
         row = {}
         for mode, make in MODES.items():
-            timings = interleave({k: make(arm, x) for k, arm in arms.items()}, rounds)
+            timings = interleave({k: make(arm, x) for k, arm in arms.items()}, min(rounds, MASKS))
             row[f"{mode}: times faster"] = f"{timings.ratio('mask', 'packed'):.1f}"
         rows[name] = row
     return pd.DataFrame(rows).T
@@ -210,7 +212,8 @@ TABLES = {
         "Attention within groups against an N x N mask",
         attention,
         "5,000 series in 11 uneven groups of 30 to 840, 8 tokens each, width 128, 8 heads; the "
-        "same fused kernel on both sides, and equal results.",
+        "same fused kernel on both sides, and equal results. By arithmetic alone 8.5 times fewer "
+        "operations in the softmax attention, 6.2 times fewer with the linear maps.",
     ),
     "small": Table(
         "Attention in small sets",

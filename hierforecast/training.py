@@ -206,8 +206,14 @@ def _loaders(
 def _callbacks(folder: Path, validate: bool, max_steps: int) -> tuple[list[Callback], int]:
     """What keeps the best and the last weights, and the steps between two validations."""
     every = max(1, max_steps // VALIDATIONS)
+    # Without a version counter: a resumed fit writes over the checkpoint that it came from.
     last = ModelCheckpoint(
-        folder, filename="step", every_n_train_steps=every, save_top_k=0, save_last=True
+        folder,
+        filename="step",
+        every_n_train_steps=every,
+        save_top_k=0,
+        save_last=True,
+        enable_version_counter=False,
     )
     if not validate:
         return [last], every

@@ -37,23 +37,31 @@ def make_frame(
 ) -> pd.DataFrame:
     """Random walks of `TEAMS` with every kind of covariate, rows missing at random."""
     rng = np.random.default_rng(seed)
-    frames = []
-    for scene in range(n_scenes):
-        for team, size in TEAMS.items():
-            for member in range(size):
-                walk = rng.normal(size=(steps, 2)).cumsum(0) + rng.uniform(10, 40, 2)
-                one = pd.DataFrame({"scene": scene, "ds": np.arange(steps)})
-                one = one.assign(unique_id=f"{team}_{member}", team=team, x=walk[:, 0])
-                one = one.assign(y=walk[:, 1], kind="ball" if team == "ball" else "player")
-                one = one.assign(side="none" if team == "ball" else "all")
-                one = one.assign(pulse=rng.normal(size=steps), mood=rng.choice(["up", "down"]))
-                one = one.assign(plan=rng.normal(size=steps), size=rng.normal())
-                one = one.assign(weather=rng.choice(["sun", "rain"], steps))
-                frames.append(one.assign(role=rng.choice(["guard", "centre"])))
-    frame = pd.concat(frames, ignore_index=True)
+    members = [(team, f"{team}_{i}") for team, size in TEAMS.items() for i in range(size)]
+    n = n_scenes * len(members)
+    team, name = (np.tile(np.repeat(x, steps), n_scenes) for x in zip(*members, strict=True))
+    walk = rng.normal(size=(n, steps, 2)).cumsum(1) + rng.uniform(10, 40, (n, 1, 2))
+    frame = pd.DataFrame(
+        {
+            "scene": np.repeat(np.arange(n_scenes), len(members) * steps),
+            "ds": np.tile(np.arange(steps), n),
+            "unique_id": name,
+            "team": team,
+            "side": np.where(team == "ball", "none", "all"),
+            "kind": np.where(team == "ball", "ball", "player"),
+            "x": walk[..., 0].reshape(-1),
+            "y": walk[..., 1].reshape(-1),
+            "pulse": rng.normal(size=n * steps),
+            "mood": rng.choice(["up", "down"], n * steps),
+            "plan": rng.normal(size=n * steps),
+            "weather": rng.choice(["sun", "rain"], n * steps),
+            "size": np.repeat(rng.normal(size=n), steps),
+            "role": np.repeat(rng.choice(["guard", "centre"], n), steps),
+        }
+    )
     kept = rng.random(len(frame)) >= missing
     # The last step of the ball stays, so that every scene ends at the same time.
-    kept |= (frame.unique_id == "ball_0").to_numpy() & (frame.ds == steps - 1).to_numpy()
+    kept |= (name == "ball_0") & (frame.ds == steps - 1).to_numpy()
     return frame[kept].reset_index(drop=True)
 
 

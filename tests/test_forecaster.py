@@ -437,13 +437,24 @@ def test_one_metric_may_be_given_bare(single):
         single.evaluate(frame, metrics="accuracy")
 
 
+def test_one_wild_value_does_not_make_every_forecast_wild():
+    """A unit error in one cell of one series; the others are forecast as usual."""
+    frame = market(days=120)
+    frame["y"] -= 100
+    frame.loc[60, "y"] = 1e8
+    forecaster = small(max_steps=10).fit(frame)
+    clean = market(days=40, seed=5).assign(y=lambda f: f.y - 100)
+    found = forecaster.predict(clean, level=[90])
+    assert found.select_dtypes("number").abs().max().max() < 10 * clean.y.abs().max()
+
+
 @pytest.mark.parametrize("values", ["constant", "zero", "linear", "tiny", "huge", "integers"])
 def test_odd_series_are_forecast_all_the_same(values):
     frame = market(per_group=(2, 1))
     t = frame.groupby("unique_id").cumcount()
     choices = {"constant": 7 + 0 * t, "zero": 0.0 * t, "linear": 3.0 * t, "integers": t % 4}
     y = choices.get(values, frame.y * {"tiny": 1e-9, "huge": 1e9}.get(values, 1))
-    found = small(max_steps=10).fit(frame.assign(y=y)).predict(frame.assign(y=y), level=[90])
+    found = small().fit(frame.assign(y=y)).predict(frame.assign(y=y), level=[90])
     numbers = found.select_dtypes("number").to_numpy()
     assert np.isfinite(numbers).all()
     assert np.abs(numbers).max() < 5 * (float(np.abs(y).max()) or 1.0)

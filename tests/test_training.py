@@ -18,6 +18,7 @@ import torch
 
 from hierforecast import Forecaster, HiPerformer
 from hierforecast.training import BEST, LAST, Schedule
+from hierforecast.windows import WindowDataset
 from tests.helpers import QUIET, make_frame, tiny
 
 REPOSITORY = Path(__file__).parents[1]
@@ -111,6 +112,33 @@ def test_a_resumed_fit_keeps_its_optimiser_and_its_best_weights(frame, tmp_path)
     tiny(model(), max_steps=25, trainer=more).fit(frame, resume=True)
     assert before["global_step"] == 20 and steps == [21]
     assert checkpoint(tmp_path)["global_step"] == 25
+
+
+def test_a_fit_resumed_with_another_schedule_writes_over_its_checkpoint(frame, tmp_path):
+    trainer = {**QUIET, "default_root_dir": str(tmp_path)}
+    tiny(model(), max_steps=5, trainer=trainer).fit(frame)
+    tiny(model(), max_steps=60, trainer=trainer).fit(frame, resume=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [BEST, LAST]
+    assert checkpoint(tmp_path)["global_step"] > 5
+
+
+def test_a_resumed_fit_draws_windows_of_its_own(frame, tmp_path, monkeypatch):
+    """And not those again that the fit began with."""
+    drawn: list[list[int]] = []
+    plain = WindowDataset.__getitems__
+
+    def watched(self: WindowDataset, indices: list[int]) -> Any:
+        if self.hide is not None:  # windows to train on
+            drawn.append(list(indices))
+        return plain(self, indices)
+
+    monkeypatch.setattr(WindowDataset, "__getitems__", watched)
+    trainer = {**QUIET, "default_root_dir": str(tmp_path)}
+    tiny(model(), max_steps=5, trainer=trainer).fit(frame)
+    first = drawn[1:]  # the first batch of each fit teaches units, and should be the same
+    drawn.clear()
+    tiny(model(), max_steps=10, trainer=trainer).fit(frame, resume=True)
+    assert len(drawn) > 5 and not any(batch in first for batch in drawn[1:])
 
 
 def test_resuming_needs_a_checkpoint(frame, tmp_path):

@@ -7,19 +7,31 @@ import torch
 from torch import Tensor
 
 from hierforecast.batch import Hierarchy, Partition
-from hierforecast.nn.attention import Attention, attend
+from hierforecast.nn.attention import MATMUL_SETS, PRODUCT_SETS, Attention, attend
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
 from tests.helpers import FLAT, NESTED, Packed, Rows, moves_of
 
 WIDTH, HEADS, STEPS = 12, 3, 5
+# Sets on both sides of the sizes at which another kernel takes over, and the time axis too.
+SIZES = (1, 2, PRODUCT_SETS, PRODUCT_SETS + 1, MATMUL_SETS, MATMUL_SETS + 1)
+KERNELS = Rows.of(
+    " ".join(letter for letter, n in zip("abcdef", SIZES, strict=True) for _ in range(n))
+)
+ALL = {"flat": FLAT, "nested": NESTED, "every kernel": KERNELS}
 
 
 def make_attention() -> Attention:
     return randomize_(Attention(WIDTH, HEADS).double())
 
 
-def tokens(rows: int, missing: float = 0.4) -> tuple[Tensor, Tensor]:
-    return torch.randn(rows, STEPS, WIDTH).double(), torch.rand(rows, STEPS) >= missing
+def tokens(rows: int, missing: float = 0.4, steps: int = STEPS) -> tuple[Tensor, Tensor]:
+    return torch.randn(rows, steps, WIDTH).double(), torch.rand(rows, steps) >= missing
+
+
+def gradients(layer: Attention, x: Tensor, answer: Tensor) -> list[Tensor]:
+    """What a loss on the answer says to the tokens and to the layer."""
+    inputs = (x, *layer.parameters())
+    return list(torch.autograd.grad(answer.square().sum(), inputs, retain_graph=True))
 
 
 def dense(layer: Attention, x: Tensor, allowed: Tensor) -> Tensor:
@@ -47,43 +59,51 @@ def sizes_of(partition: Partition) -> list[int]:
     return [size for n_sets, size in partition.runs for _ in range(n_sets)]
 
 
-@pytest.mark.parametrize("rows", [FLAT, NESTED], ids=["flat", "nested"])
+def assert_all_close(found: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
+    for one, two in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, two, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("rows", ALL.values(), ids=list(ALL))
 @pytest.mark.parametrize("missing", [0.0, 0.4, 1.0])
 def test_members_agree_with_an_n_by_n_mask(rows, missing):
     layer, partition = make_attention(), rows.hierarchy.members
     x, present = tokens(len(rows), missing)
-    found = layer.members(x, partition, present)
-    for step in range(STEPS):
-        wanted = dense(layer, x[:, step], same_set(partition) & present[:, step])
-        torch.testing.assert_close(found[:, step], wanted, rtol=1e-12, atol=1e-12)
-    if not missing:
-        whole = layer.members(x, partition, None)
-        torch.testing.assert_close(whole, found, rtol=1e-12, atol=1e-12)
+    x.requires_grad_()
+    allowed = same_set(partition)
+    wanted = torch.stack([dense(layer, x[:, t], allowed & present[:, t]) for t in range(STEPS)], 1)
+    for shown in (present, None) if not missing else (present,):
+        found = layer.members(x, partition, shown)
+        assert_all_close([found], [wanted], 1e-12)
+        assert_all_close(gradients(layer, x, found), gradients(layer, x, wanted), 1e-10)
 
 
+@pytest.mark.parametrize("steps", [1, PRODUCT_SETS, MATMUL_SETS, MATMUL_SETS + 5])
 @pytest.mark.parametrize("missing", [0.0, 0.4, 1.0])
-def test_time_agrees_with_a_t_by_t_mask(missing):
+def test_time_agrees_with_a_t_by_t_mask(missing, steps):
     layer = make_attention()
-    x, present = tokens(7, missing)
-    found = layer.time(x, present)
-    for row in range(7):
-        wanted = dense(layer, x[row], present[row].expand(STEPS, STEPS))
-        torch.testing.assert_close(found[row], wanted, rtol=1e-12, atol=1e-12)
-    if not missing:
-        torch.testing.assert_close(layer.time(x, None), found, rtol=1e-12, atol=1e-12)
+    x, present = tokens(4, missing, steps)
+    x.requires_grad_()
+    wanted = torch.stack([dense(layer, x[n], present[n].expand(steps, steps)) for n in range(4)])
+    for shown in (present, None) if not missing else (present,):
+        found = layer.time(x, shown)
+        assert_all_close([found], [wanted], 1e-12)
+        assert_all_close(gradients(layer, x, found), gradients(layer, x, wanted), 1e-10)
 
 
-def test_absent_keys_change_exactly_nothing():
-    layer, partition = make_attention(), FLAT.hierarchy.members
-    x, present = tokens(len(FLAT))
+@pytest.mark.parametrize("rows", ALL.values(), ids=list(ALL))
+def test_absent_keys_change_exactly_nothing(rows):
+    layer, partition = make_attention(), rows.hierarchy.members
+    x, present = tokens(len(rows))
     junk = torch.where(present[..., None], x, 1e6 * torch.randn_like(x))
     for call in (lambda x: layer.members(x, partition, present), lambda x: layer.time(x, present)):
         assert torch.equal(call(x)[present], call(junk)[present])
 
 
-def test_without_keys_the_answer_is_zero_and_gradients_are_finite():
-    query, key, value = (torch.randn(2, 3, 4, 5, requires_grad=True) for _ in range(3))
-    present = torch.tensor([True, False])[:, None, None, None].expand(2, 1, 1, 4)
+@pytest.mark.parametrize("size", SIZES)
+def test_without_keys_the_answer_is_zero_and_gradients_are_finite(size):
+    query, key, value = (torch.randn(2, 3, size, 5, requires_grad=True) for _ in range(3))
+    present = torch.tensor([True, False])[:, None, None, None].expand(2, 1, 1, size)
     seen = attend(query, key, value, present)
     assert (seen[1] == 0).all() and (seen[0] != 0).all()
     seen.square().sum().backward()
@@ -94,9 +114,9 @@ def test_without_keys_the_answer_is_zero_and_gradients_are_finite():
 @pytest.mark.parametrize("missing", [0.5, 1.0])
 def test_gradients_are_finite_whoever_is_missing(missing):
     layer = make_attention()
-    x, present = tokens(len(FLAT), missing)
+    x, present = tokens(len(KERNELS), missing)
     x.requires_grad_()
-    seen = layer.members(x, FLAT.hierarchy.members, present) + layer.time(x, present)
+    seen = layer.members(x, KERNELS.hierarchy.members, present) + layer.time(x, present)
     seen.square().sum().backward()
     for tensor in (x, *layer.parameters()):
         assert tensor.grad is not None and tensor.grad.isfinite().all()
@@ -147,10 +167,11 @@ class SeesTheAbsent(Attention):
         return super().members(x, partition, None)
 
 
-@pytest.mark.parametrize("rows", [FLAT, NESTED], ids=["flat", "nested"])
+@pytest.mark.parametrize("rows", ALL.values(), ids=list(ALL))
 def test_members_may_be_exchanged(rows):
     module, inputs = Packed(make_attention(), rows, by_members), tokens(len(rows))
-    for perm in moves_of(rows):
+    symmetry, generator = rows.symmetry, torch.Generator().manual_seed(0)
+    for perm in [symmetry.sample(generator) for _ in range(5)]:
         assert_equivariant(module, inputs, lambda x: x[perm], lambda x: x[perm])  # noqa: B023
 
 
