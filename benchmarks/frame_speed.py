@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.results import write_section
+from benchmarks._results import write_section
 from hierforecast.frame import Columns, read_frame
 
 COLUMNS = Columns(target=["x", "y"], group="team", scene="scene")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks.results import write_section
+from benchmarks._results import write_section
 from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_nba
 from hierforecast.training import LAST

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.results import write_section
+from benchmarks._results import write_section
 from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_soccer
 from hierforecast.training import LAST

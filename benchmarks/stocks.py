@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.results import write_section
+from benchmarks._results import write_section
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_stocks
 from hierforecast.training import LAST
@@ -21,6 +21,14 @@ COLUMNS = Columns(target="y", group="sector")
 LENGTHS = {"context_length": 60, "prediction_length": 5}
 SPLIT = pd.Timestamp("2017-01-01")
 UNSEEN_SECTOR, UNSEEN_TICKERS, MISSING = "Utilities", 50, 30
+
+
+def zero(forecaster: Forecaster, test: pd.DataFrame, parts: dict[str, set[str]]) -> dict:
+    """MAE of forecasting no change, on the cells on which the others are judged."""
+    rows = forecaster.backtest(test).dropna(subset=["y"])
+    return {
+        p: f"{rows.loc[rows['unique_id'].isin(t), 'y'].abs().mean():.3f}" for p, t in parts.items()
+    }
 
 
 def draw(tickers: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -80,7 +88,7 @@ def main() -> None:
         f"{UNSEEN_TICKERS} tickers never in training": fresh,
         f"{UNSEEN_SECTOR}: sector never in training": stranger,
     }
-    table = {}
+    table = {"zero return": zero(network, test, parts)}
     for model in (LastValue(), Ridge()):
         baseline = Forecaster(model, columns=COLUMNS, **LENGTHS).fit(train)
         table[type(model).__name__] = errors(baseline, test, parts)

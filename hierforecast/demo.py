@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -83,14 +84,14 @@ def run(
         f"{size.scenes} scenes to train on, {size.tests} of another seed to test on: a ball and "
         f"ten players, {size.length} steps of 0.16 s. From {CONTEXT} steps, forecast {HORIZON}."
     )
-    console.rule("train")
     with one_thread():
+        console.rule("train")
         forecasters = fit_models(train, size, seed)
-    console.rule("compare")
-    scores = compare(forecasters, test)
-    console.print(accuracy_table(scores))
-    scores = pd.concat([scores, compare_hidden(forecasters, test)], ignore_index=True)
-    console.print(hidden_table(scores))
+        console.rule("compare")
+        scores = compare(forecasters, test)
+        console.print(accuracy_table(scores))
+        scores = pd.concat([scores, compare_hidden(forecasters, test)], ignore_index=True)
+        console.print(hidden_table(scores))
     console.rule("draw")
     files = write_files(out, forecasters["HiPerformer"], test, scores, size, console)
     console.print(f"Files in {out.resolve()}:", soft_wrap=True)
@@ -171,6 +172,8 @@ def compare_hidden(forecasters: dict[str, Forecaster], test: pd.DataFrame) -> pd
 def accuracy_table(scores: pd.DataFrame) -> Table:
     """Models against parts; the ratio is the one to look at."""
     table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
         title="Error in feet, mean over the horizon / at its last step (ADE / FDE)",
         caption="ratio: ADE of all agents over that of constant velocity; "
         "covered: truths inside the 90 % interval",
@@ -194,6 +197,8 @@ def accuracy_table(scores: pd.DataFrame) -> Table:
 def hidden_table(scores: pd.DataFrame) -> Table:
     """What hiding players costs the others."""
     table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
         title=f"The same {11 - len(HIDDEN)} agents while others are hidden (ADE / FDE, feet)",
         caption="A hidden player's rows are not there; the others are forecast all the same.",
     )

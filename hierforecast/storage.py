@@ -123,7 +123,8 @@ def _plain(trainer: Any) -> dict[str, Any] | None:
     if trainer is None:
         return None
     simple = (str, int, float, bool, type(None))
-    return {k: v for k, v in trainer.items() if isinstance(v, simple)}
+    elsewhere = "default_root_dir"  # a folder of this machine
+    return {k: v for k, v in trainer.items() if isinstance(v, simple) and k != elsewhere}
 
 
 def _check_place(path: Path) -> None:

@@ -128,8 +128,10 @@ class SeriesScale(nn.Module):
         mean = shown.sum(1, keepdim=True) / count
         deviation = torch.where(present, shown - mean, shown.new_zeros(()))
         spread = (deviation.square().sum(1, keepdim=True) / count).sqrt()
-        # A constant series has no spread of its own: a hundredth of its size is a fair unit.
-        scale = _positive(torch.maximum(spread, 0.01 * mean.abs()))
+        # Few cells show no spread of their own, and a constant series has none: then the size of
+        # the series counts, wholly for a single cell, at a hundredth in the long run.
+        size = mean.abs() * (1 / count).clamp(min=0.01)
+        scale = _positive(torch.maximum(spread, size))
         filled, _ = fill_gaps(shown, batch.present)
         return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
 
