@@ -212,7 +212,7 @@ def test_frames_and_global_state_stay_as_they_were(frames, tmp_path):
     assert len(plt.get_fignums()) == 1
     plot.plot_rollout(history.sample(frac=1, random_state=0), forecast)
     plot.plot_forecast(history, forecast, full)
-    plot.plot_groups(history, forecast, samples, full)
+    plot.plot_groups(history, forecast, full, samples)
     plot.plot_correlation(samples, history=history)
     opened = len(plt.get_fignums())
     plot.animate_rollout(history, forecast, full, context=2, path=tmp_path / "a.gif", dpi=30)
@@ -363,7 +363,7 @@ def band_width(ax) -> float:
 
 def test_group_fans_use_the_joint_samples(tmp_path):
     history, forecast, samples = stocks()
-    axes = plot.plot_groups(history, forecast, samples, title="Sectors")
+    axes = plot.plot_groups(history, forecast, samples=samples, title="Sectors")
     widths = [band_width(ax) for ax in axes]
     assert widths[0] < 1e-6  # two series that cancel: their mean is certain
     assert widths[1] > 1.25 * widths[2] > 1  # two that move as one against two that do not

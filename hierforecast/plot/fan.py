@@ -71,8 +71,8 @@ def plot_forecast(
 def plot_groups(
     history: Frame,
     forecast: Frame | None = None,
-    samples: Frame | None = None,
     truth: Frame | None = None,
+    samples: Frame | None = None,
     *,
     by: str | None = None,
     aggregate: str = "mean",
