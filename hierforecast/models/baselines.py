@@ -15,7 +15,7 @@ from torch.distributions import Normal
 
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes, SceneDistribution
-from hierforecast.nn.decoder import LinearForecast, kind_of
+from hierforecast.nn.linear import LinearForecast, kind_of
 from hierforecast.nn.scale import Scaled, make_scale, tame
 from hierforecast.task import Task
 
@@ -153,13 +153,14 @@ class Ridge(Baseline):
     """Ridge regression of the horizon on the series' own context, one for each group type.
 
     Args:
-        penalty: ridge penalty per training row, in units of the inputs' mean square.
+        penalty: ridge penalty per training row, in units of the inputs' mean square; None: chosen
+            on held-out windows.
         scale: as in `HiPerformer`.
         task: the shapes to build for.
     """
 
     def __init__(
-        self, penalty: float = 1e-4, scale: str = "auto", task: Task | None = None
+        self, penalty: float | None = None, scale: str = "auto", task: Task | None = None
     ) -> None:
         super().__init__(scale, task)
         self.penalty = penalty
@@ -174,7 +175,8 @@ class Ridge(Baseline):
 
     def fit_point(self, scaled: Scaled, batch: SceneBatch, ahead: Tensor, present: Tensor) -> None:
         """See `Baseline`."""
-        self.linear.fit(tame(_moves(scaled)), ahead, present, self.kind(batch), self.penalty)
+        moves, kind = tame(_moves(scaled)), self.kind(batch)
+        self.linear.fit(moves, ahead, present, kind, batch.scene, self.penalty)
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""

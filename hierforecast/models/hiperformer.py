@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
-from hierforecast.nn.decoder import Decoder, LinearForecast, kind_of
+from hierforecast.nn.decoder import Decoder
 from hierforecast.nn.embedding import TokenEmbedding
 from hierforecast.nn.encoder import Encoder
 from hierforecast.nn.heads import Head, head_to_dict, make_head
+from hierforecast.nn.linear import LinearForecast, kind_of
 from hierforecast.nn.scale import make_scale, tame
 from hierforecast.task import Task
 
@@ -100,7 +101,8 @@ class HiPerformer(nn.Module):
         for at in range(ahead.shape[1]):
             self.reach[at] = _root_mean_square(ahead[:, at], future.present[:, at])
         moves = tame(self.embedding.moves(scaled.relative))
-        self.linear.fit(moves, ahead / self.reach, future.present, self._kind(batch))
+        kind = self._kind(batch)
+        self.linear.fit(moves, ahead / self.reach, future.present, kind, batch.scene)
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint law of the horizon, (P, H, D) in the user's units."""

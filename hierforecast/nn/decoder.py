@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from hierforecast.batch import SceneBatch
-from hierforecast.task import Task
 
 
 class Decoder(nn.Module):
@@ -48,69 +43,3 @@ class Decoder(nn.Module):
     def _steps(self, x: Tensor) -> Tensor:
         """Patches to steps: (P, t, patch * f) -> (P, H, f)."""
         return rearrange(x, "p t (k f) -> p (t k) f", k=self.patch)[:, : self.prediction_length]
-
-
-def kind_of(batch: SceneBatch, n_types: int) -> Tensor:
-    """Group type and whether a series is in sight at the cutoff, as one code (P,) below 2 n_types.
-
-    A series out of sight is a different matter: it is further off, and where it went is unknown.
-    """
-    return batch.types + n_types * (~batch.present[:, -1])
-
-
-class LinearForecast(nn.Module):
-    """A linear forecast of each series from its own context, one for each kind (`kind_of`).
-
-    It carries momentum and means past the network, which then learns what a line cannot say (the
-    global residual of TiDE, arXiv 2304.08424). `fit` sets it to the ridge solution, so training
-    starts from a good forecast instead of from nothing, and keeps the spread of its errors.
-
-    Args:
-        task: shapes of the data.
-    """
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.shape = (2 * task.n_types, task.prediction_length, task.n_targets)
-        out = 2 * task.n_types * task.prediction_length * task.n_targets
-        self.weight = nn.Linear(task.context_length * task.n_targets, out)
-        nn.init.zeros_(self.weight.weight)
-        nn.init.zeros_(self.weight.bias)
-        self.spread: Tensor
-        self.register_buffer("spread", torch.ones(self.shape))
-
-    def forward(self, history: Tensor, kind: Tensor) -> Tensor:
-        """History (P, L, D) and kinds (P,) -> (P, H, D)."""
-        every = self.weight(history.flatten(1)).unflatten(-1, self.shape)
-        return every[torch.arange(len(kind), device=kind.device), kind]
-
-    @torch.no_grad()
-    def fit(
-        self, history: Tensor, ahead: Tensor, present: Tensor, kind: Tensor, penalty: float = 1e-4
-    ) -> None:
-        """Ridge regression for each kind, each horizon step on the rows observed at it.
-
-        Args:
-            history: (P, L, D) inputs.
-            ahead: (P, H, D) what they should forecast.
-            present: (P, H) which of it is observed.
-            kind: (P,) kind of each row.
-            penalty: ridge penalty for each row, in units of the inputs' mean square. It counts at
-                least as much as ten rows do, which keeps a fit to few windows from running wild.
-        """
-        n_kinds, steps, _ = self.shape
-        weight = self.weight.weight.unflatten(0, self.shape)
-        bias = self.weight.bias.unflatten(0, self.shape)
-        inputs = F.pad(history.flatten(1), (0, 1), value=1.0).double()
-        for code in range(n_kinds):
-            for step in range(steps):
-                rows = (kind == code) & present[:, step]
-                x, y = inputs[rows], ahead[rows, step].double()
-                gram = x.T @ x
-                size = (gram.diagonal()[:-1].mean() / max(len(x), 1)).clamp(min=1e-6)
-                ridge = size * max(penalty * len(x), 10.0)
-                solution = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).to(gram), x.T @ y)
-                weight[code, step] = solution[:-1].T.to(weight)
-                bias[code, step] = solution[-1].to(bias)
-                error = (y - x @ solution).square().sum(0) / max(len(x), 1)
-                self.spread[code, step] = torch.where(error > 0, error, 1.0).sqrt().to(bias)

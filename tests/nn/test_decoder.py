@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
-from hierforecast.nn.decoder import Decoder, LinearForecast
+from hierforecast.nn.decoder import Decoder
+from hierforecast.nn.linear import PENALTIES, LinearForecast
 from hierforecast.testing import assert_equivariant, randomize_
 from tests.helpers import TASK, H, L
 
@@ -51,7 +53,14 @@ def linear_data(n: int = 400) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_ridge_finds_a_linear_law_of_each_type():
     history, ahead, present, types = linear_data()
     layer = LinearForecast(TASK).double()
-    layer.fit(history, torch.where(present[..., None], ahead, torch.nan), present, types, 0.0)
+    layer.fit(
+        history,
+        torch.where(present[..., None], ahead, torch.nan),
+        present,
+        types,
+        torch.arange(len(types)),
+        0.0,
+    )
     error, wrong = (layer(history, kinds) - ahead for kinds in (types, 1 - types))
     assert error.square().mean() < 0.02 * ahead.square().mean() < 0.05 * wrong.square().mean()
 
@@ -60,7 +69,7 @@ def test_ridge_finds_a_linear_law_of_each_type():
 def test_ridge_is_the_closed_form():
     history, ahead, present, types = linear_data(60)
     layer = LinearForecast(TASK).double()
-    layer.fit(history, ahead, present, types, penalty=0.5)
+    layer.fit(history, ahead, present, types, torch.arange(60), penalty=0.5)
     kind, step = 1, 2
     rows = ((types == kind) & present[:, step]).numpy()
     every = np.concatenate([history.flatten(1).numpy(), np.ones((60, 1))], axis=1)
@@ -78,5 +87,30 @@ def test_ridge_of_no_rows_says_zero():
     layer = LinearForecast(TASK)
     history = torch.randn(5, L, 2)
     nothing = torch.zeros(5, H, dtype=torch.bool)
-    layer.fit(history, torch.full((5, H, 2), torch.nan), nothing, torch.zeros(5, dtype=torch.int64))
+    layer.fit(history, torch.full((5, H, 2), torch.nan), nothing, *torch.zeros(2, 5).long())
     assert (layer(history, torch.ones(5, dtype=torch.int64)) == 0).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_penalty_is_chosen_on_held_out_windows(noisy):
+    """Of a law there is to learn nearly none; of noise in few windows the largest."""
+    history, ahead, present, types = linear_data(60)
+    if noisy:
+        ahead = torch.randn_like(ahead)
+    layers = {penalty: LinearForecast(TASK).double() for penalty in (None, *PENALTIES)}
+    for penalty, layer in layers.items():
+        layer.fit(history, ahead, present, types, torch.arange(60), penalty)
+    chosen = PENALTIES[-1] if noisy else PENALTIES[0]
+    assert torch.equal(layers[None].weight.weight, layers[chosen].weight.weight)
+
+
+@torch.no_grad()
+def test_the_spread_is_that_of_held_out_errors():
+    """Errors on the rows that a fit has seen would be far too small."""
+    history, ahead, present, types = linear_data(60)
+    layer = LinearForecast(TASK).double()
+    noise = torch.randn_like(ahead)
+    layer.fit(history, noise, torch.ones_like(present), types, torch.arange(60), 0.0)
+    seen = (noise - layer(history, types)).square().mean().sqrt()
+    assert seen < 0.9 < 1.0 < layer.spread[:2].mean()

@@ -1,0 +1,154 @@
+"""The linear forecast beside the network: ridge regression, solved and not trained."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.batch import SceneBatch
+from hierforecast.task import Task
+
+
+def kind_of(batch: SceneBatch, n_types: int) -> Tensor:
+    """Group type and whether a series is in sight at the cutoff, as one code (P,) below 2 n_types.
+
+    A series out of sight is a different matter: it is further off, and where it went is unknown.
+    """
+    return batch.types + n_types * (~batch.present[:, -1])
+
+
+# Penalties to choose from: of a smooth path nearly none, of returns so much that nothing is left.
+PENALTIES = (1e-4, 1e-2, 1.0, 100.0)
+
+
+class LinearForecast(nn.Module):
+    """A linear forecast of each series from its own context, one for each kind (`kind_of`).
+
+    It carries momentum and means past the network, which then learns what a line cannot say (the
+    global residual of TiDE, arXiv 2304.08424). `fit` sets it to the ridge solution, so training
+    starts from a good forecast instead of from nothing, and keeps the spread of its errors.
+
+    Args:
+        task: shapes of the data.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.shape = (2 * task.n_types, task.prediction_length, task.n_targets)
+        out = 2 * task.n_types * task.prediction_length * task.n_targets
+        self.weight = nn.Linear(task.context_length * task.n_targets, out)
+        nn.init.zeros_(self.weight.weight)
+        nn.init.zeros_(self.weight.bias)
+        self.spread: Tensor
+        self.register_buffer("spread", torch.ones(self.shape))
+
+    def forward(self, history: Tensor, kind: Tensor) -> Tensor:
+        """History (P, L, D) and kinds (P,) -> (P, H, D)."""
+        every = self.weight(history.flatten(1)).unflatten(-1, self.shape)
+        return every[torch.arange(len(kind), device=kind.device), kind]
+
+    @torch.no_grad()
+    def fit(
+        self,
+        history: Tensor,
+        ahead: Tensor,
+        present: Tensor,
+        kind: Tensor,
+        scene: Tensor,
+        penalty: float | None = None,
+    ) -> None:
+        """Ridge regression for each kind, each horizon step on the rows observed at it.
+
+        Args:
+            history: (P, L, D) inputs.
+            ahead: (P, H, D) what they should forecast.
+            present: (P, H) which of it is observed.
+            kind: (P,) kind of each row.
+            scene: (P,) window of each row; the first half of them and the second are each other's
+                held-out data, for the spread of errors and the choice of a penalty.
+            penalty: as in `Moments.solve`; None takes the best of `PENALTIES` for each kind.
+        """
+        inputs = F.pad(history.flatten(1), (0, 1), value=1.0).double()
+        first = 2 * scene < scene.amax() + 1 if len(scene) else scene.bool()
+        choices = PENALTIES if penalty is None else (penalty,)
+        for code in range(self.shape[0]):
+            one, two = (kind == code) & first, (kind == code) & ~first
+            halves = [
+                tuple(self._moments(inputs, ahead, present, rows, step) for rows in (one, two))
+                for step in range(self.shape[1])
+            ]
+            errors = torch.stack(
+                [torch.stack([held_out_error(a, b, p) for a, b in halves]) for p in choices]
+            )
+            best = int(errors.sum((1, 2)).argmin())
+            for step, (a, b) in enumerate(halves):
+                both = a.plus(b)
+                self._set(code, step, both.solve(choices[best]))
+                error = errors[best, step] / max(both.rows, 1)
+                self.spread[code, step] = torch.where(error > 0, error, 1.0).sqrt().to(self.spread)
+
+    def _moments(
+        self, inputs: Tensor, ahead: Tensor, present: Tensor, rows: Tensor, step: int
+    ) -> Moments:
+        """The moments of some rows at a horizon step."""
+        rows = rows & present[:, step]
+        return Moments.of(inputs[rows], ahead[rows, step].double())
+
+    def _set(self, code: int, step: int, solution: Tensor) -> None:
+        """Put a solution (i, D), its last row the bias, into the weights."""
+        weight, bias = self.weight.weight, self.weight.bias
+        weight.unflatten(0, self.shape)[code, step] = solution[:-1].T.to(weight)
+        bias.unflatten(0, self.shape)[code, step] = solution[-1].to(bias)
+
+
+class Moments(NamedTuple):
+    """What ridge regression needs to know of rows x (n, i) and y (n, D), the last input being one.
+
+    Args:
+        gram: (i, i), cross: (i, D), square: (D,), rows: sums over the rows.
+    """
+
+    gram: Tensor
+    cross: Tensor
+    square: Tensor
+    rows: int
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor) -> Moments:
+        """The moments of rows."""
+        return cls(x.T @ x, x.T @ y, y.square().sum(0), len(x))
+
+    def plus(self, other: Moments) -> Moments:
+        """The moments of both."""
+        return Moments(
+            self.gram + other.gram,
+            self.cross + other.cross,
+            self.square + other.square,
+            self.rows + other.rows,
+        )
+
+    def solve(self, penalty: float) -> Tensor:
+        """Ridge solution (i, D).
+
+        Args:
+            penalty: for each row, in units of the inputs' mean square. It counts at least as much
+                as ten rows do, which keeps a fit to few windows from running wild.
+        """
+        size = (self.gram.diagonal()[:-1].mean() / max(self.rows, 1)).clamp(min=1e-6)
+        ridge = size * max(penalty * self.rows, 10.0)
+        return torch.linalg.solve(
+            self.gram + ridge * torch.eye(len(self.gram)).to(self.gram), self.cross
+        )
+
+    def error(self, solution: Tensor) -> Tensor:
+        """Sum of squared errors (D,) of a solution on these rows."""
+        fitted = (solution * (self.gram @ solution - 2 * self.cross)).sum(0)
+        return (self.square + fitted).clamp(min=0)
+
+
+def held_out_error(one: Moments, other: Moments, penalty: float) -> Tensor:
+    """Squared errors (D,) of each half under the solution of the other."""
+    return one.error(other.solve(penalty)) + other.error(one.solve(penalty))
