@@ -129,8 +129,9 @@ class SeriesScale(nn.Module):
         deviation = torch.where(present, shown - mean, shown.new_zeros(()))
         spread = (deviation.square().sum(1, keepdim=True) / count).sqrt()
         # Few cells show no spread of their own, and a constant series has none: then the size of
-        # the series counts, wholly for a single cell, at a hundredth in the long run.
-        size = mean.abs() * (1 / count).clamp(min=0.01)
+        # the series counts: wholly for a single cell, by the square less for more, and never under
+        # a hundredth.
+        size = mean.abs() * count.square().reciprocal().clamp(min=0.01)
         scale = _positive(torch.maximum(spread, size))
         filled, _ = fill_gaps(shown, batch.present)
         return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)

@@ -78,9 +78,9 @@ def test_what_the_units_mean(name):
         for row in range(len(seen)):
             cells = batch.values[row, seen[row]]
             torch.testing.assert_close(scaled.location[row, 0], cells.mean(0))
-            if len(cells) > 1:
-                spread = cells.std(0, correction=0).maximum(0.01 * cells.mean(0).abs())
-                torch.testing.assert_close(scaled.scale[row, 0], spread)
+            floor = max(0.01, len(cells) ** -2) * cells.mean(0).abs()
+            spread = cells.std(0, correction=0).maximum(floor)
+            torch.testing.assert_close(scaled.scale[row, 0], spread)
         assert scaled.absolute.shape == (len(seen), TASK.context_length, 0)
     else:
         cells = batch.values[seen]
