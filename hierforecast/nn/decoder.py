@@ -11,7 +11,7 @@ class Decoder(nn.Module):
 
     The shape is read from tokens whose gradient is cut. The encoder thus learns for the mean alone,
     and the likelihood, steep wherever the law is sharp, cannot drown it: trained together, the mean
-    stayed at the linear forecast for ten times as long.
+    hardly left the linear forecast (benchmarks/RESULTS.md, "What was tried").
 
     Args:
         width: features of a token.
