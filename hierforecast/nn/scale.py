@@ -1,7 +1,7 @@
 """From the user's units to the network's and back, by what the context alone shows.
 
-Both scales are per row, so they commute with every permutation and a missing series cannot move
-another one's; both look at present context cells only, so nothing leaks.
+A scale commutes with every permutation, a missing series counts as if it had never been there, and
+all look at present context cells only, so nothing leaks.
 """
 
 from __future__ import annotations
@@ -106,6 +106,30 @@ class CoordinateScale(nn.Module):
         return Scaled((filled - last) / scale, absolute, last, scale)
 
 
+class MirroredScale(CoordinateScale):
+    """Coordinates in a space that has no preferred end and no preferred side: a court, a pitch.
+
+    Each scene is shown as the one of its mirror images (two for each target) in which its present
+    series, where they were last seen, lie on the positive side of the centre on average. Forecasts
+    are thus exactly equivariant to mirroring, and what is learned at one end holds at the other.
+    The centre is that of the training frame: the middle of the court, nearly, where play goes both
+    ways. This scale looks at the whole scene, and at nothing that tells its series apart.
+
+    Args:
+        n_targets: D.
+    """
+
+    def forward(self, batch: SceneBatch) -> Scaled:
+        """Scale the context of a batch."""
+        scaled = super().forward(batch)
+        here = (scaled.location[:, 0] - self.centre) * batch.present.any(1, keepdim=True)
+        middle = here.new_zeros(batch.n_scenes, here.shape[-1]).index_add(0, batch.scene, here)
+        side = torch.where(middle < 0, -1.0, 1.0).to(here.dtype)[batch.scene][:, None]
+        return Scaled(
+            scaled.relative * side, scaled.absolute * side, scaled.location, scaled.scale * side
+        )
+
+
 class SeriesScale(nn.Module):
     """For prices, counts and returns: each series by its own mean and spread in the context.
 
@@ -139,6 +163,7 @@ class SeriesScale(nn.Module):
 
 SCALES: dict[str, type[CoordinateScale] | type[SeriesScale]] = {
     "coordinates": CoordinateScale,
+    "mirrored": MirroredScale,
     "series": SeriesScale,
 }
 

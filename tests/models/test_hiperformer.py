@@ -32,6 +32,7 @@ OPTIONS = {
     "lowrank": {},
     "gaussian": {"head": "gaussian"},
     "student": {"head": "student", "depth": 1},
+    "mirrored": {"scale": "mirrored"},
     "by series": {"scale": "series", "patch": 4},
     "one patch": {"patch": 99, "head": LowRankHead(rank=2, series_rank=0)},
 }
@@ -308,3 +309,19 @@ def test_statistics_come_from_present_cells_only():
     two.fit_statistics(pack(FLAT, junk), replace(future, values=later))
     for (name, x), y in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
         assert x.isfinite().all() and torch.equal(x, y), name
+
+
+def test_mirrored_forecasts_mirror_with_the_scene():
+    model, content = build(FLAT, scale="mirrored"), make_content(FLAT, task_for(FLAT))
+    mirror = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    centre = model.scaler.centre
+    turned = {**content, "values": centre + mirror * (content["values"] - centre)}
+    one, two = (model(pack(FLAT, c)) for c in (content, turned))
+    torch.testing.assert_close(centre + mirror * (one.mean - centre), two.mean, rtol=0, atol=1e-9)
+    truth = make_future(FLAT, task_for(FLAT)).values
+    torch.testing.assert_close(
+        one.log_prob(truth), two.log_prob(centre + mirror * (truth - centre)), rtol=1e-10, atol=1e-8
+    )
+    plain = build(FLAT)
+    one, two = (plain(pack(FLAT, c)).mean for c in (content, turned))
+    assert (centre + mirror * (one - centre) - two).abs().max() > 1e-2

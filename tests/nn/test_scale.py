@@ -10,11 +10,18 @@ import torch
 from torch import nn
 
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.scale import CoordinateScale, SeriesScale, fill_gaps, make_scale
+from hierforecast.nn.scale import (
+    CoordinateScale,
+    MirroredScale,
+    SeriesScale,
+    fill_gaps,
+    make_scale,
+)
 from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, TASK, make_content, moves_of, pack
 
-SCALES = {"coordinates": CoordinateScale, "series": SeriesScale}
+SCALES = {"coordinates": CoordinateScale, "mirrored": MirroredScale, "series": SeriesScale}
+BY_ROW = [name for name in SCALES if name != "mirrored"]  # which looks at the whole scene
 
 
 def make_batch(missing: float = 0.4) -> SceneBatch:
@@ -66,10 +73,11 @@ def test_there_and_back(name):
     scaled = fitted(name, batch)(batch)
     back = scaled.location + scaled.scale * scaled.relative
     torch.testing.assert_close(back[batch.present], batch.values[batch.present], rtol=0, atol=1e-12)
-    assert (scaled.scale > 0).all() and scaled.location.shape == scaled.scale.shape
+    assert scaled.location.shape == scaled.scale.shape
+    assert (scaled.scale != 0).all() and ((scaled.scale > 0).all() or name == "mirrored")
 
 
-@pytest.mark.parametrize("name", SCALES)
+@pytest.mark.parametrize("name", BY_ROW)
 def test_what_the_units_mean(name):
     batch = make_batch()
     scale = fitted(name, batch)
@@ -91,7 +99,7 @@ def test_what_the_units_mean(name):
         torch.testing.assert_close(scaled.location[:, 0], last)
 
 
-@pytest.mark.parametrize("name", SCALES)
+@pytest.mark.parametrize("name", BY_ROW)
 def test_rows_are_scaled_on_their_own(name):
     batch = make_batch()
     scale = fitted(name, batch)
@@ -130,7 +138,7 @@ def test_constant_and_empty_series_have_a_unit(name, value):
     scaled = scale(flat)
     for x in (scaled.relative, scaled.absolute, scaled.location, scaled.scale):
         assert x.isfinite().all()
-    assert (scaled.scale > 0).all()
+    assert (scaled.scale != 0).all()
     nothing = replace(batch, present=torch.zeros_like(present))
     scale.fit(nothing)
     assert scale(nothing).relative.isfinite().all()
@@ -151,3 +159,33 @@ def test_scales_keep_prices_apart_by_orders_of_magnitude():
     batch = pack(FLAT, content)
     relative = fitted("series", batch)(batch).relative
     assert (relative.std((1, 2), correction=0) - 1).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("mirror", [(-1, 1), (1, -1), (-1, -1)])
+def test_a_scene_and_its_mirror_image_look_the_same(mirror):
+    batch = make_batch()
+    scale, mirror = fitted("mirrored", batch), torch.tensor(mirror, dtype=torch.float64)
+    turned = scale.centre + mirror * (batch.values - scale.centre)
+    image = replace(batch, values=torch.where(batch.present[..., None], turned, 0.0))
+    one, two = scale(batch), scale(image)
+    torch.testing.assert_close(one.relative, two.relative, rtol=0, atol=1e-12)
+    torch.testing.assert_close(one.absolute, two.absolute, rtol=0, atol=1e-12)
+    assert torch.equal(one.scale * mirror, two.scale)
+    torch.testing.assert_close(
+        scale.centre + mirror * (one.location - scale.centre), two.location, rtol=0, atol=1e-12
+    )
+    plain = fitted("coordinates", batch)  # without the mirror, the images differ
+    assert (plain(batch).absolute - plain(image).absolute).abs().max() > 0.1
+
+
+def test_every_scene_of_a_batch_is_mirrored_on_its_own():
+    batch = make_batch(missing=0.0)
+    scale = fitted("mirrored", batch)
+    scaled = scale(batch)
+    for scene in range(batch.n_scenes):
+        rows = batch.scene == scene
+        side = scaled.scale[rows].sign().unique(dim=0)
+        assert len(side) == 1
+        last = (batch.values[rows][:, -1] - scale.centre).mean(0) * side[0, 0]
+        assert (last > 0).all()
+    assert len(scaled.scale.sign().unique(dim=0)) > 1
