@@ -1,6 +1,6 @@
 """NBA rollouts, 40 steps -> 10 at 0.16 s: trained on games, tested on other games of the archive.
 
-    python -m benchmarks.nba --steps 6000 --folder runs/nba
+    python -m benchmarks.nba --steps 12000 --folder runs/nba
 
 Checkpoints go to the folder; the same command after a kill goes on from the last one, and after a
 finished fit it only evaluates.
@@ -9,17 +9,17 @@ finished fit it only evaluates.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 import torch
 
 from benchmarks._results import write_section
+from benchmarks._runs import arguments, fit_or_load
 from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_nba
-from hierforecast.training import LAST
 
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
+LENGTHS = {"context_length": 40, "prediction_length": 10}
 LENGTH, WIDTH = 94.0, 50.0
 
 
@@ -52,66 +52,56 @@ def table(evaluations: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def fit_network(arguments: argparse.Namespace) -> Forecaster:
-    """Fit, go on with, or load the network."""
-    folder, saved = Path(arguments.folder), Path(arguments.folder) / "forecaster"
-    if saved.exists():
-        return Forecaster.load(saved)
+def network(options: argparse.Namespace) -> Forecaster:
+    """The network, not yet fitted."""
     model = HiPerformer(
-        width=arguments.width, depth=arguments.depth, patch=arguments.patch, dropout=0.0
+        width=options.width,
+        depth=options.depth,
+        patch=options.patch,
+        dropout=options.dropout,
+        scale="mirrored",
     )
-    forecaster = Forecaster(
+    return Forecaster(
         model,
-        context_length=40,
-        prediction_length=10,
         columns=COLUMNS,
-        learning_rate=arguments.learning_rate,
-        batch_size=arguments.batch_size,
-        max_steps=arguments.steps,
-        series_dropout=arguments.series_dropout,
-        seed=arguments.seed,
-        trainer={"default_root_dir": str(folder)},
+        learning_rate=options.learning_rate,
+        batch_size=options.batch_size,
+        max_steps=options.steps,
+        series_dropout=options.series_dropout,
+        seed=options.seed,
+        **LENGTHS,
     )
-    train, val = load_nba(split="train"), load_nba(split="val")
-    if arguments.scenes:
-        train = train[train["scene"].isin(train["scene"].unique()[: arguments.scenes])]
-    forecaster.fit(reflect(train), val, resume=(folder / LAST).exists())
-    forecaster.save(saved)
-    return forecaster
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", default="runs/nba", help="checkpoints and the saved forecaster")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser = arguments(__doc__.splitlines()[0], folder="runs/nba", steps=12000)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--depth", type=int, default=2)
     parser.add_argument("--patch", type=int, default=20)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--series-dropout", type=float, default=0.05)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stride", type=int, default=3, help="steps between test windows")
-    parser.add_argument("--scenes", type=int, default=0, help="train on so many scenes only")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
 
-    network = fit_network(arguments)
-    train, test = load_nba(split="train"), load_nba(split="test")
+    train = load_nba(split="train")
+    fitted = fit_or_load(network(options), options.folder, train, lambda: load_nba(split="val"))
+    test = load_nba(split="test")
     metrics = ["ade", "fde", "nll_per_coordinate", "coverage", "energy_score", "min_ade", "min_fde"]
     evaluations = []
     for model in (LastValue(), ConstantVelocity(), Ridge()):
-        baseline = Forecaster(model, context_length=40, prediction_length=10, columns=COLUMNS)
+        baseline = Forecaster(model, columns=COLUMNS, **LENGTHS)
         baseline.fit(train)
-        evaluations.append(baseline.evaluate(test, metrics, stride=arguments.stride))
-    evaluations.append(network.evaluate(test, metrics, stride=arguments.stride))
+        evaluations.append(baseline.evaluate(test, metrics, stride=options.stride))
+    evaluations.append(fitted.evaluate(test, metrics, stride=options.stride))
     result = table(evaluations)
     games = {name: frame["game"].nunique() for name, frame in (("train", train), ("test", test))}
     note = (
         f"{games['train']} training games, {games['test']} other games to test, a window every "
-        f"{arguments.stride} steps; ADE/FDE in feet, min over 20 joint samples; "
-        f"{arguments.steps} steps at most of {arguments.batch_size} windows, seed {arguments.seed}."
+        f"{options.stride} steps; ADE/FDE in feet, min over 20 joint samples; "
+        f"{options.steps} steps at most of {options.batch_size} windows, seed {options.seed}."
     )
     print(result.to_string())
     print(note)

@@ -26,6 +26,7 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
+from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.windows import Window, WindowDataset
 
 # Validations in a training run, and how many of them in a row may fail to improve.
@@ -77,11 +78,12 @@ class Training(L.LightningModule):
         self.log("val_loss", loss, logger=False, batch_size=cells, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and a cosine."""
-        optimiser = torch.optim.AdamW(
-            (p for p in self.parameters() if p.requires_grad),
+        """Muon and AdamW, with warm-up and a cosine."""
+        optimiser = Muon(
+            *matrices_and_others(self.model),
             lr=self.schedule.learning_rate,
-            weight_decay=0.01,
+            # One pass over the weights; mixed precision cannot clip gradients beside it.
+            fused="mixed" not in str(self.trainer.precision),
         )
         decay = torch.optim.lr_scheduler.LambdaLR(optimiser, self.schedule.factor)
         return {

@@ -42,13 +42,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, present: Tensor | None = N
     """Softmax attention in which absent keys do not exist.
 
     Args:
-        query, key, value: (n, b, s, d), `b` batched over heads (and steps).
+        query: (n, b, q, d), `b` batched over heads (and steps).
+        key, value: (n, b, s, d).
         present: (n, b or 1, 1, s) keys that exist; None if all do.
 
     Returns:
-        (n, b, s, d); zero where no key exists, with finite gradients.
+        (n, b, q, d); zero where no key exists, with finite gradients.
     """
-    size, on_cpu = query.shape[-2], query.device.type == "cpu"
+    size, on_cpu = key.shape[-2], query.device.type == "cpu"
     kernel: Callable[..., Tensor] = F.scaled_dot_product_attention
     if on_cpu and size <= MATMUL_SETS:
         kernel = by_products if size <= PRODUCT_SETS else by_matmuls
@@ -71,7 +72,7 @@ def by_matmuls(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = 
 def by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """Attention for tiny sets, as `F.scaled_dot_product_attention`: every pair by elements.
 
-    Works on (n, s, s, b, d), the order in which tokens lie in memory: inner loops are long, and
+    Works on (n, q, s, b, d), the order in which tokens lie in memory: inner loops are long, and
     queries, keys and values are not copied. Makes `s` times as many numbers as there are queries.
     """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
@@ -119,23 +120,29 @@ class Attention(nn.Module):
                 parts.append(self._attend(q, k, v, mask, MEMBERS, size))
         return self.out(torch.cat(parts) if parts else value)
 
-    def time(self, x: Tensor, present: Tensor | None) -> Tensor:
-        """Attend along time within each member: x (m, t, d), present (m, t) or None."""
-        return self.out(
-            self._attend(self.query(x), self.key(x), self.value(x), present, TIME, x.shape[1])
-        )
+    def time(self, x: Tensor, present: Tensor | None, last: int | None = None) -> Tensor:
+        """Attend along time within each member.
+
+        Args:
+            x: (m, t, d) tokens.
+            present: (m, t) tokens that exist, or None if all do.
+            last: how many tokens at the end ask, and are answered; None for all t.
+        """
+        query = self.query(x if last is None else x[:, -last:])
+        seen = self._attend(query, self.key(x), self.value(x), present, TIME, x.shape[1])
+        return self.out(seen)
 
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, present: Tensor | None, axis: Axis, size: int
     ) -> Tensor:
-        """Lay tokens out along `axis`, attend, and lay them back."""
-        steps = q.shape[1]
+        """Lay tokens out along `axis`, attend among `size` keys, and lay the answers back."""
         forth, back = f"{axis.tokens} -> {axis.heads}", f"{axis.heads} -> {axis.tokens}"
-        q, k, v = (rearrange(x, forth, h=self.heads, s=size) for x in (q, k, v))
+        lengths = {"h": self.heads}
+        if axis is MEMBERS:
+            lengths |= {"s": size, "t": q.shape[1]}
+        q, k, v = (rearrange(x, forth, **lengths) for x in (q, k, v))
         if present is not None:
             present = rearrange(present, axis.keys, s=size)
             if axis is MEMBERS:
                 present = present.repeat_interleave(self.heads, dim=1)
-        seen = attend(q, k, v, present)
-        lengths = {"t": steps} if axis is MEMBERS else {}
-        return rearrange(seen, back, h=self.heads, s=size, **lengths)
+        return rearrange(attend(q, k, v, present), back, **lengths)

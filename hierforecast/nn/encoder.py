@@ -23,8 +23,26 @@ class Encoder(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(SA3Block(width, heads, dropout, levels) for _ in range(depth))
 
-    def forward(self, x: Tensor, hierarchy: Hierarchy, present: Tensor | None = None) -> Tensor:
-        """Tokens x (P, t, d), keys that exist (P, t) or None if all do -> (P, t, d)."""
-        for block in self.blocks:
+    def forward(
+        self,
+        x: Tensor,
+        hierarchy: Hierarchy,
+        present: Tensor | None = None,
+        last: int | None = None,
+    ) -> Tensor:
+        """Run the blocks.
+
+        Args:
+            x: (P, t, d) tokens of packed rows.
+            hierarchy: who meets whom.
+            present: (P, t) tokens that exist as keys; None if all do.
+            last: how many tokens at the end of time are wanted; None for all t.
+
+        Returns:
+            (P, last or t, d).
+        """
+        *blocks, final = self.blocks
+        for block in blocks:
             x = block(x, hierarchy, present)
-        return x
+        # Nobody reads the other tokens of the last block, so it leaves them out.
+        return final(x, hierarchy, present, last)

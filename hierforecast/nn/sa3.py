@@ -91,19 +91,31 @@ class SA3Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, hierarchy: Hierarchy, present: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        hierarchy: Hierarchy,
+        present: Tensor | None = None,
+        last: int | None = None,
+    ) -> Tensor:
         """One block.
 
         Args:
             x: (P, t, d) tokens of packed rows.
             hierarchy: who meets whom.
             present: (P, t) tokens that exist as keys; None if all do.
+            last: how many tokens at the end of time are wanted; None for all t. The others are
+                keys along time all the same, but no more is worked out for them.
+
+        Returns:
+            (P, last or t, d).
         """
         u = self.norm_groups(x)
         x = x + self.dropout(
             self.series(u, hierarchy, present) + self.classes(u, hierarchy, present)
         )
-        x = x + self.dropout(self.time.time(self.norm_time(x), present))
+        heard = self.time.time(self.norm_time(x), present, last)
+        x = (x if last is None else x[:, -last:]) + self.dropout(heard)
         return x + self.dropout(self.feed(self.norm_feed(x)))
 
 
