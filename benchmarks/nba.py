@@ -60,6 +60,7 @@ def network(options: argparse.Namespace) -> Forecaster:
         patch=options.patch,
         dropout=options.dropout,
         scale="mirrored",
+        waves=options.waves,
     )
     return Forecaster(
         model,
@@ -78,9 +79,10 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--depth", type=int, default=2)
     parser.add_argument("--patch", type=int, default=20)
+    parser.add_argument("--waves", type=int, default=24)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--series-dropout", type=float, default=0.05)
     parser.add_argument("--stride", type=int, default=3, help="steps between test windows")
     options = parser.parse_args()

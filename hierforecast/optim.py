@@ -39,7 +39,7 @@ class Muon(AdamW):
         matrices: Iterable[nn.Parameter],
         others: Iterable[nn.Parameter],
         lr: float = 1e-3,
-        ratio: float = 10.0,
+        ratio: float = 4.0,
         momentum: float = 0.95,
         weight_decay: float = 0.01,
         fused: bool = False,

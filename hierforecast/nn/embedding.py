@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -52,6 +54,30 @@ class CovariateEmbedding(nn.Module):
         return torch.cat(parts, dim=-1)
 
 
+class PlaceEmbedding(nn.Module):
+    """Fourier features of a position (Tancik et al., arXiv 2006.10739).
+
+    Their products fall off with distance, so attention finds who is near; from the coordinates
+    themselves it would have to learn that.
+
+    Args:
+        dims: coordinates of a position.
+        waves: how many waves, of lengths from one to twelve of the positions' spreads.
+        width: features of a token.
+    """
+
+    def __init__(self, dims: int, waves: int, width: int) -> None:
+        super().__init__()
+        size = torch.logspace(math.log10(0.5), math.log10(8.0), waves)
+        self.waves = nn.Parameter(torch.randn(dims, waves) * size)
+        self.out = nn.Linear(2 * waves, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Positions x (..., dims) -> (..., width)."""
+        phase = x @ self.waves
+        return self.out(torch.cat([phase.sin(), phase.cos()], dim=-1))
+
+
 class TokenEmbedding(nn.Module):
     """Context patches and horizon patches as tokens of one sequence.
 
@@ -65,9 +91,10 @@ class TokenEmbedding(nn.Module):
         width: features of a token.
         patch: steps in a token.
         n_absolute: features of absolute position per step.
+        waves: Fourier features of the position at the end of each patch; 0 for none.
     """
 
-    def __init__(self, task: Task, width: int, patch: int, n_absolute: int) -> None:
+    def __init__(self, task: Task, width: int, patch: int, n_absolute: int, waves: int = 0) -> None:
         super().__init__()
         self.patch = patch
         self.context_tokens = -(-task.context_length // patch)
@@ -83,6 +110,7 @@ class TokenEmbedding(nn.Module):
         )
         self.ask = _linear(patch * self.known.n_features, width)
         self.describe = _linear(self.static.n_features, width)
+        self.place = PlaceEmbedding(n_absolute, waves, width) if waves and n_absolute else None
         self.types = nn.Embedding(task.n_types, width)
         self.position = nn.Parameter(
             0.02 * torch.randn(self.context_tokens + self.horizon_tokens, width)
@@ -108,6 +136,11 @@ class TokenEmbedding(nn.Module):
         ahead = known[:, length:]
         ahead = F.pad(ahead, (0, 0, 0, -ahead.shape[1] % self.patch))
         tokens = torch.cat([context, self.ask(self._patches(ahead))], dim=1)
+        if self.place is not None:
+            # A horizon token knows where its series was last.
+            at = self._patches(scaled.absolute)[..., -scaled.absolute.shape[-1] :]
+            at = torch.cat([at, at[:, -1:].expand(-1, self.horizon_tokens, -1)], dim=1)
+            tokens = tokens + self.place(at)
         tokens = tokens + self.position + series[:, None]
         seen = pad_to_patches(batch.present[..., None], self.patch)
         seen = rearrange(seen, "p (t k) 1 -> p t k", k=self.patch).any(-1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hierforecast.nn.embedding import CovariateEmbedding, TokenEmbedding
+from hierforecast.nn.embedding import CovariateEmbedding, PlaceEmbedding, TokenEmbedding
 from hierforecast.nn.scale import make_scale
 from hierforecast.task import Task
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
@@ -18,10 +18,10 @@ WIDTH = 8
 class OnContent(nn.Module):
     """An embedding, called with content in the user's order."""
 
-    def __init__(self, patch: int = 4, task: Task = TASK) -> None:
+    def __init__(self, patch: int = 4, task: Task = TASK, waves: int = 5) -> None:
         super().__init__()
         self.scale = make_scale("coordinates", task.n_targets)
-        self.embedding = TokenEmbedding(task, WIDTH, patch, self.scale.n_absolute)
+        self.embedding = TokenEmbedding(task, WIDTH, patch, self.scale.n_absolute, waves)
         randomize_(self.double())
 
     def forward(self, content: dict[str, Tensor]) -> list[Tensor]:
@@ -112,3 +112,35 @@ def test_covariates_are_standardised_and_missing_ones_are_zero():
     assert CovariateEmbedding(()).n_features == 0
     layer.fit(torch.full((3, 3), torch.nan))
     assert layer(x).isfinite().all()
+
+
+def test_products_of_places_fall_off_with_distance():
+    """The kernel of a sum over waves depends on how far apart two places are, and on that alone."""
+    torch.manual_seed(0)
+    layer = PlaceEmbedding(2, 512, 4)
+    layer.out = nn.Identity()
+    at = torch.rand(40, 2) * 4
+    near, far = at + 0.1, at + 1.0
+    here, close, away = (layer(x) for x in (at, near, far))
+    by_place = (here * close).mean(1)
+    assert by_place.min() > (here * away).mean(1).max() + 0.05
+    assert by_place.std() < 1e-5
+
+
+def test_places_are_those_at_the_end_of_patches_and_last_known_ahead():
+    module = OnContent(4, waves=7)
+    place, module.embedding.place = module.embedding.place, None
+    content = make_content(FLAT, TASK, missing=0.0)
+    without, _ = module(content)
+    module.embedding.place = place
+    added = module(content)[0] - without
+    at = (content["values"] - module.scale.centre) / module.scale.spread
+    ends = [*range((L - 1) % 4, L, 4)]
+    wanted = torch.cat([at[:, ends], at[:, -1:].expand(-1, -(-H // 4), -1)], dim=1)
+    torch.testing.assert_close(added, place(wanted), rtol=0, atol=1e-9)
+    assert added.abs().max() > 0.1
+
+
+def test_without_waves_or_positions_there_are_no_places():
+    assert TokenEmbedding(TASK, WIDTH, 4, n_absolute=2).place is None
+    assert TokenEmbedding(TASK, WIDTH, 4, n_absolute=0, waves=3).place is None
