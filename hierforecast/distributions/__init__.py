@@ -1,6 +1,16 @@
-"""Joint laws over packed rows; see `base` for the interface and `families` for the laws."""
+"""Joint laws over packed rows; see `base` for the interface and the other files for the laws."""
 
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.families import IndependentScenes, LowRankNormal
+from hierforecast.distributions.mixture import ModeMixture
+from hierforecast.distributions.steps import IndependentSteps
+from hierforecast.distributions.student import JointStudent
 
-__all__ = ["IndependentScenes", "LowRankNormal", "SceneDistribution"]
+__all__ = [
+    "IndependentScenes",
+    "IndependentSteps",
+    "JointStudent",
+    "LowRankNormal",
+    "ModeMixture",
+    "SceneDistribution",
+]

@@ -5,10 +5,12 @@ Data walks: scale -> tokens -> SA3 blocks -> horizon tokens -> head -> a joint l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from hierforecast.batch import Future, SceneBatch
@@ -32,13 +34,19 @@ class HiPerformer(nn.Module):
         depth: SA3 blocks.
         heads: attention heads.
         dropout: on every layer's output.
-        head: ``"lowrank"`` (joint Gaussian), ``"gaussian"`` (independent), ``"student"`` (heavy
-            tails), or a `Head`.
+        head: ``"lowrank"`` (joint Gaussian), ``"mixture"`` (several joint futures), ``"gaussian"``
+            (independent), ``"student"`` (heavy tails), ``"steps"`` (joint and heavy-tailed in each
+            step, steps independent: returns), or a `Head`.
         patch: steps in a token, the whole context at most.
-        scale: ``"coordinates"`` (positions in one space), ``"series"`` (each by its own spread), or
-            ``"auto"``: coordinates for several targets, series for one.
+        scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
+            equals its mirror images: a court, a pitch), ``"series"`` (each by its own spread),
+            ``"returns"`` (each by its recent size; no direction is learned), or ``"auto"``:
+            coordinates for several targets, series for one.
         task: the shapes to build for.
     """
+
+    # Where weights lie between hidden layers, for the optimiser.
+    hidden = ("encoder", "embedding.read")
 
     def __init__(
         self,
@@ -49,11 +57,12 @@ class HiPerformer(nn.Module):
         head: str | Head | Mapping[str, Any] = "lowrank",
         patch: int = 20,
         scale: str = "auto",
+        waves: int = 0,
         task: Task | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.width, self.depth, self.heads, self.dropout = width, depth, heads, dropout
-        self.head, self.patch, self.scale = head, patch, scale
+        self.head, self.patch, self.scale, self.waves = head, patch, scale, waves
         self.task = Task.from_dict(dict(task)) if isinstance(task, Mapping) else task
         self._law = make_head(head)
         make_scale(scale, n_targets=1)  # an unknown name is an error here, not at fit
@@ -65,17 +74,20 @@ class HiPerformer(nn.Module):
     def _build(self, task: Task) -> None:
         patch = min(self.patch, task.context_length)
         self.scaler = make_scale(self.scale, task.n_targets)
-        self.embedding = TokenEmbedding(task, self.width, patch, self.scaler.n_absolute)
+        self.embedding = TokenEmbedding(task, self.width, patch, self.scaler.n_absolute, self.waves)
         self.encoder = Encoder(self.width, self.depth, self.heads, self.dropout, task.n_levels)
         features = self._law.features(task.n_targets)
-        self.decoder = Decoder(self.width, patch, task.n_targets, features, task.prediction_length)
+        numbers = math.prod(self._law.locations) * task.n_targets
+        self.decoder = Decoder(
+            self.width, patch, numbers, features, task.prediction_length, self.scaler.moves
+        )
         self.linear = LinearForecast(task)
         self.reach: Tensor
         self.register_buffer("reach", torch.ones(task.prediction_length, task.n_targets))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The options of the constructor, without the task."""
-        names = ("width", "depth", "heads", "dropout", "head", "patch", "scale")
+        names = ("width", "depth", "heads", "dropout", "head", "patch", "scale", "waves")
         return {name: getattr(self, name) for name in names}
 
     def for_task(self, task: Task) -> HiPerformer:
@@ -106,40 +118,57 @@ class HiPerformer(nn.Module):
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint law of the horizon, (P, H, D) in the user's units."""
-        law, location, unit = self._scaled_law(batch)
-        return law.affine(location, unit)
+        parts, origin, unit = self._parts(batch)
+        return self._law(*parts, batch.scene, batch.n_scenes).affine(origin, unit)
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
-        """Distance of the mean from the truth, plus the likelihood of the errors around it.
+        """Distance of the locations from the truth, plus the likelihood of the errors around them.
 
-        The mean learns from the distance alone and everything else from the exact joint likelihood:
+        Locations learn from the distance alone and everything else from the exact joint likelihood:
         a sharp law would otherwise let its most certain directions drown the rest of the mean. Both
-        are in the network's units, per present cell, so no series outweighs the others.
+        are in the network's units, per present cell, so no series outweighs the others. Of returns
+        the locations are left as the linear forecast has them, and everything learns from the
+        likelihood.
         """
-        law, location, unit = self._scaled_law(batch)
-        truth = torch.where(future.present[..., None], (future.values - location) / unit, law.mean)
-        cells = future.present.sum().clamp(min=1)
-        # Shifting the truth along with the mean hides the mean from the likelihood's gradient.
-        shifted = truth + (law.mean - law.mean.detach())
-        likelihood = law.log_prob(shifted, future.present).sum() / (cells * truth.shape[-1])
-        distance = (truth - law.mean).square().sum(-1)
-        return (distance + 1e-6).sqrt().mul(future.present).sum() / cells - likelihood
+        (location, spread, shape), origin, unit = self._parts(batch)
+        seen, scenes = future.present, (batch.scene, batch.n_scenes)
+        truth = (future.values - origin) / unit
+        law = self._law(location.detach(), spread, shape, *scenes)
+        likelihood = law.log_prob(truth, seen).sum() / (seen.sum().clamp(min=1) * truth.shape[-1])
+        if not self.scaler.moves:
+            return -likelihood
+        return self._law.distance(location, truth, seen, *scenes) - likelihood
 
     def _kind(self, batch: SceneBatch) -> Tensor:
         assert self.task is not None
         return kind_of(batch, self.task.n_types)
 
-    def _scaled_law(self, batch: SceneBatch) -> tuple[SceneDistribution, Tensor, Tensor]:
-        """The law in the network's units, and the location and unit that lead back."""
+    def _parts(self, batch: SceneBatch) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
+        """Location, spread and shape in the network's units; origin and unit that lead back."""
         scaled = self.scaler(batch)
         tokens, present = self.embedding(batch, scaled)
-        tokens = self.encoder(tokens, batch.hierarchy, None if present.all() else present)
-        mean, shape = self.decoder(tokens[:, -self.embedding.horizon_tokens :])
+        seen, ahead = None if present.all() else present, self.embedding.horizon_tokens
+        moved, shape = self.decoder(self.encoder(tokens, batch.hierarchy, seen, ahead))
         kind = self._kind(batch)
         base = self.linear(self.embedding.moves(scaled.relative), kind)
         spread = self.linear.spread[kind]
-        law = self._law(base + mean, spread, shape, batch.scene, batch.n_scenes)
-        return law, scaled.location, scaled.scale * self.reach
+        start = self._law.start(base, spread)
+        moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
+        if self._law.pooled:
+            shape = _pool(shape, self._law.pooled, batch)
+        parts = (start + moved.reshape(start.shape), spread, shape)
+        return parts, scaled.location, scaled.scale * self.reach
+
+
+def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:
+    """The last features (P, H, count) replaced by their mean over the scene's present rows."""
+    shape, last = shape.tensor_split((-count,), dim=-1)
+    here = batch.present.any(1)
+    each = torch.where(here[:, None, None], last, 0)
+    total = each.new_zeros(batch.n_scenes, *each.shape[1:]).index_add(0, batch.scene, each)
+    rows = each.new_zeros(batch.n_scenes).index_add(0, batch.scene, here.to(each))
+    mean = total / rows.clamp(min=1)[:, None, None]
+    return torch.cat([shape, mean[batch.scene]], dim=-1)
 
 
 def _root_mean_square(x: Tensor, present: Tensor) -> Tensor:

@@ -80,6 +80,8 @@ class CoordinateScale(nn.Module):
         n_targets: D.
     """
 
+    moves = True  # the network moves the linear forecast
+
     def __init__(self, n_targets: int) -> None:
         super().__init__()
         self.n_absolute = n_targets
@@ -131,11 +133,13 @@ class MirroredScale(CoordinateScale):
 
 
 class SeriesScale(nn.Module):
-    """For prices, counts and returns: each series by its own mean and spread in the context.
+    """For prices and counts: each series by its own mean and spread in the context.
 
     Args:
         n_targets: D.
     """
+
+    moves = True
 
     def __init__(self, n_targets: int) -> None:
         super().__init__()
@@ -161,14 +165,64 @@ class SeriesScale(nn.Module):
         return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
 
 
-SCALES: dict[str, type[CoordinateScale] | type[SeriesScale]] = {
+class ReturnsScale(nn.Module):
+    """For returns and other changes: their centre is zero, their unit the recent size of each.
+
+    The mean of some weeks of returns forecasts nothing, so none is taken away. The unit is the root
+    of an exponentially weighted mean of squares over present cells (RiskMetrics, Technical
+    Document, 4th ed. 1996, section 5.2, its daily decay), with a few cells of the training frame's
+    usual size mixed in: a series listed yesterday has a unit, and a quiet week is no promise. A
+    missing cell is shown as zero, the best guess. How large the recent changes were at each step,
+    against the unit, is a feature of its own: sizes cluster. What a network finds of the next
+    returns' direction in the past is noise, so it forecasts their size and dependence only.
+
+    Args:
+        n_targets: D.
+        decay: weight of a cell against that of the one after it.
+        prior: cells of usual size, of full weight, that are mixed in.
+    """
+
+    moves = False
+
+    def __init__(self, n_targets: int, decay: float = 0.94, prior: float = 3.0) -> None:
+        super().__init__()
+        self.n_absolute, self.decay, self.prior = n_targets, decay, prior
+        self.usual: Tensor
+        self.register_buffer("usual", torch.ones(n_targets))
+
+    def fit(self, batch: SceneBatch) -> None:
+        """Learn the usual size from the present context cells of training windows."""
+        if batch.present.any():
+            size = tame(batch.values[batch.present]).square().mean(0).sqrt()
+            self.usual.copy_(_positive(size))
+
+    def forward(self, batch: SceneBatch) -> Scaled:
+        """Scale the context of a batch."""
+        present = batch.present[..., None]
+        shown = torch.where(present, batch.values, batch.values.new_zeros(()))
+        length = shown.shape[1]
+        age = torch.arange(length, device=shown.device, dtype=shown.dtype)
+        age = age[:, None] - age
+        weight = torch.where(age < 0, 0, self.decay ** age.clamp(min=0))  # (step, earlier step)
+        prior = self.prior * self.usual.square()
+        square = torch.einsum("ts,psd->ptd", weight, shown.square()) + prior
+        count = torch.einsum("ts,psd->ptd", weight, present.to(shown.dtype)) + self.prior
+        size = (square / count).sqrt()
+        scale = size[:, -1:]
+        return Scaled(shown / scale, (size / scale).log(), torch.zeros_like(scale), scale)
+
+
+Scale = CoordinateScale | SeriesScale | ReturnsScale
+
+SCALES: dict[str, type[CoordinateScale] | type[SeriesScale] | type[ReturnsScale]] = {
     "coordinates": CoordinateScale,
     "mirrored": MirroredScale,
+    "returns": ReturnsScale,
     "series": SeriesScale,
 }
 
 
-def make_scale(name: str, n_targets: int) -> CoordinateScale | SeriesScale:
+def make_scale(name: str, n_targets: int) -> Scale:
     """A scale by its name; ``"auto"``: coordinates for several targets, series for one."""
     if name == "auto":
         name = "coordinates" if n_targets > 1 else "series"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hierforecast import HiPerformer
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.heads import LowRankHead
+from hierforecast.nn.heads import LowRankHead, MixtureHead
 from hierforecast.testing import assert_equivariant, equivariance_error, in_modes, randomize_
 from tests.helpers import (
     FLAT,
@@ -32,8 +32,10 @@ OPTIONS = {
     "lowrank": {},
     "gaussian": {"head": "gaussian"},
     "student": {"head": "student", "depth": 1},
-    "mirrored": {"scale": "mirrored"},
+    "mirrored": {"scale": "mirrored", "waves": 3},
     "by series": {"scale": "series", "patch": 4},
+    "mixture": {"head": MixtureHead(modes=3, rank=2)},
+    "returns": {"scale": "returns", "head": "steps"},
     "one patch": {"patch": 99, "head": LowRankHead(rank=2, series_rank=0)},
 }
 
@@ -325,3 +327,20 @@ def test_mirrored_forecasts_mirror_with_the_scene():
     plain = build(FLAT)
     one, two = (plain(pack(FLAT, c)).mean for c in (content, turned))
     assert (centre + mirror * (one - centre) - two).abs().max() > 1e-2
+
+
+def test_of_returns_the_network_learns_size_and_dependence_only():
+    model, rows = build(FLAT, scale="returns", head="steps"), FLAT
+    content, future = make_content(rows, TASK), make_future(rows, TASK)
+    batch = pack(rows, content)
+    scaled, law = model.scaler(batch), model(batch)
+    line = model.linear(model.embedding.moves(scaled.relative), model._kind(batch))
+    torch.testing.assert_close(law.mean, line * scaled.scale * model.reach, rtol=1e-10, atol=1e-10)
+    model.loss(batch, future).backward()
+    still = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    assert {"linear.weight.weight", "linear.weight.bias"} <= still
+    assert not [name for name in still if "linear" not in name and "tables" not in name]
+    cells = future.present.sum() * TASK.n_targets
+    unit = (scaled.scale * model.reach).log().expand_as(law.mean)[future.present].sum()
+    wanted = -(law.log_prob(future.values, future.present).sum() + unit) / cells
+    torch.testing.assert_close(model.loss(batch, future), wanted)

@@ -91,6 +91,20 @@ def test_time_agrees_with_a_t_by_t_mask(missing, steps):
         assert_all_close(gradients(layer, x, found), gradients(layer, x, wanted), 1e-10)
 
 
+@pytest.mark.parametrize("steps", [PRODUCT_SETS, MATMUL_SETS, MATMUL_SETS + 5])
+@pytest.mark.parametrize("missing", [0.0, 0.4, 1.0])
+def test_only_the_last_tokens_may_ask(missing, steps):
+    layer = make_attention()
+    x, present = tokens(4, missing, steps)
+    x.requires_grad_()
+    for last, shown in ((1, present), (3, present), (steps, present), (3, None)):
+        wanted = layer.time(x, shown)[:, -last:]
+        found = layer.time(x, shown, last)
+        assert found.shape == (4, last, WIDTH)
+        assert_all_close([found], [wanted], 1e-12)
+        assert_all_close(gradients(layer, x, found), gradients(layer, x, wanted), 1e-10)
+
+
 @pytest.mark.parametrize("rows", ALL.values(), ids=list(ALL))
 def test_absent_keys_change_exactly_nothing(rows):
     layer, partition = make_attention(), rows.hierarchy.members

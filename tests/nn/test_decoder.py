@@ -38,6 +38,15 @@ def test_the_shape_teaches_the_encoder_nothing():
     assert of_shape is None and (of_mean != 0).any()
 
 
+def test_without_a_mean_to_learn_the_shape_teaches_the_encoder():
+    decoder = Decoder(WIDTH, 3, n_targets=2, n_features=5, prediction_length=7, moves=False)
+    tokens = torch.randn(2, 3, WIDTH, requires_grad=True)
+    mean, shape = decoder(tokens)
+    assert torch.equal(mean, torch.zeros(2, 7, 2))
+    (of_shape,) = torch.autograd.grad(shape.square().sum(), tokens)
+    assert (of_shape != 0).any()
+
+
 # --- the linear forecast -------------------------------------------------------------------------
 
 

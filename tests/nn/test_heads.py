@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hierforecast.distributions import IndependentScenes, LowRankNormal
+from hierforecast.distributions import IndependentScenes, IndependentSteps, LowRankNormal
 from hierforecast.nn.heads import (
     HEADS,
     GaussianHead,
     LowRankHead,
+    StepsHead,
     StudentTHead,
     head_to_dict,
     make_head,
@@ -23,7 +24,8 @@ from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, NESTED, moves_of
 
 STEPS, TARGETS = 3, 2
-CHOICES = [GaussianHead(), StudentTHead(), LowRankHead(), LowRankHead(rank=3, series_rank=0)]
+JOINT = [LowRankHead(), LowRankHead(rank=3, series_rank=0), StepsHead()]
+CHOICES = [GaussianHead(), StudentTHead(), *JOINT]
 
 
 def parts(head: Any, rows: Any = FLAT, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,7 +98,8 @@ def test_broken_heads_are_caught(head):
 
 
 def test_laws_are_of_the_kind_that_is_asked_for():
-    for head, family in zip(CHOICES, (*[IndependentScenes] * 2, *[LowRankNormal] * 2), strict=True):
+    families = (*[IndependentScenes] * 2, *[LowRankNormal] * 2, IndependentSteps)
+    for head, family in zip(CHOICES, families, strict=True):
         location, spread, shape = parts(head)
         law = OnRows(head).law(location, spread, shape)
         assert type(law) is family
@@ -111,7 +114,7 @@ def test_only_the_joint_head_links_series():
     for head in CHOICES:
         correlation = OnRows(head).law(*parts(head)).series_correlation(0)
         off = correlation - torch.eye(len(correlation)).double()
-        assert (off.abs().max() > 0.05) == isinstance(head, LowRankHead)
+        assert (off.abs().max() > 0.05) == (head in JOINT)
 
 
 @pytest.mark.parametrize("head", CHOICES, ids=str)
@@ -150,7 +153,7 @@ def test_a_head_survives_json_more_than_once(head):
 
 
 def test_unknown_heads_are_named():
-    with pytest.raises(ValueError, match=r"head='mixture' is not one of \['gaussian', 'lowrank'"):
-        make_head("mixture")
+    with pytest.raises(ValueError, match=r"head='cubist' is not one of \['gaussian', 'lowrank'"):
+        make_head("cubist")
     with pytest.raises(TypeError, match=r"ByRow cannot be saved: register it"):
         head_to_dict(ByRow())

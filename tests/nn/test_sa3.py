@@ -125,6 +125,16 @@ def test_presence_of_all_may_be_left_out():
     torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("last", [1, 3, STEPS])
+def test_a_block_may_be_asked_for_the_last_tokens_only(last):
+    block, (x, present) = build(SA3Block, NESTED), tokens(NESTED)
+    with torch.no_grad():
+        for shown in (present, None):
+            wanted = block(x, NESTED.hierarchy, shown)[:, -last:]
+            found = block(x, NESTED.hierarchy, shown, last)
+            torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
 # --- symmetry ------------------------------------------------------------------------------------
 
 

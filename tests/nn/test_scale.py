@@ -13,6 +13,8 @@ from hierforecast.batch import SceneBatch
 from hierforecast.nn.scale import (
     CoordinateScale,
     MirroredScale,
+    ReturnsScale,
+    Scale,
     SeriesScale,
     fill_gaps,
     make_scale,
@@ -20,7 +22,12 @@ from hierforecast.nn.scale import (
 from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, TASK, make_content, moves_of, pack
 
-SCALES = {"coordinates": CoordinateScale, "mirrored": MirroredScale, "series": SeriesScale}
+SCALES = {
+    "coordinates": CoordinateScale,
+    "mirrored": MirroredScale,
+    "returns": ReturnsScale,
+    "series": SeriesScale,
+}
 BY_ROW = [name for name in SCALES if name != "mirrored"]  # which looks at the whole scene
 
 
@@ -28,7 +35,7 @@ def make_batch(missing: float = 0.4) -> SceneBatch:
     return pack(FLAT, make_content(FLAT, TASK, missing=missing))
 
 
-def fitted(name: str, batch: SceneBatch) -> CoordinateScale | SeriesScale:
+def fitted(name: str, batch: SceneBatch) -> Scale:
     scale = make_scale(name, 2).double()
     scale.fit(batch)
     return scale
@@ -77,7 +84,7 @@ def test_there_and_back(name):
     assert (scaled.scale != 0).all() and ((scaled.scale > 0).all() or name == "mirrored")
 
 
-@pytest.mark.parametrize("name", BY_ROW)
+@pytest.mark.parametrize("name", ["coordinates", "series"])
 def test_what_the_units_mean(name):
     batch = make_batch()
     scale = fitted(name, batch)
@@ -97,6 +104,37 @@ def test_what_the_units_mean(name):
         torch.testing.assert_close(scaled.absolute[seen], wanted)
         last = torch.stack([v[p][-1] for v, p in zip(batch.values, seen, strict=True)])
         torch.testing.assert_close(scaled.location[:, 0], last)
+
+
+def test_the_unit_of_returns_is_their_recent_size():
+    batch = make_batch()
+    scale = fitted("returns", batch)
+    assert isinstance(scale, ReturnsScale)
+    scaled, usual = scale(batch), batch.values[batch.present].square().mean(0)
+    torch.testing.assert_close(scale.usual.square(), usual)
+    assert torch.equal(scaled.location, torch.zeros_like(scaled.location))
+    for row, (values, present) in enumerate(zip(batch.values, batch.present, strict=True)):
+        for step in range(len(present)):
+            weight = 0.94 ** np.arange(step, -1, -1.0) * present[: step + 1].numpy()
+            square = (weight[:, None] * values[: step + 1].square().numpy()).sum(0)
+            size = np.sqrt((square + 3 * usual.numpy()) / (weight.sum() + 3))
+            found = scaled.scale[row, 0] * scaled.absolute[row, step].exp()
+            np.testing.assert_allclose(found, size, rtol=1e-12)
+        assert torch.equal(scaled.relative[row][~present], torch.zeros(sum(~present), 2).double())
+    assert torch.equal(scaled.absolute[:, -1], torch.zeros_like(scaled.absolute[:, -1]))
+
+
+def test_the_unit_of_returns_follows_what_is_recent():
+    """Of two series with the same cells in another order the one that ends wild has more unit."""
+    values = torch.tensor([0.1, -0.1, 0.1, -0.1, 4, -4, 4, -4]).double()[None, :, None]
+    batch = make_batch(missing=0.0)
+    both = torch.cat([values, values.flip(1)]).expand(2, -1, 1)
+    calm = replace(batch, values=both, present=torch.ones(2, 8, dtype=torch.bool))
+    scale = make_scale("returns", 1).double()
+    late, early = scale(calm).scale[:, 0, 0].tolist()
+    assert late > 1.1 * early
+    one = replace(calm, values=both[:, -1:] * 0, present=calm.present[:, :1])
+    assert scale(one).scale.flatten().tolist() == pytest.approx([0.75**0.5] * 2)
 
 
 @pytest.mark.parametrize("name", BY_ROW)

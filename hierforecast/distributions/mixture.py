@@ -1,0 +1,165 @@
+"""A law of several joint futures: which of them comes is open, around each the errors are alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hierforecast.distributions.base import (
+    SceneDistribution,
+    Shape,
+    check_finite,
+    promote,
+)
+from hierforecast.distributions.families import LowRankNormal
+
+# Halvings of the bracket around a quantile: what is left is a rounding error.
+_HALVINGS = 50
+
+
+class ModeMixture(SceneDistribution):
+    """Mixture of K joint Gaussians that differ in their location only.
+
+    For the values Y of a scene, all of its rows together,
+
+        p(Y) = sum_k pi_k N(Y; mode_k, Sigma),    log pi = log_softmax(logits of the scene),
+
+    with one covariance Sigma for all modes: that of `noise`. A mode is one future of everybody, so
+    rows depend on one another through the mode that comes and through Sigma. The likelihood takes
+    one factorisation of Sigma, whatever K is.
+
+    Args:
+        locations: (K, P, H, D), the modes, in any order.
+        logits: (B, K), log weights of the modes of each scene, up to a constant.
+        noise: the law of the errors around a mode; a location of its own is added to every mode.
+        validate_args: check values (not only shapes); torch's default if None.
+
+    Raises:
+        ValueError: if shapes do not fit, or a parameter is not finite.
+    """
+
+    def __init__(
+        self,
+        locations: Tensor,
+        logits: Tensor,
+        noise: LowRankNormal,
+        validate_args: bool | None = None,
+    ) -> None:
+        steps, targets = noise.event_shape[1:]
+        super().__init__(noise.scene, noise.n_scenes, steps, targets, validate_args)
+        self.locations, self.logits, _ = promote(locations, logits, noise.loc)
+        self.noise = noise
+        count = len(locations) if locations.ndim == 4 else 0
+        if not count or locations.shape[1:] != self.event_shape:
+            raise ValueError(
+                f"locations must be (K, P, H, D) = (K, {', '.join(map(str, self.event_shape))}) "
+                f"with a mode at least, got {tuple(locations.shape)}"
+            )
+        if logits.shape != (self.n_scenes, count):
+            raise ValueError(
+                f"logits must be (B, K) = {(self.n_scenes, count)}, got {tuple(logits.shape)}"
+            )
+        if self._validate_args:
+            check_finite("locations", self.locations)
+            check_finite("logits", self.logits)
+
+    @property
+    def modes(self) -> Tensor:
+        """(K, P, H, D): the K joint futures, each scene's most probable one first."""
+        order = self.logits.argsort(dim=-1, descending=True, stable=True).mT[:, self.scene]
+        return self._located.gather(0, order[..., None, None].expand_as(self.locations))
+
+    @property
+    def mode_weights(self) -> Tensor:
+        """(B, K), the probabilities of `modes`: falling along K, of sum 1."""
+        return self.logits.softmax(-1).sort(dim=-1, descending=True, stable=True).values
+
+    @property
+    def mean(self) -> Tensor:
+        """(P, H, D): the modes, weighed by their probabilities."""
+        return (self._row_weights * self._located).sum(0)
+
+    @property
+    def variance(self) -> Tensor:
+        """(P, H, D): around the modes, and between them."""
+        between = (self._row_weights * (self._located - self.mean).square()).sum(0)
+        return self.noise.variance + between
+
+    @property
+    def _located(self) -> Tensor:
+        """(K, P, H, D): where the modes lie, the location of the noise included."""
+        return self.locations + self.noise.loc
+
+    @property
+    def _row_weights(self) -> Tensor:
+        """(K, P, 1, 1): the weights of its scene for each row."""
+        return self.logits.softmax(-1).mT[:, self.scene, None, None]
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """(*sample_shape, P, H, D): a mode for each scene and draw, and errors around it."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape)
+            edges = self.logits.softmax(-1).cumsum(-1)
+            dart = torch.rand(*shape, self.n_scenes, 1, dtype=edges.dtype, device=edges.device)
+            chosen = (dart > edges).sum(-1).clamp(max=len(self.locations) - 1)
+            rows = torch.arange(len(self.scene), device=self.scene.device)
+            return self.locations[chosen[..., self.scene], rows] + self.noise.rsample(shape)
+
+    def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        work = torch.float32 if value.is_mps else torch.float64  # mps has no float64
+        residual = value.to(work).unsqueeze(-4) - self.locations.to(work)
+        each = self.noise._log_prob(residual, seen) + self.logits.to(work).log_softmax(-1).mT
+        # The weights sum to one but for rounding; of nothing observed, the density is one.
+        observed = self._sum_by_scene(seen.any(-1).any(-1).to(work)) > 0
+        out = torch.promote_types(value.dtype, self.locations.dtype)
+        return torch.where(observed, each.logsumexp(-2), 0).to(out)
+
+    @torch.no_grad()
+    def _quantile(self, level: Tensor) -> Tensor:
+        """By bisection: the quantile lies between those of the lowest and the highest mode."""
+        work = torch.float32 if self.locations.is_mps else torch.float64
+        at, weights = self._located.to(work), self._row_weights.to(work)
+        spread = self.noise.stddev.to(work)
+        level = level.to(at)
+        reach = spread * torch.special.ndtri(level)
+        low, high = at.amin(0) + reach, at.amax(0) + reach
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            below = sum(
+                weight * torch.special.ndtr((middle - mode) / spread)
+                for mode, weight in zip(at, weights, strict=True)
+            )
+            short = below < level
+            low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+        return (0.5 * (low + high)).to(self.locations)
+
+    def _affine(self, loc: Tensor, scale: Tensor) -> ModeMixture:
+        noise = self.noise._affine(torch.zeros_like(loc), scale)
+        moved = loc + scale * self.locations
+        return ModeMixture(moved, self.logits, noise, self._validate_args)
+
+    def rows(self, index: Tensor) -> ModeMixture:
+        """As `SceneDistribution.rows`."""
+        kept = self.locations[:, index]
+        return ModeMixture(kept, self.logits, self.noise.rows(index), self._validate_args)
+
+    def covariance(self, scene_index: int) -> Tensor:
+        """As `SceneDistribution.covariance`."""
+        apart = self._apart(scene_index).flatten(1)
+        return self.noise.covariance(scene_index) + apart.mT @ apart
+
+    def series_correlation(self, scene_index: int) -> Tensor:
+        """As `SceneDistribution.series_correlation`, without the dense covariance."""
+        rows, apart = self._rows_of(scene_index), self._apart(scene_index).flatten(2)
+        shared = self.noise.scene_factor[rows].flatten(1)
+        own = self.variance[rows].flatten(1).sum(1)
+        across = shared @ shared.mT + torch.einsum("kic,kjc->ij", apart, apart)
+        across = across / (own[:, None] * own).sqrt()
+        return across - across.diag().diag() + torch.ones_like(own).diag()
+
+    def _apart(self, scene_index: int) -> Tensor:
+        """(K, n, H, D): the modes of a scene less their mean, times the roots of their weights."""
+        rows = self._rows_of(scene_index)
+        weights = self._row_weights[:, rows]
+        modes = self._located[:, rows]
+        return weights.sqrt() * (modes - (weights * modes).sum(0))

@@ -1,0 +1,87 @@
+"""A joint Gaussian made heavy-tailed: one chi-square latent stretches a whole scene."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+from hierforecast.distributions.base import SceneDistribution, Shape, promote
+from hierforecast.distributions.families import LowRankNormal
+
+
+class JointStudent(SceneDistribution):
+    """Multivariate Student-t law of a scene, with the mean and covariance of a joint Gaussian.
+
+    y = mean + sqrt((df - 2) / g) (x - mean), x drawn from the Gaussian and g from a chi-square of
+    df degrees of freedom, one for the whole scene: a wild day is wild for everybody. Kotz and
+    Nadarajah, "Multivariate t distributions and their applications" (2004), equation 1.1, scaled so
+    that the covariance is the Gaussian's. Margins, missing cells included, are of the same family.
+
+    Args:
+        base: the joint Gaussian.
+        df: (B,) degrees of freedom of each scene, above two.
+        validate_args: check values (not only shapes); torch's default if None.
+
+    Raises:
+        ValueError: if `df` is not (B,) or does not lie above two.
+    """
+
+    has_rsample = True
+
+    def __init__(self, base: LowRankNormal, df: Tensor, validate_args: bool | None = None) -> None:
+        _, steps, targets = base.event_shape
+        if df.shape != (base.n_scenes,):
+            raise ValueError(f"df must be (B,) = ({base.n_scenes},), got {tuple(df.shape)}")
+        self.base, (self.df,) = base, promote(df)
+        super().__init__(base.scene, base.n_scenes, steps, targets, validate_args)
+        if self._validate_args and not bool((self.df > 2).all()):
+            raise ValueError("df must lie above 2, where the variance exists: add 2 to a softplus")
+
+    @property
+    def mean(self) -> Tensor:
+        """(P, H, D)."""
+        return self.base.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """(P, H, D)."""
+        return self.base.variance
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        """(*sample_shape, P, H, D), joint draws; no gradient flows to `df`."""
+        half = (0.5 * self.df.detach()).expand(*sample_shape, self.n_scenes)
+        stretch = ((self.df - 2) / (2 * torch._standard_gamma(half))).sqrt()
+        stretch = stretch.index_select(-1, self.scene)[..., None, None].to(self.base.mean)
+        return self.mean + stretch * (self.base.rsample(sample_shape) - self.mean)
+
+    def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        # The Gaussian's density at its mean knows the volume, and the fall from there the distance.
+        top = self.base._log_prob(torch.where(seen, self.mean, 0), seen)
+        square = 2 * (top - self.base._log_prob(value, seen)).clamp(min=0)
+        cells = self._sum_by_scene(seen.sum((1, 2))).to(top)
+        df = self.df.to(top)
+        stretched = -0.5 * (df + cells) * torch.log1p(square / (df - 2))
+        volume = torch.lgamma(0.5 * (df + cells)) - torch.lgamma(0.5 * df)
+        return top + volume - 0.5 * cells * (0.5 * (df - 2)).log() + stretched
+
+    def _quantile(self, level: Tensor) -> Tensor:
+        df = self.df.detach().double().cpu()[self.scene.cpu()][:, None, None].numpy()
+        standard = np.asarray(stdtrit(df, level.numpy())) * np.sqrt((df - 2) / df)
+        return self.mean + self.stddev * torch.from_numpy(standard).to(self.mean)
+
+    def _affine(self, loc: Tensor, scale: Tensor) -> JointStudent:
+        return JointStudent(self.base._affine(loc, scale), self.df, self._validate_args)
+
+    def rows(self, index: Tensor) -> JointStudent:
+        """As `SceneDistribution.rows`."""
+        return JointStudent(self.base.rows(index), self.df, self._validate_args)
+
+    def covariance(self, scene_index: int) -> Tensor:
+        """As `SceneDistribution.covariance`."""
+        return self.base.covariance(scene_index)
+
+    def series_correlation(self, scene_index: int) -> Tensor:
+        """As `SceneDistribution.series_correlation`."""
+        return self.base.series_correlation(scene_index)
