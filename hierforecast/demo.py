@@ -118,7 +118,7 @@ def one_thread() -> Iterator[None]:
 
 def fit_models(train: pd.DataFrame, size: Size, seed: int) -> dict[str, Forecaster]:
     """The model and its baselines by name, fitted on the same scenes."""
-    model = HiPerformer(width=size.width, depth=2, heads=4, patch=20)
+    model = HiPerformer(width=size.width, depth=2, heads=4, patch=20, scale="mirrored")
     plans = [model, Ridge(), ConstantVelocity(), LastValue()]
     forecasters = {}
     for plan in plans:
