@@ -1,0 +1,238 @@
+"""The demand benchmarks at tiny sizes: the score, the ways there and back, every arm."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import _demand, _ets, hierarchical, long_horizon
+from benchmarks._demand import Recipe
+from hierforecast import Columns, Ridge
+from hierforecast.batch import SceneBatch
+from hierforecast.datasets import Demand
+from hierforecast.metrics import Evaluation, weighted_quantile_loss
+
+SUMMING = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], *np.eye(4)])
+NODES = ("all", "a", "b", "a0", "a1", "b0", "b1")
+
+
+@pytest.fixture
+def demand() -> Demand:
+    rng, steps = np.random.default_rng(0), 40
+    season = 10 + 5 * np.sin(np.arange(steps) * np.pi / 2)
+    frame = pd.DataFrame(
+        {
+            "ds": np.tile(np.arange(steps), 4),
+            "unique_id": np.repeat(["a0", "a1", "b0", "b1"], steps),
+            "group": np.repeat(["a", "a", "b", "b"], steps),
+            "y": (season + rng.gamma(2.0, 1.0, (4, steps))).reshape(-1),
+        }
+    )
+    tags = {"total": np.array(NODES[:1]), "group": np.array(NODES[1:3])}
+    tags["series"] = np.array(NODES[3:])
+    return Demand(frame, SUMMING, NODES, tags, Columns(group=["group"]), horizon=3, season=2)
+
+
+def options(tmp_path, **changes) -> Namespace:
+    return Namespace(**{"folder": str(tmp_path), "steps": 2, "seeds": 1, "arms": (), **changes})
+
+
+def test_the_score_is_that_of_a_plain_loop_and_of_the_library():
+    rng = np.random.default_rng(0)
+    truth, draws = rng.gamma(2.0, 1.0, (5, 9)), rng.gamma(2.0, 1.0, (2, 50, 5, 3))
+    cutoffs = (3, 6)
+    made = [(_demand.quantiles_of(x), c) for x, c in zip(draws, cutoffs, strict=True)]
+    loss = size = 0.0
+    for quantiles, cutoff in made:
+        for node in range(5):
+            for step in range(3):
+                y = truth[node, cutoff + step]
+                size += abs(y)
+                for at, q in enumerate(quantiles[:, node, step], start=1):
+                    level = at / 20
+                    loss += 2 * (level * (y - q) if y >= q else (1 - level) * (q - y)) / 19
+    found = _demand.crps(iter(made), truth, 3)
+    assert found == pytest.approx(loss / size, rel=1e-12)
+    numerator = denominator = 0.0
+    for x, cutoff in zip(draws, cutoffs, strict=True):
+        seen = torch.from_numpy(truth[:, cutoff : cutoff + 3])[..., None]
+        totals = weighted_quantile_loss(
+            Evaluation(
+                truth=seen,
+                present=torch.ones(5, 3, dtype=torch.bool),
+                samples=torch.from_numpy(x)[..., None],
+                scene=torch.zeros(5, dtype=torch.int64),
+                n_scenes=1,
+            ),
+            tuple(_demand.LEVELS.tolist()),
+        )
+        numerator += float(totals.total.sum())
+        denominator += float(totals.weight.sum())
+    assert found == pytest.approx(numerator / denominator, rel=1e-9)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(t, d) for t in _demand.TRANSFORMS for d in (0, 1)])
+def test_what_is_shown_is_undone_exactly_beyond_a_season(recipe):
+    values, season, cutoff = np.random.default_rng(0).gamma(1.0, 9.0, (3, 20)), 2, 15
+    shown = recipe.show(values, season)
+    back = recipe.undo(shown[:, -5:], values[:, :cutoff], season)
+    np.testing.assert_allclose(back, values[:, cutoff:], rtol=1e-12, atol=1e-12)
+    assert (recipe.undo(shown[:, -5:] - 1e3, values[:, :cutoff], season) >= 0).all()
+
+
+def test_cutoffs_end_with_the_data():
+    assert _demand.cutoffs_before(30, 8, 2, count=3) == [18, 20, 22]
+
+
+def test_seasonal_naive_repeats_the_season_and_grows():
+    past = np.array([[1.0, 5.0, 2.0, 7.0, 1.5, 6.0]])
+    for empirical in (False, True):
+        quantiles = _demand.seasonal_naive(past, 2, 4, empirical)
+        assert quantiles.shape == (19, 1, 4) and (np.diff(quantiles, axis=0) >= 0).all()
+    normal = _demand.seasonal_naive(past, 2, 4)
+    np.testing.assert_allclose(normal[9, 0], [1.5, 6.0, 1.5, 6.0], atol=1e-12)
+    width = normal[-1] - normal[0]
+    np.testing.assert_allclose(width[0, 2:], width[0, :2] * np.sqrt(2))
+
+
+def test_bottom_up_adds_variances():
+    quantiles = _demand.bottom_up(np.ones((4, 1)), np.full((4, 1), 3.0), SUMMING)
+    np.testing.assert_allclose(quantiles[9, :, 0], SUMMING.sum(1))
+    z = 1.6448536269514722
+    np.testing.assert_allclose(quantiles[-1, 0, 0], 4 + z * 6)
+
+
+def test_changes_are_scaled_by_size_alone(demand):
+    recipe = Recipe("none", True, 1)
+    zero = replace(demand, frame=demand.frame.assign(y=np.tile([3.0, 8.0], 80)))
+    grown = _demand.Grown(zero, recipe, Ridge(scale="changes"))
+    grown.forecaster.fit(grown.frame(30))
+    draws = grown.draws(30, 4)  # what never changes is forecast to repeat itself
+    np.testing.assert_allclose(draws.mean(0), np.tile([3.0, 8.0, 3.0], (4, 1)), atol=8.0)
+
+
+def test_the_scale_of_changes_knows_rows_only_by_what_is_present():
+    rng = torch.Generator().manual_seed(0)
+    values, present = torch.randn(3, 6, 1, generator=rng), torch.ones(3, 6, dtype=torch.bool)
+    present[1, 2:4] = False
+    scale = _demand.ChangeScale(1)
+    empty = torch.empty(3, 0)
+    given = SceneBatch(values, present, empty, empty, empty, empty, empty, 1, None)
+    scaled = scale(given)
+    junk = torch.where(present[..., None], values, torch.full_like(values, 1e9))
+    again = scale(replace(given, values=junk))
+    order = torch.tensor([2, 0, 1])
+    turned = scale(replace(given, values=values[order], present=present[order]))
+    assert torch.equal(scaled.relative, again.relative) and torch.equal(scaled.scale, again.scale)
+    assert torch.equal(scaled.relative[order], turned.relative)
+    assert (scaled.location == 0).all()
+    torch.testing.assert_close(scaled.scale[0, 0, 0], values[0].square().mean().sqrt())
+
+
+def test_draws_of_every_row_come_back_in_order(demand):
+    recipe = Recipe("none", False, 2)
+    level = replace(demand, frame=demand.frame.assign(y=np.repeat([10.0, 20, 30, 40], 40)))
+    for every_node in (False, True):
+        grown = _demand.Grown(level, recipe, Ridge(), every_node)
+        grown.forecaster.fit(grown.frame(30))
+        wanted = level.add_up(level.values()) if every_node else level.values()
+        np.testing.assert_allclose(np.median(grown.draws(30, 200), 0), wanted[:, :3], rtol=0.2)
+
+
+def test_a_recipe_is_chosen_and_kept(demand, tmp_path, monkeypatch):
+    monkeypatch.setattr(_demand, "CANDIDATES", [Recipe("none", False, 2), Recipe("log", True, 2)])
+    recipe = hierarchical.chosen("labour", demand, [28, 30], tmp_path)
+    assert recipe in _demand.CANDIDATES
+    monkeypatch.setattr(hierarchical, "choose", None)  # kept: not chosen again
+    assert hierarchical.chosen("labour", demand, [28, 30], tmp_path) == recipe
+    assert _demand.choose(demand, [9, 10])[0] == Recipe(), "too short to choose by"
+
+
+def test_every_arm_gives_a_score(demand, tmp_path, monkeypatch):
+    mean = np.full((2, 4, 3), 12.0)
+    folder = tmp_path / "tourismsmall"
+    folder.mkdir()
+    np.savez(folder / "ets-35-2.npz", mean=mean, spread=mean / 4, cutoffs=[35, 37])
+    monkeypatch.setattr(hierarchical, "DRAWS", 20)
+    monkeypatch.setattr(hierarchical, "reconciled", lambda draws, demand: draws)
+    study = hierarchical.Study(
+        "tourismsmall", demand, [35, 37], Recipe("sqrt", True, 1), options(tmp_path)
+    )
+    scores = study.scores()
+    assert len(scores) == 6 and all(0 < float(score) < 2 for score in scores.values())
+    assert len(list(folder.glob("series-*"))) == 2, "fitted again at every cutoff"
+
+    def nothing(*given):
+        raise ModuleNotFoundError("No module named 'hierarchicalforecast'")
+
+    monkeypatch.setattr(hierarchical, "reconciled", nothing)
+    study.options.arms = ("MinTrace",)
+    assert set(study.scores().values()) == {"-"}
+
+
+def test_reconciled_draws_are_coherent_and_coherent_ones_stay(demand):
+    pytest.importorskip("hierarchicalforecast")
+    draws = np.random.default_rng(0).gamma(4.0, 3.0, (6, 7, 3))
+    made = hierarchical.reconciled(draws, demand)
+    np.testing.assert_allclose(made, demand.add_up(made[:, -4:]))
+    np.testing.assert_allclose(hierarchical.reconciled(made, demand), made, atol=1e-9)
+
+
+def test_ets_is_computed_once(tmp_path, monkeypatch):
+    pytest.importorskip("statsforecast")
+    values, kept = np.random.default_rng(0).gamma(4.0, 3.0, (2, 30)), tmp_path / "x" / "ets.npz"
+    mean, spread = _ets.smoothed(values, [20, 24], 4, 3, False, kept)
+    assert mean.shape == spread.shape == (2, 2, 3) and (spread > 0).all()
+    monkeypatch.setitem(sys.modules, "statsforecast.models", None)
+    np.testing.assert_array_equal(_ets.smoothed(values, [20, 24], 4, 3, False, kept)[0], mean)
+
+
+def test_the_command_writes_both_tables(demand, tmp_path, monkeypatch):
+    written = {}
+    monkeypatch.setattr(
+        hierarchical, "write_section", lambda key, *given: written.update({key: given})
+    )
+    monkeypatch.setattr(hierarchical, "load_hierarchical", lambda name, copies="drop": demand)
+    scores = {"one arm": "0.1"}
+    monkeypatch.setattr(hierarchical.Study, "scores", lambda self: dict(scores))
+    monkeypatch.setattr(hierarchical, "chosen", lambda *given: Recipe())
+    monkeypatch.setattr(sys, "argv", ["hierarchical", "--folder", str(tmp_path)])
+    hierarchical.main()
+    assert set(written) == {"hierarchical", "hierarchical-standard"}
+    assert "HierE2E (published)" in written["hierarchical-standard"][1].index
+
+
+def test_long_horizons_at_a_tiny_size(tmp_path, monkeypatch):
+    frame = pd.DataFrame(
+        {
+            "ds": np.tile(np.arange(120), 2),
+            "unique_id": np.repeat(["a", "b"], 120),
+            "y": np.concatenate([np.sin(np.arange(120)), 100 + np.arange(120.0)]),
+        }
+    )
+    lengths = (80, 20, 20)
+    parts = long_horizon.split(frame, lengths, context=8)
+    assert [len(part) // 2 for part in parts.values()] == [80, 28, 28]
+    train = parts["train"].groupby("unique_id")["y"]
+    np.testing.assert_allclose(train.mean(), 0, atol=1e-9)
+    np.testing.assert_allclose(train.std(ddof=0), 1)
+    written = []
+    monkeypatch.setattr(long_horizon, "SPLITS", {"ETTh1": lengths})
+    monkeypatch.setattr(long_horizon, "CONTEXT", 8)
+    short = {**long_horizon.LENGTHS, "context_length": 8, "prediction_length": 4}
+    monkeypatch.setattr(long_horizon, "LENGTHS", short)
+    monkeypatch.setitem(long_horizon.SEASON, "ETTh1", 4)
+    monkeypatch.setattr(long_horizon, "load_long_horizon", lambda name: frame)
+    monkeypatch.setattr(long_horizon, "write_section", lambda *given: written.append(given))
+    folder = str(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["long_horizon", "--steps", "2", "--folder", folder])
+    long_horizon.main()
+    ((_, _, table, _),) = written
+    assert list(table.index) == ["seasonal naive", "Ridge", "HiPerformer"]
+    assert all(float(cell) >= 0 for cell in "/".join(table["ETTh1"]).split("/"))
