@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from benchmarks.timing import Timings, interleave
 from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.datasets import simulate_basketball
+from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.windows import Window, WindowDataset, last_cutoffs
 
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
@@ -49,7 +50,7 @@ class Pace(Callback):
         """Take a copy of the model, and an optimiser of the fit's kind."""
         model: Any = pl_module.model
         self.model = copy.deepcopy(model)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=1e-4, weight_decay=0.01)
+        self.optimiser = Muon(*matrices_and_others(self.model), lr=1e-4, fused=True)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Window, batch_idx: int

@@ -1,25 +1,29 @@
 """Stocks: tickers and a sector never seen in training, 30 tickers missing, 60 days -> 5 days.
 
-python -m benchmarks.stocks --steps 300 --folder runs/stocks
+python -m benchmarks.stocks --steps 200 --folder runs/stocks
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
 from benchmarks._results import write_section
+from benchmarks._runs import arguments, fit_or_load
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_stocks
-from hierforecast.training import LAST
 
 COLUMNS = Columns(target="y", group="sector")
 LENGTHS = {"context_length": 60, "prediction_length": 5}
 SPLIT = pd.Timestamp("2017-01-01")
+BASELINES = {
+    "LastValue": LastValue(),
+    "Ridge": Ridge(),
+    "Ridge, unit of returns": Ridge(scale="returns"),
+}
 UNSEEN_SECTOR, UNSEEN_TICKERS, MISSING = "Utilities", 50, 30
 
 
@@ -55,13 +59,17 @@ def without(frame: pd.DataFrame, tickers: np.ndarray, day: pd.Timestamp) -> pd.D
     return history[~((history["ds"] == day) & history["unique_id"].isin(tickers))]
 
 
+def fit(given: argparse.Namespace, train: pd.DataFrame) -> Forecaster:
+    """HiPerformer, fitted once and then loaded."""
+    model = HiPerformer(width=64, scale="returns", head="steps")
+    options = {"max_steps": given.steps, "batch_size": 4, "seed": given.seed}
+    plan = Forecaster(model, columns=COLUMNS, **options, **LENGTHS)
+    return fit_or_load(plan, given.folder, train)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", default="runs/stocks")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    given = arguments(__doc__.splitlines()[0], "runs/stocks", steps=200).parse_args()
+    torch.set_num_threads(given.threads)
     frame = load_stocks()
     sector = frame.drop_duplicates("unique_id").set_index("unique_id")["sector"]
     stranger = set(sector.index[sector == UNSEEN_SECTOR])
@@ -70,28 +78,16 @@ def main() -> None:
     train = frame[(frame["ds"] < SPLIT) & frame["unique_id"].isin(known)]
     test = frame[frame["ds"] >= SPLIT - pd.Timedelta(days=120)]
 
-    folder, saved = Path(arguments.folder), Path(arguments.folder) / "forecaster"
-    if saved.exists():
-        network = Forecaster.load(saved)
-    else:
-        network = Forecaster(
-            HiPerformer(),
-            columns=COLUMNS,
-            max_steps=arguments.steps,
-            batch_size=8,
-            trainer={"default_root_dir": str(folder)},
-            **LENGTHS,
-        )
-        network.fit(train, resume=(folder / LAST).exists()).save(saved)
+    network = fit(given, train)
     parts = {
         "in training": known,
         f"{UNSEEN_TICKERS} tickers never in training": fresh,
         f"{UNSEEN_SECTOR}: sector never in training": stranger,
     }
     table = {"zero return": zero(network, test, parts)}
-    for model in (LastValue(), Ridge()):
-        baseline = Forecaster(model, columns=COLUMNS, **LENGTHS).fit(train)
-        table[type(model).__name__] = errors(baseline, test, parts)
+    for name, baseline in BASELINES.items():
+        fitted = Forecaster(baseline, columns=COLUMNS, **LENGTHS).fit(train)
+        table[name] = errors(fitted, test, parts)
     table["HiPerformer"] = errors(network, test, parts)
     result = pd.DataFrame(table).T
 

@@ -9,6 +9,7 @@ else, so on an idle machine it shows the same ratios as a wall clock.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,16 +57,30 @@ def steady() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def interleave(arms: Mapping[str, Arm], rounds: int) -> Timings:
-    """Run the arms in turn, after one round that does not count."""
+def interleave(
+    arms: Mapping[str, Arm],
+    rounds: int,
+    patience: float = math.inf,
+    clock: Callable[[], float] = process_time,
+) -> Timings:
+    """Run the arms in turn, after one round that does not count.
+
+    Args:
+        arms: what to time.
+        rounds: that count.
+        patience: seconds after which no further round begins; if the first took as long, it counts.
+        clock: seconds since some moment.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for number in range(rounds + 1):
+    begun = clock()
+    for _ in range(rounds + 1):
         for name, arm in arms.items():
-            start = process_time()
+            start = clock()
             arm()
-            if number:
-                seconds[name].append(process_time() - start)
-    return Timings(seconds)
+            seconds[name].append(clock() - start)
+        if clock() - begun > patience:
+            break
+    return Timings({name: laps[1:] or laps for name, laps in seconds.items()})
 
 
 def forward(module: Callable[..., Tensor], *inputs: object) -> Arm:

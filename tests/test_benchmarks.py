@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks import _fitting, speed, timing
+from benchmarks import _fitting, _speed_blocks, _speed_kernels, speed, timing
 from hierforecast.nn.attention import MATMUL_SETS, PRODUCT_SETS, attend, by_matmuls, by_products
 
 
@@ -55,25 +55,30 @@ def test_ratios_are_medians_within_rounds():
     assert calls == list("ababab") and all(len(found.seconds[name]) == 2 for name in "ab")
 
 
+def test_no_further_round_begins_once_patience_is_over():
+    times = iter(range(100))
+    arms = {name: lambda: None for name in "ab"}
+    for patience, kept in ((14, 2), (9, 1), (0, 1)):  # a round and its look at the clock: 5
+        found = timing.interleave(arms, 50, patience, clock=lambda: next(times))
+        assert [found.seconds[name] for name in "ab"] == [[1] * kept] * 2
+
+
 def test_attention_tables_at_tiny_sizes():
-    assert all(x > 0 for x in numbers(speed.attention(1, sizes=(1, 2, 30), times=1)))
-    assert all(x > 0 for x in numbers(speed.small(1, tokens=64, steps=2)))
-    assert speed.growth(1, series=(4, 8), size=2).loc["4 series", "forward"] == "1.00"
-    table = speed.block(1, {"tiny": speed.Case((1, 2, 2), scenes=2, steps=3)})
-    assert all(x >= 0 for x in numbers(table))
+    assert all(x > 0 for x in numbers(_speed_kernels.attention(1, sizes=(1, 2, 30), times=1)))
+    assert all(x > 0 for x in numbers(_speed_kernels.small(1, tokens=64, steps=2)))
 
 
 def test_operations_are_counted_as_torch_counts_them():
     flop_counter = pytest.importorskip("torch.utils.flop_counter")
-    hierarchy, steps = speed.grouped((30, 40), scenes=2), 26  # sets for matrix products only
-    x = torch.randn(len(hierarchy.group), steps, speed.WIDTH)
+    hierarchy, steps = _speed_blocks.grouped((30, 40), scenes=2), 26  # for matrix products only
+    width = 64
+    x = torch.randn(len(hierarchy.group), steps, width)
     with flop_counter.FlopCounterMode(display=False) as counter, torch.no_grad():
-        by_linear = speed.SA3Block(speed.WIDTH, speed.HEADS)
-        by_linear(x, hierarchy)
+        _speed_blocks.SA3Block(width, heads=4)(x, hierarchy)
     counted = sum(v for k, v in counter.get_flop_counts()["Global"].items() if "addmm" in str(k))
     counted += counter.get_flop_counts()["Global"].get(torch.ops.aten.mm, 0)
-    pairs = 4.0 * speed.WIDTH * steps * (2 * (30**2 + 40**2) + 2 * 2**2 + 140 * steps)
-    assert speed.operations(hierarchy, steps) == counted + pairs
+    pairs = 4.0 * width * steps * (2 * (30**2 + 40**2) + 2 * 2**2 + 140 * steps)
+    assert _speed_blocks.operations(hierarchy, steps, width) == counted + pairs
 
 
 def test_fit_and_predict_tables_at_tiny_sizes(monkeypatch):

@@ -191,9 +191,8 @@ class MixtureHead(Head):
 
     A mode is known by its number, the same in all rows of a scene, so the law does not notice when
     rows change places. Only the best mode learns from a truth (winner takes all): the modes spread
-    over what may happen instead of standing in its middle together. Best for each series on its own
-    is what minADE asks for; best for the scene as a whole is what minJADE and the likelihood ask
-    for.
+    over what may happen instead of standing in its middle together. minADE asks for the best of
+    each series on its own; minJADE and the likelihood ask for the best of the scene as a whole.
 
     Args:
         modes: K.
@@ -245,11 +244,8 @@ class MixtureHead(Head):
     ) -> ModeMixture:
         """See `Head`."""
         shape, votes = shape.tensor_split((-self.pooled,), dim=-1)
-        votes = votes.mean(1)
-        total, count = (
-            x.new_zeros(n_scenes, x.shape[1]).index_add(0, scene, x)
-            for x in (votes, torch.ones_like(votes))
-        )
+        total = votes.new_zeros(n_scenes, self.modes).index_add(0, scene, votes.mean(1))
+        count = votes.new_zeros(n_scenes, 1).index_add(0, scene, torch.ones_like(votes[:, 0, :1]))
         # Around the best of several futures the errors are smaller than around the only one.
         noise = self._noise(torch.zeros_like(spread), 0.5 * spread, shape, scene, n_scenes)
         return ModeMixture(location, total / count.clamp(min=1), noise)

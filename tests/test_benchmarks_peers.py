@@ -1,0 +1,284 @@
+"""Peers: the symmetries that they claim, the harness that holds them, tables at tiny sizes."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from argparse import Namespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import peers_table
+from benchmarks.peers import (
+    SOFTS,
+    AgentFormer,
+    EqMotion,
+    FilledTSMixer,
+    ITransformer,
+    LinearStart,
+    Peer,
+    TimesNet,
+    TSMixer,
+    theirs,
+)
+from benchmarks.peers.agentformer import AgentAware
+from benchmarks.peers.scenes import Rectangle, of_one_size
+from hierforecast import Forecaster, HiPerformer
+from hierforecast.datasets import simulate_basketball
+from hierforecast.errors import MissingExtraError
+from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
+from tests.helpers import TASK, OnRows, Rows, make_content, make_frame, make_future, pack, tiny
+
+SCENES = "b h a h a h a", "a b h h a", "c c"
+ROWS = Rows.of(*SCENES)
+OURS = [EqMotion(8, 4, 2, 2), AgentFormer(8, 1, 1, 2, patch=4)]
+THEIRS = [ITransformer(8, 16), SOFTS(8, 16), TSMixer(8, 8, 1), TimesNet(4)]
+
+
+def named(model: nn.Module) -> str:
+    return type(model).__name__
+
+
+def built(peer: Peer, rows: Rows = ROWS) -> Peer:
+    """A peer with units of its data and large random weights."""
+    model = randomize_(peer.for_task(TASK).double(), scale=1.0)
+    model.fit_statistics(pack(rows, make_content(rows, TASK)), make_future(rows, TASK))
+    return model
+
+
+@pytest.fixture
+def neuralforecast():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reason = "neuralforecast is not installed: pip install 'hierforecast[peers]'"
+        pytest.importorskip("neuralforecast", reason=reason)
+        yield
+
+
+class Mean(OnRows):
+    """The point forecast alone, of positions (P, L, 2) in the user's order."""
+
+    content = make_content(ROWS, TASK)
+
+    def forward(self, values):
+        return self.law({**self.content, "values": values}).mean
+
+
+@pytest.mark.parametrize("peer", OURS, ids=named)
+def test_agents_are_exchangeable_whatever_their_group(peer):
+    module = OnRows(built(peer), ROWS)
+    content = make_content(ROWS, TASK)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        parts = [
+            torch.from_numpy(np.flatnonzero(ROWS.scene == scene)) for scene in range(len(SCENES))
+        ]
+        perm = torch.cat([part[torch.randperm(len(part))] for part in parts])
+        assert_equivariant(module, content, lambda x, perm=perm: x[perm], lambda x, p=perm: x[p])
+
+
+def motions() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """A turn, and a turn with a reflection, each with a shift."""
+    sine, cosine = np.sin(0.7), np.cos(0.7)
+    turn = torch.tensor([[cosine, -sine], [sine, cosine]])
+    shift = torch.tensor([3.0, -50.0], dtype=torch.float64)
+    return [(turn, shift), (turn @ torch.tensor([[1.0, 0.0], [0.0, -1.0]]).double(), shift)]
+
+
+@pytest.mark.parametrize("turn, shift", motions())
+def test_eqmotion_turns_reflects_and_shifts_with_the_scene(turn, shift):
+    module = Mean(built(OURS[0]), ROWS)
+
+    def move(x):
+        return x @ turn + shift
+
+    assert_equivariant(module, Mean.content["values"], move, move)
+    # AgentFormer makes no such claim, and the test can tell.
+    other = Mean(built(OURS[1]), ROWS)
+    assert equivariance_error(other, Mean.content["values"], move, move) > 1e-3
+
+
+@pytest.mark.parametrize("peer", OURS, ids=named)
+def test_scenes_of_unlike_sizes_do_not_meet(peer):
+    model, content = built(peer), make_content(ROWS, TASK)
+    together = OnRows(model, ROWS)(content)["mean"]
+    for scene, labels in enumerate(SCENES):
+        mine = ROWS.scene == scene
+        alone = OnRows(model, Rows.of(labels))({k: v[mine] for k, v in content.items()})["mean"]
+        torch.testing.assert_close(alone, together[mine], rtol=1e-10, atol=1e-10)
+
+
+def test_the_vectors_of_eqmotion_do_not_see_each_other_only():
+    """A message from another agent moves the forecast: the layers do meet."""
+    module, content = OnRows(built(OURS[0]), ROWS), make_content(ROWS, TASK)
+    moved = {**content, "values": content["values"].clone()}
+    moved["values"][1] += 5.0
+    shift = (module(moved)["mean"] - module(content)["mean"]).abs().amax((1, 2))
+    assert (shift[:7] > 1e-6).all() and (shift[7:] < 1e-12).all()
+
+
+def test_agent_aware_attention_is_the_sum_written_out():
+    layer, there = AgentAware(4, 1).double(), torch.tensor([[True, True, False]])
+    x, y = torch.randn(1, 3, 2, 4).double(), torch.randn(1, 3, 5, 4).double()
+    query, key, value = layer.query(x)[0], layer.key(y)[0], layer.value(y)[0]
+    for agent in range(3):
+        for step in range(2):
+            scores, values = [], []
+            for other in range(2):  # the third is not there
+                half = slice(0, 4) if other == agent else slice(4, 8)
+                scores.append(key[other, :, half] @ query[agent, step, half] / 2)
+                values.append(value[other])
+            seen = torch.cat(scores).softmax(0) @ torch.cat(values)
+            torch.testing.assert_close(layer(x, y, there)[0, agent, step], layer.out(seen))
+
+
+def test_rows_are_laid_out_and_back():
+    batch = pack(ROWS, make_content(ROWS, TASK))
+    layout = Rectangle.of(batch)
+    torch.testing.assert_close(layout.back(layout.forth(batch.values)), batch.values)
+    assert layout.there.sum(1).tolist() == [7, 5, 2]
+    assert (
+        batch.scene[layout.rows][layout.there]
+        == torch.arange(3).repeat_interleave(torch.tensor([7, 5, 2]))
+    ).all()
+    sizes = sorted(rows.shape for rows in of_one_size(batch))
+    assert sizes == [(1, 2), (1, 5), (1, 7)]
+
+
+@pytest.mark.parametrize("peer", OURS, ids=named)
+def test_a_forecaster_takes_a_peer(peer, tmp_path):
+    frame = make_frame()
+    fitted = tiny(peer).fit(frame)
+    rows = fitted.evaluate(frame, ["ade", "coverage"])
+    assert rows["value"].notna().all()
+    fitted.save(tmp_path / "saved")
+    again = Forecaster.load(tmp_path / "saved", peer)
+    pd.testing.assert_frame_equal(again.evaluate(frame, ["ade", "coverage"]), rows)
+
+
+@pytest.mark.parametrize("peer", OURS, ids=named)
+def test_training_lowers_the_loss(peer):
+    window = pack(ROWS, make_content(ROWS, TASK)), make_future(ROWS, TASK)
+    model = peer.for_task(TASK).double()
+    model.fit_statistics(*window)
+    optimiser, losses = torch.optim.AdamW(model.parameters(), lr=1e-2), []
+    for _ in range(20):
+        losses.append(model.loss(*window))
+        optimiser.zero_grad()
+        losses[-1].backward()
+        optimiser.step()
+    assert losses[-1] < losses[0] - 0.3
+
+
+class Still(Peer):
+    """Says that everything stays."""
+
+    def build(self, task):
+        pass
+
+    def point(self, scaled, batch):
+        return scaled.relative.new_zeros(len(scaled.relative), len(self.reach), 2)
+
+
+def test_the_linear_start_is_a_good_forecast():
+    frame = simulate_basketball(n_scenes=10, n_steps=20, seed=0)
+    still, line = (
+        tiny(peer, max_steps=1, series_dropout=0.0).fit(frame).evaluate(frame, ["ade"])["value"][0]
+        for peer in (Still(), LinearStart(Still()))
+    )
+    assert line < 0.6 * still
+
+
+def test_without_neuralforecast_the_error_names_the_extra(monkeypatch):
+    for name in ("neuralforecast", "neuralforecast.models"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for peer in THEIRS:
+        with pytest.raises(MissingExtraError, match=r"hierforecast\[peers\]"):
+            peer.for_task(TASK)
+    with pytest.raises(MissingExtraError, match=r"hierforecast\[peers\]"):
+        theirs.forecaster("SOFTS", 1)
+
+
+@pytest.mark.parametrize("peer", [*THEIRS, LinearStart(ITransformer(8, 16))], ids=named)
+def test_their_modules_forecast_whole_scenes(peer, neuralforecast):
+    rows = Rows.of("b h a h a h a a", "b h a h a h a a", types="b")
+    model = peer.for_task(TASK)
+    batch, future = pack(rows, make_content(rows, TASK)).to(torch.float32), make_future(rows, TASK)
+    model.fit_statistics(batch, future.to(torch.float32))
+    assert model(batch).mean.shape == (16, 4, 2)
+    model.loss(batch, future.to(torch.float32)).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_tsmixer_needs_every_series(neuralforecast):
+    rows = Rows.of("b h a h a h a", "b h a h", types="b")
+    batch = pack(rows, make_content(rows, TASK)).to(torch.float32)
+    with pytest.raises(RuntimeError, match=r"must match|shape|should contain"):
+        TSMixer(7, 8, 1).for_task(TASK).eval()(batch)
+    assert FilledTSMixer(7, 8, 1).for_task(TASK)(batch).mean.isfinite().all()
+
+
+def test_a_panel_for_neuralforecast_holds_every_window():
+    panel = theirs.panel(3, n_steps=10)
+    assert panel.groupby("unique_id").size().tolist() == [30] * 22
+    frame = simulate_basketball(n_scenes=3, n_steps=10, seed=0)
+    one = frame[(frame["unique_id"] == "home_2")].sort_values(["scene", "ds"])
+    assert panel.loc[panel["unique_id"] == "home_2_y", "y"].tolist() == one["y"].tolist()
+
+
+def test_tables_hold_figures_and_refusals(monkeypatch, tmp_path):
+    frames = {
+        split: simulate_basketball(n_scenes=2, n_steps=52, seed=seed)
+        for seed, split in enumerate(("train", "val", "test"))
+    }
+    monkeypatch.setattr(peers_table, "load_nba", lambda split, progress: frames[split])
+    monkeypatch.setattr(peers_table, "load_soccer", lambda files: frames["test"])
+
+    class Refusing(AgentFormer):
+        def point(self, scaled, batch):
+            if len(batch.types) % 11:
+                raise RuntimeError("eleven | only")
+            return super().point(scaled, batch)
+
+    models = {
+        "refuses": lambda: Refusing(8, 1, 1, 2),
+        "HiPerformer": lambda: HiPerformer(16, 1, 2),
+    }
+    monkeypatch.setattr(peers_table, "TRAINED", models)
+    monkeypatch.setattr(peers_table, "FILLED", {})
+    options = Namespace(steps=2, seed=0, stride=5, rounds=1, folder=tmp_path, only=None)
+    table, note = peers_table.nba(options)
+    assert list(table.index) == ["constant velocity", "ridge", "refuses", "HiPerformer"]
+    missing = table["players, two of ten missing"]
+    assert missing["refuses"] == "fails: RuntimeError: eleven / only"
+    assert "/" in missing["HiPerformer"] and table.loc["HiPerformer", "training time"] == "1.00"
+    assert float(table.loc["refuses", "forecasting time"]) > 0 and "2 steps of 64" in note
+    again, _ = peers_table.nba(options)  # from the folder
+    assert again["all"].equals(table["all"])
+    models["refuses"] = lambda: 1 / 0
+    table, _ = peers_table.soccer(options)
+    assert table.loc["refuses", "all"] == "fails: ZeroDivisionError: division by zero"
+
+
+def test_long_messages_are_cut():
+    cell = peers_table.message(ValueError("word " * 100))
+    assert len(cell) < 140 and cell.endswith("…")
+
+
+def test_the_command_writes_the_tables_asked_for(monkeypatch, capsys):
+    written = []
+    monkeypatch.setattr(peers_table, "write_section", lambda *given: written.append(given[0]))
+    monkeypatch.setattr(peers_table, "steady", lambda: None)
+    make = lambda options: (pd.DataFrame({"x": [options.steps]}), "a note")  # noqa: E731
+    monkeypatch.setitem(peers_table.TABLES, "fit", ("A fit", make, 7))
+    monkeypatch.setattr(sys, "argv", ["peers_table", "fit"])
+    peers_table.main()
+    assert written == ["peers-fit"] and "a note" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["peers_table", "typo"])
+    with pytest.raises(SystemExit):
+        peers_table.main()
+    assert "no such table: typo" in capsys.readouterr().err
