@@ -191,7 +191,8 @@ def acceptance(found: pd.DataFrame) -> str:
     more, less = without["growth"].mean(), with_["growth"].mean()
     each = ", ".join(f"{value:.2f}" for value in seeds.values())
     return (
-        "Players of one team missing at test time: with series dropout, the error on the same "
+        f"Players of one team missing at test time: with series dropout {found['rate'].max():g}, "
+        "the error on the same "
         f"visible agents grows by {less / more:.2f} times as much as without it ({less:.4f} ft "
         f"against {more:.4f} ft, mean of 1 to {MOST} missing; by seed {each}): "
         f"{'less' if less < 0.5 * more else 'not less'} than half."
