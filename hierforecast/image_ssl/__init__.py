@@ -1,0 +1,1 @@
+"""Self-supervised learning of images with group-equivariant networks."""

@@ -1,0 +1,250 @@
+"""Residual networks of group convolutions; with the group C1 they are the plain ones.
+
+The plain baseline is the same class with the trivial group: its filters have one copy each, and
+nothing else differs. Sizes and layers are those of He et al. 2016 (ImageNet) and their small
+relatives with a 3 x 3 stem (CIFAR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.groups import Group, GroupLike, as_group
+from hierforecast.image_ssl.nn.conv import GroupConv2d, LiftingConv2d
+from hierforecast.image_ssl.nn.sizes import Sampling, SizeError, is_exact, nearest_exact
+
+__all__ = [
+    "EVEN",
+    "ODD",
+    "SMALL_STEM",
+    "Halving",
+    "ResNet",
+    "SpatialMaxPool",
+    "matched_width",
+    "resnet18",
+    "resnet50",
+    "small_resnet",
+]
+
+
+@dataclass(frozen=True)
+class Halving:
+    """The layers of stride 2: all of one parity, so that sizes of that parity stay exact.
+
+    Attributes:
+        conv: a block's first convolution.
+        shortcut: beside it.
+        large_stem: a convolution and a max-pooling, for images as large as ImageNet's.
+    """
+
+    conv: Sampling
+    shortcut: Sampling
+    large_stem: tuple[Sampling, ...]
+
+
+# He et al.'s own, exact on 33, 65, 225 ...; and their even neighbours, exact on 32, 64, 224 ...
+ODD = Halving(Sampling(3, 2, 1), Sampling(1, 2), (Sampling(7, 2, 3), Sampling(3, 2, 1)))
+EVEN = Halving(Sampling(4, 2, 1), Sampling(2, 2), (Sampling(8, 2, 3), Sampling(2, 2)))
+SMALL_STEM = (Sampling(3, 1, 1),)
+WHOLE = Halving(Sampling(3, 1, 1), Sampling(1), ())  # halves nothing
+
+
+class _Residual(nn.Module):
+    """Convolutions with norms, beside a shortcut."""
+
+    def __init__(self, convs: Sequence[GroupConv2d], shortcut: GroupConv2d | None) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for conv in convs:
+            layers += [conv, nn.BatchNorm3d(conv.out_channels), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers[:-1])
+        self.shortcut = nn.Identity() if shortcut is None else _normed(shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, in, g, h, w) to (b, out, g, h', w')."""
+        return F.relu(self.layers(x) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """A residual network that commutes with a group, exactly.
+
+    ``act(a, network(x)) == network(act(a, x))`` for every element a of the group, with
+    `ImageAction` on images and `FeatureAction` on the features: a turned image gives the same
+    features, each channel's g entries in other places.
+
+    Args:
+        group: ``"C1"`` for a plain network, ``"C4"`` (p4), ``"D4"`` (p4m), or another `Group`.
+        depths: residual blocks of each stage; every stage but the first halves the image.
+        width: channels c of the first stage; each later stage has twice as many.
+        bottleneck: blocks 1 x 1, 3 x 3, 1 x 1 with four times the channels behind them.
+        stem: the first convolution, and a max-pooling if there is a second entry.
+        halving: kernels of the layers with stride 2, `ODD` or `EVEN`.
+        image_size: side of the images; None takes any, and checks those that come.
+        resize: bring images of another size to the nearest exact one, instead of an error.
+
+    Attributes:
+        group: the `Group`.
+        channels: c of the features.
+
+    Raises:
+        SizeError: if the group is not trivial and `image_size` is not exact for these layers.
+        DataError: if there is no stage, a stage without blocks, or no channel.
+    """
+
+    def __init__(
+        self,
+        group: GroupLike = "C1",
+        depths: Sequence[int] = (2, 2, 2, 2),
+        width: int = 64,
+        *,
+        bottleneck: bool = False,
+        stem: Sequence[Sampling] = SMALL_STEM,
+        halving: Halving = ODD,
+        image_size: int | None = None,
+        resize: bool = False,
+    ) -> None:
+        super().__init__()
+        if not depths or min(depths) < 1 or width < 1:
+            raise DataError(f"depths={tuple(depths)}, width={width}: each must be 1 or more")
+        self.group = as_group(group)
+        self.resize, self.image_size = resize, image_size
+        # A block's shortcut samples the same size as its convolution and has the same parity.
+        self.samplings = [*stem, *[halving.conv] * (len(depths) - 1)]
+        if image_size is not None:
+            self.image_size = self._accept(image_size)
+        self.stem = _stem(self.group, width, *stem)
+        stages, channels = [], width
+        for number, depth in enumerate(depths):
+            hidden = width * 2**number
+            for block in range(depth):
+                first = halving if number > 0 and block == 0 else WHOLE
+                out = 4 * hidden if bottleneck else hidden
+                stages.append(_block(self.group, channels, hidden, out, first))
+                channels = out
+        self.stages = nn.Sequential(*stages)
+        self.channels = channels
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Feature maps (b, c, g, h', w') of images (b, 3, h, w).
+
+        Raises:
+            SizeError: if the images' size is not exact, and `resize` is False.
+        """
+        height, width = images.shape[-2:]
+        wanted = (self._accept(height), self._accept(width))
+        if wanted != (height, width):
+            # Pixel centres, as align_corners=False has them, lie symmetric: resizing commutes.
+            images = F.interpolate(images, wanted, mode="bilinear", antialias=True)
+        features: Tensor = self.stages(self.stem(images))
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (b, c, g) of images (b, 3, h, w): the mean of `maps` over space."""
+        return self.maps(images).mean((-2, -1))
+
+    def is_exact(self, size: int) -> bool:
+        """Whether images with sides of `size` pixels are sampled symmetrically."""
+        return self.group.order == 1 or is_exact(size, self.samplings)
+
+    def _accept(self, size: int) -> int:
+        """The size that is worked on."""
+        if self.is_exact(size):
+            return size
+        exact = nearest_exact(size, self.samplings)
+        if self.resize:
+            return min(exact, key=lambda other: (abs(other - size), -other))
+        raise SizeError(
+            f"image size {size} is not exact for {self.group.name}: a layer of stride 2 would "
+            f"sample off the centre, and turning the image would change the features. Exact "
+            f"sizes near it are {' and '.join(map(str, exact))}; give resize=True to have images "
+            "resized to the nearer one, or halving=EVEN (ODD) for sizes of the other parity"
+        )
+
+
+def resnet18(
+    group: GroupLike = "C1", width: int = 64, *, match: str | None = None, **options: Any
+) -> ResNet:
+    """ResNet-18, by default for ImageNet; `match` as in `matched_width`, options as `ResNet`."""
+    options.setdefault("stem", options.get("halving", ODD).large_stem)
+    return ResNet(group, (2, 2, 2, 2), matched_width(width, group, match), **options)
+
+
+def resnet50(
+    group: GroupLike = "C1", width: int = 64, *, match: str | None = None, **options: Any
+) -> ResNet:
+    """ResNet-50, by default for ImageNet; `match` as in `matched_width`, options as `ResNet`."""
+    options.setdefault("stem", options.get("halving", ODD).large_stem)
+    options.setdefault("bottleneck", True)
+    return ResNet(group, (3, 4, 6, 3), matched_width(width, group, match), **options)
+
+
+def small_resnet(
+    group: GroupLike = "C1", width: int = 16, *, match: str | None = None, **options: Any
+) -> ResNet:
+    """Three stages of one block, for images of about 33 x 33; `match` as in `matched_width`."""
+    return ResNet(group, (1, 1, 1), matched_width(width, group, match), **options)
+
+
+def matched_width(width: int, group: GroupLike, match: str | None) -> int:
+    """Width at which a network of a group costs what a plain one of `width` does.
+
+    A group convolution between c channels has ``c * c * g * k * k`` weights and works as long as a
+    plain one between ``c * g`` channels.
+
+    Args:
+        width: of the plain network.
+        group: of the other.
+        match: ``"parameters"``, ``"compute"``, or None for the same width.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    order = as_group(group).order
+    shares = {None: 1.0, "parameters": order**0.5, "compute": float(order)}
+    if match not in shares:
+        raise ValueError(f"match={match!r} is none of 'parameters', 'compute' and None")
+    return max(1, round(width / shares[match]))
+
+
+def _conv(
+    group: Group, channels: int, out: int, sampling: Sampling = WHOLE.shortcut
+) -> GroupConv2d:
+    kernel, stride, padding = sampling.kernel, sampling.stride, sampling.padding
+    return GroupConv2d(channels, out, group, kernel, stride, padding, bias=False)
+
+
+def _stem(group: Group, width: int, first: Sampling, *pools: Sampling) -> nn.Module:
+    kernel, stride, padding = first.kernel, first.stride, first.padding
+    lift = LiftingConv2d(3, width, group, kernel, stride, padding, bias=False)
+    pooling = [SpatialMaxPool(pool.kernel, pool.stride, pool.padding) for pool in pools]
+    return nn.Sequential(lift, nn.BatchNorm3d(width), nn.ReLU(inplace=True), *pooling)
+
+
+def _block(group: Group, channels: int, hidden: int, out: int, first: Halving) -> _Residual:
+    """A residual block, with a bottleneck where it has more channels behind it than inside."""
+    if out == hidden:
+        convs = [_conv(group, channels, out, first.conv), _conv(group, out, out, WHOLE.conv)]
+    else:
+        middle = _conv(group, hidden, hidden, first.conv)
+        convs = [_conv(group, channels, hidden), middle, _conv(group, hidden, out)]
+    direct = channels == out and first is WHOLE
+    return _Residual(convs, None if direct else _conv(group, channels, out, first.shortcut))
+
+
+def _normed(conv: GroupConv2d) -> nn.Sequential:
+    return nn.Sequential(conv, nn.BatchNorm3d(conv.out_channels))
+
+
+class SpatialMaxPool(nn.MaxPool2d):
+    """Max-pooling of feature maps (b, c, g, h, w) over space; exact as a convolution is."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pool to (b, c, g, h', w')."""
+        pooled: Tensor = super().forward(input.flatten(1, 2))
+        return pooled.unflatten(1, input.shape[1:3])

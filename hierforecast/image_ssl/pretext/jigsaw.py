@@ -1,0 +1,79 @@
+"""Jigsaw puzzles: in which order do the tiles stand?
+
+Noroozi and Favaro 2016, arXiv 1603.09246.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hierforecast.image_ssl.groups import GroupLike, ImageAction, LabelAction
+from hierforecast.image_ssl.nn.heads import TileConv
+from hierforecast.image_ssl.pretext.permutations import far_apart
+from hierforecast.image_ssl.pretext.task import Draw
+from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, standardise, turn_shifts
+
+
+class Jigsaw:
+    """The tiles of a grid in another order, of a set of permutations: which permutation is it?
+
+    Place p shows tile ``permutations[label, p]``. Turning the puzzle conjugates its permutation,
+    and the set is closed under that.
+
+    Args:
+        group: that the images are turned by.
+        count: permutations in the set, a multiple of the group's order.
+        grid: tiles along a side, 2 or 3.
+        tile: side of a tile, pixels: a size for which the network is exact.
+        gap: pixels between tiles.
+        jitter: largest move of each tile along each axis, pixels.
+        standard: give each tile mean 0 and deviation 1, so that hues do not tell the order.
+        seed: of the choice among equally good permutations.
+
+    Attributes:
+        permutations: (count, grid * grid) int64.
+    """
+
+    def __init__(
+        self,
+        group: GroupLike = "C4",
+        count: int = 64,
+        grid: int = 3,
+        tile: int = 9,
+        gap: int = 2,
+        jitter: int = 1,
+        standard: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.grid, self.standard = TileGrid(grid, tile, gap, jitter), standard
+        self.permutations, moves = far_apart(group, count, grid, seed)
+        self.action = LabelAction(group, moves)
+        self.cell_moves = cell_moves(group, grid)
+
+    def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
+        """Draw permutations, and how far each tile is moved before it is cut."""
+        labels = torch.randint(self.action.n_labels, (batch,), generator=generator)
+        return Draw(labels, self.grid.draw_shifts(batch, self.grid.cells**2, generator))
+
+    def cut(self, images: Tensor, draw: Draw) -> Tensor:
+        """The tiles in the order in which the places show them, (b, tiles, 3, t, t)."""
+        tiles = self.grid.cut(images, self.permutations[draw.labels], draw.shifts)
+        return standardise(tiles) if self.standard else tiles
+
+    def turn(self, a: int, draw: Draw) -> Draw:
+        """The label is conjugated, and the moves turn and change places with their tiles."""
+        shifts = turn_shifts(self.action.group, a, draw.shifts)
+        moved = torch.empty_like(shifts)
+        moved[:, self.cell_moves[a]] = shifts
+        return Draw(self.action.act(a, draw.labels), moved)
+
+    def turn_tiles(self, a: int, tiles: Tensor) -> Tensor:
+        """Each tile turned, in the place to which its place goes."""
+        moved = torch.empty_like(tiles)
+        moved[:, self.cell_moves[a].to(tiles.device)] = tiles
+        return ImageAction(self.action.group).act(a, moved)
+
+    def combine(self, channels: int, out_channels: int, group: GroupLike) -> nn.Module:
+        """One convolution as large as the grid: a turn moves the tiles and turns each."""
+        return TileConv(channels, out_channels, group, self.grid.cells)

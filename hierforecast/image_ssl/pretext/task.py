@@ -1,0 +1,139 @@
+"""What a pretext task is, and learning by one.
+
+A task cuts tiles out of images and asks for a label that the way of cutting decides. Its label
+action says which label belongs to the turned image (arXiv 2303.04427: equivariant pretext labels);
+a network that commutes with the group can then give the right answer to both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.image_ssl.groups import GroupLike, LabelAction, as_group
+from hierforecast.image_ssl.nn.heads import LabelReader, mlp, respecting
+
+
+class Draw(NamedTuple):
+    """How a batch of images is cut.
+
+    Attributes:
+        labels: (b,) int64, the answers.
+        shifts: (b, tiles, 2) int64, moves of the tiles, pixels down and to the right.
+    """
+
+    labels: Tensor
+    shifts: Tensor
+
+
+class PretextTask(Protocol):
+    """A question whose answer can be made from images alone.
+
+    ``cut(turned images, turn(a, draw))`` is ``turn_tiles(a, cut(images, draw))``: what the network
+    sees of a turned image is what it saw, turned, and ``turn(a, draw).labels`` is its label.
+    """
+
+    action: LabelAction
+
+    def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
+        """Draw how to cut a batch."""
+        ...
+
+    def cut(self, images: Tensor, draw: Draw) -> Tensor:
+        """The tiles (b, tiles, 3, t, t) of images (b, 3, h, w)."""
+        ...
+
+    def turn(self, a: int, draw: Draw) -> Draw:
+        """The draw that cuts turned images as `draw` cuts the images."""
+        ...
+
+    def turn_tiles(self, a: int, tiles: Tensor) -> Tensor:
+        """Tiles as they are after the image is turned: each turned, in its new place."""
+        ...
+
+    def combine(self, channels: int, out_channels: int, group: GroupLike) -> nn.Module:
+        """A layer from all tiles' features (b, tiles, c, g) to features (b, out, g)."""
+        ...
+
+
+class PretextHead(nn.Module):
+    """From features of tiles to a score for each label.
+
+    Args:
+        backbone: anything with `group` and `channels`.
+        task: says how tiles are combined and how labels move.
+        width: hidden channels.
+        group: the backbone's if None (scores turn with the image), or ``"C1"`` (ordinary).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        task: PretextTask,
+        width: int = 128,
+        group: GroupLike | None = None,
+    ) -> None:
+        super().__init__()
+        own, channels = as_group(backbone.group), int(backbone.channels)  # type: ignore[arg-type]
+        self.between, kept, channels = respecting(own if group is None else group, own, channels)
+        action = task.action
+        if kept != action.group:  # nothing moves a label
+            if kept.order > 1:
+                raise ValueError(
+                    f"the head respects {kept.name}, the task's labels {action.group.name}: make "
+                    f"the task with group={kept.name!r}"
+                )
+            action = LabelAction(kept, torch.arange(action.n_labels)[None])
+        self.combine = task.combine(channels, width, kept)
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+            mlp((width, width, len(action.orbits)), kept),
+            LabelReader(action),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (b, tiles, c, g) to scores (b, labels)."""
+        seen = self.between(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        scores: Tensor = self.layers(self.combine(seen))
+        return scores
+
+
+class Pretext(nn.Module):
+    """Learning by a pretext task: backbone + head + cross-entropy.
+
+    Args:
+        backbone: a network with `group` and `channels`.
+        task: the question.
+        head: the answer; `PretextHead(backbone, task)` or with ``group="C1"``.
+        prepare: changes images before they are cut, e.g. a colour augmentation.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        task: PretextTask,
+        head: nn.Module,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self.task, self.prepare = task, prepare
+
+    def scores(self, images: Tensor, draw: Draw) -> Tensor:
+        """Scores (b, labels) of images (b, 3, h, w) cut as `draw` says."""
+        tiles = self.task.cut(images, draw)
+        features = self.backbone(tiles.flatten(0, 1)).unflatten(0, tiles.shape[:2])
+        scores: Tensor = self.head(features)
+        return scores
+
+    def loss(self, images: Tensor) -> Tensor:
+        """Cross-entropy of a fresh draw, in nats; chance has the logarithm of the labels."""
+        if self.prepare is not None:
+            images = self.prepare(images)
+        draw = self.task.draw(len(images))
+        return F.cross_entropy(self.scores(images, draw), draw.labels.to(images.device))
