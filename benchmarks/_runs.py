@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hierforecast import Forecaster
-from hierforecast.training import LAST
+from hierforecast._lightning import LAST
 
 
 def fit_or_load(

@@ -251,7 +251,7 @@ def download(
     """
     from inspect import signature
 
-    from hierforecast.datasets._fetch import ENVIRONMENT_VARIABLE, cache_folder
+    from hierforecast._fetch import ENVIRONMENT_VARIABLE, cache_folder
 
     if name not in LOADERS:
         raise DataError(f"no data set is called {name!r}: there are {', '.join(LOADERS)}")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from hierforecast import models
+from hierforecast._saving import read_folder, write_folder
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.task import Task
@@ -22,7 +17,7 @@ from hierforecast.task import Task
 if TYPE_CHECKING:
     from hierforecast.forecaster import Forecaster
 
-WEIGHTS, OPTIONS, VERSION = "weights.safetensors", "forecaster.json", 1
+OPTIONS, VERSION, WHAT = "forecaster.json", 1, "forecaster"
 
 
 def save(forecaster: Forecaster, path: Path) -> None:
@@ -31,8 +26,7 @@ def save(forecaster: Forecaster, path: Path) -> None:
     Raises:
         DataError: if `path` is a file, or a folder with anything else in it.
     """
-    model, path = forecaster.model_, path.resolve()
-    _check_place(path)
+    model = forecaster.model_
     params = forecaster.get_params(deep=False)
     options = {k: v for k, v in params.items() if k not in ("model", "columns", "trainer")}
     document = {
@@ -46,16 +40,7 @@ def save(forecaster: Forecaster, path: Path) -> None:
         "options": options,
         "trainer": _plain(forecaster.trainer),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-        save_file(weights, fresh / WEIGHTS)
-        (fresh / OPTIONS).write_text(json.dumps(document, indent=2) + "\n")
-        fresh.chmod(0o755)
-        _replace(fresh, path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    write_folder(path, OPTIONS, document, model, WHAT)
 
 
 def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecaster:
@@ -65,7 +50,7 @@ def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecas
         FileNotFoundError: if there is none.
         DataError: if it is damaged, of another format, or of a model class that is not known here.
     """
-    document, weights = _read(path)
+    document, weights = read_folder(path, OPTIONS, VERSION, WHAT)
     name = document["model"]["class"]
     plan = _known_model(name)(**document["model"]["options"]) if model is None else model
     if type(plan).__name__ != name:
@@ -90,25 +75,6 @@ def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecas
     return forecaster
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The document and the weights in a folder, checked to be whole and of this format."""
-    for name in (OPTIONS, WEIGHTS):
-        if not (path / name).exists():
-            raise FileNotFoundError(f"{path} holds no {name}: is it a folder that save() wrote?")
-    try:
-        document = json.loads((path / OPTIONS).read_text())
-        weights = load_file(path / WEIGHTS)
-    except (ValueError, SafetensorError) as error:  # ValueError: no JSON, or no text at all
-        raise DataError(f"{path} is damaged ({error}): save the forecaster again") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != VERSION:
-        raise DataError(
-            f"{path} has format {found!r}, this version reads {VERSION}: "
-            "load it with the version that saved it"
-        )
-    return document, weights
-
-
 def _known_model(name: str) -> Any:
     if name not in models.__all__:
         raise DataError(
@@ -125,29 +91,3 @@ def _plain(trainer: Any) -> dict[str, Any] | None:
     simple = (str, int, float, bool, type(None))
     elsewhere = "default_root_dir"  # a folder of this machine
     return {k: v for k, v in trainer.items() if isinstance(v, simple) and k != elsewhere}
-
-
-def _check_place(path: Path) -> None:
-    """Refuse a place where saving would remove anything but an earlier save."""
-    if not path.exists():
-        return
-    if not path.is_dir() or {entry.name for entry in path.iterdir()} - {OPTIONS, WEIGHTS}:
-        raise DataError(
-            f"{path} holds something else than a saved forecaster, which saving would remove: "
-            "give a new folder, e.g. one inside it"
-        )
-
-
-def _replace(fresh: Path, path: Path) -> None:
-    """Put a folder where another one may stand, so that neither is ever half there."""
-    if not path.exists():
-        os.replace(fresh, path)
-        return
-    old = fresh.with_name(f"{fresh.name}-old")
-    os.replace(path, old)
-    try:
-        os.replace(fresh, path)
-    except OSError:
-        os.replace(old, path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,23 +10,16 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
+from hierforecast._lightning import LAST, StepBar, checkpoint_folder, cosine, keep_last, quiet
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.windows import Window, WindowDataset
 
 # Validations in a training run, and how many of them in a row may fail to improve.
 VALIDATIONS, PATIENCE = 20, 5
-LAST, BEST = "last.ckpt", "best.ckpt"
+BEST = "best.ckpt"
 
 
 @dataclass(frozen=True)
@@ -52,10 +40,7 @@ class Schedule:
 
     def factor(self, step: int) -> float:
         """Learning rate at a step, as a share of its peak."""
-        warm_up = min(100, max(1, self.max_steps // 10))
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.max_steps)))
+        return cosine(step, self.max_steps)
 
 
 class Training(L.LightningModule):
@@ -92,44 +77,6 @@ class Training(L.LightningModule):
         }
 
 
-class StepBar(Callback):
-    """A progress bar over the steps of the whole fit, with the losses."""
-
-    def __init__(self, max_steps: int) -> None:
-        self.bar = Progress(
-            TextColumn("fit"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self.task = self.bar.add_task("fit", total=max_steps, losses="")
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the bar on one process only."""
-        if trainer.is_global_zero:
-            self.bar.start()
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
-    ) -> None:
-        """Tell the step and the losses."""
-        seen = trainer.callback_metrics
-        losses = "  ".join(f"{k} {float(seen[k]):.3f}" for k in ("loss", "val_loss") if k in seen)
-        self.bar.update(self.task, completed=trainer.global_step, losses=losses)
-
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the bar where it is."""
-        self.bar.stop()
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        """Leave the bar where it is."""
-        self.bar.stop()
-
-
 def train(
     model: nn.Module,
     windows: WindowDataset,
@@ -161,7 +108,7 @@ def train(
             f"nothing to resume: {LAST} is not in {root}; give the folder of the interrupted fit "
             "as trainer={'default_root_dir': ...}, or fit with resume=False"
         )
-    with _folder(root) as folder, _quiet():
+    with checkpoint_folder(root) as folder, quiet():
         last = folder / LAST if resume else None
         if last is None:  # or the best weights of an older fit would pass for this one's
             for name in (LAST, BEST):
@@ -208,15 +155,7 @@ def _loaders(
 def _callbacks(folder: Path, validate: bool, max_steps: int) -> tuple[list[Callback], int]:
     """What keeps the best and the last weights, and the steps between two validations."""
     every = max(1, max_steps // VALIDATIONS)
-    # Without a version counter: a resumed fit writes over the checkpoint that it came from.
-    last = ModelCheckpoint(
-        folder,
-        filename="step",
-        every_n_train_steps=every,
-        save_top_k=0,
-        save_last=True,
-        enable_version_counter=False,
-    )
+    last = keep_last(folder, every)
     if not validate:
         return [last], every
     best = ModelCheckpoint(
@@ -252,35 +191,3 @@ def _load_best(module: Training, folder: Path) -> None:
 def _as_it_is(window: Any) -> Any:
     """The data set hands whole batches back: there is nothing to collate."""
     return window
-
-
-@contextmanager
-def _folder(root: str | Path | None) -> Iterator[Path]:
-    """The user's folder for checkpoints, or a temporary one."""
-    if root is not None:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        yield Path(root)
-        return
-    with tempfile.TemporaryDirectory(prefix="hierforecast-") as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice on machines and workers from the user's screen."""
-    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-        warnings.filterwarnings("ignore", ".*LeafSpec.*")
-        warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
-        warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before.*")
-        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hierforecast.datasets import _fetch
-from hierforecast.datasets._fetch import DataFileNotFoundError, RemoteFile, locate
+from hierforecast import _fetch
+from hierforecast._fetch import DataFileNotFoundError, RemoteFile, locate
 from hierforecast.errors import DataError
 
 CONTENT = b"x,y\n1,2\n3,4\n"

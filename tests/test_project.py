@@ -18,8 +18,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hierforecast"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = [info.name for info in pkgutil.walk_packages([str(PACKAGE)], prefix="hierforecast.")]
-# The image room shares the symmetries and their tester; errors.py is everybody's.
-SHARED_WITH_IMAGES = ("hierforecast.symmetry", "hierforecast.testing", "hierforecast.errors")
+# The image room shares the symmetries and their tester. Errors, the finder of data files, which
+# knows no data set, and what every training and every save need are everybody's.
+SHARED_WITH_IMAGES = (
+    "hierforecast.symmetry",
+    "hierforecast.testing",
+    "hierforecast.errors",
+    "hierforecast._fetch",
+    "hierforecast._lightning",
+    "hierforecast._saving",
+)
 
 
 def imports(file: Path) -> Iterator[str]:

@@ -20,10 +20,11 @@ from hierforecast import (
     LastValue,
     Ridge,
     SeasonalNaive,
-    storage,
+    _saving,
 )
+from hierforecast._saving import WEIGHTS
 from hierforecast.nn.heads import LowRankHead
-from hierforecast.storage import OPTIONS, WEIGHTS
+from hierforecast.storage import OPTIONS
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
 
 NOW = 20
@@ -125,7 +126,7 @@ def test_a_save_that_fails_leaves_the_old_one(stage, fitted, frame, tmp_path, mo
         raise OSError(28, "No space left on device")
 
     if stage == "weights":
-        monkeypatch.setattr(storage, "save_file", full)
+        monkeypatch.setattr(_saving, "save_file", full)
     elif stage == "options":
         monkeypatch.setattr(Path, "write_text", full)
     else:

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from hierforecast import Forecaster, HiPerformer
-from hierforecast.training import BEST, LAST, Schedule
+from hierforecast._lightning import LAST
+from hierforecast.training import BEST, Schedule
 from hierforecast.windows import WindowDataset
 from tests.helpers import QUIET, make_frame, tiny
 

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hierforecast.datasets._fetch import cache_folder, sha256_of
+from hierforecast._fetch import cache_folder, sha256_of
 from hierforecast.datasets._tracks import AGENTS, Floats, Integers
 from hierforecast.errors import DataError
 

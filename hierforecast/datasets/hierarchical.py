@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from hierforecast.datasets._fetch import RemoteFile, locate
+from hierforecast._fetch import RemoteFile, locate
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hierforecast.datasets._fetch import RemoteFile, locate
+from hierforecast._fetch import RemoteFile, locate
 from hierforecast.errors import DataError
 
 _ETT = (

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from hierforecast._fetch import RemoteFile, locate
 from hierforecast.datasets import _socialvae
-from hierforecast.datasets._fetch import RemoteFile, locate
 from hierforecast.datasets._tracks import (
     COURT,
     RATE_TOLERANCE,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hierforecast.datasets._fetch import RemoteFile, locate
+from hierforecast._fetch import RemoteFile, locate
 from hierforecast.datasets._tracks import resample, strings
 from hierforecast.errors import DataError
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from hierforecast.datasets._fetch import DataFileNotFoundError, RemoteFile, locate
+from hierforecast._fetch import DataFileNotFoundError, RemoteFile, locate
 from hierforecast.errors import DataError
 
 N_TICKERS, N_SESSIONS, N_ROWS, N_RETURNS, N_REMOVED = 505, 1_259, 619_040, 616_381, 47

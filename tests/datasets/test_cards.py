@@ -11,10 +11,11 @@ from types import ModuleType
 
 import pytest
 
-from hierforecast.datasets._fetch import RemoteFile
+from hierforecast._fetch import RemoteFile
 
 CARDS = sorted((Path(__file__).parents[2] / "datasets").glob("*/README.md"))
 TOPICS = ("source", "licence", "columns", "units", "rate", "groups", "splits", "counts")
+ROOMS = ("hierforecast.datasets", "hierforecast.image_ssl.data")
 CONSTANT = re.compile(
     r"^\| `(?P<name>[A-Z_0-9]+)(?:\[(?P<key>\w+)\])?` \| (?P<value>[^|]+?) \|", re.M
 )
@@ -24,10 +25,11 @@ FILE = re.compile(
 
 
 def loader(card: Path) -> ModuleType:
-    """The module of the card's folder; it has the folder's name."""
-    name = f"hierforecast.datasets.{card.parent.name}"
-    assert find_spec(name), f"{card} has no loader {name}"
-    return import_module(name)
+    """The module of the card's folder; it has the folder's name, in one of the two rooms."""
+    names = [f"{room}.{card.parent.name}" for room in ROOMS]
+    found = [name for name in names if find_spec(name)]
+    assert len(found) == 1, f"{card}: its loader is to be one of {names}, there are {found}"
+    return import_module(found[0])
 
 
 def files(value: object) -> Iterator[RemoteFile]:

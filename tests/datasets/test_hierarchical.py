@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast import Forecaster, Ridge
-from hierforecast.datasets import _fetch, hierarchical, load_hierarchical
-from hierforecast.datasets._fetch import RemoteFile
+from hierforecast import Forecaster, Ridge, _fetch
+from hierforecast._fetch import RemoteFile
+from hierforecast.datasets import hierarchical, load_hierarchical
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 

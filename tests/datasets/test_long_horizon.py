@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast.datasets import _fetch, load_long_horizon, long_horizon
-from hierforecast.datasets._fetch import RemoteFile
+from hierforecast import _fetch
+from hierforecast._fetch import RemoteFile
+from hierforecast.datasets import load_long_horizon, long_horizon
 from hierforecast.errors import DataError
 
 REPOSITORY = Path(__file__).parents[2]

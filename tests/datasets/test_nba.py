@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hierforecast._fetch import DataFileNotFoundError, RemoteFile
 from hierforecast.datasets import _socialvae, nba
-from hierforecast.datasets._fetch import DataFileNotFoundError, RemoteFile
 from hierforecast.datasets.nba import load_nba, split_games
 from hierforecast.errors import DataError
 

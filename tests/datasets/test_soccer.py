@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hierforecast._fetch import RemoteFile
 from hierforecast.datasets import soccer
-from hierforecast.datasets._fetch import RemoteFile
 from hierforecast.datasets.soccer import from_kloppy, load_soccer, read_tracking
 from hierforecast.errors import DataError
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast.datasets import _fetch, stocks
-from hierforecast.datasets._fetch import RemoteFile
+from hierforecast import _fetch
+from hierforecast._fetch import RemoteFile
+from hierforecast.datasets import stocks
 from hierforecast.datasets.stocks import load_stocks
 from hierforecast.errors import DataError
 

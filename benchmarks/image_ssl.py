@@ -1,0 +1,147 @@
+"""Image SSL in three arms, five methods: plain, equivariant and consistent, equivariant and not.
+
+python -m benchmarks.image_ssl --data shapes --folder runs/ssl-shapes --seeds 0 1 2
+python -m benchmarks.image_ssl --data cifar --folder runs/ssl-cifar --seeds 0 1 2
+
+Every run is kept as a file in the folder and not done again; two processes with other seeds can
+share a folder, and a last call without new runs prints and writes the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from time import process_time
+
+import pandas as pd
+import torch
+
+from hierforecast.image_ssl.data import ImageSet, RenderedShapes, load_cifar10
+from hierforecast.image_ssl.evaluation import evaluate
+from hierforecast.image_ssl.methods import ARMS, arm, build_method
+from hierforecast.image_ssl.nn import ResNet, Sampling, small_resnet
+from hierforecast.image_ssl.training import Schedule, pretrain
+
+SIZE = 33
+# Halves at once: a quarter of the work, and on one core that is what there is.
+STEM = (Sampling(3, 2, 1),)
+METHODS = ("context", "jigsaw", "moco", "swav", "simsiam")
+# Mukuta and Harada, arXiv 2303.04427, Table 1: ImageNet, linear, accuracy in percent.
+PUBLISHED = {
+    "context": (32.7, 35.1, 31.5),
+    "jigsaw": (35.1, 43.1, 42.5),
+    "moco": (63.8, 65.7, 65.0),
+    "swav": (71.4, 71.6, 68.2),
+    "simsiam": (65.9, 68.2, 65.5),
+}
+# Which features a column of the table is; the plain arm has one kind.
+FEATURES = ("invariant", "equivariant")
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Images to learn from and to judge by; the probe is taught on the former with their labels."""
+
+    train: ImageSet
+    test: ImageSet
+
+
+def load(name: str) -> Sets:
+    """The sets of a table, at the size that the networks are exact for."""
+    if name == "shapes":
+        return Sets(
+            RenderedShapes(4096, seed=0).in_memory(), RenderedShapes(2048, seed=1).in_memory()
+        )
+    return Sets(*(load_cifar10(split).resized(SIZE) for split in ("train", "test")))
+
+
+def network(arm_name: str, group: str, width: int, match: str) -> ResNet:
+    """An arm's backbone, matched to the plain one of `width`."""
+    return small_resnet(arm(arm_name, group)[0], width, match=match, stem=STEM)
+
+
+def run(method: str, arm_name: str, seed: int, sets: Sets, given: argparse.Namespace) -> Path:
+    """Pretrain and judge one arm, or find that it was done; a file of scores."""
+    path = Path(given.folder) / f"{method}-{arm_name}-{seed}.csv"
+    if path.exists():
+        return path
+    torch.manual_seed(seed)
+    backbone = network(arm_name, given.group, given.width, given.match)
+    begun = process_time()
+    if method != "random":
+        learning = build_method(
+            method, backbone, arm(arm_name, given.group)[1], symmetry=given.group, size=SIZE
+        )
+        schedule = Schedule(given.steps, given.batch_size, given.learning_rate, seed=seed)
+        pretrain(learning, sets.train, schedule, trainer={"enable_progress_bar": given.progress})
+    seconds = process_time() - begun
+    scores = evaluate(backbone, sets.train, sets.test, progress=False)
+    weights = sum(p.numel() for p in backbone.parameters())
+    scores = scores.assign(method=method, arm=arm_name, seed=seed, seconds=seconds, weights=weights)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scores.to_csv(path, index=False)
+    print(path.name, *scores["score"].round(3), f"{seconds:.0f} s", flush=True)
+    return path
+
+
+def summary(scores: pd.DataFrame, classifier: str) -> pd.DataFrame:
+    """Method x (arm, features), mean and spread over seeds, with the published row beside it."""
+    rows = scores[scores["classifier"] == classifier]
+    table: dict[str, dict[str, str]] = {}
+    for method in dict.fromkeys(rows["method"]):
+        cells = {}
+        for name in ARMS:
+            for kind in FEATURES[:1] if name == "plain" else FEATURES:
+                here = rows[
+                    (rows["method"] == method) & (rows["arm"] == name) & (rows["features"] == kind)
+                ]["score"]
+                title = name if name == "plain" else f"{name}, {kind}"
+                spread = f" ± {here.std():.3f}" if len(here) > 1 else ""
+                cells[title] = f"{here.mean():.3f}{spread}" if len(here) else "-"
+        published = PUBLISHED.get(method)
+        cells["published, ImageNet: plain / consistent / inconsistent"] = (
+            " / ".join(f"{value:.1f}" for value in published) if published else "-"
+        )
+        table[method] = cells
+    return pd.DataFrame(table).T
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the table."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--data", choices=("shapes", "cifar"), default="shapes")
+    options.add_argument("--folder", default="runs/ssl")
+    options.add_argument("--methods", nargs="+", default=["random", *METHODS])
+    options.add_argument("--arms", nargs="+", default=list(ARMS))
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options.add_argument("--group", default="C4")
+    options.add_argument("--width", type=int, default=24)
+    options.add_argument("--match", default="parameters", help="parameters or compute")
+    options.add_argument("--steps", type=int, default=800)
+    options.add_argument("--batch-size", type=int, default=128)
+    options.add_argument("--learning-rate", type=float, default=2e-3)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--progress", action="store_true")
+    options.add_argument("--write", action="store_true", help="write the table into RESULTS.md")
+    return options
+
+
+def main() -> None:
+    given = parser().parse_args()
+    torch.set_num_threads(given.threads)
+    sets = load(given.data)
+    paths = [
+        run(method, name, seed, sets, given)
+        for seed in given.seeds
+        for method in given.methods
+        for name in given.arms
+        if not (method == "random" and name == "inconsistent")  # the same as the consistent one
+    ]
+    scores = pd.concat(map(pd.read_csv, paths), ignore_index=True)
+    for classifier in scores["classifier"].unique():
+        print(f"\n{classifier}\n{summary(scores, classifier).to_string()}")
+
+
+if __name__ == "__main__":
+    main()

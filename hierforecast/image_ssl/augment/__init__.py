@@ -1,0 +1,59 @@
+"""Augmentation that tells what it did: batched, on the images' own device, exactly repeatable.
+
+``view = augmentation(images)`` gives `view.images` and `view.parameters`, one row an image. Drawing
+and applying are two functions here, where kornia's augmentation classes make them one: drawing can
+then take a `torch.Generator` (kornia's only know the global one), an image that a transformation
+passed over has the parameters of the identity (kornia fills in a drawn value all the same), the
+colours' order is not drawn anew for every batch, and parameters can be inverted, compared, and
+applied to other images. Applying is left to torch: one grid of pixels for a chain of geometric
+steps, one affine map for all changes of colour; kornia's functions blur.
+
+Parameters, n rows each:
+
+| name | shape | unit | identity |
+|---|---|---|---|
+| `angle` | (n,) | degrees, counter-clockwise as one looks at the image | 0 |
+| `translation` | (n, 2) | fraction of the image to the right, and down | 0, 0 |
+| `crop` | (n, 4) | top, left, height, width of the box as fractions of the image | 0, 0, 1, 1 |
+| `flip` | (n,) | 1 if left and right have changed places | 0 |
+| `brightness`, `contrast`, `saturation` | (n,) | factor | 1 |
+| `hue` | (n,) | turns of the colour circle, red towards green | 0 |
+| `grayscale` | (n,) | 1 if the colours are gone | 0 |
+| `blur` | (n,) | standard deviation of the Gaussian in pixels | 0 |
+"""
+
+from hierforecast.image_ssl.augment.base import (
+    Identity,
+    Parameters,
+    Transformation,
+    View,
+)
+from hierforecast.image_ssl.augment.blur import GaussianBlur
+from hierforecast.image_ssl.augment.color import ColorJitter, RandomGrayscale
+from hierforecast.image_ssl.augment.compose import Compose
+from hierforecast.image_ssl.augment.crop import RandomResizedCrop
+from hierforecast.image_ssl.augment.geometry import (
+    HorizontalFlip,
+    RandomRotation,
+    RightAngleTurn,
+    Translation,
+)
+from hierforecast.image_ssl.augment.recipes import contrastive, right_angle_turns
+
+__all__ = [
+    "ColorJitter",
+    "Compose",
+    "GaussianBlur",
+    "HorizontalFlip",
+    "Identity",
+    "Parameters",
+    "RandomGrayscale",
+    "RandomResizedCrop",
+    "RandomRotation",
+    "RightAngleTurn",
+    "Transformation",
+    "Translation",
+    "View",
+    "contrastive",
+    "right_angle_turns",
+]

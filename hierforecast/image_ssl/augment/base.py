@@ -1,0 +1,210 @@
+"""What a transformation is: draw parameters, apply them, undo them, compare two views."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+
+from hierforecast.errors import DataError
+
+Parameters: TypeAlias = dict[str, Tensor]
+Range: TypeAlias = tuple[float, float]
+CHANNELS = 3
+# Interpolation and rounding may leave [0, 1] a little; standardised images and bytes go further.
+SLACK = 0.1
+
+
+@dataclass(frozen=True)
+class View:
+    """Augmented images and what was done to them.
+
+    Attributes:
+        images: (b, 3, h, w).
+        parameters: name -> (b,) or (b, k), on the images' device; units stand in the package's
+            docstring.
+    """
+
+    images: Tensor
+    parameters: Parameters
+
+
+class Transformation(ABC):
+    """Something that may be done to images, by parameters of one row an image.
+
+    Attributes:
+        neutral: name of each parameter -> the value, or values, that change nothing.
+    """
+
+    neutral: ClassVar[Mapping[str, float | Sequence[float]]] = {}
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> View:
+        """Draw parameters and apply them.
+
+        Args:
+            images: (b, 3, h, w), float32 or float64 in [0, 1].
+            generator: where the parameters are drawn; torch's global one on the CPU if None.
+                Drawn on the CPU, they are the same for images on any device.
+
+        Raises:
+            DataError: if the images are no such tensor.
+        """
+        check_images(images)
+        return self.replay(images, self.draw(images.shape, generator))
+
+    def replay(self, images: Tensor, parameters: Mapping[str, Tensor]) -> View:
+        """Do again, to the same images or to others, what `parameters` say.
+
+        The same images give the same view, bit for bit. Networks' mixed precision is left out.
+
+        Raises:
+            DataError: if the images are not (b, 3, h, w) floats in [0, 1], or the parameters have
+                other names or another number of rows.
+        """
+        check_images(images)
+        # Entries of another augmentation may stand beside: a part takes the dictionary of a whole.
+        placed = {name: _fetch(parameters, name, images) for name in self.names}
+        with torch.autocast(images.device.type, enabled=False):
+            return View(self.apply(images, placed), placed)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return tuple(self.neutral)
+
+    def identity(self, n: int) -> Parameters:
+        """The parameters that change nothing, n rows."""
+        values = {name: torch.tensor(value) for name, value in self.neutral.items()}
+        return {name: value.repeat(n, *[1] * value.ndim) for name, value in values.items()}
+
+    @abstractmethod
+    def draw(
+        self, images_shape: Sequence[int], generator: torch.Generator | None = None
+    ) -> Parameters:
+        """Draw parameters for images of shape (b, 3, h, w): float32, on the generator's device."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Transform images (b, 3, h, w) as `parameters`, on the same device, say."""
+
+    @abstractmethod
+    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
+        """The parameters that take view a to view b of the same images."""
+
+    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
+        """The parameters that undo `parameters`.
+
+        Raises:
+            DataError: if what was done loses what it would take to undo it.
+        """
+        raise DataError(
+            f"{type(self).__name__} cannot be undone: keep the images, or leave it out of the chain"
+        )
+
+    def undo(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """The images from which `parameters` made these, up to interpolation and lost borders.
+
+        Raises:
+            DataError: if what was done loses what it would take to undo it.
+        """
+        return self.apply(images, self.inverse(parameters))
+
+
+class Identity(Transformation):
+    """Nothing happens: the view is the image."""
+
+    def draw(
+        self, images_shape: Sequence[int], generator: torch.Generator | None = None
+    ) -> Parameters:
+        """No parameters."""
+        return {}
+
+    def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """The images themselves."""
+        return images
+
+    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
+        """No parameters."""
+        return {}
+
+    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
+        """No parameters."""
+        return {}
+
+
+def uniform(n: int, between: Range, generator: torch.Generator | None) -> Tensor:
+    """Draw n numbers, float32 (n,)."""
+    device = "cpu" if generator is None else generator.device
+    low, high = between
+    return low + (high - low) * torch.rand(n, generator=generator, device=device)
+
+
+def happens(n: int, p: float, generator: torch.Generator | None) -> Tensor:
+    """Draw for n images whether something is done to them, bool (n,)."""
+    return uniform(n, (0.0, 1.0), generator) < p
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Values (b,) that broadcast against images (b, 3, h, w)."""
+    return values[:, None, None, None]
+
+
+def check_probability(p: float) -> float:
+    """Return `p`, or raise ValueError."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"p={p} is no probability: give a number from 0 to 1")
+    return p
+
+
+def check_range(name: str, values: Range, above: float) -> Range:
+    """Return a range (low, high) that begins at `above` or later, or raise ValueError."""
+    low, high = values
+    if not above <= low <= high:
+        raise ValueError(f"{name}={values}: give (low, high) with {above:g} <= low <= high")
+    return float(low), float(high)
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is not (b, 3, h, w), float, from 0 to 1, and say what to do.
+
+    Raises:
+        DataError: if it is not.
+    """
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[1] != CHANNELS:
+        last = images.ndim == 4 and shape[-1] == CHANNELS
+        one = images.ndim == 3 and shape[0] == CHANNELS
+        remedy = ": give images.permute(0, 3, 1, 2)" if last else ": give images[None]"
+        raise DataError(
+            f"images have shape {shape}, not (b, {CHANNELS}, h, w){remedy if last or one else ''}"
+        )
+    if images.dtype not in (torch.float32, torch.float64):
+        remedy = "as_float(images)" if images.dtype == torch.uint8 else "images.float()"
+        raise DataError(f"images are {images.dtype}, not float32 or float64: give {remedy}")
+    if not images.numel():
+        return
+    low, high = (float(value) for value in images.detach().aminmax())
+    if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN fails, too
+        raise DataError(
+            f"images run from {low:.3g} to {high:.3g}, not from 0 to 1: divide bytes by 255, "
+            "and standardise after augmenting, not before"
+        )
+
+
+def _fetch(parameters: Mapping[str, Tensor], name: str, images: Tensor) -> Tensor:
+    """One parameter on the images' device, checked."""
+    if name not in parameters:
+        raise DataError(
+            f"there is no parameter {name!r} among {sorted(parameters)}: give those that this "
+            "augmentation drew, or its identity(n)"
+        )
+    values = parameters[name]
+    if values.ndim == 0 or len(values) != len(images):
+        raise DataError(
+            f"{name!r} has shape {tuple(values.shape)} for {len(images)} images: give one row each"
+        )
+    return values.to(images.device)

@@ -1,0 +1,107 @@
+"""Transformations one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.augment.base import Parameters, Transformation
+from hierforecast.image_ssl.augment.geometry import Geometric, sample_once
+
+
+class Compose(Transformation):
+    """Transformations one after the other, with the parameters of all.
+
+    Neighbouring geometric steps of one padding sample the image once, through the product of their
+    maps.
+
+    Args:
+        steps: the transformations, first to last; their parameters' names differ.
+    """
+
+    def __init__(self, steps: Sequence[Transformation]) -> None:
+        self.steps = tuple(steps)
+        names = self.names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two steps have a parameter {twice[0]!r}: leave one of them out")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters of all steps."""
+        return tuple(name for step in self.steps for name in step.names)
+
+    def identity(self, n: int) -> Parameters:
+        """The parameters that change nothing, n rows."""
+        return _merge(step.identity(n) for step in self.steps)
+
+    def draw(
+        self, images_shape: Sequence[int], generator: torch.Generator | None = None
+    ) -> Parameters:
+        """Draw the parameters of all steps."""
+        shape = tuple(images_shape)
+        drawn: Parameters = {}
+        for step in self.steps:
+            drawn |= step.draw(shape, generator)
+            shape = view_shape(step, shape)
+        return drawn
+
+    def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Apply all steps to images (b, 3, h, w)."""
+        for _, run in groupby(self.steps, _sampled_alike):
+            chain = tuple(run)
+            together = tuple(step for step in chain if isinstance(step, Geometric))
+            if len(together) > 1:
+                images = sample_once(together, images, parameters)
+            else:
+                images = chain[0].apply(images, parameters)
+        return images
+
+    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
+        """The relative parameters of each step, as if it stood alone.
+
+        They take view a to view b where steps commute, as a rotation and a change of colour do; a
+        box within a rotated image, say, is told in that image's own axes.
+        """
+        return _merge(step.relative(a, b) for step in self.steps)
+
+    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
+        """Refuse: the steps' inverses belong in the opposite order.
+
+        Raises:
+            DataError: always; `undo` does it.
+        """
+        raise DataError("the inverse of a chain is a chain in the opposite order: use undo()")
+
+    def undo(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Undo the steps, last to first; each samples anew.
+
+        Raises:
+            DataError: if one of the steps cannot be undone.
+        """
+        for step in reversed(self.steps):
+            images = step.undo(images, parameters)
+        return images
+
+
+def view_shape(step: Transformation, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape (b, 3, h, w) of the views of images of that shape."""
+    if isinstance(step, Geometric):
+        return (*shape[:2], *step.view_size((shape[-2], shape[-1])))
+    if isinstance(step, Compose):
+        for inner in step.steps:
+            shape = view_shape(inner, shape)
+    return shape
+
+
+def _sampled_alike(step: Transformation) -> Hashable:
+    """Neighbours of which this is the same can share one sampling."""
+    return step.padding if isinstance(step, Geometric) else step
+
+
+def _merge(parts: Iterable[Parameters]) -> Parameters:
+    return {name: values for part in parts for name, values in part.items()}

@@ -1,0 +1,130 @@
+"""Losses of two views of the same images, as functions of vectors and scores.
+
+They know nothing of groups: behind a projector that averages over the group they do not change when
+an image is turned, behind an ordinary one they do.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["info_nce", "negative_cosine", "sinkhorn", "swapped_prediction"]
+
+
+def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding each query's own key among the negatives (arXiv 1911.05722, eq. 1).
+
+    Args:
+        queries: (b, d), of unit length; vectors are compared by their products as they are.
+        keys: (b, d), row i belongs to query i.
+        negatives: (k, d), the same for all queries; k may be zero.
+        temperature: divides the products; above zero.
+
+    Returns:
+        The mean over the queries, in nats; chance has ``log(1 + k)``.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the temperature is not above zero.
+    """
+    check_positive("temperature", temperature)
+    if queries.shape != keys.shape or queries.ndim != 2:
+        raise ValueError(
+            f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)}: give both as (b, d), "
+            "one key for each query"
+        )
+    if negatives.ndim != 2 or negatives.shape[1] != queries.shape[1]:
+        raise ValueError(
+            f"negatives {tuple(negatives.shape)} do not fit queries {tuple(queries.shape)}: give "
+            f"(k, {queries.shape[1]}), e.g. from KeyQueue(dim={queries.shape[1]}, ...)"
+        )
+    own = (queries * keys).sum(1, keepdim=True)
+    logits = torch.cat([own, queries @ negatives.T], dim=1) / temperature
+    first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+    return F.cross_entropy(logits, first)
+
+
+def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Minus the mean cosine of predictions and fixed targets (arXiv 2011.10566, eq. 1 and 3).
+
+    No gradient reaches the targets. Eq. 2 and 4 are the mean of this over both directions.
+
+    Args:
+        predictions: (b, d), of any length.
+        targets: (b, d), of any length.
+
+    Returns:
+        A number from -1, where all directions agree, to 1.
+
+    Raises:
+        ValueError: if the shapes differ or are not (b, d).
+    """
+    if predictions.shape != targets.shape or predictions.ndim != 2:
+        raise ValueError(
+            f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)}: give both "
+            "as (b, d); a predictor must put out as many numbers as it takes"
+        )
+    return -F.cosine_similarity(predictions, targets.detach(), dim=1).mean()
+
+
+def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
+    """Soft assignments that share the samples evenly among the prototypes.
+
+    Approaches the assignment with the largest total score plus `epsilon` times its entropy, among
+    those with equal shares (arXiv 2006.09882, eq. 3 to 5), by scaling columns and rows in turn.
+    Works on logarithms, so that no exponential overflows or leaves a column empty.
+
+    Args:
+        scores: (b, k) of samples and prototypes.
+        epsilon: smoothness, above zero, in units of the scores; smaller is harder.
+        iterations: pairs of scalings, one or more.
+
+    Returns:
+        (b, k), at least float32: rows sum to one, columns to about b / k (exactly in the limit).
+
+    Raises:
+        ValueError: for scores of another shape, or other settings than these.
+    """
+    check_positive("epsilon", epsilon)
+    if iterations < 1:
+        raise ValueError(f"iterations={iterations}: give 1 or more, 3 is usual")
+    if scores.ndim != 2:
+        raise ValueError(f"scores {tuple(scores.shape)}: give (b, k), samples by prototypes")
+    logs = scores.to(torch.promote_types(scores.dtype, torch.float32)) / epsilon
+    for _ in range(iterations):
+        # The shares b / k of a column are the same for all: the rows' scaling takes care of them.
+        logs = logs - logs.logsumexp(dim=0, keepdim=True)
+        logs = logs - logs.logsumexp(dim=1, keepdim=True)
+    return logs.exp()
+
+
+def swapped_prediction(scores: Tensor, codes: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of one view's scores and the other view's codes (arXiv 2006.09882, eq. 2).
+
+    No gradient reaches the codes. Eq. 1 is the sum of this over both directions.
+
+    Args:
+        scores: (b, k) of samples and prototypes.
+        codes: (b, k), rows sum to one; from `sinkhorn`.
+        temperature: divides the scores; above zero.
+
+    Returns:
+        The mean over the samples, in nats; chance has ``log(k)``.
+
+    Raises:
+        ValueError: if the shapes differ, or the temperature is not above zero.
+    """
+    check_positive("temperature", temperature)
+    if scores.shape != codes.shape or scores.ndim != 2:
+        raise ValueError(
+            f"scores {tuple(scores.shape)} and codes {tuple(codes.shape)}: give both as (b, k), "
+            "of the same samples and prototypes"
+        )
+    return F.cross_entropy(scores / temperature, codes.detach().to(scores.dtype))
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise a ValueError that names a setting, unless it is above zero."""
+    if not value > 0:
+        raise ValueError(f"{name}={value}: give a number above zero")

@@ -1,0 +1,64 @@
+"""Momentum Contrast (He et al., arXiv 1911.05722), in the form that is symmetric in the views."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.image_ssl.contrastive.losses import check_positive, info_nce
+from hierforecast.image_ssl.contrastive.method import ViewMethod
+from hierforecast.image_ssl.contrastive.parts import KeyQueue, MomentumEncoder
+
+__all__ = ["MoCo"]
+
+
+class MoCo(ViewMethod):
+    """Find the other view of an image among keys of earlier batches.
+
+    Keys come from a momentum encoder, which is updated before it is used, in training mode only.
+    Both views serve as queries and both as keys; negatives are the keys of earlier batches, never
+    of this one. The authors shuffle images between the norms of several devices; here one norm sees
+    the whole batch, and there is nothing to shuffle.
+
+    Args:
+        backbone: images (b, 3, h, w) to features (b, c, g).
+        projector: features to vectors (b, d); averaged over the group for the invariant loss.
+        momentum: of the key encoder, at each step. The authors' .999 is for long training.
+        queue_size: keys kept; two enter for each image. Well below twice the training set's size,
+            or an image meets its own keys as negatives.
+        temperature: of the cosines.
+
+    Raises:
+        ValueError: if the projector does not fit the backbone, or a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        projector: nn.Module,
+        *,
+        momentum: float = 0.99,
+        queue_size: int = 2048,
+        temperature: float = 0.2,
+    ) -> None:
+        super().__init__(backbone, projector)
+        check_positive("temperature", temperature)
+        self.temperature = temperature
+        self.key_encoder = MomentumEncoder(backbone, projector, momentum=momentum)
+        self.queue = KeyQueue(self.dim, queue_size)
+
+    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+        """Mean of `info_nce` with either view as the queries and the other as the keys, in nats."""
+        queries = [F.normalize(self.embed(view), dim=1) for view in (first, second)]
+        if self.training:
+            self.key_encoder.update(self.backbone, self.projector)
+        with torch.no_grad():
+            keys = [F.normalize(self.key_encoder(view), dim=1) for view in (first, second)]
+        # A copy: the way back still needs these negatives when the queue has moved on.
+        negatives = self.queue.keys.clone()
+        one = info_nce(queries[0], keys[1], negatives, self.temperature)
+        other = info_nce(queries[1], keys[0], negatives, self.temperature)
+        if self.training:
+            self.queue.push(torch.cat(keys))
+        return (one + other) / 2

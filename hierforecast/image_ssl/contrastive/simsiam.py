@@ -1,0 +1,46 @@
+"""SimSiam (Chen and He, arXiv 2011.10566)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from hierforecast.image_ssl.contrastive.losses import negative_cosine
+from hierforecast.image_ssl.contrastive.method import ViewMethod
+
+__all__ = ["SimSiam"]
+
+
+class SimSiam(ViewMethod):
+    """Predict the vector of one view from that of the other, which stands still.
+
+    Args:
+        backbone: images (b, 3, h, w) to features (b, c, g).
+        projector: features to vectors (b, d); averaged over the group for the invariant loss. Give
+            it a norm behind its last layer, ``Projector(backbone, last_norm=True)``, as the paper
+            has it (section 4.4): without, learning is slower and may collapse.
+        predictor_width: hidden numbers of the predictor; a quarter of d if None, as in the paper.
+
+    Raises:
+        ValueError: if the projector does not fit the backbone, or the width is below one.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, projector: nn.Module, *, predictor_width: int | None = None
+    ) -> None:
+        super().__init__(backbone, projector)
+        width = max(1, self.dim // 4) if predictor_width is None else predictor_width
+        if width < 1:
+            raise ValueError(f"predictor_width={width}: give 1 or more, or None for a quarter of d")
+        self.predictor = nn.Sequential(
+            nn.Linear(self.dim, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, self.dim),
+        )
+
+    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+        """Mean of `negative_cosine` in both directions (eq. 4), from -1 to 1."""
+        one, other = self.embed(first), self.embed(second)
+        there = negative_cosine(self.predictor(one), other)
+        back = negative_cosine(self.predictor(other), one)
+        return (there + back) / 2

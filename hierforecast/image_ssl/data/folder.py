@@ -1,0 +1,171 @@
+"""Images in folders, a folder a class: ImageNet, iNaturalist and sets of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data._decoding import EXTENSIONS, FileImages, OnError
+
+INATURALIST_KEYS = ("images", "annotations", "categories")
+
+
+class ImageFolder(FileImages):
+    """Images at ``<root>/<class>/...``, of any depth below the class; classes in sorted order.
+
+    So lie ImageNet (``train/n01440764/*.JPEG``), CIFAR as JPEG (``train/airplane/*.jpg``) and most
+    sets that representations are transferred to. Images are decoded when asked for, the shorter
+    side resized to `size` and the middle cut out; random crops are for the augmentation.
+
+    Args:
+        root: folder of the class folders, or, with `split`, of the splits.
+        size: side of the images in pixels.
+        split: name of a folder in `root`, e.g. ``"train"`` or ``"val"``.
+        classes: names of the class folders to read, in the order of their numbers; all, sorted, by
+            default. Give a training set's to its test set where some class may be missing.
+        on_error: "raise" names a file that cannot be read when it is asked for; "skip" leaves it
+            out; see `FileImages`.
+
+    Raises:
+        DataError: if the folder is missing, is a file or holds no class folders, or if a class
+            folder holds no images.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        size: int,
+        split: str | None = None,
+        *,
+        classes: tuple[str, ...] | None = None,
+        on_error: OnError = "raise",
+    ) -> None:
+        folder = existing_folder(Path(root).expanduser())
+        if split is not None:
+            folder = existing_folder(folder / split)
+        names = classes if classes is not None else _class_names(folder)
+        files: list[str] = []
+        labels: list[int] = []
+        empty = []
+        for number, name in enumerate(names):
+            found = _image_files(existing_folder(folder / name))
+            files += found
+            labels += [number] * len(found)
+            if not found:
+                empty.append(name)
+        if empty:
+            raise DataError(
+                f"{len(empty)} class folders of '{folder}' hold no images, e.g. '{empty[0]}': "
+                f"delete them, or put files with {', '.join(EXTENSIONS)} in them"
+            )
+        super().__init__(files, torch.tensor(labels), names, size, on_error=on_error)
+
+
+class INaturalist(FileImages):
+    """iNaturalist 2018: images listed in a JSON file, ``train2018.json`` or ``val2018.json``.
+
+    Files lie at ``<root>/train_val2018/<supercategory>/<species number>/*.jpg``; the annotations
+    give each its path below `root` and its category. Classes are all categories that the file
+    lists, by the order of their ids, so that both splits number them alike; a name is the
+    category's, which is the species number where names were withheld.
+
+    Args:
+        root: folder of the annotation files and of the images.
+        size: side of the images in pixels.
+        split: ``"train"`` or ``"val"``.
+        annotations: path of the annotation file, if it is not ``<root>/<split>2018.json``.
+        on_error: as for `ImageFolder`. Images that are listed but missing count as unreadable.
+
+    Raises:
+        DataError: if the folder or the annotation file is missing, or the file is not one.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        size: int,
+        split: str = "train",
+        *,
+        annotations: Path | str | None = None,
+        on_error: OnError = "raise",
+    ) -> None:
+        folder = existing_folder(Path(root).expanduser())
+        path = Path(annotations) if annotations is not None else folder / f"{split}2018.json"
+        table = _annotation_table(path)
+        try:
+            ids = sorted({int(row["id"]) for row in table["categories"]})
+            names = {int(row["id"]): str(row["name"]) for row in table["categories"]}
+            category = {row["image_id"]: int(row["category_id"]) for row in table["annotations"]}
+            number = {one: position for position, one in enumerate(ids)}
+            labels = [number[category[row["id"]]] for row in table["images"]]
+            files = [str(folder / row["file_name"]) for row in table["images"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"'{path}' is not an iNaturalist annotation file: an image lacks its category, or "
+                f"a row its id, name or file_name ({error!r})"
+            ) from error
+        if not files:
+            raise DataError(f"'{path}' lists no images")
+        classes = [names[one] for one in ids]
+        super().__init__(files, torch.tensor(labels), classes, size, on_error=on_error)
+
+
+def existing_folder(path: Path) -> Path:
+    """The same path, if a folder is there.
+
+    Raises:
+        DataError: if there is none, or a file in its place.
+    """
+    if path.is_dir():
+        return path
+    if path.exists():
+        unpack = (
+            " (extract the archive first)" if ".tar" in path.name or ".zip" in path.name else ""
+        )
+        raise DataError(f"'{path}' is a file: give the folder that holds the images{unpack}")
+    parent = path.parent
+    beside = sorted(one.name for one in parent.iterdir() if one.is_dir()) if parent.is_dir() else []
+    hint = f": '{parent}' has {', '.join(beside[:8])}" if beside else ""
+    raise DataError(f"there is no folder '{path}'{hint}")
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    """The folders in a folder, sorted; hidden ones are none."""
+    names = sorted(one.name for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
+    if names:
+        return tuple(names)
+    loose = sum(one.suffix.lower() in EXTENSIONS for one in folder.iterdir())
+    found = f"holds {loose} images but no class folders" if loose else "holds no class folders"
+    raise DataError(f"'{folder}' {found}: put images at <root>/<class>/<image>.jpg")
+
+
+def _image_files(folder: Path) -> list[str]:
+    """All image files below a folder, sorted; hidden ones (macOS's "._x.jpg") are none."""
+    return sorted(
+        os.path.join(above, name)
+        for above, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name[0] != "." and name.lower().endswith(EXTENSIONS)
+    )
+
+
+def _annotation_table(path: Path) -> dict[str, Any]:
+    """The JSON file's object, with its three lists."""
+    if not path.is_file():
+        raise DataError(
+            f"there is no annotation file '{path}': put the data set's "
+            "train2018.json and val2018.json there, or pass annotations=<file>"
+        )
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"'{path}' is not whole JSON ({error}): get it again") from error
+    missing = [key for key in INATURALIST_KEYS if not isinstance(table, dict) or key not in table]
+    if missing:
+        raise DataError(f"'{path}' has no {missing}: it is not an iNaturalist annotation file")
+    return dict(table)

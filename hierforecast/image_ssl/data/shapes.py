@@ -1,0 +1,248 @@
+"""Rendered shapes: an endless set of coloured pictures whose every parameter is known.
+
+The embedded default of the image room: nothing is downloaded. What the pictures are:
+``datasets/shapes/README.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hierforecast.image_ssl.data._rendering import (
+    OUTLINES,
+    TEXTURES,
+    Parameters,
+    coverage,
+    render,
+)
+from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, whole_numbers
+
+__all__ = [
+    "CLASSES",
+    "TEXTURE_NAMES",
+    "Parameters",
+    "RenderedShapes",
+    "coverage",
+    "draw_parameters",
+    "render",
+    "turn",
+]
+
+CLASSES = tuple(OUTLINES)
+TEXTURE_NAMES = tuple(TEXTURES)
+N_CLASSES = len(CLASSES)
+N_TEXTURES = len(TEXTURE_NAMES)
+SIZE = 33  # odd: a network with strides is exactly equivariant on it
+SCALES = (0.3, 0.46)
+CONTRASTS = (0.06, 0.2)  # of textures, as a share of the colour
+LIGHT = 0.4
+# How far the lightness of a shape is from its background's, in Oklab (black 0, white 1).
+LIGHTNESS_GAP = 0.22
+_DRAWS = 32  # random numbers that one picture may use
+
+
+class RenderedShapes(ImageSet):
+    """Shapes of eight classes in any pose, colour, texture and light, rendered when asked for.
+
+    Picture `i` of one seed is always the same, whatever `n`, and whichever pictures are asked for
+    beside it. Pictures of one seed are independent of each other and of every other seed: another
+    seed makes a test set.
+
+    Args:
+        n: number of pictures.
+        seed: any whole number from 0.
+        size: side in pixels.
+        textures: names of the textures to draw from, of `TEXTURE_NAMES`.
+        scales: smallest and largest radius of a shape, in fractions of the side, at most 0.5: all
+            shapes lie wholly within the picture.
+        light: strongest light, 0 (none) to 0.5; it shades shapes and background and casts shadows.
+
+    Raises:
+        ValueError: for an option out of its range.
+    """
+
+    classes = CLASSES
+
+    def __init__(
+        self,
+        n: int,
+        seed: int = 0,
+        size: int = SIZE,
+        *,
+        textures: Sequence[str] = TEXTURE_NAMES,
+        scales: tuple[float, float] = SCALES,
+        light: float = LIGHT,
+    ) -> None:
+        if n < 1 or seed < 0 or size < 1:
+            raise ValueError(f"n={n}, seed={seed}, size={size}: give n >= 1, seed >= 0, size >= 1")
+        unknown = [name for name in textures if name not in TEXTURES]
+        if unknown or not textures:
+            raise ValueError(f"textures={list(textures)}: give some of {list(TEXTURE_NAMES)}")
+        if not 0 < scales[0] <= scales[1] <= 0.5:
+            raise ValueError(f"scales={scales}: give 0 < smallest <= largest <= 0.5")
+        if not 0 <= light <= 0.5:
+            raise ValueError(f"light={light}: give a number from 0 to 0.5")
+        self.n, self.seed, self.size = n, seed, size
+        self.textures, self.scales, self.light = tuple(textures), scales, light
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> Item:
+        images, labels = self.__getitems__([index])
+        return images[0], labels[0]
+
+    def __getitems__(self, indices: list[int]) -> Item:
+        parameters = self.parameters(indices)
+        images = render(parameters, self.size)
+        return (images * 255).round().to(torch.uint8), parameters["label"]
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of every picture, int64 (n,)."""
+        return self.parameters(np.arange(self.n))["label"]
+
+    def parameters(self, indices: Indices) -> dict[str, Tensor]:
+        """What the pictures with these numbers show, exactly; see `draw_parameters`."""
+        numbers = whole_numbers(indices, self.n)
+        return draw_parameters(
+            numbers.numpy(), self.seed, self.textures, self.scales, light=self.light
+        )
+
+    def mask(self, indices: Indices) -> Tensor:
+        """Where the shape is: bool (b, size, size), true where it covers half a pixel or more."""
+        return coverage(self.parameters(indices), self.size) >= 0.5
+
+
+def draw_parameters(
+    numbers: np.ndarray,
+    seed: int = 0,
+    textures: Sequence[str] = TEXTURE_NAMES,
+    scales: tuple[float, float] = SCALES,
+    *,
+    light: float = LIGHT,
+) -> dict[str, Tensor]:
+    """The parameters of pictures by their numbers; `RenderedShapes` says what the options mean.
+
+    Returns:
+        A row a picture, float32 unless said otherwise. ``label``: class, int64. ``angle``: degrees
+        counter-clockwise, in [0, 360), from pointing right. ``centre``: (b, 2), x from the left
+        and y from the top, and ``scale``: radius, in fractions of the side. ``light_angle``: where
+        the light comes from, degrees; ``light_strength``. Then, each once with ``shape_`` and once
+        with ``background_`` in front: ``colour`` (b, 3), RGB in [0, 1]; ``texture``, int64, number
+        in `TEXTURE_NAMES`; ``texture_angle``, degrees, of the shape's against the shape;
+        ``period``, of the texture, in fractions of the side; ``phase`` (b, 2), in periods;
+        ``contrast``, share of the colour.
+    """
+    draw = iter(_uniform(np.asarray(numbers, np.uint64), seed, _DRAWS).T)
+    label = np.floor(next(draw) * N_CLASSES).astype(np.int64)
+    angle = 360 * next(draw)
+    scale = scales[0] + (scales[1] - scales[0]) * next(draw)
+    centre = np.stack([scale + (1 - 2 * scale) * next(draw) for _ in range(2)], axis=1)
+    floats = {"angle": angle, "scale": scale, "centre": centre}
+    floats |= {"light_angle": 360 * next(draw), "light_strength": light * next(draw)}
+    known = np.array([TEXTURE_NAMES.index(name) for name in textures])
+    whole = {"label": label}
+    for what, largest in (("shape", 0.2), ("background", 0.3)):
+        whole[f"{what}_texture"] = known[np.floor(next(draw) * len(known)).astype(int)]
+        floats[f"{what}_texture_angle"] = 360 * next(draw)
+        floats[f"{what}_period"] = 0.09 + (largest - 0.09) * next(draw)
+        floats[f"{what}_phase"] = np.stack([next(draw), next(draw)], axis=1)
+        floats[f"{what}_contrast"] = CONTRASTS[0] + (CONTRASTS[1] - CONTRASTS[0]) * next(draw)
+    colours = _colours(*(next(draw) for _ in range(7)))
+    floats["shape_colour"], floats["background_colour"] = colours
+    parameters = {name: torch.from_numpy(value) for name, value in whole.items()}
+    return parameters | {n: torch.from_numpy(v).float() for n, v in floats.items()}
+
+
+def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
+    """The same scenes, turned counter-clockwise about the middle of the picture, light and all.
+
+    By 90 degrees, `render` then gives `torch.rot90` of the picture.
+
+    Args:
+        parameters: as `draw_parameters` gives them.
+        degrees: one angle, or one for each scene (b,).
+    """
+    angle = parameters["angle"]
+    degrees = torch.as_tensor(degrees, dtype=angle.dtype, device=angle.device)
+    radians = torch.deg2rad(degrees.expand_as(angle))
+    right, up = parameters["centre"][:, 0] - 0.5, 0.5 - parameters["centre"][:, 1]
+    x = right * torch.cos(radians) - up * torch.sin(radians)
+    y = right * torch.sin(radians) + up * torch.cos(radians)
+    turned = dict(parameters) | {"centre": torch.stack([0.5 + x, 0.5 - y], dim=1)}
+    for name in ("angle", "light_angle", "background_texture_angle"):
+        turned[name] = (parameters[name] + degrees) % 360
+    return turned
+
+
+def _uniform(numbers: np.ndarray, seed: int, count: int) -> np.ndarray:
+    """Random numbers in [0, 1), (pictures, count), that depend on seed and picture only.
+
+    The counters go through the mixing function of SplitMix64 (Steele, Lea, Flood 2014), once for
+    the seed, once for the picture and once for the draw.
+    """
+    state = _mixed(np.array([seed], np.uint64))
+    state = _mixed(state + numbers[:, None])
+    state = _mixed(state + np.arange(count, dtype=np.uint64))
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mixed(state: np.ndarray) -> np.ndarray:
+    """64 bits in, 64 bits out, each depending on all; arithmetic modulo 2^64."""
+    state = (state + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _colours(
+    lightness: np.ndarray,
+    step: np.ndarray,
+    side: np.ndarray,
+    hue: np.ndarray,
+    away: np.ndarray,
+    strong: np.ndarray,
+    faint: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours of shapes and of backgrounds, (n, 3) each, from uniform random numbers (n,).
+
+    They differ in lightness by `LIGHTNESS_GAP` at least and in hue by 60 degrees at least.
+    """
+    ground = 0.32 + 0.6 * lightness
+    lighter = np.where(ground > 0.62, False, np.where(ground < 0.5, True, side < 0.5))
+    room = np.where(lighter, 0.93 - ground, ground - 0.25) - LIGHTNESS_GAP
+    shape = ground + np.where(lighter, 1, -1) * (LIGHTNESS_GAP + room * step)
+    hue = 360 * hue
+    return (
+        _rgb(shape, 0.1 + 0.12 * strong, hue),
+        _rgb(ground, 0.02 + 0.1 * faint, hue + 60 + 240 * away),
+    )
+
+
+def _rgb(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
+    """Colours (n, 3) in sRGB of those in Oklab's cylinder (Ottosson 2020), cut to a screen's."""
+    a, b = chroma * np.cos(np.deg2rad(hue)), chroma * np.sin(np.deg2rad(hue))
+    cones = np.stack([lightness, a, b], axis=1) @ _LAB_TO_CONES.T
+    linear = np.clip(cones**3 @ _CONES_TO_RGB.T, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+_LAB_TO_CONES = np.array(
+    [
+        [1.0, 0.3963377774, 0.2158037573],
+        [1.0, -0.1055613458, -0.0638541728],
+        [1.0, -0.0894841775, -1.2914855480],
+    ]
+)
+_CONES_TO_RGB = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)

@@ -1,0 +1,172 @@
+"""What a frozen network says of a set of images: the features that all evaluations start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data.arrays import ImageSet, as_float, collate
+
+# Features of the network (b, c, g) to rows (b, d).
+Pool: TypeAlias = Callable[[Tensor], Tensor]
+
+
+def average_group(x: Tensor) -> Tensor:
+    """Invariant features: (b, c, g) to (b, c), the mean over the group."""
+    return x.mean(dim=2)
+
+
+def flatten_group(x: Tensor) -> Tensor:
+    """Equivariant features: (b, c, g) to (b, c * g), nothing thrown away."""
+    return x.flatten(1)
+
+
+@dataclass(frozen=True, eq=False)  # tensors do not compare as a whole
+class Features:
+    """Rows of features with their labels, checked.
+
+    Args:
+        x: (n, d) floating point, finite.
+        y: (n,) int64 class numbers, or (n, classes) float of 0 and 1 where an image may show
+            several classes; nan there means that the class is not to be judged in this image.
+        classes: the names of the classes, in the order of their numbers; without names, numbers.
+
+    Raises:
+        DataError: if there are no rows, if they do not fit their labels, or if a feature is NaN or
+            infinite.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or not self.x.is_floating_point():
+            raise DataError(
+                f"features are {self.x.dtype} of shape {tuple(self.x.shape)}: give floating point "
+                "numbers of shape (images, features); features of a group go through "
+                "average_group or flatten_group first"
+            )
+        if len(self.x) == 0:
+            raise DataError("no images: features need at least one; is the set or the split empty?")
+        if len(self.y) != len(self.x) or self.y.ndim not in (1, 2):
+            raise DataError(f"labels {tuple(self.y.shape)} do not fit {len(self.x)} images")
+        if self.y.ndim == 1 and self.y.is_floating_point():
+            raise DataError("labels of one class an image must be class numbers (int64)")
+        bad = ~self.x.isfinite().all(dim=1)
+        if bad.any():
+            raise DataError(
+                f"features of {int(bad.sum())} of {len(self.x)} images are NaN or infinite, the "
+                f"first at row {int(bad.nonzero()[0])}: did the network's training diverge?"
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may show several classes."""
+        return self.y.ndim == 2
+
+    def name_of(self, label: int) -> str:
+        """The name of a class, or its number in words."""
+        return repr(self.classes[label]) if label < len(self.classes) else f"number {label}"
+
+    def __getitem__(self, rows: Tensor) -> Features:
+        """Some of the rows: (m,) int64 row numbers or an (n,) bool mask."""
+        return replace(self, x=self.x[rows], y=self.y[rows])
+
+
+def collect_features(
+    backbone: nn.Module,
+    images: ImageSet,
+    pool: Pool = average_group,
+    *,
+    prepare: Callable[[Tensor], Tensor] = as_float,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Features:
+    """Features of every image of a set, in its order, from a frozen network.
+
+    The network runs in evaluation mode and without gradients and is left as it was, bit for bit:
+    weights, running statistics, the mode of each of its modules and its device.
+
+    Args:
+        backbone: images (b, 3, h, w) to (b, c, g).
+        images: the set, uint8 images with labels.
+        pool: ``average_group`` for invariant features, ``flatten_group`` for equivariant ones, or
+            any function from (b, c, g) to (b, d).
+        prepare: uint8 images (b, 3, h, w) to what the network takes; a crop may stand here.
+        batch_size: images at a time.
+        device: where to compute; None is where the network stands.
+        progress: whether to show a bar.
+
+    Returns:
+        Features (n, d), float32 on the CPU.
+
+    Raises:
+        DataError: if the set is empty, or if a feature is NaN or infinite.
+    """
+    x, y = run_backbone(
+        backbone,
+        images,
+        pool,
+        prepare=prepare,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
+    return Features(x, y, tuple(images.classes))
+
+
+def run_backbone(
+    backbone: nn.Module,
+    images: ImageSet,
+    pool: Pool,
+    *,
+    prepare: Callable[[Tensor], Tensor] = as_float,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """As `collect_features`, but with features of any shape: (n, ...) and the labels."""
+    if len(images) == 0:
+        raise DataError("no images: the set is empty; is it the split that you meant?")
+    # Every item is a batch already where the set hands out batches: see `collate`.
+    loader = DataLoader(images, batch_size=batch_size, shuffle=False, collate_fn=collate)
+    xs, ys = [], []
+    with _frozen(backbone, device) as (place, dtype), torch.no_grad():
+        for batch, labels in track(
+            loader, "features", disable=not progress, transient=True, total=len(loader)
+        ):
+            features = pool(backbone(prepare(batch.to(place)).to(dtype)))
+            xs.append(features.float().cpu())
+            ys.append(labels)
+    return torch.cat(xs), torch.cat(ys)
+
+
+@contextmanager
+def _frozen(
+    backbone: nn.Module, device: torch.device | str | None
+) -> Iterator[tuple[torch.device, torch.dtype]]:
+    """Evaluation mode on a device for a while; gives the device and the dtype of the weights."""
+    modes = {module: module.training for module in backbone.modules()}
+    held = next(iter([*backbone.parameters(), *backbone.buffers()]), torch.empty(0))
+    home, dtype = held.device, held.dtype if held.is_floating_point() else torch.float32
+    place = home if device is None else torch.device(device)
+    try:
+        backbone.eval().to(place)
+        yield place, dtype
+    finally:
+        backbone.to(home).train(modes[backbone])  # what modules keep for evaluation is dropped
+        for module, mode in modes.items():
+            module.training = mode

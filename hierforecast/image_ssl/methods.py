@@ -1,0 +1,192 @@
+"""Ways of learning, put together: backbone + head + loss, in three arms.
+
+The arms of arXiv 2303.04427, Table 1, differ in two choices and nothing else: the group of the
+backbone and the group that its head respects.
+
+| arm | backbone | head |
+|---|---|---|
+| plain | C1 | C1 |
+| consistent: equivariant model, consistent labels or loss | the group | the group |
+| inconsistent: equivariant model, ordinary labels or loss | the group | C1 |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.augment import contrastive
+from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV
+from hierforecast.image_ssl.groups import Group, GroupLike, as_group
+from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.nn.resnet import ResNet
+from hierforecast.image_ssl.pretext import ContextPrediction, Jigsaw, Pretext, PretextHead
+from hierforecast.image_ssl.pretext.rotation import RotationPrediction
+from hierforecast.image_ssl.pretext.task import PretextTask
+
+__all__ = ["ARMS", "METHODS", "Method", "PairedViews", "arm", "build_method"]
+
+ARMS = ("plain", "consistent", "inconsistent")
+
+
+class Method(Protocol):
+    """What can be trained: a module with a backbone and a loss of images."""
+
+    backbone: ResNet
+
+    def loss(self, images: Tensor) -> Tensor:
+        """Loss of images (b, 3, h, w), floats in [0, 1]."""
+        ...
+
+
+class PairedViews(nn.Module):
+    """A loss of two augmented views of each image, as a loss of images.
+
+    Args:
+        views: `MoCo`, `SwAV`, `SimSiam` or another module with `backbone` and
+            ``loss(first, second)``.
+        augment: images (b, 3, h, w) to views; called twice.
+    """
+
+    def __init__(self, views: nn.Module, augment: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.views, self.augment = views, augment
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network that is trained."""
+        backbone: nn.Module = self.views.get_submodule("backbone")
+        return backbone
+
+    def loss(self, images: Tensor) -> Tensor:
+        """Loss of images (b, 3, h, w), floats in [0, 1]."""
+        with torch.no_grad():
+            first, second = self.augment(images), self.augment(images)
+        loss: Tensor = self.views.loss(first, second)  # type: ignore[operator]
+        return loss
+
+
+def arm(name: str, group: GroupLike = "C4") -> tuple[Group, Group]:
+    """The group of an arm's backbone and the group of its head.
+
+    Raises:
+        ValueError: for an arm that is none of `ARMS`.
+    """
+    group, trivial = as_group(group), Group("C1")
+    arms = {
+        "plain": (trivial, trivial),
+        "consistent": (group, group),
+        "inconsistent": (group, trivial),
+    }
+    if name not in arms:
+        raise ValueError(f"arm {name!r} is none of {', '.join(arms)}")
+    return arms[name]
+
+
+def build_method(
+    name: str,
+    backbone: ResNet,
+    head_group: GroupLike | None = None,
+    *,
+    symmetry: GroupLike = "C4",
+    size: int = 33,
+    width: int = 128,
+    **options: object,
+) -> nn.Module:
+    """A way of learning by its name, with heads and an augmentation that suit images of a size.
+
+    Args:
+        name: one of `METHODS`.
+        backbone: what is trained.
+        head_group: that the head respects, the backbone's if None; see `arm`.
+        symmetry: the group that the pretext labels are closed under: the same for every arm of a
+            comparison, so that all answer the same question.
+        size: side of the images, pixels.
+        width: hidden channels of the head.
+        options: of `MoCo`, `SwAV`, `SimSiam`, or of the pretext task.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name not in METHODS:
+        raise ValueError(f"method {name!r} is none of {', '.join(METHODS)}")
+    return METHODS[name](backbone, head_group, as_group(symmetry), size, width, options)
+
+
+def tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:
+    """Side, gap and jitter of the largest tiles that fit a grid and for which a network is exact.
+
+    Gaps are at least a quarter of a tile, so that lines crossing a border do not give the answer.
+
+    Raises:
+        DataError: if no tile fits.
+    """
+    for tile in range(size // cells, 2, -1):
+        gap = max(1, tile // 4)
+        gap += (size - cells * tile - (cells - 1) * gap) % 2 if cells % 2 == 0 else 0
+        jitter = gap // 2
+        left = size - cells * tile - (cells - 1) * gap
+        if left % 2 == 0 and left >= 2 * jitter and backbone.is_exact(tile):
+            return {"tile": tile, "gap": gap, "jitter": jitter}
+    raise DataError(
+        f"images of {size} pixels hold no {cells} x {cells} grid of tiles for which this network "
+        "is exact: give larger images, or a network that halves them less often"
+    )
+
+
+def _context(
+    backbone: ResNet, head: GroupLike | None, symmetry: Group, size: int, width: int, options: Any
+) -> nn.Module:
+    task = ContextPrediction(symmetry, **{**tiles(size, 3, backbone), **options})
+    return _pretext(backbone, task, head, width)
+
+
+def _jigsaw(
+    backbone: ResNet, head: GroupLike | None, symmetry: Group, size: int, width: int, options: Any
+) -> nn.Module:
+    placed = tiles(size, options.get("grid", 3), backbone)
+    return _pretext(backbone, Jigsaw(symmetry, **{**placed, **options}), head, width)
+
+
+def _rotation(
+    backbone: ResNet, head: GroupLike | None, symmetry: Group, size: int, width: int, options: Any
+) -> nn.Module:
+    return _pretext(backbone, RotationPrediction(symmetry, **options), head, width)
+
+
+def _pretext(backbone: ResNet, task: PretextTask, head: GroupLike | None, width: int) -> nn.Module:
+    return Pretext(backbone, task, PretextHead(backbone, task, width, head))
+
+
+def _views(kind: Callable[..., nn.Module], last_norm: bool) -> Callable[..., nn.Module]:
+    def build(
+        backbone: ResNet,
+        head: GroupLike | None,
+        symmetry: Group,
+        size: int,
+        width: int,
+        options: Any,
+    ) -> nn.Module:
+        projector = Projector(backbone, (width, width), head, last_norm=last_norm)
+        recipe = contrastive(size)
+
+        def augment(images: Tensor) -> Tensor:
+            return recipe(images).images
+
+        return PairedViews(kind(backbone, projector, **options), augment)
+
+    return build
+
+
+METHODS: dict[str, Callable[..., nn.Module]] = {
+    "context": _context,
+    "jigsaw": _jigsaw,
+    "rotation": _rotation,
+    "moco": _views(MoCo, last_norm=False),
+    "swav": _views(SwAV, last_norm=False),
+    "simsiam": _views(SimSiam, last_norm=True),
+}

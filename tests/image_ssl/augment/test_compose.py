@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import math
+from time import perf_counter
+
+import pytest
+import torch
+from torch import Tensor
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl import augment as A
+
+
+def smooth(n: int = 6, size: int = 65) -> Tensor:
+    """Plain gradients and a long wave, in three colours."""
+    place = torch.linspace(0, 1, size)
+    y, x = place[:, None].expand(size, size), place[None].expand(size, size)
+    image = torch.stack([0.3 + 0.4 * x, 0.3 + 0.4 * y, 0.5 + 0.2 * torch.cos(6 * (x - y))])
+    return image.expand(n, 3, size, size)
+
+
+def one_after_the_other(chain: A.Compose, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+    for step in chain.steps:
+        images = step.apply(images, parameters)
+    return images
+
+
+def test_merges_the_parameters_of_all_steps():
+    chain = A.Compose([A.RandomRotation(), A.Compose([A.ColorJitter(), A.GaussianBlur()])])
+    wanted = ("angle", "brightness", "contrast", "saturation", "hue", "blur")
+    assert chain.names == wanted
+    assert tuple(chain.draw((2, 3, 9, 9))) == wanted
+    assert tuple(chain.identity(2)) == wanted
+
+
+def test_a_name_may_come_once():
+    with pytest.raises(ValueError, match="parameter 'angle'"):
+        A.Compose([A.RandomRotation(), A.RightAngleTurn()])
+
+
+def test_box_and_flip_are_sampled_once():
+    images, chain = (
+        torch.rand(32, 3, 33, 33),
+        A.Compose([A.RandomResizedCrop(), A.HorizontalFlip()]),
+    )
+    view = chain(images)
+    wanted = one_after_the_other(chain, images, view.parameters)
+    torch.testing.assert_close(view.images, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_long_geometric_chain_is_sampled_once_in_the_right_order():
+    """On smooth images two interpolations are one, away from the borders."""
+    images = smooth(32)
+    chain = A.Compose(
+        [
+            A.RandomRotation(60),
+            A.RandomResizedCrop(41, (0.5, 0.6), (0.8, 1.2)),
+            A.HorizontalFlip(),
+            A.Translation(0.1),
+        ]
+    )
+    view = chain(images, torch.Generator().manual_seed(0))
+    assert view.images.shape == (32, 3, 41, 41)
+    wanted = one_after_the_other(chain, images, view.parameters)
+    inner = (..., slice(15, 26), slice(15, 26))
+    torch.testing.assert_close(view.images[inner], wanted[inner], atol=5e-3, rtol=0)
+    backwards = A.Compose(chain.steps[::-1]).replay(images, view.parameters).images
+    assert (backwards[inner] - wanted[inner]).abs().max() > 0.05
+
+
+def test_one_sampling_is_sharper_than_several():
+    checks = torch.zeros(1, 3, 33, 33)
+    checks[..., ::4] = 1
+    drawn = {"angle": torch.tensor([5.0]), "translation": torch.tensor([[0.02, 0.0]])}
+    chain = A.Compose([A.RandomRotation(), A.Translation()])
+    once = chain.replay(checks, drawn).images
+    assert once.std() > one_after_the_other(chain, checks, drawn).std()
+
+
+def test_steps_that_pad_otherwise_are_sampled_apart():
+    images = torch.ones(1, 3, 33, 33)
+    chain = A.Compose([A.RandomRotation(padding="zeros"), A.RandomResizedCrop()])
+    drawn = {"angle": torch.tensor([45.0]), "crop": torch.tensor([[0.0, 0.0, 1.0, 1.0]])}
+    view = chain.replay(images, drawn).images
+    torch.testing.assert_close(view, one_after_the_other(chain, images, drawn))
+    assert view[0, 0, 0, 0] == 0
+
+
+def test_undo_goes_backwards():
+    images = smooth()
+    chain = A.Compose(
+        [A.RandomRotation(30), A.Translation(0.1), A.HorizontalFlip(), A.ColorJitter(0.1, 0.1, 0.1)]
+    )
+    view = chain(images, torch.Generator().manual_seed(0))
+    inner = (..., slice(24, 41), slice(24, 41))
+    back = chain.undo(view.images, view.parameters)
+    # The padding moves the mean luma a little, about which contrast is told.
+    torch.testing.assert_close(back[inner], images[inner], atol=5e-3, rtol=0)
+    assert (view.images[inner] - images[inner]).abs().amax((1, 2, 3)).min() > 0.02
+    with pytest.raises(DataError, match=r"use undo\(\)"):
+        chain.inverse(view.parameters)
+
+
+def test_relative_parameters_of_steps_that_commute():
+    images = smooth(16)
+    chain = A.Compose([A.RandomRotation(30), A.ColorJitter(0.1, 0.0, 0.2, 0.1)])
+    a, b = chain(images), chain(images)
+    there = chain.apply(a.images, chain.relative(a.parameters, b.parameters))
+    inner = (..., slice(20, 45), slice(20, 45))
+    torch.testing.assert_close(there[inner], b.images[inner], atol=1e-2, rtol=0)
+
+
+def test_later_steps_draw_for_the_size_that_they_see():
+    """A box within a square view of an oblong image is drawn as in a square."""
+
+    class Recorder(A.Identity):
+        def draw(self, images_shape, generator=None):
+            self.seen = images_shape
+            return {}
+
+    recorder = Recorder()
+    A.Compose([A.Compose([A.RandomResizedCrop(9)]), recorder]).draw((2, 3, 20, 40))
+    assert recorder.seen == (2, 3, 9, 9)
+
+
+def test_an_empty_chain_does_nothing():
+    images = torch.rand(2, 3, 9, 9)
+    view = A.Compose([])(images)
+    assert torch.equal(view.images, images) and view.parameters == {}
+
+
+class TestContrastive:
+    def test_draws_what_the_papers_draw(self):
+        drawn = A.contrastive(strength=1.0, blur=(0.1, 2.0)).draw((4000, 3, 33, 33))
+        box = drawn["crop"]
+        assert 0.3 - 1e-5 < (box[:, 2] * box[:, 3]).min() < 0.31
+        assert abs(drawn["flip"].mean() - 0.5) < 0.04
+        assert abs(drawn["grayscale"].mean() - 0.2) < 0.04
+        assert abs((drawn["hue"] != 0).float().mean() - 0.8) < 0.04
+        assert abs((drawn["blur"] > 0).float().mean() - 0.5) < 0.04
+        assert math.isclose(drawn["brightness"].max(), 1.8, abs_tol=0.01)
+        assert math.isclose(drawn["hue"].max(), 0.2, abs_tol=0.01)
+
+    def test_size_and_blur_are_options(self):
+        chain = A.contrastive(33)
+        assert chain(torch.rand(2, 3, 32, 32)).images.shape == (2, 3, 33, 33)
+        assert "blur" not in chain.names
+
+    def test_two_views_differ(self):
+        images, chain = torch.rand(8, 3, 33, 33), A.contrastive()
+        a, b = chain(images).images, chain(images).images
+        assert ((a - b).abs().amax((1, 2, 3)) > 0.05).all()
+
+    @pytest.mark.slow
+    def test_is_fast_enough_for_a_training_loop(self):
+        """256 images on one core; 15 ms on a quiet machine."""
+        images, chain = torch.rand(256, 3, 33, 33), A.contrastive(blur=(0.1, 1.0))
+        threads, times = torch.get_num_threads(), []
+        torch.set_num_threads(1)
+        try:
+            for _ in range(12):
+                start = perf_counter()
+                chain(images)
+                times.append(perf_counter() - start)
+        finally:
+            torch.set_num_threads(threads)
+        assert min(times) < 0.06
