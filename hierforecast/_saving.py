@@ -34,7 +34,7 @@ def write_folder(
         DataError: if `path` is a file, or a folder with anything else in it.
     """
     path = path.resolve()
-    _check_place(path, options, what)
+    check_place(path, options, what)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -73,8 +73,12 @@ def read_folder(
     return document, weights
 
 
-def _check_place(path: Path, options: str, what: str) -> None:
-    """Refuse a place where saving would remove anything but an earlier save."""
+def check_place(path: Path, options: str, what: str) -> None:
+    """Refuse a place where saving would remove anything but an earlier save.
+
+    Raises:
+        DataError: if `path` is a file, or a folder with anything else in it.
+    """
     if not path.exists():
         return
     if not path.is_dir() or {entry.name for entry in path.iterdir()} - {options, WEIGHTS}:

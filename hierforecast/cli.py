@@ -1,8 +1,7 @@
-"""The command line: ``hierforecast demo | fit | predict | evaluate | download``."""
+"""The command line: ``hierforecast demo | fit | predict | evaluate | download | ssl``."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -12,11 +11,11 @@ import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
-from typer.core import TyperGroup
 
 from hierforecast import Columns, Forecaster, __version__, datasets, models
+from hierforecast._console import Commands, LateCommands, Names, option, read_settings, say
 from hierforecast._files import check_kind, read_table, write_table
-from hierforecast.errors import DataError, MissingExtraError, NotFittedError
+from hierforecast.errors import DataError
 
 DEFAULTS: dict[str, Any] = Forecaster.__init__.__kwdefaults__ or {}
 LOADERS: dict[str, Callable[..., pd.DataFrame]] = {
@@ -39,21 +38,18 @@ class ModelName(StrEnum):
     SeasonalNaive = "seasonal-naive"
 
 
-class Commands(TyperGroup):
-    """Commands whose expected errors are one line, not a traceback."""
+class ImageCommands(LateCommands):
+    """Commands of the image room, which loads nothing as long as none of them is asked for."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command; what the user can mend ends with exit code 2."""
-        try:
-            return super().invoke(ctx)
-        except (ValueError, OSError, MissingExtraError, NotFittedError) as error:
-            if ctx.params.get("traceback"):
-                raise
-            _say(f"error: {' '.join(str(error).split())}")
-            raise typer.Exit(2) from error
+    module = "hierforecast.image_ssl.cli"
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.add_typer(
+    typer.Typer(cls=ImageCommands, no_args_is_help=True, rich_markup_mode=None),
+    name="ssl",
+    help="Learn from images alone, and judge what was learned.",
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -62,36 +58,31 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _option(name: str, text: str, **more: Any) -> Any:
-    return typer.Option(name, help=text, **more)
-
-
-Names = list[str] | None
 TableFile = Annotated[Path, typer.Argument(help="Long table: .csv, .csv.gz or .parquet.")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted forecaster.")]
 NewFolder = Annotated[Path, typer.Argument(help="Folder to save the forecaster in.")]
-Version = _option("--version", "Print the version.", is_eager=True, callback=_print_version)
+Version = option("--version", "Print the version.", is_eager=True, callback=_print_version)
 
-Target = Annotated[Names, _option("--target", "Column to forecast; repeat for several. [y]")]
-Group = Annotated[Names, _option("--group", "Column of groups; repeat, coarse to fine. [none]")]
-GroupType = Annotated[str | None, _option("--group-type", "Column of the kinds of groups.")]
-Scene = Annotated[str | None, _option("--scene", "Column of independent scenes.")]
-Id = Annotated[str, _option("--id", "Column that names the series.")]
-Time = Annotated[str, _option("--time", "Column of whole steps or of dates.")]
-Past = Annotated[Names, _option("--past", "Covariate known up to the cutoff; repeat.")]
-Known = Annotated[Names, _option("--known", "Covariate known ahead too; repeat.")]
-Static = Annotated[Names, _option("--static", "Covariate that stays the same; repeat.")]
+Target = Annotated[Names, option("--target", "Column to forecast; repeat for several. [y]")]
+Group = Annotated[Names, option("--group", "Column of groups; repeat, coarse to fine. [none]")]
+GroupType = Annotated[str | None, option("--group-type", "Column of the kinds of groups.")]
+Scene = Annotated[str | None, option("--scene", "Column of independent scenes.")]
+Id = Annotated[str, option("--id", "Column that names the series.")]
+Time = Annotated[str, option("--time", "Column of whole steps or of dates.")]
+Past = Annotated[Names, option("--past", "Covariate known up to the cutoff; repeat.")]
+Known = Annotated[Names, option("--known", "Covariate known ahead too; repeat.")]
+Static = Annotated[Names, option("--static", "Covariate that stays the same; repeat.")]
 
-Settings = Annotated[Names, _option("--set", "Option KEY=VALUE, see above; repeat.")]
-Seed = Annotated[int, _option("--seed", "Of everything random.")]
-Steps = Annotated[int, _option("--steps", "Training steps at most.")]
-Stride = Annotated[int | None, _option("--stride", "Steps between cutoffs. [the horizon]")]
-Levels = Annotated[list[float] | None, _option("--level", "Interval in percent; repeat.")]
+Settings = Annotated[Names, option("--set", "Option KEY=VALUE, see above; repeat.")]
+Seed = Annotated[int, option("--seed", "Of everything random.")]
+Steps = Annotated[int, option("--steps", "Training steps at most.")]
+Stride = Annotated[int | None, option("--stride", "Steps between cutoffs. [the horizon]")]
+Levels = Annotated[list[float] | None, option("--level", "Interval in percent; repeat.")]
 
 
 @app.callback()
 def main(
-    traceback: Annotated[bool, _option("--traceback", "Show where an error came from.")] = False,
+    traceback: Annotated[bool, option("--traceback", "Show where an error came from.")] = False,
     version: Annotated[bool, Version] = False,
 ) -> None:
     """Joint forecasts of grouped time series. Each command has its own --help."""
@@ -99,11 +90,11 @@ def main(
 
 @app.command()
 def demo(
-    out: Annotated[Path, _option("--out", "Folder for what is made.")] = Path("demo"),
+    out: Annotated[Path, option("--out", "Folder for what is made.")] = Path("demo"),
     seed: Seed = 0,
-    scenes: Annotated[int, _option("--scenes", "Scenes to train on.")] = 400,
+    scenes: Annotated[int, option("--scenes", "Scenes to train on.")] = 400,
     steps: Steps = 1200,
-    quick: Annotated[bool, _option("--quick", "Seconds only, to see that it runs.")] = False,
+    quick: Annotated[bool, option("--quick", "Seconds only, to see that it runs.")] = False,
 ) -> None:
     """Train on simulated basketball, hide players, draw it."""
     from hierforecast.demo import run
@@ -115,8 +106,8 @@ def demo(
 def fit(
     table: TableFile,
     folder: NewFolder,
-    context: Annotated[int, _option("--context", "Observed steps given to the model.")],
-    horizon: Annotated[int, _option("--horizon", "Steps to forecast.")],
+    context: Annotated[int, option("--context", "Observed steps given to the model.")],
+    horizon: Annotated[int, option("--horizon", "Steps to forecast.")],
     target: Target = None,
     group: Group = None,
     group_type: GroupType = None,
@@ -126,19 +117,19 @@ def fit(
     past: Past = None,
     known: Known = None,
     static: Static = None,
-    val: Annotated[Path | None, _option("--val", "Table to stop early by.")] = None,
-    model: Annotated[ModelName, _option("--model", "Model.")] = ModelName.HiPerformer,
+    val: Annotated[Path | None, option("--val", "Table to stop early by.")] = None,
+    model: Annotated[ModelName, option("--model", "Model.")] = ModelName.HiPerformer,
     settings: Settings = None,
     steps: Steps = DEFAULTS["max_steps"],
-    batch_size: Annotated[int, _option("--batch-size", "Windows in a step.")] = DEFAULTS[
+    batch_size: Annotated[int, option("--batch-size", "Windows in a step.")] = DEFAULTS[
         "batch_size"
     ],
-    learning_rate: Annotated[float, _option("--learning-rate", "At its peak.")] = DEFAULTS[
+    learning_rate: Annotated[float, option("--learning-rate", "At its peak.")] = DEFAULTS[
         "learning_rate"
     ],
     seed: Seed = DEFAULTS["seed"],
-    checkpoints: Annotated[Path | None, _option("--checkpoints", "Folder to keep them in.")] = None,
-    resume: Annotated[bool, _option("--resume", "Go on from those in --checkpoints.")] = False,
+    checkpoints: Annotated[Path | None, option("--checkpoints", "Folder to keep them in.")] = None,
+    resume: Annotated[bool, option("--resume", "Go on from those in --checkpoints.")] = False,
 ) -> None:
     """Fit a model to a long table and save the forecaster.
 
@@ -159,7 +150,7 @@ def fit(
     columns = Columns(id_, time, *roles)
     kind = getattr(models, model.name)
     forecaster = Forecaster(
-        kind(**_settings(settings, kind().get_params())),
+        kind(**read_settings(settings, kind().get_params())),
         context_length=context,
         prediction_length=horizon,
         columns=columns,
@@ -175,20 +166,20 @@ def fit(
     except KeyboardInterrupt as stop:
         if not hasattr(forecaster, "model_"):
             raise
-        _say(str(stop))
+        say(str(stop))
     forecaster.save(folder)
-    _say(f"saved {folder}")
+    say(f"saved {folder}")
 
 
 @app.command()
 def predict(
     table: TableFile,
     folder: Folder,
-    out: Annotated[Path | None, _option("--out", "Table to write. [CSV on the screen]")] = None,
+    out: Annotated[Path | None, option("--out", "Table to write. [CSV on the screen]")] = None,
     level: Levels = None,
-    samples: Annotated[int | None, _option("--samples", "Joint draws, not one forecast.")] = None,
-    known: Annotated[Path | None, _option("--known", "Table: covariates known ahead.")] = None,
-    seed: Annotated[int | None, _option("--seed", "Of the draws. [that of the fit]")] = None,
+    samples: Annotated[int | None, option("--samples", "Joint draws, not one forecast.")] = None,
+    known: Annotated[Path | None, option("--known", "Table: covariates known ahead.")] = None,
+    seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
 ) -> None:
     """Forecast the steps that follow a table."""
     if samples is not None and level:
@@ -209,11 +200,11 @@ def predict(
 def evaluate(
     table: TableFile,
     folders: Annotated[list[Path], typer.Argument(help="Folders of fitted forecasters.")],
-    metric: Annotated[Names, _option("--metric", "Metric by name; repeat.")] = None,
+    metric: Annotated[Names, option("--metric", "Metric by name; repeat.")] = None,
     stride: Stride = None,
-    samples: Annotated[int, _option("--samples", "Joint draws for metrics of draws.")] = 20,
-    level: Annotated[float, _option("--level", "Interval to measure, percent.")] = 90,
-    out: Annotated[Path | None, _option("--out", "Table to write the figures to.")] = None,
+    samples: Annotated[int, option("--samples", "Joint draws for metrics of draws.")] = 20,
+    level: Annotated[float, option("--level", "Interval to measure, percent.")] = 90,
+    out: Annotated[Path | None, option("--out", "Table to write the figures to.")] = None,
 ) -> None:
     """Measure fitted forecasters on a table with the outcome."""
     if out is not None:
@@ -240,8 +231,8 @@ def evaluate(
 @app.command()
 def download(
     name: Annotated[str, typer.Argument(help=", ".join(LOADERS))],
-    out: Annotated[Path | None, _option("--out", "Table to write. [NAME.csv]")] = None,
-    root: Annotated[Path | None, _option("--root", "Folder to look in first.")] = None,
+    out: Annotated[Path | None, option("--out", "Table to write. [NAME.csv]")] = None,
+    root: Annotated[Path | None, option("--root", "Folder to look in first.")] = None,
     settings: Settings = None,
 ) -> None:
     """Find or fetch a data set and write it as one long table.
@@ -258,28 +249,14 @@ def download(
     out = out or Path(f"{name}.csv")
     check_kind(out)
     parameters = signature(LOADERS[name]).parameters
-    options = _settings(settings, {key: None for key in parameters if key != "root"})
+    options = read_settings(settings, {key: None for key in parameters if key != "root"})
     if name == "basketball":
         options.setdefault("n_scenes", 200)
     else:
-        _say(f"looking in {root or f'${ENVIRONMENT_VARIABLE}'}, then in {cache_folder()}")
+        say(f"looking in {root or f'${ENVIRONMENT_VARIABLE}'}, then in {cache_folder()}")
         options["root"] = root
     _deliver(LOADERS[name](**options), out)
-    _say(f"roles for fit: {ROLES[name]}")
-
-
-def _settings(given: Names, known: dict[str, Any]) -> dict[str, Any]:
-    """``key=value`` texts as options; a value is JSON where it can be, else text."""
-    options: dict[str, Any] = {}
-    for setting in given or []:
-        key, equals, value = setting.partition("=")
-        if not equals or key not in known:
-            raise DataError(f"--set {setting}: give KEY=VALUE with KEY of {', '.join(known)}")
-        try:
-            options[key] = json.loads(value)
-        except json.JSONDecodeError:
-            options[key] = value
-    return options
+    say(f"roles for fit: {ROLES[name]}")
 
 
 def _deliver(frame: pd.DataFrame, out: Path | None) -> None:
@@ -288,9 +265,4 @@ def _deliver(frame: pd.DataFrame, out: Path | None) -> None:
         typer.echo(frame.to_csv(index=False), nl=False)
         return
     write_table(frame, out)
-    _say(f"wrote {out}: {len(frame):,} rows, columns {', '.join(frame.columns)}")
-
-
-def _say(text: str) -> None:
-    """Tell the user, on the error stream: the output may be a table on its way elsewhere."""
-    typer.echo(text, err=True)
+    say(f"wrote {out}: {len(frame):,} rows, columns {', '.join(frame.columns)}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import pkgutil
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module, metadata
@@ -19,7 +21,7 @@ PACKAGE = ROOT / "hierforecast"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = [info.name for info in pkgutil.walk_packages([str(PACKAGE)], prefix="hierforecast.")]
 # The image room shares the symmetries and their tester. Errors, the finder of data files, which
-# knows no data set, and what every training and every save need are everybody's.
+# knows no data set, and what every training, save and command needs are everybody's.
 SHARED_WITH_IMAGES = (
     "hierforecast.symmetry",
     "hierforecast.testing",
@@ -27,6 +29,7 @@ SHARED_WITH_IMAGES = (
     "hierforecast._fetch",
     "hierforecast._lightning",
     "hierforecast._saving",
+    "hierforecast._console",
 )
 
 
@@ -78,6 +81,39 @@ def test_the_image_room_keeps_apart():
         )
     }
     assert not offenders
+
+
+def loaded_by(statements: str) -> set[str]:
+    """Every module that a fresh interpreter has loaded after these statements."""
+    script = f"import sys\n{statements}\nprint(*sys.modules)"
+    run = [sys.executable, "-W", "ignore", "-c", script]
+    found = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(found.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def loaded_alone() -> set[str]:
+    return loaded_by("import hierforecast")
+
+
+@pytest.mark.parametrize("call", ["pass", "app(['--help'], standalone_mode=False)"])
+def test_forecasting_loads_nothing_of_the_image_room(call, loaded_alone):
+    quiet = "contextlib.redirect_stdout(None)"
+    shown = loaded_by(f"import contextlib\nfrom hierforecast.cli import app\nwith {quiet}: {call}")
+    for loaded in (loaded_alone, shown):
+        assert "hierforecast.forecaster" in loaded
+        assert not [name for name in loaded if within(name, "hierforecast.image_ssl", "kornia")]
+
+
+@pytest.mark.slow
+def test_the_image_room_loads_nothing_of_forecasting_by_itself(loaded_alone):
+    names = [name for name in MODULES if within(name, "hierforecast.image_ssl")]
+    loaded = loaded_by("\n".join(f"import {name}" for name in names))
+    assert set(names) <= loaded and len(names) > 30
+    more = {name for name in loaded - loaded_alone if within(name, "hierforecast")}
+    shared = {name for name in more if within(name, *SHARED_WITH_IMAGES)}
+    assert more - shared == {name for name in loaded if within(name, "hierforecast.image_ssl")}
+    assert "kornia" not in loaded, "an extra, imported when it is needed"
 
 
 def test_one_version_number():

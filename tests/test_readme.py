@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import hierforecast
 from hierforecast.cli import app
+from hierforecast.image_ssl import training
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,6 +32,12 @@ def short_fit(monkeypatch, tmp_path):
         return fit(self.set_params(max_steps=2, batch_size=4), *args, **kwargs)
 
     monkeypatch.setattr(hierforecast.Forecaster, "fit", short)
+    trainer = training._trainer
+    monkeypatch.setattr(
+        training,
+        "_trainer",
+        lambda schedule, *rest: trainer(replace(schedule, max_steps=2), *rest),
+    )
     monkeypatch.chdir(tmp_path)
 
 

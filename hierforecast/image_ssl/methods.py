@@ -24,6 +24,7 @@ from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.nn.resnet import ResNet
+from hierforecast.image_ssl.nn.sizes import is_exact
 from hierforecast.image_ssl.pretext import ContextPrediction, Jigsaw, Pretext, PretextHead
 from hierforecast.image_ssl.pretext.rotation import RotationPrediction
 from hierforecast.image_ssl.pretext.task import PretextTask
@@ -65,7 +66,8 @@ class PairedViews(nn.Module):
     def loss(self, images: Tensor) -> Tensor:
         """Loss of images (b, 3, h, w), floats in [0, 1]."""
         with torch.no_grad():
-            first, second = self.augment(images), self.augment(images)
+            exact = images.float()  # colours and places need more than bfloat16 holds
+            first, second = (self.augment(exact).to(images.dtype) for _ in range(2))
         loss: Tensor = self.views.loss(first, second)  # type: ignore[operator]
         return loss
 
@@ -121,21 +123,28 @@ def tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:
     """Side, gap and jitter of the largest tiles that fit a grid and for which a network is exact.
 
     Gaps are at least a quarter of a tile, so that lines crossing a border do not give the answer.
+    A plain network gets the tiles that one of another group with its layers gets, for all arms of a
+    comparison should see the same; only if there are none, the largest that fit.
 
     Raises:
         DataError: if no tile fits.
     """
+    fitting = []
     for tile in range(size // cells, 2, -1):
         gap = max(1, tile // 4)
         gap += (size - cells * tile - (cells - 1) * gap) % 2 if cells % 2 == 0 else 0
         jitter = gap // 2
         left = size - cells * tile - (cells - 1) * gap
         if left % 2 == 0 and left >= 2 * jitter and backbone.is_exact(tile):
-            return {"tile": tile, "gap": gap, "jitter": jitter}
-    raise DataError(
-        f"images of {size} pixels hold no {cells} x {cells} grid of tiles for which this network "
-        "is exact: give larger images, or a network that halves them less often"
-    )
+            fitting.append({"tile": tile, "gap": gap, "jitter": jitter})
+    if not fitting:
+        raise DataError(
+            f"images of {size} pixels hold no {cells} x {cells} grid of tiles for which this "
+            "network is exact: give larger images (odd sizes for layers of ODD, even ones for "
+            "EVEN), or a network that halves them less often"
+        )
+    for_all = (placed for placed in fitting if is_exact(placed["tile"], backbone.samplings))
+    return next(for_all, fitting[0])
 
 
 def _context(

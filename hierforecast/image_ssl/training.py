@@ -59,7 +59,8 @@ class _Learning(L.LightningModule):
 
     def training_step(self, batch: Item, index: int) -> Tensor:
         """Loss of a batch; the labels are not looked at."""
-        loss: Tensor = self.method.loss(as_float(batch[0]))  # type: ignore[operator]
+        images = as_float(batch[0]).to(self.dtype)  # a trainer's precision may be 64-true
+        loss: Tensor = self.method.loss(images)  # type: ignore[operator]
         if self.global_step % max(1, self.schedule.max_steps // POINTS) == 0:
             self.curve.append((self.global_step, loss.detach()))
             self.log("loss", loss, logger=False)
@@ -103,7 +104,7 @@ def pretrain(
         The loss of some steps: columns ``step`` and ``loss``.
 
     Raises:
-        DataError: if there are fewer images than a batch needs.
+        DataError: if there are fewer than two images.
         FileNotFoundError: if there is nothing to resume from.
         KeyboardInterrupt: if the user stops it; the weights so far stay in the method.
     """

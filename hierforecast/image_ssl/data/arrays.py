@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from hierforecast.errors import DataError
@@ -16,6 +17,7 @@ from hierforecast.errors import DataError
 Item: TypeAlias = tuple[Tensor, Tensor]
 Indices: TypeAlias = Sequence[int] | np.ndarray | Tensor
 CHANNELS = 3
+_AT_ONCE = 1024  # images that are float64 at a time while a set is resized
 
 
 class ImageSet(Dataset[Item], ABC):
@@ -115,6 +117,22 @@ class ArrayImages(ImageSet):
             self.images[numbers], self._labels[numbers], self.classes, self.multi_label
         )
 
+    def resized(self, size: int) -> ArrayImages:
+        """The same images with sides of `size` pixels, or this set itself if they have them.
+
+        Bilinear, smoothed before it shrinks, and symmetric: turning and mirroring commute with it.
+
+        Raises:
+            ValueError: if `size` is not positive.
+        """
+        if size < 1:
+            raise ValueError(f"size={size}: give 1 or more")
+        if self.images.shape[-2:] == (size, size):
+            return self
+        parts = [_resize(part, size) for part in self.images.split(_AT_ONCE)]
+        images = torch.cat(parts) if len(self) else self.images.new_empty(0, CHANNELS, size, size)
+        return ArrayImages(images, self._labels, self.classes, self.multi_label)
+
 
 class _Subset(ImageSet):
     """Some images of another set, by their numbers there."""
@@ -180,6 +198,14 @@ def whole_numbers(indices: Indices, n: int) -> Tensor:
     if len(beyond):
         raise IndexError(f"there is no image {int(beyond[0])} in a set of {n}")
     return torch.where(numbers < 0, numbers + n, numbers)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    """Resize (b, 3, h, w), uint8."""
+    exact = F.interpolate(images.double(), (size, size), mode="bilinear", antialias=True)
+    # Halves go up even where arithmetic puts them a little low: a turned image is added up in
+    # another order, and must round to the same whole numbers.
+    return (exact + 0.5 + 1e-8).floor().clamp(0, 255).to(torch.uint8)
 
 
 def _check_images(images: Tensor) -> None:

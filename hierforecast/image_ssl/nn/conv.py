@@ -19,11 +19,17 @@ from hierforecast.image_ssl.groups import FeatureMapAction, Group, GroupLike, Im
 class _Gather(torch.autograd.Function):
     """Rows gathered by permutations; the way back gathers too, where autograd would scatter."""
 
+    generate_vmap_rule = True  # `torch.func` goes through
+
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, there: Tensor, back: Tensor) -> Tensor:
+    def forward(weight: Tensor, there: Tensor, back: Tensor) -> Tensor:
         """Weight (o, s) and `there` (g, s) give (o, g, s)."""
-        ctx.save_for_backward(back)
         return weight.index_select(1, there.flatten()).unflatten(1, there.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep the permutations of the way back."""
+        ctx.save_for_backward(inputs[2])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -45,6 +51,7 @@ class _GroupFilters(nn.Module):
         lifting: the input is an image, without an axis of the group.
     """
 
+    weight: Tensor
     there: Tensor
     back: Tensor
 
@@ -71,7 +78,7 @@ class _GroupFilters(nn.Module):
         last = torch.arange(self.group.order)[:, None] * there.shape[1]
         self.register_buffer("there", there, persistent=False)
         self.register_buffer("back", there.argsort(dim=1) + last, persistent=False)
-        self._kept: tuple[tuple[Any, ...], Tensor] | None = None
+        self._kept: tuple[tuple[Any, ...], Tensor, Tensor] | None = None
 
     def filters(self) -> Tensor:
         """The whole bank, (out * g, in * depth, k, k); kept between calls where nothing learns."""
@@ -79,12 +86,20 @@ class _GroupFilters(nn.Module):
             return self._expand()
         if self.training or self.weight.is_inference() or torch.compiler.is_compiling():
             return self._expand()
-        # Anything that writes to the weights raises their version; moving them moves the pointer.
         weight = self.weight
+        if not isinstance(weight, nn.Parameter):  # lent for this call, or computed
+            return self._expand()
+        # What writes to the weights raises their version, but for writing through `.data`; moving
+        # them moves the pointer, for `detach` holds the memory, which nothing else gets meanwhile.
         state = (id(weight), weight.data_ptr(), weight._version, weight.dtype)
         if self._kept is None or self._kept[0] != state:
-            self._kept = (state, self._expand())
-        return self._kept[1]
+            # Not a tensor of inference mode: gradients of the input may need the bank later.
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = (state, weight.detach(), self._expand())
+        return self._kept[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}  # copies and files hold weights only
 
     def train(self, mode: bool = True) -> _GroupFilters:
         """Set the mode; the bank kept for evaluation is dropped."""

@@ -7,8 +7,9 @@ relatives with a 3 x 3 stem (CIFAR).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -113,6 +114,20 @@ class ResNet(nn.Module):
         if not depths or min(depths) < 1 or width < 1:
             raise DataError(f"depths={tuple(depths)}, width={width}: each must be 1 or more")
         self.group = as_group(group)
+        self._options: dict[str, Any] = {
+            "group": self.group.name,
+            "depths": [int(depth) for depth in depths],
+            "width": int(width),
+            "bottleneck": bottleneck,
+            "stem": [asdict(sampling) for sampling in stem],
+            "halving": {
+                "conv": asdict(halving.conv),
+                "shortcut": asdict(halving.shortcut),
+                "large_stem": [asdict(sampling) for sampling in halving.large_stem],
+            },
+            "image_size": image_size,
+            "resize": resize,
+        }
         self.resize, self.image_size = resize, image_size
         # A block's shortcut samples the same size as its convolution and has the same parity.
         self.samplings = [*stem, *[halving.conv] * (len(depths) - 1)]
@@ -147,6 +162,26 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features (b, c, g) of images (b, 3, h, w): the mean of `maps` over space."""
         return self.maps(images).mean((-2, -1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options, as JSON holds them: `from_dict` builds the same layers of them."""
+        return deepcopy(self._options)
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> ResNet:
+        """A network, freshly initialised, of the options that `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: if an option is missing, unknown or out of its range.
+        """
+        stem = [Sampling(**one) for one in options["stem"]]
+        halving = options["halving"]
+        sizes = Halving(
+            Sampling(**halving["conv"]),
+            Sampling(**halving["shortcut"]),
+            tuple(Sampling(**one) for one in halving["large_stem"]),
+        )
+        return cls(**{**options, "stem": stem, "halving": sizes})
 
     def is_exact(self, size: int) -> bool:
         """Whether images with sides of `size` pixels are sampled symmetrically."""

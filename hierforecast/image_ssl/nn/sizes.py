@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from hierforecast.errors import DataError
 
@@ -63,10 +64,10 @@ def nearest_exact(size: int, layers: Iterable[Sampling]) -> list[int]:
     """
     layers = tuple(layers)
     below = next((s for s in range(size, 0, -1) if is_exact(s, layers)), None)
-    above = next((s for s in range(size, size + REACH) if is_exact(s, layers)), None)
+    above = next((s for s in range(size, size + REACH + 1) if is_exact(s, layers)), None)
     if above is None:
         raise SizeError(
-            f"these layers are exact for no size from {size} to {size + REACH}: one of them asks "
-            "for odd sizes where another left even ones; use kernels of one parity"
+            f"these layers are exact for no size from {size} to {size + REACH}: together they "
+            f"sample one pixel of {prod(layer.stride for layer in layers)}; use fewer strides"
         )
     return sorted({above} if below is None else {below, above})

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import ArrayImages, ImageSet, as_float, collate
+from hierforecast.image_ssl.groups import ImageAction
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 3, 5, 5), dtype=np.uint8)
 LABELS = np.arange(10) % 3
@@ -81,6 +82,52 @@ def test_in_memory_keeps_several_labels():
     assert kept.multi_label and kept.labels.dtype == torch.float32
     np.testing.assert_array_equal(kept.labels, labels)
     assert images[0][1].shape == (3,)
+
+
+def triangle(length: int, size: int) -> np.ndarray:
+    """Weights (size, length) of a bilinear resize, smoothed where it shrinks, in float64."""
+    scale = length / size
+    centres = (np.arange(size) + 0.5) * scale
+    away = np.abs(np.arange(length) + 0.5 - centres[:, None]) / max(scale, 1)
+    weights = np.clip(1 - away, 0, None)
+    return weights / weights.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 7, 10])
+def test_resized_is_bilinear_and_smoothed(size):
+    images = ArrayImages(IMAGES, LABELS, NAMES)
+    resized = images.resized(size)
+    weights = triangle(5, size)
+    exact = np.einsum("yh,nchw,xw->ncyx", weights, IMAGES.astype(float), weights)
+    assert resized.images.dtype == torch.uint8 and resized.images.shape == (10, 3, size, size)
+    assert np.abs(resized.images.numpy() - exact).max() <= 0.51
+    np.testing.assert_array_equal(resized.labels, LABELS)
+    assert resized.classes == NAMES and (resized is images) == (size == 5)
+
+
+@pytest.mark.parametrize(("size", "other"), [(32, 33), (33, 32), (32, 16), (24, 9)])
+def test_resizing_commutes_with_turns(size, other):
+    images = torch.randint(0, 256, (20, 3, size, size), dtype=torch.uint8)
+    action = ImageAction("D4")
+
+    def resize(images):
+        return ArrayImages(images, torch.zeros(20, dtype=torch.int64), ["a"]).resized(other).images
+
+    for a in action.elements():
+        assert torch.equal(resize(action.act(a, images)), action.act(a, resize(images)))
+
+
+def test_resized_keeps_labels_of_any_kind_and_refuses_no_size(monkeypatch):
+    monkeypatch.setattr("hierforecast.image_ssl.data.arrays._AT_ONCE", 3)
+    labels = np.array([[0, 1, np.nan]] * 10, np.float32)
+    whole = ArrayImages(IMAGES, labels, NAMES, multi_label=True)
+    resized = whole.resized(9)
+    np.testing.assert_array_equal(resized.labels, labels)
+    assert resized.multi_label and len(whole.subset([]).resized(9)) == 0
+    one = whole.subset([7]).resized(9).images
+    np.testing.assert_array_equal(resized.images[7:8], one)
+    with pytest.raises(ValueError, match="size=0"):
+        whole.resized(0)
 
 
 def test_as_float():

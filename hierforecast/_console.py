@@ -1,0 +1,79 @@
+"""What the command lines of all rooms share: options, one-line errors, commands imported late."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, TypeAlias
+
+import typer
+from typer.core import TyperGroup
+
+from hierforecast.errors import DataError, MissingExtraError, NotFittedError
+
+Names: TypeAlias = list[str] | None
+
+
+class Commands(TyperGroup):
+    """Commands whose expected errors are one line, not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what the user can mend ends with exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError, MissingExtraError, NotFittedError) as error:
+            if ctx.params.get("traceback"):
+                raise
+            say(f"error: {' '.join(str(error).split())}")
+            raise typer.Exit(2) from error
+
+
+class LateCommands(TyperGroup):
+    """Commands of a module that is imported only when one of them is asked for.
+
+    Subclasses say which: its name in `module`, the typer application in it is called `app`.
+    """
+
+    module: str
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the order of the module."""
+        return self._imported().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One of them, or None."""
+        return self._imported().get_command(ctx, cmd_name)
+
+    def _imported(self) -> TyperGroup:
+        return typer.main.get_group(import_module(self.module).app)
+
+
+def option(name: str, text: str, **more: Any) -> Any:
+    """An option with its help."""
+    return typer.Option(name, help=text, **more)
+
+
+def read_settings(given: Names, known: Mapping[str, Any]) -> dict[str, Any]:
+    """``key=value`` texts as options; a value is JSON where it can be, else text.
+
+    Raises:
+        DataError: if a text has no ``=``, or its key is not in `known`.
+    """
+    options: dict[str, Any] = {}
+    for setting in given or []:
+        key, equals, value = setting.partition("=")
+        if not known:
+            raise DataError(f"--set {setting}: there is nothing to set")
+        if not equals or key not in known:
+            raise DataError(f"--set {setting}: give KEY=VALUE with KEY of {', '.join(known)}")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return options
+
+
+def say(text: str) -> None:
+    """Tell the user, on the error stream: the output may be a table on its way elsewhere."""
+    typer.echo(text, err=True)

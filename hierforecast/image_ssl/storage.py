@@ -1,0 +1,91 @@
+"""Keeping a backbone: weights as safetensors, options as JSON. Loading runs no code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hierforecast._saving import check_place, read_folder, write_folder
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.nn.resnet import ResNet
+
+__all__ = ["check_folder", "load_backbone", "read_made_by", "save_backbone"]
+
+OPTIONS, VERSION, WHAT = "backbone.json", 1, "backbone"
+
+
+def save_backbone(
+    backbone: ResNet, path: Path | str, made_by: Mapping[str, Any] | None = None
+) -> None:
+    """Write a network into the folder `path`: a reader sees the old one or the new, never a half.
+
+    Args:
+        backbone: on any device.
+        path: of a new folder, or of one that holds an earlier save.
+        made_by: what else is to be known of it, such as the method, the steps and the data of its
+            training; anything that JSON holds.
+
+    Raises:
+        DataError: if `path` is a file, or a folder with anything else in it.
+        TypeError: if JSON does not hold what `made_by` holds.
+    """
+    document = {
+        "format": VERSION,
+        "class": ResNet.__name__,
+        "options": backbone.to_dict(),
+        "dtype": str(next(backbone.parameters()).dtype).removeprefix("torch."),
+        "made_by": dict(made_by or {}),
+    }
+    write_folder(Path(path), OPTIONS, document, backbone, WHAT)
+
+
+def load_backbone(path: Path | str) -> ResNet:
+    """Read a network, on the CPU and in evaluation mode; weights are the saved ones bit for bit.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DataError: if it is damaged, of another format, or holds weights of another network.
+    """
+    document, weights = read_folder(Path(path), OPTIONS, VERSION, WHAT)
+    name = document.get("class")
+    if name != ResNet.__name__:
+        raise DataError(f"{path} holds a {name!r}, which this package does not know")
+    try:
+        backbone = ResNet.from_dict(document["options"])
+        dtype = getattr(torch, document["dtype"])
+        backbone.to(dtype)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"the options in {Path(path) / OPTIONS} build no network "
+            f"({type(error).__name__}: {error}): save the {WHAT} again"
+        ) from error
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        raise DataError(
+            f"{path} holds weights of another network ({error}): save the {WHAT} again"
+        ) from error
+    return backbone.eval()
+
+
+def read_made_by(path: Path | str) -> dict[str, Any]:
+    """What `save_backbone` was told of a network.
+
+    Raises:
+        FileNotFoundError, DataError: as `load_backbone` does.
+    """
+    document, _ = read_folder(Path(path), OPTIONS, VERSION, WHAT)
+    made_by = document.get("made_by")
+    return made_by if isinstance(made_by, dict) else {}
+
+
+def check_folder(path: Path | str) -> None:
+    """Whether a network can be saved there; worth asking before hours of training.
+
+    Raises:
+        DataError: if `path` is a file, or a folder with anything else in it.
+    """
+    check_place(Path(path).resolve(), OPTIONS, WHAT)

@@ -1,0 +1,281 @@
+"""Pretext labels, against turning the image and looking where the tiles lie."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+from math import atan2, log, pi
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.groups import Group, ImageAction
+from hierforecast.image_ssl.nn import ResNet
+from hierforecast.image_ssl.pretext import (
+    ContextPrediction,
+    Draw,
+    Jigsaw,
+    Pretext,
+    PretextHead,
+    RotationPrediction,
+)
+from hierforecast.testing import assert_equivariant, in_modes, randomize_
+
+NAMES = ("C1", "C2", "C4", "D1", "D2", "D4")
+TILE, GAP, JITTER = 5, 2, 1
+SIZES = {2: 16, 3: 23}  # grid -> images, with two pixels at each side
+PLACED = {"tile": TILE, "gap": GAP, "jitter": JITTER}
+
+
+def jigsaw(group: str, grid: int = 3, **options) -> Jigsaw:
+    count = Group(group).order * (1 if grid == 2 and group in ("D2", "D4") else 2)
+    return Jigsaw(group, count, grid, **{**PLACED, "standard": False, **options})
+
+
+def every_label(task, copies: int = 2) -> Draw:
+    """All labels, each with several random moves of its tiles."""
+    labels = torch.arange(task.action.n_labels).repeat(copies)
+    return Draw(labels, task.draw(len(labels)).shifts)
+
+
+def images_for(draw: Draw, size: int) -> Tensor:
+    return torch.rand(len(draw.labels), 3, size, size, dtype=torch.float64)
+
+
+def find(image: Tensor, tile: Tensor) -> tuple[int, int]:
+    """The one place on an image where a tile is found; its middle, from the image's, doubled."""
+    size, side = image.shape[-1], tile.shape[-1]
+    windows = image.unfold(1, side, 1).unfold(2, side, 1).movedim(0, 2)
+    found = (windows == tile).all(-1).all(-1).all(-1).nonzero().tolist()
+    assert len(found) == 1
+    return 2 * found[0][0] + side - size, 2 * found[0][1] + side - size
+
+
+def cell_of(image: Tensor, tile: Tensor, grid: int) -> tuple[int, int]:
+    """Row and column of the grid's cell that a tile was cut from; jitter is less than half."""
+    middle = (grid - 1) / 2
+    row, column = (round(x / 2 / (TILE + GAP) + middle) for x in find(image, tile))
+    return row, column
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_context_labels_are_where_the_neighbour_lies(name):
+    task, image = ContextPrediction(name, **PLACED), ImageAction(name)
+    draw = every_label(task)
+    images = images_for(draw, SIZES[3])
+    for a in image.elements():
+        turned, moved = image.act(a, images), task.turn(a, draw)
+        tiles = task.cut(turned, moved)
+        assert torch.equal(tiles, task.turn_tiles(a, task.cut(images, draw)))
+        for picture, pair, label in zip(turned, tiles, moved.labels.tolist(), strict=True):
+            assert find(picture, pair[0]) == (0, 0)
+            row, column = cell_of(picture, pair[1], 3)
+            assert label == round(atan2(1 - row, column - 1) / (pi / 4)) % 8
+
+
+def test_a_quarter_turn_moves_context_labels_two_places():
+    task = ContextPrediction("D4")
+    assert task.action.moves[1].tolist() == [2, 3, 4, 5, 6, 7, 0, 1]
+    assert task.action.moves[4].tolist() == [4, 3, 2, 1, 0, 7, 6, 5]
+    assert len(task.action.orbits) == 2 and not task.action.is_free
+    assert ContextPrediction("C4").action.is_free
+
+
+def conjugate(group: Group, a: int, permutation: list[int], grid: int) -> list[int]:
+    """r s r^-1, cell by cell; r is found by turning the coordinates of the cells."""
+    goes = {}
+    for row, column in product(range(grid), repeat=2):
+        y, x = row, grid - 1 - column if group.is_mirror(a) else column
+        for _ in range(group.quarter_turns(a)):
+            y, x = grid - 1 - x, y
+        goes[row * grid + column] = y * grid + x
+    back = {there: here for here, there in goes.items()}
+    return [goes[permutation[back[place]]] for place in range(grid * grid)]
+
+
+@pytest.mark.parametrize("grid", [2, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_jigsaw_labels_are_the_order_in_which_tiles_stand(name, grid):
+    task, image = jigsaw(name, grid), ImageAction(name)
+    draw = every_label(task)
+    images = images_for(draw, SIZES[grid])
+    for a in image.elements():
+        turned, moved = image.act(a, images), task.turn(a, draw)
+        tiles = task.cut(turned, moved)
+        assert torch.equal(tiles, task.turn_tiles(a, task.cut(images, draw)))
+        for number in range(task.action.n_labels):
+            cells = [cell_of(turned[number], tile, grid) for tile in tiles[number]]
+            order = [row * grid + column for row, column in cells]
+            assert order == task.permutations[moved.labels[number]].tolist()
+            before = task.permutations[draw.labels[number]].tolist()
+            assert order == conjugate(image.group, a, before, grid)
+
+
+@pytest.mark.parametrize("name", ["C1", "C2", "C4"])
+def test_rotation_labels_count_quarter_turns(name):
+    task, image = RotationPrediction(name), ImageAction(name)
+    draw = every_label(task)
+    images = images_for(draw, 7)
+    seen = task.cut(images, draw)
+    for picture, turned, label in zip(images, seen[:, 0], draw.labels.tolist(), strict=True):
+        assert torch.equal(turned, torch.rot90(picture, label, (-2, -1)))
+    for a in image.elements():
+        moved = task.turn(a, draw)
+        assert torch.equal(task.cut(images, moved), task.turn_tiles(a, seen))
+        assert torch.equal(moved.labels, (draw.labels + image.group.quarter_turns(a)) % 4)
+
+
+@pytest.mark.parametrize("name", ["D1", "D2", "D4"])
+def test_rotation_has_no_labels_for_mirror_images(name):
+    with pytest.raises(ValueError, match=f"no action of {name}: .* use 'C{name[1]}'"):
+        RotationPrediction(name)
+
+
+def learner(task, group: str, head: str | None = None) -> Pretext:
+    backbone = ResNet(group, (1, 1), 3)
+    return randomize_(Pretext(backbone, task, PretextHead(backbone, task, 6, head))).double()
+
+
+TASKS = {
+    "context": (partial(ContextPrediction, **PLACED), NAMES, SIZES[3]),
+    "jigsaw 3": (jigsaw, ("C2", "C4", "D4"), SIZES[3]),
+    "jigsaw 2": (partial(jigsaw, grid=2), NAMES, SIZES[2]),
+    "standard": (partial(jigsaw, standard=True), ("D4",), SIZES[3]),
+    "rotation": (RotationPrediction, ("C1", "C2", "C4"), 9),
+}
+CASES = [(task, name) for task, (_, names, _) in TASKS.items() for name in names if name != "C1"]
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_scores_move_with_the_labels_and_the_loss_stays(kind, name):
+    make, _, size = TASKS[kind]
+    task = make(name)
+    draw = every_label(task, copies=1)
+    images, image = images_for(draw, size), ImageAction(name)
+    consistent, ordinary = learner(task, name), learner(task, name, "C1")
+    for a in range(1, image.order):
+        moved = task.turn(a, draw)
+        turned = images if kind == "rotation" else image.act(a, images)
+        errors = {}
+        for network in (consistent, ordinary):
+            for _mode in in_modes(network):
+                with torch.no_grad():
+                    before, after = network.scores(images, draw), network.scores(turned, moved)
+                losses = F.cross_entropy(before, draw.labels), F.cross_entropy(after, moved.labels)
+                wanted = task.action.act_on_scores(a, before)
+                error = (wanted - after).abs().max() / before.abs().max().clamp(min=1)
+                errors.setdefault(network, []).append((float(error), float(losses[0] - losses[1])))
+        for error, change in errors[consistent]:
+            assert error <= 1e-10 and abs(change) <= 1e-9
+        for error, _ in errors[ordinary]:
+            assert error > 1e-3
+
+
+def test_the_loss_draws_prepares_and_compares():
+    class Fixed(ContextPrediction):
+        given: Draw
+
+        def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
+            return self.given
+
+    task = Fixed("D4", **PLACED)
+    draw = task.given = every_label(ContextPrediction("D4", **PLACED))
+    images, image, network = images_for(draw, 23), ImageAction("D4"), learner(task, "D4").eval()
+    loss = network.loss(images)
+    torch.testing.assert_close(loss, F.cross_entropy(network.scores(images, draw), draw.labels))
+    for a in image.elements():
+        task.given = task.turn(a, draw)
+        torch.testing.assert_close(network.loss(image.act(a, images)), loss)
+        task.given = draw
+    network.prepare = lambda seen: 1 - seen
+    torch.testing.assert_close(
+        network.loss(images), F.cross_entropy(network.scores(1 - images, draw), draw.labels)
+    )
+
+
+def four_turns(images: Tensor) -> Tensor:
+    return torch.cat([torch.rot90(images, turn, (-2, -1)) for turn in range(4)])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rotation_is_at_chance_on_turned_copies_whatever_the_weights(seed):
+    task, images = RotationPrediction("C4"), four_turns(torch.rand(4, 3, 9, 9).double())
+    network, ordinary = learner(task, "C4"), learner(task, "C4", "C1")
+    randomize_(network, 0.3 + seed, seed)
+    for label in range(4):
+        draw = Draw(torch.full((16,), label), torch.zeros(16, 1, 2, dtype=torch.int64))
+        for _mode in in_modes(network):
+            loss = F.cross_entropy(network.scores(images, draw), draw.labels, reduction="none")
+            assert (loss.detach().view(4, 4).mean(0) >= log(4) - 1e-9).all()
+    assert ordinary.scores(images, draw).shape == (16, 4)
+
+
+def test_context_is_learnt_on_turned_copies_and_rotation_is_not():
+    losses = {}
+    for kind, make in (("context", TASKS["context"][0]), ("rotation", RotationPrediction)):
+        torch.manual_seed(1)
+        task, size = make("C4"), TASKS[kind][2]
+        backbone = ResNet("C4", (1,), 4)
+        network = Pretext(backbone, task, PretextHead(backbone, task, 16))
+        images = four_turns(torch.rand(2, 3, size, size))
+        one = every_label(task, 1)
+        draws = Draw(one.labels[:2].repeat(4), one.shifts[:2].repeat(4, 1, 1))
+        if kind == "context":
+            turned = [task.turn(a, Draw(one.labels[:2], one.shifts[:2])) for a in range(4)]
+            draws = Draw(*(torch.cat(parts) for parts in zip(*turned, strict=True)))
+        optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+        for _ in range(30):
+            loss = F.cross_entropy(network.scores(images, draws), draws.labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        losses[kind] = float(loss.detach())
+    assert losses["rotation"] >= log(4) - 1e-5
+    assert losses["context"] < log(8) / 2
+
+
+def test_heads_that_do_not_fit_the_labels_are_refused():
+    backbone = nn.Module()
+    backbone.group, backbone.channels = Group("D4"), 3
+    with pytest.raises(ValueError, match=r"head respects D4, the task's labels C4: .*'D4'"):
+        PretextHead(backbone, ContextPrediction("C4"))
+    ordinary = PretextHead(backbone, ContextPrediction("C4"), 4, "C1")
+    assert ordinary(torch.randn(5, 2, 3, 8)).shape == (5, 8)
+
+
+def test_draws_reach_everything_and_the_middle_stays():
+    task, generator = ContextPrediction("C4", jitter=2), torch.Generator().manual_seed(0)
+    draw = task.draw(600, generator)
+    assert draw.labels.unique().tolist() == list(range(8))
+    assert draw.shifts[:, 1].unique(dim=0).shape == (25, 2)
+    assert not draw.shifts[:, 0].any()
+    again = task.draw(600, torch.Generator().manual_seed(0))
+    assert torch.equal(again.labels, draw.labels) and torch.equal(again.shifts, draw.shifts)
+    puzzle = jigsaw("C4").draw(900)
+    assert puzzle.labels.unique().tolist() == list(range(8)) and puzzle.shifts.shape == (900, 9, 2)
+    assert RotationPrediction("C2").draw(99).labels.unique().tolist() == [0, 1, 2, 3]
+
+
+def test_commuting_is_judged_by_the_tester_too():
+    task = ContextPrediction("D4", **PLACED)
+    draw, network = every_label(task), learner(task, "D4")
+    images, image = images_for(draw, 23), ImageAction("D4")
+
+    class Scores(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: Tensor, labels: Tensor, shifts: Tensor) -> Tensor:
+            return self.network.scores(images, Draw(labels, shifts))
+
+    for a in range(1, 8):
+        moved = task.turn(a, draw)
+        move = [partial(image.act, a), lambda _, m=moved: m.labels, lambda _, m=moved: m.shifts]
+        after = partial(task.action.act_on_scores, a)
+        assert_equivariant(Scores(), (images, *draw), move, after)
+    with pytest.raises(DataError, match="must be square"):
+        task.cut(torch.rand(16, 3, 23, 25), draw)

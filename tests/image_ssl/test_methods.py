@@ -1,0 +1,173 @@
+"""Methods put together: every method in every arm, and tiles that fit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.groups import Group, ImageAction
+from hierforecast.image_ssl.methods import ARMS, METHODS, PairedViews, arm, build_method, tiles
+from hierforecast.image_ssl.nn import EVEN, resnet18, resnet50, small_resnet
+from hierforecast.image_ssl.nn.heads import ForgetGroup
+from hierforecast.image_ssl.pretext.tiles import TileGrid
+
+QUICK = {"moco": {"queue_size": 16}, "jigsaw": {"count": 16}}
+
+
+def test_arms_are_two_choices():
+    plain, group = Group("C1"), Group("D4")
+    assert [arm(name, "D4") for name in ARMS] == [(plain, plain), (group, group), (group, plain)]
+    assert arm("consistent") == (Group("C4"), Group("C4"))
+    with pytest.raises(ValueError, match="arm 'ours' is none of plain, consistent, inconsistent"):
+        arm("ours")
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("which", ARMS)
+def test_every_method_learns_in_every_arm(name, which):
+    group, head = arm(which)
+    backbone = small_resnet(group, 4)
+    method = build_method(name, backbone, head, size=33, width=8, **QUICK.get(name, {}))
+    assert method.backbone is backbone
+    forgets = any(isinstance(module, ForgetGroup) for module in method.modules())
+    assert forgets == (which == "inconsistent")
+    optimiser = torch.optim.SGD(method.parameters(), lr=0.1)
+    for _ in range(2):
+        loss = method.loss(torch.rand(8, 3, 33, 33))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.shape == () and loss.isfinite()
+    for parameter in backbone.parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all()
+    assert any(parameter.grad.any() for parameter in backbone.parameters())
+
+
+def test_arms_of_a_method_ask_the_same_question():
+    for name in ("context", "jigsaw", "rotation"):
+        asked = []
+        for which in ARMS:
+            group, head = arm(which, "C4")
+            method = build_method(
+                name, small_resnet(group, 2), head, width=4, **QUICK.get(name, {})
+            )
+            asked.append(method.task)
+        for task in asked[1:]:
+            assert torch.equal(task.action.moves, asked[0].action.moves)
+            if name == "jigsaw":
+                assert torch.equal(task.permutations, asked[0].permutations)
+            if name != "rotation":
+                assert vars(task.grid) == vars(asked[0].grid)
+
+
+@pytest.mark.parametrize("size", [33, 45, 49, 65, 96, 225])
+@pytest.mark.parametrize("cells", [2, 3])
+@pytest.mark.parametrize("build", [small_resnet, resnet18])
+def test_tiles_do_not_depend_on_the_arm(build, cells, size):
+    try:
+        wanted = tiles(size, cells, build("C4", 1))
+    except DataError:
+        return
+    assert tiles(size, cells, build("C1", 1)) == wanted
+
+
+def test_names_and_groups_that_do_not_fit_are_told():
+    with pytest.raises(
+        ValueError, match="method 'byol' is none of context, jigsaw, rotation, moco"
+    ):
+        build_method("byol", small_resnet("C4", 2))
+    with pytest.raises(ValueError, match="make the task with group='D4'"):
+        build_method("context", small_resnet("D4", 2))
+    assert build_method("context", small_resnet("D4", 2), symmetry="D4").task.action.order == 8
+    assert build_method("context", small_resnet("D4", 2), "C1").task.action.order == 4
+    with pytest.raises(ValueError, match="cannot stand behind"):
+        build_method("simsiam", small_resnet("D4", 2), "C4")
+
+
+def test_options_reach_the_task():
+    method = build_method("context", small_resnet("C4", 2), jitter=0, standard=True)
+    assert method.task.grid.jitter == 0 and method.task.standard
+    assert build_method("jigsaw", small_resnet("C4", 2), grid=2, count=8).task.grid.cells == 2
+    with pytest.raises(TypeError):
+        build_method("context", small_resnet("C4", 2), momentum=0.9)
+
+
+@pytest.mark.parametrize("cells", [2, 3])
+@pytest.mark.parametrize("size", range(27, 71))
+def test_tiles_fit_and_are_the_largest_that_do(size, cells):
+    for backbone in (small_resnet("C4", 1), small_resnet("C4", 1, halving=EVEN)):
+        fits = []
+        for tile in range(3, size // cells + 1):
+            left = size - cells * tile - (cells - 1) * max(1, tile // 4)
+            odd = left % 2  # between two tiles a pixel more makes the grid lie in the middle
+            gap = max(1, tile // 4) + (odd if cells == 2 else 0)
+            left -= odd if cells == 2 else 0
+            if left % 2 == 0 and left >= 2 * (gap // 2) and backbone.is_exact(tile):
+                fits.append({"tile": tile, "gap": gap, "jitter": gap // 2})
+        if not fits:
+            with pytest.raises(
+                DataError, match=f"images of {size} pixels hold no {cells} x {cells}"
+            ):
+                tiles(size, cells, backbone)
+            continue
+        found = tiles(size, cells, backbone)
+        assert found == fits[-1]
+        margin = TileGrid(cells, **found).margin(size)
+        assert margin >= found["jitter"] >= 0 and found["gap"] >= found["tile"] // 4
+        assert 2 * margin + cells * found["tile"] + (cells - 1) * found["gap"] == size
+
+
+def test_tiles_of_large_images():
+    assert tiles(225, 3, resnet18("C4", 1)) == {"tile": 33, "gap": 8, "jitter": 4}
+    assert tiles(225, 2, resnet18("D4", 1))["tile"] == 65
+    assert tiles(225, 3, resnet50("D4", 1))["tile"] == 33
+    assert tiles(33, 3, small_resnet("C4", 1)) == {"tile": 9, "gap": 2, "jitter": 1}
+    assert tiles(224, 3, resnet18("C4", 1, halving=EVEN))["tile"] == 32
+    with pytest.raises(DataError, match="hold no 3 x 3 grid"):
+        tiles(224, 3, resnet18("C4", 1))
+
+
+def test_plain_networks_take_tiles_of_sizes_that_are_exact_for_none():
+    assert tiles(32, 3, small_resnet("C1", 1))["tile"] % 2 == 0
+
+
+class Difference(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Linear(1, 1)
+
+    def loss(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        assert not (first.requires_grad or second.requires_grad)
+        return (first - second).sum() + self.backbone.weight.sum()
+
+
+def test_paired_views_augment_twice_and_without_gradients():
+    seen = []
+
+    def augment(images: torch.Tensor) -> torch.Tensor:
+        assert not torch.is_grad_enabled()
+        seen.append(images)
+        return images + len(seen)
+
+    views = Difference()
+    method = PairedViews(views, augment)
+    images = torch.rand(2, 3, 4, 4).requires_grad_()
+    loss = method.loss(images)
+    assert len(seen) == 2 and all(image is images for image in seen)
+    torch.testing.assert_close(loss, views.backbone.weight.sum() - 96)
+    loss.backward()
+    assert method.backbone is views.backbone and views.backbone.weight.grad == 1
+
+
+@pytest.mark.parametrize("name", ["moco", "swav", "simsiam"])
+def test_consistent_views_may_turn_and_the_ordinary_ones_may_not(name):
+    turn, images = ImageAction("C4"), torch.rand(8, 3, 33, 33).double()
+    for which, same in (("consistent", True), ("inconsistent", False)):
+        group, head = arm(which)
+        method = build_method(name, small_resnet(group, 4), head, width=8, **QUICK.get(name, {}))
+        views = method.double().eval().views
+        with torch.no_grad():
+            one, other = views.embed(images), views.embed(turn.act(1, images))
+        assert bool((one - other).abs().max() < 1e-10) == same

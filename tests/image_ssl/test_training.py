@@ -1,0 +1,297 @@
+"""Training of the image room: what it looks at, what it keeps, and how it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from hierforecast._lightning import LAST
+from hierforecast.errors import DataError
+from hierforecast.image_ssl import training
+from hierforecast.image_ssl.contrastive import SimSiam
+from hierforecast.image_ssl.data import ArrayImages
+from hierforecast.image_ssl.methods import PairedViews
+from hierforecast.image_ssl.nn import small_resnet
+from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.training import Schedule, pretrain
+
+REPOSITORY = Path(__file__).parents[2]
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
+
+
+def noisy(images):
+    return images + 0.1 * torch.randn_like(images)
+
+
+def method():
+    """A method that is quick, draws random numbers, and has running statistics."""
+    torch.manual_seed(7)
+    backbone = small_resnet("C4", 2, image_size=9)
+    return PairedViews(SimSiam(backbone, Projector(backbone, (8, 8), last_norm=True)), noisy)
+
+
+def pictures(count=24, labels=None):
+    images = torch.randint(0, 256, (count, 3, 9, 9), generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(count) % 3 if labels is None else labels
+    return ArrayImages(images.to(torch.uint8), labels, ["a", "b", "c"])
+
+
+def schedule(steps=12, **options):
+    return Schedule(steps, batch_size=8, **options)
+
+
+def trained(images=None, plan=None, **trainer):
+    learning = method()
+    curve = pretrain(
+        learning, images or pictures(), plan or schedule(), trainer={**QUIET, **trainer}
+    )
+    return learning, curve
+
+
+def same(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(x, other[k]) for k, x in one.items())
+
+
+def call_at(step, action):
+    """A callback that acts after this step."""
+
+    class At(Callback):
+        def on_train_batch_end(self, trainer, *args, **options):
+            if trainer.global_step == step:
+                action(trainer)
+
+    return At()
+
+
+def checkpoint(folder):
+    return torch.load(folder / LAST, weights_only=True)
+
+
+def test_the_loss_falls():
+    _, curve = trained(plan=schedule(120, learning_rate=2e-2))
+    assert list(curve.columns) == ["step", "loss"]
+    assert curve["step"].tolist() == list(range(120))
+    assert curve["loss"].iloc[-20:].mean() < curve["loss"].iloc[:5].mean() - 0.2
+
+
+def test_the_curve_of_a_long_training_is_thinned_out(monkeypatch):
+    monkeypatch.setattr(training, "POINTS", 10)
+    _, curve = trained(plan=schedule(30))
+    assert curve["step"].tolist() == list(range(0, 30, 3))
+
+
+def test_the_same_seed_gives_the_same_weights():
+    first, _ = trained()
+    torch.rand(100)
+    assert same(first, trained()[0])
+    assert not same(first, trained(plan=schedule(seed=1))[0])
+
+
+def test_labels_are_never_looked_at():
+    other = (torch.arange(24) * 7 + 2) % 3
+    assert not torch.equal(other, pictures().labels)
+    assert same(trained()[0], trained(pictures(labels=other))[0])
+
+
+def test_all_images_are_seen_before_one_is_seen_again():
+    seen = []
+    learning, plain = method(), PairedViews.loss
+    learning.loss = lambda images: seen.extend(images[:, 0, 0, :3]) or plain(learning, images)
+    pretrain(learning, pictures(), schedule(6), trainer=QUIET)
+    seen = torch.stack(seen).unflatten(0, (2, 24)).mul(255).round().int().tolist()
+    expected = sorted(pictures().images[:, 0, 0, :3].int().tolist())
+    assert sorted(seen[0]) == sorted(seen[1]) == expected
+    assert seen[0] != seen[1], "each pass in a new order"
+
+
+def test_fewer_images_than_a_batch_and_too_few():
+    assert len(trained(pictures(3))[1]) == 12
+    with pytest.raises(DataError, match="1 images are too few"):
+        trained(pictures(1))
+
+
+def test_biases_and_norms_do_not_decay():
+    """With a gradient of zero and no momentum, weights shrink by the decay alone."""
+    learning, before = method(), method()
+    learning.loss = lambda images: 0.0 * sum(p.sum() for p in learning.parameters())
+    plan = schedule(2, weight_decay=0.5, learning_rate=0.1, optimiser=torch.optim.SGD)
+    pretrain(learning, pictures(), plan, trainer=QUIET)
+    for x, y in zip(learning.parameters(), before.parameters(), strict=True):
+        assert torch.equal(x, y) == (x.ndim == 1 or not y.any())
+
+
+def test_the_papers_optimiser():
+    kinds = []
+    watch = call_at(1, lambda t: kinds.append(t.optimizers[0]))
+    plan = schedule(optimiser=partial(torch.optim.SGD, momentum=0.9))
+    trained(plan=plan, callbacks=[watch])
+    assert type(kinds[0]) is torch.optim.SGD and kinds[0].defaults["momentum"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("64-true", torch.float64), ("bf16-true", torch.bfloat16), ("bf16-mixed", torch.float32)],
+)
+def test_precision(precision, dtype):
+    learning, curve = trained(precision=precision)
+    assert {x.dtype for x in learning.parameters()} == {dtype}
+    assert curve["loss"].between(-1, 1).all() and not same(learning, method().to(dtype))
+
+
+def test_an_interrupted_training_keeps_its_weights(tmp_path):
+    kept = {}
+
+    def stop(trainer):
+        kept.update(deepcopy(trainer.lightning_module.method.state_dict()))
+        raise KeyboardInterrupt
+
+    learning = method()
+    handler = signal.getsignal(signal.SIGINT)
+    trainer = {**QUIET, "callbacks": [call_at(5, stop)]}
+    with pytest.raises(KeyboardInterrupt, match="interrupted at step 5; the weights so far are"):
+        pretrain(learning, pictures(), schedule(), trainer=trainer)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert all(torch.equal(x, kept[k]) for k, x in learning.state_dict().items())
+    assert not same(learning, method())
+
+
+def test_an_error_in_a_callback_comes_through():
+    def stop(trainer):
+        raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        trained(callbacks=[call_at(2, stop)])
+
+
+def test_options_are_left_alone_and_nothing_is_left_behind(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    trainer = {**QUIET, "callbacks": []}
+    pretrain(method(), pictures(), schedule(), trainer=trainer)
+    assert trainer == {**QUIET, "callbacks": []}
+    assert list(tmp_path.iterdir()) == [] and capfd.readouterr() == ("", "")
+
+
+def test_the_bar_tells_steps_and_losses(capfd):
+    pretrain(method(), pictures(), schedule(20), trainer={"accelerator": "cpu"})
+    out = "".join(capfd.readouterr())
+    assert "20/20" in out and "loss" in out and "pretrain" in out
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+def test_nothing_to_resume(tmp_path):
+    for trainer in (QUIET, {**QUIET, "default_root_dir": tmp_path / "new"}):
+        with pytest.raises(FileNotFoundError, match=r"nothing to resume: .*default_root_dir"):
+            pretrain(method(), pictures(), schedule(), trainer=trainer, resume=True)
+
+
+def test_a_resumed_training_goes_on_where_it_was(tmp_path):
+    """With the weights, the optimiser's state, and batches of its own."""
+    seen = []
+    kept = {**QUIET, "default_root_dir": tmp_path}
+
+    def watched():
+        learning, plain = method(), PairedViews.loss
+        learning.loss = lambda images: seen.append(images[:, 0, 0]) or plain(learning, images)
+        return learning
+
+    first = watched()
+    pretrain(first, pictures(), schedule(10), trainer=kept)
+    before, drawn = checkpoint(tmp_path), list(seen)
+    assert before["global_step"] == 10
+    found = []
+
+    class Look(Callback):
+        def on_train_start(self, trainer, module):
+            found.append(deepcopy(module.method.state_dict()))
+
+        def on_train_batch_end(self, trainer, *args, **options):
+            state = trainer.optimizers[0].state_dict()["state"]
+            found.append((trainer.global_step, int(state[0]["step"])))
+
+    second = watched()
+    more = {**kept, "callbacks": [Look()]}
+    curve = pretrain(second, pictures(), schedule(14), trainer=more, resume=True)
+    assert all(torch.equal(x, found[0][k]) for k, x in first.state_dict().items())
+    assert found[1:] == [(step, step) for step in range(11, 15)]
+    assert curve["step"].tolist() == [10, 11, 12, 13]
+    assert checkpoint(tmp_path)["global_step"] == 14
+    assert [p.name for p in tmp_path.iterdir()] == [LAST]
+    assert not torch.equal(seen[10], drawn[0])
+    again = pretrain(method(), pictures(), schedule(14), trainer=kept, resume=True)
+    assert again.empty, "nothing is left to do"
+
+
+def test_an_older_training_is_not_taken_for_this_one(tmp_path):
+    kept = {**QUIET, "default_root_dir": tmp_path}
+    pretrain(method(), pictures(), schedule(), trainer=kept)
+
+    def stop(trainer):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        more = {**kept, "callbacks": [call_at(1, stop)]}
+        pretrain(method(), pictures(), schedule(200), trainer=more)
+    with pytest.raises(FileNotFoundError):
+        pretrain(method(), pictures(), schedule(200), trainer=kept, resume=True)
+
+
+KILLED = """
+    from tests.image_ssl.test_training import QUIET, method, pictures, schedule
+    from hierforecast.image_ssl.training import pretrain
+    trainer = {**QUIET, "default_root_dir": "folder"}
+    pretrain(method(), pictures(), schedule(2000), trainer=trainer)
+"""
+
+
+def kill_after_a_checkpoint(script, where):
+    """Run a training in a process of its own and kill it as the system would."""
+    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], cwd=where, env=environment
+    )
+    try:
+        for _ in range(1200):
+            if (where / "folder" / LAST).exists() or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        assert process.poll() is None, "the training ended by itself"
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    assert (where / "folder" / LAST).exists(), "no checkpoint in a minute"
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
+    kill_after_a_checkpoint(KILLED, tmp_path)
+    folder = tmp_path / "folder"
+    reached = checkpoint(folder)["global_step"]
+    assert 0 < reached < 2000
+    seen = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, *args, **options):
+            state = trainer.optimizers[0].state_dict()["state"]
+            seen.append((trainer.global_step, int(state[0]["step"])))
+
+    learning = method()
+    trainer = {**QUIET, "default_root_dir": folder, "callbacks": [Look()]}
+    pretrain(learning, pictures(), schedule(reached + 7), trainer=trainer, resume=True)
+    assert seen == [(step, step) for step in range(reached + 1, reached + 8)]
+    assert all(x.isfinite().all() for x in learning.state_dict().values())
