@@ -50,6 +50,8 @@ def test_mlp_commutes(name):
     for options in ({}, {"last_norm": True}, {"norm": nn.Identity}):
         head = randomize_(mlp((3, 5, 4), name, **options)).double()
         assert head(x).shape == (4, 4, Group(name).order)
+        assert (head[-1].bias is not None) and head[0].bias is None  # no bias before a norm
+        assert not options.get("last_norm") or head[-2].bias is None
         for a in range(1, Group(name).order):
             assert_equivariant(head, x, partial(features.act, a), partial(features.act, a))
 

@@ -39,6 +39,7 @@ CHAINS = {
     "odd": (Sampling(3, 1, 1), *[ODD.conv] * 2),
     "even": (Sampling(3, 1, 1), *[EVEN.conv] * 2),
     "ImageNet": (*ODD.large_stem, *[ODD.conv] * 3),
+    "large window": (Sampling(5, 3),),
     "thirds": (Sampling(5, 3), Sampling(3, 2, 1)),
     "mixed": (Sampling(3, 2, 1), Sampling(4, 2, 1)),
 }
