@@ -111,8 +111,11 @@ class ResNet(nn.Module):
         resize: bool = False,
     ) -> None:
         super().__init__()
-        if not depths or min(depths) < 1 or width < 1:
-            raise DataError(f"depths={tuple(depths)}, width={width}: each must be 1 or more")
+        if not depths or not stem or min(*depths, width) < 1:
+            raise DataError(
+                f"depths={tuple(depths)}, width={width}, stem={tuple(stem)}: depths and width must "
+                "be 1 or more, and a stem has at least its convolution"
+            )
         self.group = as_group(group)
         self._options: dict[str, Any] = {
             "group": self.group.name,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hierforecast.image_ssl.groups import GroupLike, ImageAction, LabelAction, as_group
 from hierforecast.image_ssl.pretext.context import SideBySide
 from hierforecast.image_ssl.pretext.task import Draw
+from hierforecast.image_ssl.pretext.tiles import check_square
 
 
 class RotationPrediction:
@@ -47,7 +48,12 @@ class RotationPrediction:
         return Draw(labels, torch.zeros(batch, 1, 2, dtype=torch.int64))
 
     def cut(self, images: Tensor, draw: Draw) -> Tensor:
-        """The turned images, (b, 1, 3, h, h)."""
+        """The turned images, (b, 1, 3, h, h).
+
+        Raises:
+            DataError: if the images are not square.
+        """
+        check_square(images)
         turned = torch.empty_like(images)
         for turn in range(4):
             here = (draw.labels == turn).to(images.device)

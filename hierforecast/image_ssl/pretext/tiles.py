@@ -63,8 +63,7 @@ class TileGrid:
         Returns:
             (b, k, channels, tile, tile).
         """
-        if images.shape[-1] != images.shape[-2]:
-            raise DataError(f"images must be square, not {tuple(images.shape[-2:])}: crop them")
+        check_square(images)
         margin, pitch = self.margin(images.shape[-1]), self.tile + self.gap
         place = torch.stack([cells // self.cells, cells % self.cells], -1)
         corner = (margin + pitch * place + shifts).to(images.device)
@@ -77,6 +76,16 @@ class TileGrid:
         """Moves of tiles, (b, tiles, 2), each axis uniform up to the jitter."""
         reach = (-self.jitter, self.jitter + 1)
         return torch.randint(*reach, (batch, tiles, 2), generator=generator)
+
+
+def check_square(images: Tensor) -> None:
+    """Refuse images (..., h, w) whose turned copies would have another shape.
+
+    Raises:
+        DataError: if they are not square.
+    """
+    if images.shape[-1] != images.shape[-2]:
+        raise DataError(f"images must be square, not {tuple(images.shape[-2:])}: crop them")
 
 
 def cell_moves(group: GroupLike, cells: int) -> Tensor:
