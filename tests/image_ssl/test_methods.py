@@ -13,7 +13,12 @@ from hierforecast.image_ssl.nn import EVEN, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.nn.heads import ForgetGroup
 from hierforecast.image_ssl.pretext.tiles import TileGrid
 
-QUICK = {"moco": {"queue_size": 16}, "jigsaw": {"count": 16}}
+QUICK = {
+    "moco": {"queue_size": 16},
+    "jigsaw": {"count": 16},
+    "supervised": {"classes": 3},
+    "reconstruction": {"decoder": {"dim": 8, "patch": 11}},
+}
 
 
 def test_arms_are_two_choices():
@@ -32,10 +37,15 @@ def test_every_method_learns_in_every_arm(name, which):
     method = build_method(name, backbone, head, size=33, width=8, **QUICK.get(name, {}))
     assert method.backbone is backbone
     forgets = any(isinstance(module, ForgetGroup) for module in method.modules())
-    assert forgets == (which == "inconsistent")
+    # A regression of parameters averages nowhere: its head is an ordinary one in every arm.
+    assert forgets == (which == "inconsistent" and name != "regression")
     optimiser = torch.optim.SGD(method.parameters(), lr=0.1)
     for _ in range(2):
-        loss = method.loss(torch.rand(8, 3, 33, 33))
+        images = torch.rand(8, 3, 33, 33)
+        if name == "supervised":
+            loss = method.labelled_loss(images, torch.arange(8) % 3)
+        else:
+            loss = method.loss(images)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -87,8 +97,8 @@ def test_names_and_groups_that_do_not_fit_are_told():
 
 
 def test_options_reach_the_task():
-    method = build_method("context", small_resnet("C4", 2), jitter=0, standard=True)
-    assert method.task.grid.jitter == 0 and method.task.standard
+    method = build_method("context", small_resnet("C4", 2), jitter=0)
+    assert method.task.grid.jitter == 0
     assert build_method("jigsaw", small_resnet("C4", 2), grid=2, count=8).task.grid.cells == 2
     with pytest.raises(TypeError):
         build_method("context", small_resnet("C4", 2), momentum=0.9)
@@ -161,7 +171,7 @@ def test_paired_views_augment_twice_and_without_gradients():
     assert method.backbone is views.backbone and views.backbone.weight.grad == 1
 
 
-@pytest.mark.parametrize("name", ["moco", "swav", "simsiam"])
+@pytest.mark.parametrize("name", ["moco", "swav", "simsiam", "vicreg"])
 def test_consistent_views_may_turn_and_the_ordinary_ones_may_not(name):
     turn, images = ImageAction("C4"), torch.rand(8, 3, 33, 33).double()
     for which, same in (("consistent", True), ("inconsistent", False)):

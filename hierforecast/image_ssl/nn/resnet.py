@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,6 +54,8 @@ class Halving:
 ODD = Halving(Sampling(3, 2, 1), Sampling(1, 2), (Sampling(7, 2, 3), Sampling(3, 2, 1)))
 EVEN = Halving(Sampling(4, 2, 1), Sampling(2, 2), (Sampling(8, 2, 3), Sampling(2, 2)))
 SMALL_STEM = (Sampling(3, 1, 1),)
+# Deviation below which an image counts as flat: two or three steps of 8-bit colour.
+FLAT = 0.01
 WHOLE = Halving(Sampling(3, 1, 1), Sampling(1), ())  # halves nothing
 
 
@@ -88,6 +91,8 @@ class ResNet(nn.Module):
         halving: kernels of the layers with stride 2, `ODD` or `EVEN`.
         image_size: side of the images; None takes any, and checks those that come.
         resize: bring images of another size to the nearest exact one, instead of an error.
+        standardise: bring each image to mean 0 and deviation 1, so that a small tile, dark or pale,
+            looks like the whole images that the features are wanted for.
 
     Attributes:
         group: the `Group`.
@@ -109,6 +114,7 @@ class ResNet(nn.Module):
         halving: Halving = ODD,
         image_size: int | None = None,
         resize: bool = False,
+        standardise: bool = True,
     ) -> None:
         super().__init__()
         if not depths or not stem or min(*depths, width) < 1:
@@ -130,8 +136,9 @@ class ResNet(nn.Module):
             },
             "image_size": image_size,
             "resize": resize,
+            "standardise": standardise,
         }
-        self.resize, self.image_size = resize, image_size
+        self.resize, self.image_size, self.standardise = resize, image_size, standardise
         # A block's shortcut samples the same size as its convolution and has the same parity.
         self.samplings = [*stem, *[halving.conv] * (len(depths) - 1)]
         if image_size is not None:
@@ -159,7 +166,7 @@ class ResNet(nn.Module):
         if wanted != (height, width):
             # Pixel centres, as align_corners=False has them, lie symmetric: resizing commutes.
             images = F.interpolate(images, wanted, mode="bilinear", antialias=True)
-        features: Tensor = self.stages(self.stem(images))
+        features: Tensor = self.stages(self.stem(standard(images) if self.standardise else images))
         return features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -203,6 +210,12 @@ class ResNet(nn.Module):
             f"sizes near it are {' and '.join(map(str, exact))}; give resize=True to have images "
             "resized to the nearer one, or halving=EVEN (ODD) for sizes of the other parity"
         )
+
+
+def standard(images: Tensor) -> Tensor:
+    """Images (b, c, h, w) with mean 0 and deviation 1 over all that each holds; a flat one is 0."""
+    spread, mean = torch.std_mean(images, (1, 2, 3), correction=0, keepdim=True)
+    return (images - mean) / (spread + FLAT)
 
 
 def resnet18(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hierforecast.image_ssl.groups import GroupLike, ImageAction, LabelAction
 from hierforecast.image_ssl.nn.conv import GroupLinear
 from hierforecast.image_ssl.pretext.task import Draw
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, standardise, turn_shifts
+from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, turn_shifts
 
 # Cells of a 3 x 3 grid around the middle one, counter-clockwise from the right: a quarter turn
 # moves a label two places on.
@@ -43,7 +43,6 @@ class ContextPrediction:
         tile: side of a tile, pixels: a size for which the network is exact.
         gap: pixels between tiles, against answers from lines that cross their border.
         jitter: largest move of the neighbour along each axis, pixels.
-        standard: give each tile mean 0 and deviation 1.
     """
 
     def __init__(
@@ -52,9 +51,8 @@ class ContextPrediction:
         tile: int = 9,
         gap: int = 2,
         jitter: int = 1,
-        standard: bool = False,
     ) -> None:
-        self.grid, self.standard = TileGrid(3, tile, gap, jitter), standard
+        self.grid = TileGrid(3, tile, gap, jitter)
         place = torch.full((9,), -1)
         place[list(RING)] = torch.arange(8)
         self.action = LabelAction(group, place[cell_moves(group, 3)[:, list(RING)]])
@@ -70,8 +68,7 @@ class ContextPrediction:
         """The middle tile and its neighbour, (b, 2, 3, t, t)."""
         cells = torch.tensor(RING)[draw.labels]
         pairs = torch.stack([torch.full_like(cells, CENTRE), cells], 1)
-        tiles = self.grid.cut(images, pairs, draw.shifts)
-        return standardise(tiles) if self.standard else tiles
+        return self.grid.cut(images, pairs, draw.shifts)
 
     def turn(self, a: int, draw: Draw) -> Draw:
         """The label moves along the ring, and the neighbour's move turns."""

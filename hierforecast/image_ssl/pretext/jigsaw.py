@@ -12,7 +12,7 @@ from hierforecast.image_ssl.groups import GroupLike, ImageAction, LabelAction
 from hierforecast.image_ssl.nn.heads import TileConv
 from hierforecast.image_ssl.pretext.permutations import far_apart
 from hierforecast.image_ssl.pretext.task import Draw
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, standardise, turn_shifts
+from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, turn_shifts
 
 
 class Jigsaw:
@@ -28,7 +28,6 @@ class Jigsaw:
         tile: side of a tile, pixels: a size for which the network is exact.
         gap: pixels between tiles.
         jitter: largest move of each tile along each axis, pixels.
-        standard: give each tile mean 0 and deviation 1, so that hues do not tell the order.
         seed: of the choice among equally good permutations.
 
     Attributes:
@@ -43,10 +42,9 @@ class Jigsaw:
         tile: int = 9,
         gap: int = 2,
         jitter: int = 1,
-        standard: bool = True,
         seed: int = 0,
     ) -> None:
-        self.grid, self.standard = TileGrid(grid, tile, gap, jitter), standard
+        self.grid = TileGrid(grid, tile, gap, jitter)
         self.permutations, moves = far_apart(group, count, grid, seed)
         self.action = LabelAction(group, moves)
         self.cell_moves = cell_moves(group, grid)
@@ -58,8 +56,7 @@ class Jigsaw:
 
     def cut(self, images: Tensor, draw: Draw) -> Tensor:
         """The tiles in the order in which the places show them, (b, tiles, 3, t, t)."""
-        tiles = self.grid.cut(images, self.permutations[draw.labels], draw.shifts)
-        return standardise(tiles) if self.standard else tiles
+        return self.grid.cut(images, self.permutations[draw.labels], draw.shifts)
 
     def turn(self, a: int, draw: Draw) -> Draw:
         """The label is conjugated, and the moves turn and change places with their tiles."""

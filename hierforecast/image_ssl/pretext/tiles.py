@@ -107,9 +107,3 @@ def turn_shifts(group: GroupLike, a: int, shifts: Tensor) -> Tensor:
     for _ in range(group.quarter_turns(a)):
         down, right = -right, down
     return torch.stack([down, right], -1)
-
-
-def standardise(tiles: Tensor) -> Tensor:
-    """Each tile (..., channels, h, w) to mean 0 and deviation 1: no tile tells its place by hue."""
-    spread = tiles.std((-2, -1), keepdim=True, correction=0)
-    return (tiles - tiles.mean((-2, -1), keepdim=True)) / (spread + 1e-3)

@@ -226,9 +226,22 @@ def test_the_trivial_group_gives_the_plain_network(bottleneck, large, size):
         }
         theirs.load_state_dict(values)
     images = torch.rand(3, 3, size, size).double()
+    means = [image.mean() for image in images]
+    each = zip(images, means, strict=True)
+    standard = [(one - mean) / ((one - mean).square().mean().sqrt() + 0.01) for one, mean in each]
     for mode in (False, True):
-        found, wanted = network.train(mode)(images), plain.train(mode)(images)
+        found, wanted = network.train(mode)(images), plain.train(mode)(torch.stack(standard))
         torch.testing.assert_close(found[:, :, 0], wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_a_flat_image_says_nothing_and_its_brightness_neither():
+    network = build("C4", 2, depths=(1,)).eval()
+    flat, pale = (network(torch.full((1, 3, 9, 9), x).double()) for x in (0.3, 0.9))
+    assert flat.isfinite().all()
+    torch.testing.assert_close(flat, pale)
+    raw = build("C4", 2, depths=(1,), standardise=False).eval()
+    flat, pale = (raw(torch.full((1, 3, 9, 9), x).double()) for x in (0.3, 0.9))
+    assert (flat - pale).abs().max() > 0.1
 
 
 def count(network: nn.Module) -> int:
@@ -276,6 +289,6 @@ def test_arguments_out_of_range_are_told():
     with pytest.raises(ValueError, match="match='cost' is none of"):
         matched_width(8, "C4", "cost")
     for wrong in ({"depths": ()}, {"depths": (1, 0)}, {"width": 0}):
-        with pytest.raises(DataError, match="each must be 1 or more"):
+        with pytest.raises(DataError, match="must be 1 or more"):
             ResNet("C4", **wrong)
     assert issubclass(SizeError, DataError)

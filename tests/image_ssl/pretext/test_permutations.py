@@ -11,7 +11,7 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group
 from hierforecast.image_ssl.pretext import Jigsaw
 from hierforecast.image_ssl.pretext.permutations import far_apart, nearest
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, standardise, turn_shifts
+from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, turn_shifts
 
 NAMES = ("C1", "C2", "C4", "D1", "D2", "D4")
 
@@ -166,11 +166,3 @@ def test_moves_of_tiles_turn_as_arrows_do(name):
             arrow = -arrow.conjugate() if group.is_mirror(a) else arrow
             arrow *= 1j ** group.quarter_turns(a)
             assert after == [-round(arrow.imag), round(arrow.real)]
-
-
-def test_standardised_tiles_tell_no_hue():
-    tiles = torch.rand(2, 4, 3, 6, 6).double() * (0.2 + torch.rand(2, 4, 3, 1, 1)) + 5
-    out = standardise(tiles)
-    torch.testing.assert_close(out.mean((-2, -1)), torch.zeros(2, 4, 3).double())
-    assert ((out.std((-2, -1), correction=0) - 1).abs() < 0.1).all()
-    assert torch.equal(standardise(torch.ones(1, 1, 3, 4, 4)), torch.zeros(1, 1, 3, 4, 4))

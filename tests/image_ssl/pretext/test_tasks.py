@@ -32,7 +32,7 @@ PLACED = {"tile": TILE, "gap": GAP, "jitter": JITTER}
 
 def jigsaw(group: str, grid: int = 3, **options) -> Jigsaw:
     count = Group(group).order * (1 if grid == 2 and group in ("D2", "D4") else 2)
-    return Jigsaw(group, count, grid, **{**PLACED, "standard": False, **options})
+    return Jigsaw(group, count, grid, **{**PLACED, **options})
 
 
 def every_label(task, copies: int = 2) -> Draw:
@@ -143,7 +143,6 @@ TASKS = {
     "context": (partial(ContextPrediction, **PLACED), NAMES, SIZES[3]),
     "jigsaw 3": (jigsaw, ("C2", "C4", "D4"), SIZES[3]),
     "jigsaw 2": (partial(jigsaw, grid=2), NAMES, SIZES[2]),
-    "standard": (partial(jigsaw, standard=True), ("D4",), SIZES[3]),
     "rotation": (RotationPrediction, ("C1", "C2", "C4"), 9),
 }
 CASES = [(task, name) for task, (_, names, _) in TASKS.items() for name in names if name != "C1"]
