@@ -21,19 +21,6 @@ from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.conv import GroupConv2d, LiftingConv2d
 from hierforecast.image_ssl.nn.sizes import Sampling, SizeError, is_exact, nearest_exact
 
-__all__ = [
-    "EVEN",
-    "ODD",
-    "SMALL_STEM",
-    "Halving",
-    "ResNet",
-    "SpatialMaxPool",
-    "matched_width",
-    "resnet18",
-    "resnet50",
-    "small_resnet",
-]
-
 
 @dataclass(frozen=True)
 class Halving:
@@ -161,13 +148,19 @@ class ResNet(nn.Module):
         Raises:
             SizeError: if the images' size is not exact, and `resize` is False.
         """
+        return self.block_maps(images)[-1]
+
+    def block_maps(self, images: Tensor) -> list[Tensor]:
+        """Feature maps behind each residual block; raises as `maps`."""
         height, width = images.shape[-2:]
         wanted = (self._accept(height), self._accept(width))
         if wanted != (height, width):
             # Pixel centres, as align_corners=False has them, lie symmetric: resizing commutes.
             images = F.interpolate(images, wanted, mode="bilinear", antialias=True)
-        features: Tensor = self.stages(self.stem(standard(images) if self.standardise else images))
-        return features
+        found = [self.stem(standard(images) if self.standardise else images)]
+        for block in self.stages:
+            found.append(block(found[-1]))
+        return found[1:]
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (b, c, g) of images (b, 3, h, w): the mean of `maps` over space."""
