@@ -10,6 +10,7 @@ that move with the image, or by a loss that does not change when the image is tu
     nn/           group convolutions, residual networks, heads
     pretext/      labels that move with the image: context, jigsaw, rotation
     contrastive/  losses that need no labels: MoCo, SwAV, SimSiam
+    split/        invariant and equivariant halves: reconstruction by cross-attention, SIE
     methods.py    backbone + head + loss, and the three arms of a comparison
     training.py   any method on Lightning
     storage.py    a backbone in a folder

@@ -20,14 +20,11 @@ from torch.optim import SGD, AdamW, Optimizer
 from hierforecast._console import Names, option, read_settings, say
 from hierforecast.errors import DataError
 from hierforecast.image_ssl import _judging, training
-from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV
 from hierforecast.image_ssl.data.arrays import ImageSet
 from hierforecast.image_ssl.data.named import NAMES, open_set
-from hierforecast.image_ssl.methods import ARMS, METHODS, arm, build_method
+from hierforecast.image_ssl.methods import ARMS, METHODS, TAKES, arm, build_method
 from hierforecast.image_ssl.nn.resnet import ResNet, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.plot import plot_learning_curves, plot_turning_map
-from hierforecast.image_ssl.pretext import ContextPrediction, Jigsaw
-from hierforecast.image_ssl.pretext.rotation import RotationPrediction
 from hierforecast.image_ssl.storage import (
     check_folder,
     load_backbone,
@@ -49,15 +46,8 @@ OPTIMISERS: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "adamw": (AdamW, 2e-3),
     "sgd": (partial(SGD, momentum=0.9), 0.03),
 }
-# What takes the options that --set gives.
-SETTABLE: dict[str, Callable[..., Any]] = {
-    "context": ContextPrediction,
-    "jigsaw": Jigsaw,
-    "rotation": RotationPrediction,
-    "moco": MoCo,
-    "swav": SwAV,
-    "simsiam": SimSiam,
-}
+# Options of methods that --set cannot give: modules, or what has an option of its own.
+NO_TEXT = ("group", "augment", "decoder", "classes")
 
 Number = int | None
 Text = str | None
@@ -153,10 +143,17 @@ def pretrain(
     backbone = _chosen("network", network, NETWORKS)(
         groups[0], match=_chosen("match", match, MATCHES), image_size=size, **widths
     )
-    learning = build_method(
-        method, backbone, groups[1], symmetry=group, size=size, width=head_width, **options
-    )
     pictures = open_set(data, size, split, images=images)
+    learning = build_method(
+        method,
+        backbone,
+        groups[1],
+        symmetry=group,
+        size=size,
+        width=head_width,
+        **options,
+        **({"classes": len(pictures.classes)} if method == "supervised" else {}),
+    )
     count = sum(weight.numel() for weight in backbone.parameters())
     say(f"{method}, {arm_name}: {network} network of {groups[0].name} with {count:,} weights")
     say(f"{data}: {len(pictures):,} images of {size} x {size}")
@@ -244,11 +241,11 @@ def _chosen(what: str, name: str, table: Mapping[str, T]) -> T:
 
 def _settable(method: str) -> dict[str, Any]:
     """What --set can give to a method, with its default."""
-    parameters = signature(_chosen("method", method, SETTABLE)).parameters.items()
+    parameters = signature(_chosen("method", method, TAKES)).parameters.items()
     return {
         name: one.default
         for name, one in parameters
-        if one.default is not Parameter.empty and name != "group"  # it has an option of its own
+        if one.default is not Parameter.empty and name not in NO_TEXT
     }
 
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.augment import contrastive
-from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV
+from hierforecast.image_ssl.augment import Transformation, contrastive
+from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, VICReg
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.nn.resnet import ResNet
@@ -28,6 +28,13 @@ from hierforecast.image_ssl.nn.sizes import is_exact
 from hierforecast.image_ssl.pretext import ContextPrediction, Jigsaw, Pretext, PretextHead
 from hierforecast.image_ssl.pretext.rotation import RotationPrediction
 from hierforecast.image_ssl.pretext.task import PretextTask
+from hierforecast.image_ssl.split.building import (
+    build_reconstruction,
+    build_regression,
+    build_sie,
+    build_supervised,
+)
+from hierforecast.image_ssl.split.pairs import every_kind
 
 __all__ = ["ARMS", "METHODS", "Method", "PairedViews", "arm", "build_method"]
 
@@ -40,7 +47,10 @@ class Method(Protocol):
     backbone: ResNet
 
     def loss(self, images: Tensor) -> Tensor:
-        """Loss of images (b, 3, h, w), floats in [0, 1]."""
+        """Loss of images (b, 3, h, w), floats in [0, 1].
+
+        A method that learns from labels has ``labelled_loss(images, labels)`` instead.
+        """
         ...
 
 
@@ -109,7 +119,9 @@ def build_method(
             comparison, so that all answer the same question.
         size: side of the images, pixels.
         width: hidden channels of the head.
-        options: of `MoCo`, `SwAV`, `SimSiam`, or of the pretext task.
+        options: of `MoCo`, `SwAV`, `SimSiam`, `VICReg`, or of the pretext task; those of split
+            features stand with `build_reconstruction`, `build_sie`, `build_supervised` (which needs
+            `classes`) and `build_regression`. Methods of views take `augment`, a `Transformation`.
 
     Raises:
         ValueError: for an unknown name.
@@ -171,7 +183,11 @@ def _pretext(backbone: ResNet, task: PretextTask, head: GroupLike | None, width:
     return Pretext(backbone, task, PretextHead(backbone, task, width, head))
 
 
-def _views(kind: Callable[..., nn.Module], last_norm: bool) -> Callable[..., nn.Module]:
+def _views(
+    kind: Callable[..., nn.Module],
+    last_norm: bool = False,
+    usual: Callable[[int], Transformation] = contrastive,
+) -> Callable[..., nn.Module]:
     def build(
         backbone: ResNet,
         head: GroupLike | None,
@@ -181,12 +197,27 @@ def _views(kind: Callable[..., nn.Module], last_norm: bool) -> Callable[..., nn.
         options: Any,
     ) -> nn.Module:
         projector = Projector(backbone, (width, width), head, last_norm=last_norm)
-        recipe = contrastive(size)
+        recipe = options.pop("augment", None) or usual(size)
 
         def augment(images: Tensor) -> Tensor:
-            return recipe(images).images
+            views: Tensor = recipe(images).images
+            return views
 
         return PairedViews(kind(backbone, projector, **options), augment)
+
+    return build
+
+
+def _split(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    def build(
+        backbone: ResNet,
+        head: GroupLike | None,
+        symmetry: Group,
+        size: int,
+        width: int,
+        options: Any,
+    ) -> nn.Module:
+        return kind(backbone, head, size, width, **options)
 
     return build
 
@@ -195,7 +226,28 @@ METHODS: dict[str, Callable[..., nn.Module]] = {
     "context": _context,
     "jigsaw": _jigsaw,
     "rotation": _rotation,
-    "moco": _views(MoCo, last_norm=False),
-    "swav": _views(SwAV, last_norm=False),
+    "moco": _views(MoCo),
+    "swav": _views(SwAV),
     "simsiam": _views(SimSiam, last_norm=True),
+    # Compared with each other: all of them see views of one recipe.
+    "vicreg": _views(VICReg, usual=every_kind),
+    "reconstruction": _split(build_reconstruction),
+    "sie": _split(build_sie),
+    "regression": _split(build_regression),
+    "supervised": _split(build_supervised),
+}
+
+# What takes the options of each method, by its keywords.
+TAKES: dict[str, Callable[..., Any]] = {
+    "context": ContextPrediction,
+    "jigsaw": Jigsaw,
+    "rotation": RotationPrediction,
+    "moco": MoCo,
+    "swav": SwAV,
+    "simsiam": SimSiam,
+    "vicreg": VICReg,
+    "reconstruction": build_reconstruction,
+    "sie": build_sie,
+    "regression": build_regression,
+    "supervised": build_supervised,
 }

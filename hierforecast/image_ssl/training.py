@@ -58,9 +58,11 @@ class _Learning(L.LightningModule):
         self.curve: list[tuple[int, Tensor]] = []
 
     def training_step(self, batch: Item, index: int) -> Tensor:
-        """Loss of a batch; the labels are not looked at."""
+        """Loss of a batch; labels are for methods that ask for them."""
         images = as_float(batch[0]).to(self.dtype)  # a trainer's precision may be 64-true
-        loss: Tensor = self.method.loss(images)  # type: ignore[operator]
+        asks = hasattr(self.method, "labelled_loss")
+        shown = (images, batch[1]) if asks else (images,)
+        loss: Tensor = getattr(self.method, "labelled_loss" if asks else "loss")(*shown)
         if self.global_step % max(1, self.schedule.max_steps // POINTS) == 0:
             self.curve.append((self.global_step, loss.detach()))
             self.log("loss", loss, logger=False)
@@ -89,10 +91,11 @@ def pretrain(
     trainer: Mapping[str, Any] | None = None,
     resume: bool = False,
 ) -> pd.DataFrame:
-    """Train a method in place on images alone; their labels are never looked at.
+    """Train a method in place, on images alone unless it asks for their labels.
 
     Args:
-        method: with `backbone` and ``loss(images)``; see `build_method`.
+        method: with `backbone` and ``loss(images)``; see `build_method`. A supervised method has
+            ``labelled_loss(images, labels)`` instead; no other is shown a label.
         images: to learn from.
         schedule: how long and how fast; `Schedule()` if None.
         trainer: options of Lightning's `Trainer` (devices, strategy, precision, callbacks);

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from hierforecast.cli import app
 from hierforecast.image_ssl import cli, training
 from hierforecast.image_ssl.data import named
-from hierforecast.image_ssl.methods import ARMS, METHODS
+from hierforecast.image_ssl.methods import ARMS, METHODS, TAKES
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.storage import load_backbone, read_made_by, save_backbone
 
@@ -93,8 +93,13 @@ def test_pretrain_and_probe_in_every_arm(arm, tmp_path):
 def test_every_method(method, tmp_path):
     call("pretrain", tmp_path / "net", "--method", method, "--optimiser", "sgd", *FEW)
     assert read_made_by(tmp_path / "net")["learning_rate"] == 0.03
-    options = inspect.signature(cli.SETTABLE[method]).parameters
-    assert set(cli._settable(method)) <= set(options) - {"group", "backbone", "projector"}
+    options = inspect.signature(TAKES[method]).parameters
+    assert set(cli._settable(method)) <= set(options) - {
+        "group",
+        "backbone",
+        "projector",
+        "augment",
+    }
 
 
 def test_what_is_trained_is_what_the_library_trains(tmp_path):

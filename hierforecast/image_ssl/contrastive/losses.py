@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["info_nce", "negative_cosine", "sinkhorn", "swapped_prediction"]
+__all__ = [
+    "covariance",
+    "info_nce",
+    "invariance",
+    "negative_cosine",
+    "sinkhorn",
+    "swapped_prediction",
+    "variance",
+]
 
 
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
@@ -124,7 +132,75 @@ def swapped_prediction(scores: Tensor, codes: Tensor, temperature: float) -> Ten
     return F.cross_entropy(scores / temperature, codes.detach().to(scores.dtype))
 
 
+def invariance(one: Tensor, other: Tensor) -> Tensor:
+    """Mean squared difference of two views' vectors, over samples and numbers.
+
+    VICReg's eq. 5 (arXiv 2105.04906) sums over the d numbers, where its algorithm 1 takes the mean;
+    the weights it gives belong to the mean.
+
+    Args:
+        one: (b, d).
+        other: (b, d), row i shows the same image as row i of `one`.
+
+    Raises:
+        ValueError: if the shapes differ or are not (b, d).
+    """
+    if one.shape != other.shape or one.ndim != 2:
+        raise ValueError(
+            f"vectors {tuple(one.shape)} and {tuple(other.shape)}: give both as (b, d), of the "
+            "same images"
+        )
+    return F.mse_loss(one, other)
+
+
+def variance(vectors: Tensor, target: float = 1.0, epsilon: float = 1e-4) -> Tensor:
+    """How far the standard deviations of a batch fall short of a target (arXiv 2105.04906, eq. 1).
+
+    Args:
+        vectors: (b, d), two samples or more.
+        target: gamma, of each number's standard deviation, ``sqrt(var + epsilon)``.
+        epsilon: keeps the gradient finite where all samples are the same.
+
+    Returns:
+        The mean of ``max(0, target - deviation)`` over the d numbers, from 0 to `target`.
+
+    Raises:
+        ValueError: for fewer samples, or another shape.
+    """
+    deviations = (_several(vectors).var(dim=0) + epsilon).sqrt()
+    return F.relu(target - deviations).mean()
+
+
+def covariance(vectors: Tensor) -> Tensor:
+    """Sum of the squared covariances of different numbers, by d (arXiv 2105.04906, eq. 3 and 4).
+
+    Args:
+        vectors: (b, d), two samples or more.
+
+    Raises:
+        ValueError: for fewer samples, or another shape.
+    """
+    vectors = _several(vectors)
+    centred = vectors - vectors.mean(dim=0)
+    square = (centred.T @ centred / (len(vectors) - 1)).square()
+    return (square.sum() - square.diagonal().sum()) / vectors.shape[1]
+
+
+def _several(vectors: Tensor) -> Tensor:
+    """Vectors in a type that statistics can be taken in."""
+    if vectors.ndim != 2 or len(vectors) < 2:
+        raise ValueError(f"vectors {tuple(vectors.shape)}: give (b, d) with 2 samples or more")
+    return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise a ValueError that names a setting, unless it is above zero."""
     if not value > 0:
         raise ValueError(f"{name}={value}: give a number above zero")
+
+
+def check_weights(**weights: float) -> None:
+    """Raise a ValueError that names a weight of a loss, if it is below zero."""
+    for name, value in weights.items():
+        if not value >= 0:
+            raise ValueError(f"{name}={value}: give a weight of zero or more")

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierforecast.image_ssl.data._colours import rgb
+from hierforecast.image_ssl.data._counters import uniform
 from hierforecast.image_ssl.data._rendering import (
     OUTLINES,
     TEXTURES,
@@ -138,7 +140,7 @@ def draw_parameters(
         ``period``, of the texture, in fractions of the side; ``phase`` (b, 2), in periods;
         ``contrast``, share of the colour.
     """
-    draw = iter(_uniform(np.asarray(numbers, np.uint64), seed, _DRAWS).T)
+    draw = iter(uniform(np.asarray(numbers, np.uint64), seed, _DRAWS).T)
     label = np.floor(next(draw) * N_CLASSES).astype(np.int64)
     angle = 360 * next(draw)
     scale = scales[0] + (scales[1] - scales[0]) * next(draw)
@@ -180,26 +182,6 @@ def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
     return turned
 
 
-def _uniform(numbers: np.ndarray, seed: int, count: int) -> np.ndarray:
-    """Random numbers in [0, 1), (pictures, count), that depend on seed and picture only.
-
-    The counters go through the mixing function of SplitMix64 (Steele, Lea, Flood 2014), once for
-    the seed, once for the picture and once for the draw.
-    """
-    state = _mixed(np.array([seed], np.uint64))
-    state = _mixed(state + numbers[:, None])
-    state = _mixed(state + np.arange(count, dtype=np.uint64))
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mixed(state: np.ndarray) -> np.ndarray:
-    """64 bits in, 64 bits out, each depending on all; arithmetic modulo 2^64."""
-    state = (state + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
 def _colours(
     lightness: np.ndarray,
     step: np.ndarray,
@@ -219,30 +201,6 @@ def _colours(
     shape = ground + np.where(lighter, 1, -1) * (LIGHTNESS_GAP + room * step)
     hue = 360 * hue
     return (
-        _rgb(shape, 0.1 + 0.12 * strong, hue),
-        _rgb(ground, 0.02 + 0.1 * faint, hue + 60 + 240 * away),
+        rgb(shape, 0.1 + 0.12 * strong, hue),
+        rgb(ground, 0.02 + 0.1 * faint, hue + 60 + 240 * away),
     )
-
-
-def _rgb(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
-    """Colours (n, 3) in sRGB of those in Oklab's cylinder (Ottosson 2020), cut to a screen's."""
-    a, b = chroma * np.cos(np.deg2rad(hue)), chroma * np.sin(np.deg2rad(hue))
-    cones = np.stack([lightness, a, b], axis=1) @ _LAB_TO_CONES.T
-    linear = np.clip(cones**3 @ _CONES_TO_RGB.T, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-
-
-_LAB_TO_CONES = np.array(
-    [
-        [1.0, 0.3963377774, 0.2158037573],
-        [1.0, -0.1055613458, -0.0638541728],
-        [1.0, -0.0894841775, -1.2914855480],
-    ]
-)
-_CONES_TO_RGB = np.array(
-    [
-        [4.0767416621, -3.3077115913, 0.2309699292],
-        [-1.2684380046, 2.6097574011, -0.3413193965],
-        [-0.0041960863, -0.7034186147, 1.7076147010],
-    ]
-)

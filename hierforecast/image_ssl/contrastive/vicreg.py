@@ -1,0 +1,58 @@
+"""VICReg (Bardes, Ponce and LeCun, arXiv 2105.04906)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from hierforecast.image_ssl.contrastive.losses import (
+    check_weights,
+    covariance,
+    invariance,
+    variance,
+)
+from hierforecast.image_ssl.contrastive.method import ViewMethod
+
+__all__ = ["VICReg"]
+
+
+class VICReg(ViewMethod):
+    """Bring the views together, while every number varies and no two of them vary together.
+
+    The published forms differ. Here the weights are those of the authors' experiments: the squared
+    difference is a mean over the d numbers and the variance term a mean over the two views; the
+    covariance terms of both views are added. Eq. 6 as it is printed adds the variance terms and
+    sums over the numbers: that is ``invariance=25 * d, variance=50``. Statistics are of one
+    device's batch; the authors gather those of all.
+
+    Args:
+        backbone: images (b, 3, h, w) to features (b, c, g).
+        projector: features to vectors (b, d); averaged over the group for the invariant loss. The
+            authors' is wide: d is four times the features.
+        invariance: weight of the term that brings the views together.
+        variance: weight of the term that keeps each number's standard deviation near one.
+        covariance: weight of the term that keeps numbers apart.
+
+    Raises:
+        ValueError: if the projector does not fit the backbone, or a weight is below zero.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        projector: nn.Module,
+        *,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+    ) -> None:
+        super().__init__(backbone, projector)
+        check_weights(invariance=invariance, variance=variance, covariance=covariance)
+        self.invariance, self.variance, self.covariance = invariance, variance, covariance
+
+    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+        """The weighted sum of the three terms (eq. 6, with the means said above), zero or more."""
+        one, other = self.embed(first), self.embed(second)
+        together = invariance(one, other)
+        varied = (variance(one) + variance(other)) / 2
+        apart = covariance(one) + covariance(other)
+        return self.invariance * together + self.variance * varied + self.covariance * apart

@@ -1,0 +1,266 @@
+"""3DIEBench: 52,472 models of 55 classes in 50 poses and lights each, as files.
+
+What the files are: ``datasets/threedie/README.md``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data._decoding import OnError, read_image
+from hierforecast.image_ssl.data._standing_in import check_options, first_readable
+from hierforecast.image_ssl.data.arrays import Indices, Item, whole_numbers
+from hierforecast.image_ssl.data.folder import existing_folder
+from hierforecast.image_ssl.data.rotations import Frame, from_euler
+from hierforecast.image_ssl.data.views import PosedSet, ViewPairs
+
+ADDRESS = "https://dl.fbaipublicfiles.com/SIE/3DIEBench.tar.gz"
+LISTS = "https://github.com/facebookresearch/SIE/tree/main/data"
+N_CLASSES = 55
+N_OBJECTS = 52_472
+N_VIEWS = 50
+N_IMAGES = N_OBJECTS * N_VIEWS
+LATENTS = (
+    "rotation_x",
+    "rotation_y",
+    "rotation_z",
+    "background_hue",
+    "light_theta",
+    "light_phi",
+    "light_hue",
+)
+N_LATENTS = len(LATENTS)
+SIZE = 256  # of the files
+SPLITS = ("train", "val")
+
+Objects = tuple[list[str], Tensor, tuple[str, ...]]  # their folders, labels and class names
+
+
+class ThreeDIEBench(PosedSet):
+    """3DIEBench (Garrido et al. 2023): item i is view i % views of object i // views.
+
+    Images lie at ``<root>/<synset>/<object>/image_<view>.jpg``, and beside each its seven latents,
+    ``latent_<view>.npy``. They are read when asked for.
+
+    A file that is missing, truncated or wrong is named. With ``on_error="skip"``, the next view of
+    the same object that can be read, with its own parameters, stands in for it, and where an object
+    has none, the next object's; each such view is warned of once.
+
+    Args:
+        root: folder of the synsets' folders.
+        size: side of the images in pixels; the files have 256.
+        split: ``"train"`` or ``"val"``, as listed in ``<split>_images.npy`` and
+            ``<split>_labels.npy``; None takes every object there is, in sorted order.
+        lists: folder of these lists, if it is not `root`.
+        views: number of views of each object, its first ones.
+        on_error: what to do about a file that cannot be read: "raise" or "skip".
+        frame: about whose axes the relative rotation of a pair is; see `relative_rotation`. The
+            published experiments take "object".
+
+    Raises:
+        ValueError: for an option out of its range.
+        DataError: if folders or lists are missing or wrong.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        size: int,
+        split: str | None = None,
+        *,
+        lists: Path | str | None = None,
+        views: int = N_VIEWS,
+        on_error: OnError = "raise",
+        frame: Frame = "world",
+    ) -> None:
+        check_options(size, on_error)
+        if split is not None and split not in SPLITS:
+            raise ValueError(f"split={split!r} is not one of {list(SPLITS)} or None")
+        if views < 1:
+            raise ValueError(f"views={views}: give 1 or more")
+        if frame not in ("world", "object"):
+            raise ValueError(f'frame={frame!r} is neither "world" nor "object"')
+        folder = existing_folder(Path(root).expanduser())
+        if split is None:
+            found = _all_objects(folder)
+        else:
+            above = folder if lists is None else existing_folder(Path(lists).expanduser())
+            found = _listed(above, split)
+        self.root, self.size, self.frame = folder, size, frame
+        self.objects, self._object_labels, self.classes = found
+        self.n_objects, self.views = len(self.objects), views
+        self.on_error = on_error
+        self._broken: set[int] = set()
+        self._sound: set[int] = set()
+
+    @property
+    def labels(self) -> Tensor:
+        """The class of every image, int64 (n,), without a look at the images."""
+        return self._object_labels.repeat_interleave(self.views)
+
+    def files(self, index: int) -> tuple[Path, Path]:
+        """The image and the latents with this number."""
+        number = range(len(self))[index]
+        folder = self.root / self.objects[number // self.views]
+        view = number % self.views
+        return folder / f"image_{view}.jpg", folder / f"latent_{view}.npy"
+
+    def __getitem__(self, index: int) -> Item:
+        number = range(len(self))[index]
+        if self.on_error == "raise":
+            image = read_image(self.files(number)[0], self.size)
+        else:
+            number, (image, _) = self._standing_in(number)
+        return image, self._object_labels[number // self.views]
+
+    def parameters(self, indices: Indices) -> dict[str, Tensor]:
+        """What the images with these numbers show.
+
+        With ``on_error="skip"`` these are what `__getitem__` shows: to tell, an image is decoded
+        that has not been before.
+
+        Returns:
+            A row an image: ``label`` and ``object``, int64; ``quaternion`` (b, 4), the rotation
+            from the model's own pose in a world whose z points up from the floor, float32;
+            ``background_hue``, of the floor, and ``light_hue``, of HSV, 0 to 1; ``light_theta``,
+            the spot's angle from z, and ``light_phi``, around z from x to y, radians; and
+            ``angles`` (b, 3), about the world's x, then y, then z, radians.
+        """
+        numbers = whole_numbers(indices, len(self))
+        if self.on_error == "skip":
+            shown = [n if n in self._sound else self._standing_in(n)[0] for n in numbers.tolist()]
+            numbers = torch.tensor(shown, dtype=torch.int64)
+        rows = [read_latents(self.files(number)[1]) for number in numbers.tolist()]
+        latents = torch.from_numpy(np.array(rows).reshape(-1, N_LATENTS))
+        objects = numbers // self.views
+        whole = {"label": self._object_labels[objects], "object": objects}
+        floats = {name: latents[:, k] for k, name in enumerate(LATENTS) if k > 2}
+        floats |= {"angles": latents[:, :3], "quaternion": from_euler(latents[:, :3])}
+        return whole | {name: value.float() for name, value in floats.items()}
+
+    def pairs(self, indices: Indices, generator: torch.Generator | None = None) -> ViewPairs:
+        """These images, each with another view of its object; see `PosedSet.pairs`.
+
+        With ``on_error="skip"``, `numbers` are those of the views that stand in. An object of which
+        a single view can be read makes a pair of that view and itself.
+        """
+        first = whole_numbers(indices, len(self))
+        if self.on_error == "raise":
+            return super().pairs(first, generator)
+        first = torch.tensor([self._standing_in(n)[0] for n in first.tolist()], dtype=torch.int64)
+        drawn = self._other_views(first, generator).tolist()
+        second = []
+        for own, other in zip(first.tolist(), drawn, strict=True):
+            rest = [number for number in self._siblings(other) if number != own]
+            found = first_readable([*rest, own], self._read, self._broken)
+            second.append(found[0] if found is not None else own)
+        return self._paired(first, torch.tensor(second, dtype=torch.int64))
+
+    def check(self) -> dict[str, str]:
+        """The images and latents that cannot be read, and why; decodes everything."""
+        reasons: dict[str, str] = {}
+        for number in range(len(self)):
+            image, latents = self.files(number)
+            for path, read in (
+                (image, lambda p: read_image(p, self.size)),
+                (latents, read_latents),
+            ):
+                try:
+                    read(path)
+                except DataError as error:
+                    reasons[str(path)] = str(error)
+        return reasons
+
+    def _read(self, number: int) -> tuple[Tensor, np.ndarray]:
+        image, latents = self.files(number)
+        both = read_image(image, self.size), read_latents(latents)
+        self._sound.add(number)
+        return both
+
+    def _siblings(self, number: int) -> list[int]:
+        """The views of an object, from this one on and around."""
+        start = number - number % self.views
+        return [start + (number - start + step) % self.views for step in range(self.views)]
+
+    def _standing_in(self, number: int) -> tuple[int, tuple[Tensor, np.ndarray]]:
+        """This view or the one that is shown in its place, and what its files hold."""
+        for step in range(self.n_objects):
+            other = (number + step * self.views) % len(self)
+            found = first_readable(self._siblings(other), self._read, self._broken)
+            if found is not None:
+                return found
+        raise DataError(f"none of the {len(self)} views in '{self.root}' can be read")
+
+
+def read_latents(path: Path | str) -> np.ndarray:
+    """The seven latents of a view, float64 (7,), in the order of `LATENTS`.
+
+    Raises:
+        DataError: if the file is missing, truncated or anything else.
+    """
+    latents = _plain_array(Path(path))
+    if latents.shape != (N_LATENTS,) or latents.dtype.kind != "f" or not np.isfinite(latents).all():
+        raise DataError(
+            f"'{path}' holds {latents.dtype} of shape {latents.shape}, not {N_LATENTS} finite "
+            "numbers: get it again or delete it"
+        )
+    return latents.astype(np.float64)
+
+
+def _plain_array(path: Path) -> np.ndarray:
+    """The array in a .npy file; what would run code of the file's is refused."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise DataError(f"'{path}' cannot be read as an array ({error}): get it again") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"'{path}' is an archive of arrays, not one: get it again")
+    return array
+
+
+def _all_objects(root: Path) -> Objects:
+    """Every folder two below `root`; its class is the folder above."""
+    synsets = sorted(one.name for one in root.iterdir() if one.is_dir() and one.name[0] != ".")
+    objects, labels = [], []
+    for label, synset in enumerate(synsets):
+        inner = sorted(o.name for o in (root / synset).iterdir() if o.is_dir() and o.name[0] != ".")
+        objects += [f"{synset}/{name}" for name in inner]
+        labels += [label] * len(inner)
+    if not objects:
+        raise DataError(
+            f"'{root}' has no <synset>/<object> folders. Remedy: download {ADDRESS}, extract it "
+            "and give the folder that the synsets' folders then stand in."
+        )
+    return objects, torch.tensor(labels), tuple(synsets)
+
+
+def _listed(folder: Path, split: str) -> Objects:
+    """The objects of a split, from its two lists."""
+    paths = [folder / f"{split}_{what}.npy" for what in ("images", "labels")]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"there is no '{missing[0]}': put the lists of {LISTS} there, or pass lists=<folder>; "
+            "split=None takes every object"
+        )
+    names, labels = (_plain_array(path) for path in paths)
+    if names.dtype.kind not in "US" or names.ndim != 1 or not len(names):
+        raise DataError(f"'{paths[0]}' holds {names.dtype} of shape {names.shape}, not names")
+    if labels.dtype.kind not in "iu" or labels.shape != names.shape or labels.min() < 0:
+        raise DataError(f"'{paths[1]}' does not hold a class's number for each of {len(names)}")
+    objects = [str(name).strip("/") for name in names.astype(str)]
+    odd = [o for o in objects if len(parts := PurePosixPath(o).parts) != 2 or ".." in parts]
+    if odd:
+        raise DataError(f"'{paths[0]}' lists '{odd[0]}', which is no <synset>/<object>")
+    synsets: dict[int, str] = {}
+    for name, label in zip(objects, labels.tolist(), strict=True):
+        synset = name.split("/")[0]
+        if synsets.setdefault(label, synset) != synset:
+            raise DataError(f"'{paths[1]}' gives {synset} and {synsets[label]} one class, {label}")
+    classes = tuple(synsets.get(k, f"class {k}") for k in range(max(N_CLASSES, max(synsets) + 1)))
+    return objects, torch.from_numpy(labels.astype(np.int64)), classes

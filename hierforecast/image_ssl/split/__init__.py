@@ -1,0 +1,56 @@
+"""Invariant and equivariant features side by side, and what they are judged against."""
+
+from hierforecast.image_ssl.split.decoder import (
+    CrossAttentionDecoder,
+    MapTokens,
+    PooledTokens,
+    standardised,
+)
+from hierforecast.image_ssl.split.encoder import (
+    Halves,
+    InvariantHalf,
+    Split,
+    SplitBackbone,
+    SplitChannels,
+    SplitGroup,
+)
+from hierforecast.image_ssl.split.pairs import (
+    Between,
+    OneAtATimePairs,
+    Pair,
+    PairsWithParameters,
+    ViewPairs,
+    every_kind,
+)
+from hierforecast.image_ssl.split.parameters import KINDS, RelativeParameters, parameters_of
+from hierforecast.image_ssl.split.reconstruction import Reconstruction
+from hierforecast.image_ssl.split.sie import SIE, EquivariantProjector, HyperPredictor
+from hierforecast.image_ssl.split.supervised import ParameterRegression, Supervised
+
+__all__ = [
+    "KINDS",
+    "SIE",
+    "Between",
+    "CrossAttentionDecoder",
+    "EquivariantProjector",
+    "Halves",
+    "HyperPredictor",
+    "InvariantHalf",
+    "MapTokens",
+    "OneAtATimePairs",
+    "Pair",
+    "PairsWithParameters",
+    "ParameterRegression",
+    "PooledTokens",
+    "Reconstruction",
+    "RelativeParameters",
+    "Split",
+    "SplitBackbone",
+    "SplitChannels",
+    "SplitGroup",
+    "Supervised",
+    "ViewPairs",
+    "every_kind",
+    "parameters_of",
+    "standardised",
+]

@@ -1,0 +1,167 @@
+"""SIE: an equivariant half that a known transformation moves linearly.
+
+Garrido, Najman and LeCun 2023, arXiv 2302.10283; written from the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierforecast.image_ssl.contrastive.losses import (
+    check_weights,
+    covariance,
+    invariance,
+    variance,
+)
+from hierforecast.image_ssl.nn.heads import mlp
+from hierforecast.image_ssl.split.encoder import SplitBackbone, pooled
+from hierforecast.image_ssl.split.pairs import Pair
+from hierforecast.image_ssl.split.parameters import RelativeParameters, rows
+
+__all__ = ["SIE", "EquivariantProjector", "HyperPredictor"]
+
+
+class EquivariantProjector(nn.Module):
+    """From equivariant features (b, c, g) to vectors (b, d); nothing is averaged over the group.
+
+    Args:
+        halves: says how wide the equivariant half is.
+        widths: hidden widths and d.
+    """
+
+    def __init__(self, halves: SplitBackbone, widths: tuple[int, ...] = (256, 64)) -> None:
+        super().__init__()
+        self.layers = mlp((halves.split.equivariant_dim, *widths))
+        self.dim = widths[-1]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (b, c, g) to (b, d)."""
+        vectors: Tensor = self.layers(features.flatten(1).unsqueeze(2))
+        return vectors.squeeze(2)
+
+
+class HyperPredictor(nn.Module):
+    """A matrix for every transformation, by one linear map of its parameters.
+
+    There are no biases: what is predicted depends on the vector through the matrix alone, and on
+    the transformation through its parameters. A one stands beside these, for they are all zero for
+    the identity: its entry is the identity's matrix. (The paper's quaternion has such an entry.)
+
+    Args:
+        parameters: what the predictor is told of; see `parameters_of`.
+        dim: numbers of a vector.
+    """
+
+    def __init__(self, parameters: RelativeParameters, dim: int) -> None:
+        super().__init__()
+        self.told, self.dim = parameters, dim
+        self.hyper = nn.Linear(1 + parameters.width, dim * dim, bias=False)
+        nn.init.normal_(self.hyper.weight, std=dim**-0.5)  # vectors keep their length
+
+    def matrices(self, relative: Mapping[str, Tensor]) -> Tensor:
+        """Matrices (n, dim, dim) of relative parameters, n rows each."""
+        numbers = self.told(relative).to(self.hyper.weight)
+        numbers = torch.cat([torch.ones_like(numbers[:, :1]), numbers], 1)
+        matrices: Tensor = self.hyper(numbers).unflatten(1, (self.dim, self.dim))
+        return matrices
+
+    def identity(self) -> Tensor:
+        """The matrix (dim, dim) of the transformation that changes nothing."""
+        return self.hyper.weight[:, 0].view(self.dim, self.dim)
+
+    def forward(self, vectors: Tensor, relative: Mapping[str, Tensor]) -> Tensor:
+        """Vectors (n, dim) of the second views, from those of the first."""
+        return torch.einsum("nij,nj->ni", self.matrices(relative), vectors)
+
+
+class SIE(nn.Module):
+    """Invariant halves alike; equivariant halves a linear map of each other, by the transformation.
+
+    Variance and covariance are of both halves' vectors side by side, so that no number of the one
+    half repeats one of the other; the variance of what is predicted keeps the predictor from
+    shrinking. Weights are the paper's for its own data. The terms of both views are averaged
+    (variance) and added (covariance), as `VICReg` does.
+
+    Args:
+        halves: the backbone, split.
+        projector: of the invariant half; ``Projector(halves.invariant)``.
+        equivariant_projector: of the equivariant half; `EquivariantProjector`.
+        predictor: made for its vectors; `HyperPredictor`.
+        invariance: weight of the invariant halves' squared difference.
+        equivariance: weight of the squared error of the prediction, of known pairs.
+        variance: weight of the variance term.
+        covariance: weight of the covariance term.
+        predictor_variance: weight of the variance term of the prediction.
+
+    Raises:
+        ValueError: if the predictor does not fit, or a weight is below zero.
+    """
+
+    def __init__(
+        self,
+        halves: SplitBackbone,
+        projector: nn.Module,
+        equivariant_projector: EquivariantProjector,
+        predictor: HyperPredictor,
+        *,
+        invariance: float = 10.0,
+        equivariance: float = 4.5,
+        variance: float = 10.0,
+        covariance: float = 1.0,
+        predictor_variance: float = 10.0,
+    ) -> None:
+        super().__init__()
+        if predictor.dim != equivariant_projector.dim:
+            raise ValueError(
+                f"the predictor takes {predictor.dim} numbers and the equivariant projector gives "
+                f"{equivariant_projector.dim}: make both for the same"
+            )
+        self.weights = {
+            "invariance": invariance,
+            "equivariance": equivariance,
+            "variance": variance,
+            "covariance": covariance,
+            "predictor_variance": predictor_variance,
+        }
+        check_weights(**self.weights)
+        self.halves, self.projector = halves, projector
+        self.equivariant_projector, self.predictor = equivariant_projector, predictor
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network that is trained."""
+        return self.halves.backbone
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (b, d) of the invariant and of the equivariant half of images (b, 3, h, w)."""
+        found = pooled(self.halves(images))
+        return self.projector(found.invariant), self.equivariant_projector(found.equivariant)
+
+    def terms(self, pair: Pair) -> dict[str, Tensor]:
+        """The loss's terms by the names of their weights, without weights."""
+        (one, moved), (other, target) = (self.embed(v.images) for v in (pair.first, pair.second))
+        both = [torch.cat([one, moved], 1), torch.cat([other, target], 1)]
+        known = pair.known
+        predicted = self.predictor(moved[known], rows(pair.relative, known))
+        # Of no known pair there is no error, and of a single one no variance.
+        none = predicted.sum() * 0
+        return {
+            "invariance": invariance(one, other),
+            "equivariance": F.mse_loss(predicted, target[known]) if len(predicted) else none,
+            "variance": (variance(both[0]) + variance(both[1])) / 2,
+            "covariance": covariance(both[0]) + covariance(both[1]),
+            "predictor_variance": variance(predicted) if len(predicted) > 1 else none,
+        }
+
+    def pair_loss(self, pair: Pair) -> Tensor:
+        """The weighted sum of the terms; pairs of unknown parameters have no share in two of them.
+
+        Raises:
+            DataError: if the pair lacks a parameter that the predictor is told of.
+        """
+        terms = self.terms(pair)
+        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
