@@ -8,11 +8,19 @@
     knn(train, test, k=20).value
     learning_curve(train, test, sizes=(10, 100, 1000))     # a tidy table
 
+What the features tell beyond the class:
+
+    sets = transformation_sets()                           # rot, colour, blur, ..., all
+    probe_transformations(backbone, train_set, test_set, sets["rot"])   # R², a tidy table
+    retrieve_views(predicted, views, target, objects)      # MRR and hit@k, beside chance
+    dense_probe(backbone, train_masks, test_masks).table()              # mIoU, mAcc, aAcc
+
 A kind of features is a function (`average_group`, `flatten_group`), a way to sum up average
 precision is one too (`area`, `eleven_points`), and so is a classifier: others may be passed in.
 """
 
 from hierforecast.image_ssl.evaluation.curves import CLASSIFIERS, balanced_order, learning_curve
+from hierforecast.image_ssl.evaluation.dense import average_maps, dense_probe, flatten_maps
 from hierforecast.image_ssl.evaluation.features import (
     Features,
     average_group,
@@ -34,28 +42,85 @@ from hierforecast.image_ssl.evaluation.probe import (
     fit_probe,
     linear_probe,
 )
+from hierforecast.image_ssl.evaluation.readout import BlockReadout
+from hierforecast.image_ssl.evaluation.regression import (
+    PROBES,
+    Regressor,
+    fit_ridge,
+    mlp_probe,
+    r2,
+    r2_per_dimension,
+    ridge_probe,
+)
+from hierforecast.image_ssl.evaluation.retrieval import (
+    cosine_distance,
+    euclidean_distance,
+    retrieve_objects,
+    retrieve_views,
+)
 from hierforecast.image_ssl.evaluation.scores import FEATURES, evaluate
+from hierforecast.image_ssl.evaluation.segmentation import (
+    DenseScore,
+    SegmentedImages,
+    confusion_of,
+)
+from hierforecast.image_ssl.evaluation.targets import TARGETS, Target, as_is, box, circle
+from hierforecast.image_ssl.evaluation.transformations import (
+    Pairs,
+    collect_pairs,
+    part,
+    probe_transformations,
+    transformation_sets,
+)
 
 __all__ = [
     "CLASSIFIERS",
     "FEATURES",
+    "PROBES",
+    "TARGETS",
+    "BlockReadout",
+    "DenseScore",
     "Features",
     "LinearProbe",
+    "Pairs",
+    "Regressor",
     "Score",
+    "SegmentedImages",
+    "Target",
     "accuracy",
     "area",
+    "as_is",
     "average_group",
+    "average_maps",
     "average_precision",
     "balanced_order",
+    "box",
     "choose_penalty",
+    "circle",
     "collect_features",
+    "collect_pairs",
+    "confusion_of",
+    "cosine_distance",
+    "dense_probe",
     "eleven_points",
+    "euclidean_distance",
     "evaluate",
     "fit_probe",
+    "fit_ridge",
     "flatten_group",
+    "flatten_maps",
     "knn",
     "knn_scores",
     "learning_curve",
     "linear_probe",
     "mean_average_precision",
+    "mlp_probe",
+    "part",
+    "probe_transformations",
+    "r2",
+    "r2_per_dimension",
+    "retrieve_objects",
+    "retrieve_views",
+    "ridge_probe",
+    "transformation_sets",
 ]

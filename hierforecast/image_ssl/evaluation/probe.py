@@ -161,7 +161,7 @@ def fit_probe(
         DataError: if there is one class only.
     """
     check_classes(train)
-    mean, scale = _standards(train.x)
+    mean, scale = standards(train.x)
     x = (train.x - mean) / scale
     loss, taught = _binary(train.y, x) if train.multi_label else _multinomial(train.y)
     if start is None:
@@ -177,7 +177,8 @@ def fit_probe(
     return LinearProbe(*everyone, mean, scale, penalty)
 
 
-def _standards(x: Tensor) -> tuple[Tensor, Tensor]:
+def standards(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (d,) of features (n, d); a dead feature's deviation is one."""
     variance, mean = torch.var_mean(x, dim=0, correction=0)
     scale = variance.sqrt()
     # A dead feature varies by rounding only; dividing by that would blow it up.

@@ -1,0 +1,154 @@
+"""Masks in memory, and how well the pixels of masks were told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data.arrays import Item
+from hierforecast.image_ssl.data.views import MaskSet
+
+
+class SegmentedImages(MaskSet):
+    """Images with their masks in memory.
+
+    Args:
+        images: (n, 3, h, w), uint8.
+        masks: (n, h, w), whole numbers of classes.
+        classes: the name of each class, by number.
+        ignored: number of the pixels that are neither taught nor judged, a class or another from 0
+            to 255; None: all are.
+
+    Raises:
+        DataError: if images and masks do not fit together, or a mask has an unknown class.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        classes: Sequence[str],
+        ignored: int | None = None,
+    ) -> None:
+        shape = tuple(images.shape)
+        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
+            raise DataError(f"images are {images.dtype} {shape}: give uint8 (n, 3, h, w)")
+        if masks.shape != (len(images), *images.shape[2:]) or masks.is_floating_point():
+            raise DataError(
+                f"masks are {masks.dtype} {tuple(masks.shape)}, images {shape}: give each image a "
+                "mask (h, w) of its own size, whole numbers of classes"
+            )
+        _check_numbers(masks, len(classes), ignored)
+        self.images, self.masks = images, masks.to(torch.uint8)
+        self.classes, self.ignored = tuple(classes), ignored
+
+    @classmethod
+    def of(cls, images: MaskSet, batch_size: int = 256) -> SegmentedImages:
+        """The same images and masks, read or rendered once and kept."""
+        numbers = list(range(len(images)))
+        starts = range(0, len(numbers), batch_size)
+        parts = [images.__getitems__(numbers[start : start + batch_size]) for start in starts]
+        if not parts:
+            raise DataError("no images: the set is empty; is it the split that you meant?")
+        pixels, masks = (torch.cat(column) for column in zip(*parts, strict=True))
+        return cls(pixels, masks, images.classes, images.ignored)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.images[index], self.masks[index]
+
+    def __getitems__(self, indices: list[int]) -> Item:
+        numbers = torch.as_tensor(indices, dtype=torch.int64)
+        return self.images[numbers], self.masks[numbers]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseScore:
+    """How well pixels were told, from the counts of all test images together.
+
+    Args:
+        confusion: (classes, classes) int64, pixels by true class (row) and predicted class.
+        classes: their names.
+    """
+
+    confusion: Tensor
+    classes: tuple[str, ...]
+
+    @property
+    def iou(self) -> Tensor:
+        """Intersection over union of each class; nan if neither masks nor predictions have it."""
+        hits = self.confusion.diag().double()
+        return hits / (self.confusion.sum(dim=0) + self.confusion.sum(dim=1) - hits)
+
+    @property
+    def class_accuracy(self) -> Tensor:
+        """The share of each class's pixels that was told; nan if the masks do not have it."""
+        return self.confusion.diag().double() / self.confusion.sum(dim=1)
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean of `iou` over the classes that are there (mIoU)."""
+        return float(self.iou.nanmean())
+
+    @property
+    def mean_accuracy(self) -> float:
+        """The mean of `class_accuracy` over the classes that are there (mAcc)."""
+        return float(self.class_accuracy.nanmean())
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """The share of all judged pixels (aAcc)."""
+        return float(self.confusion.diag().sum() / self.confusion.sum())
+
+    def table(self) -> pd.DataFrame:
+        """Rows mIoU, mAcc and aAcc: metric, score."""
+        scores = self.mean_iou, self.mean_accuracy, self.pixel_accuracy
+        return pd.DataFrame({"metric": ["mIoU", "mAcc", "aAcc"], "score": scores})
+
+
+def confusion_of(
+    predicted: Tensor, masks: Tensor, classes: int, ignored: int | None = None
+) -> Tensor:
+    """Count pixels by true class (row) and predicted class (column), (classes, classes) int64.
+
+    Args:
+        predicted: class numbers of any shape.
+        masks: the same shape.
+        classes: how many.
+        ignored: number in `masks` of pixels that do not count.
+
+    Raises:
+        DataError: if the shapes differ.
+    """
+    if predicted.shape != masks.shape:
+        raise DataError(
+            f"predictions {tuple(predicted.shape)} and masks {tuple(masks.shape)} differ in size"
+        )
+    judged = judged_pixels(masks, ignored)
+    cells = masks[judged].long() * classes + predicted[judged].long()
+    return cells.bincount(minlength=classes**2).view(classes, classes)
+
+
+def judged_pixels(masks: Tensor, ignored: int | None) -> Tensor:
+    """Which pixels of masks are taught and judged, bool."""
+    return torch.ones_like(masks, dtype=torch.bool) if ignored is None else masks != ignored
+
+
+def _check_numbers(masks: Tensor, classes: int, ignored: int | None) -> None:
+    if not 1 <= classes <= 256:
+        raise DataError(f"there are {classes} classes: give 1 to 256")
+    if ignored is not None and not 0 <= ignored <= 255:
+        raise DataError(f"ignored is {ignored}: give a number from 0 to 255, or None")
+    unknown = masks[((masks < 0) | (masks >= classes)) & judged_pixels(masks, ignored)]
+    if len(unknown):
+        raise DataError(
+            f"a mask has class {int(unknown[0])}, but there are {classes}: number them from 0, or "
+            "say that this number is to be ignored"
+        )

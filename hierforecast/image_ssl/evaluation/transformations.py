@@ -1,0 +1,248 @@
+"""What lies between two views: probes of the transformation, of its every parameter.
+
+Two views of each image, each with parameters drawn by itself, pass through the frozen network; a
+probe sees the features of both side by side and says the parameters that take the first view to the
+second. Every method, and a network that has learnt nothing, is judged by one protocol: the same
+pairs for the same seed, the same probes, test images that no probe has seen.
+
+How parameters become targets stands in `targets`, what R² is in `regression`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.augment import (
+    ColorJitter,
+    Compose,
+    GaussianBlur,
+    HorizontalFlip,
+    Parameters,
+    RandomResizedCrop,
+    RandomRotation,
+    Transformation,
+    Translation,
+)
+from hierforecast.image_ssl.augment.base import Range
+from hierforecast.image_ssl.data.arrays import ImageSet, as_float
+from hierforecast.image_ssl.evaluation.features import Pool, flatten_group, run_backbone
+from hierforecast.image_ssl.evaluation.regression import PROBES, RegressionProbe, agreement
+from hierforecast.image_ssl.evaluation.targets import TARGETS, Target
+
+EQUIVARIANT: Mapping[str, Pool] = {"equivariant": flatten_group}
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Features of two views of each image, and the way from the first view to the second.
+
+    Args:
+        first, second: what the network says of the views, (n, ...).
+        relative: parameters that take the first view to the second, (n,) or (n, k) each.
+
+    Raises:
+        DataError: if the numbers of rows differ, or a feature is NaN or infinite.
+    """
+
+    first: Tensor
+    second: Tensor
+    relative: Parameters
+
+    def __post_init__(self) -> None:
+        counts = {len(values) for values in (self.first, self.second, *self.relative.values())}
+        if len(counts) != 1 or self.first.shape != self.second.shape:
+            raise DataError(
+                f"features {tuple(self.first.shape)} and {tuple(self.second.shape)} and "
+                "parameters must have a row for each pair of views"
+            )
+        bad = ~torch.stack([self.first, self.second]).isfinite().flatten(2).all(dim=2).all(dim=0)
+        if bad.any():
+            raise DataError(
+                f"features of {int(bad.sum())} of {len(self)} pairs are NaN or infinite: did the "
+                "network's training diverge?"
+            )
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def inputs(self, pool: Pool = flatten_group) -> Tensor:
+        """What a probe sees: pooled features of both views side by side, (n, 2 d)."""
+        return torch.cat([pool(self.first), pool(self.second)], dim=1)
+
+
+def part(channels: slice, pool: Pool = flatten_group) -> Pool:
+    """A pool that looks at some of the channels only, such as one half of split features.
+
+    Args:
+        channels: of features (b, c, ...).
+        pool: of these, to (b, d).
+    """
+    return lambda x: pool(x[:, channels])
+
+
+def transformation_sets(
+    *,
+    degrees: float = 45.0,
+    strength: float = 0.4,
+    hue: float = 0.1,
+    sigma: Range = (0.1, 1.0),
+    shift: float = 0.2,
+    scale: Range = (0.5, 1.0),
+) -> dict[str, Transformation]:
+    """The transformations that are probed: rot, colour, blur, translation, crop, flip, and all.
+
+    Each happens to every view (a flip to every other); "all" is one after the other.
+
+    Args:
+        degrees: angles lie between -degrees and degrees; relative ones reach twice as far.
+        strength: of brightness, contrast and saturation: factors within `strength` of 1.
+        hue: turns of the colour circle, to either side; below 0.25, relative hues never wrap.
+        sigma: standard deviations of the blur in pixels.
+        shift: the largest translation, as a fraction of the image.
+        scale: areas of the crop, as fractions of the image.
+    """
+    single: dict[str, Transformation] = {
+        "rot": RandomRotation(degrees),
+        "colour": ColorJitter(strength, strength, strength, hue, p=1.0),
+        "blur": GaussianBlur(sigma, p=1.0),
+        "translation": Translation(shift),
+        "crop": RandomResizedCrop(scale=scale),
+        "flip": HorizontalFlip(),
+    }
+    order = ("crop", "flip", "translation", "rot", "colour", "blur")  # one sampling, then colours
+    return single | {"all": Compose([single[name] for name in order])}
+
+
+def collect_pairs(
+    backbone: nn.Module,
+    images: ImageSet,
+    augmentation: Transformation,
+    *,
+    seed: int = 0,
+    prepare: Callable[[Tensor], Tensor] = as_float,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Pairs:
+    """Two views of each image through the frozen network, which is left as it was, bit for bit.
+
+    Args:
+        backbone: images (b, 3, h, w) to features (b, ...).
+        images: the set.
+        augmentation: makes the views; parameters depend on `seed` and the number of images only.
+        seed: of the parameters.
+        prepare: uint8 images to those that are augmented, (b, 3, h, w) in [0, 1].
+        batch_size, device, progress: as for `collect_features`.
+
+    Raises:
+        DataError: if the set is empty, or a feature is NaN or infinite.
+    """
+    if len(images) == 0:
+        raise DataError("no images: the set is empty; is it the split that you meant?")
+    shape = (len(images), *prepare(images[0][0][None]).shape[1:])
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [augmentation.draw(shape, generator) for _ in range(2)]
+    done = 0
+
+    def views(batch: Tensor) -> Tensor:
+        nonlocal done
+        pixels, rows = prepare(batch), slice(done, done + len(batch))
+        done = rows.stop
+        chosen = [{name: values[rows] for name, values in each.items()} for each in drawn]
+        return torch.cat([augmentation.replay(pixels, each).images for each in chosen])
+
+    both, _ = run_backbone(
+        backbone,
+        images,
+        _pair_up,
+        prepare=views,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
+    return Pairs(both[:, 0], both[:, 1], augmentation.relative(*drawn))
+
+
+def probe_transformations(
+    backbone: nn.Module,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    augmentation: Transformation,
+    features: Mapping[str, Pool] = EQUIVARIANT,
+    *,
+    targets: Mapping[str, Target] = TARGETS,
+    probes: Mapping[str, RegressionProbe] = PROBES,
+    seed: int = 0,
+    prepare: Callable[[Tensor], Tensor] = as_float,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """What probes tell of the transformation between two views, from frozen features.
+
+    Args:
+        backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
+        train_set: teaches the probes, a fifth of it held out to choose by.
+        test_set: judges them.
+        augmentation: makes the views; `transformation_sets` has some.
+        features: name -> pool to (b, d); one half of split features is `part`, or what the split
+            itself makes of the features.
+        targets: name -> what is asked; those whose parameters the augmentation lacks are left out.
+        probes: name -> probe; each target has one of its own.
+        seed: of the views and the probes; the views of `test_set` are drawn apart.
+        prepare, batch_size, device, progress: as for `collect_pairs`.
+
+    Returns:
+        A row for each kind of features, target and probe: features, target, probe, metric (R2 or
+        accuracy), score, dimensions (of the target), inputs (columns that the probe sees),
+        settings.
+
+    Raises:
+        DataError: if there are too few pairs, no target fits the augmentation, a parameter or a
+            feature is NaN or infinite, or a target never changes.
+    """
+    known = {n: t for n, t in targets.items() if set(t.encodings) <= set(augmentation.names)}
+    if not known:
+        raise DataError(
+            f"the augmentation has the parameters {list(augmentation.names)}, which no target of "
+            f"{list(targets)} asks for: give another augmentation, or a Target of your own"
+        )
+    train, test = (
+        collect_pairs(
+            backbone,
+            images,
+            augmentation,
+            seed=number,
+            prepare=prepare,
+            batch_size=batch_size,
+            device=device,
+            progress=progress,
+        )
+        for images, number in ((train_set, 2 * seed), (test_set, 2 * seed + 1))
+    )
+    wanted = {n: (t.values(train.relative), t.values(test.relative)) for n, t in known.items()}
+    jobs = [(kind, name, probe) for kind in features for name in known for probe in probes]
+    rows = []
+    for kind, name, probe in track(jobs, "probes", disable=not progress, transient=True):
+        x, asked = (pairs.inputs(features[kind]) for pairs in (train, test))
+        y, truth = wanted[name]
+        binary = known[name].binary
+        learnt = probes[probe](x, y, binary, seed)
+        score = agreement(learnt.predict(asked), truth, binary)
+        settings = ", ".join(f"{key} {value:g}" for key, value in learnt.settings.items())
+        head = [kind, name, probe, score.metric, score.value]
+        rows.append([*head, truth.shape[1], x.shape[1], settings])
+    names = ["features", "target", "probe", "metric", "score", "dimensions", "inputs", "settings"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _pair_up(x: Tensor) -> Tensor:
+    """First views, then second views, (2 b, ...), to pairs (b, 2, ...)."""
+    return torch.stack(x.chunk(2), dim=1)
