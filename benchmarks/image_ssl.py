@@ -24,6 +24,7 @@ from hierforecast.image_ssl.data import ArrayImages, ImageSet, RenderedShapes, l
 from hierforecast.image_ssl.evaluation import evaluate
 from hierforecast.image_ssl.methods import ARMS, arm, build_method
 from hierforecast.image_ssl.nn import ResNet, Sampling, small_resnet
+from hierforecast.image_ssl.plot import plot_comparison
 from hierforecast.image_ssl.training import Schedule, pretrain
 
 SIZE = 33
@@ -153,6 +154,14 @@ def write(
         write_section(key, f"Image SSL, three arms: {given.data}, {classifier}", table, note)
 
 
+def draw(scores: pd.DataFrame, path: Path) -> None:
+    """Draw the arms' linear probes on invariant features as bars."""
+    shown = (scores["classifier"] == "linear probe") & (scores["features"] == "invariant")
+    learned = scores[shown & (scores["method"] != "random")]
+    axes = plot_comparison(learned, label="accuracy of a linear probe")
+    axes.figure.savefig(path, dpi=80)
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of the table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -169,6 +178,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--learning-rate", type=float, default=2e-3)
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--progress", action="store_true")
+    options.add_argument("--plot", type=Path, help="picture to draw")
     options.add_argument("--write", action="store_true", help="write the table into RESULTS.md")
     return options
 
@@ -187,6 +197,8 @@ def main() -> None:
     tables = {name: summary(scores, name) for name in scores["classifier"].unique()}
     for classifier, table in tables.items():
         print(f"\n{classifier}\n{table.to_string()}")
+    if given.plot:
+        draw(scores, given.plot)
     if given.write:
         write(tables, scores, load(given.data), given)
 
