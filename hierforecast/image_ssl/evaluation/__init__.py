@@ -42,7 +42,7 @@ from hierforecast.image_ssl.evaluation.probe import (
     fit_probe,
     linear_probe,
 )
-from hierforecast.image_ssl.evaluation.readout import BlockReadout
+from hierforecast.image_ssl.evaluation.readout import BlockReadout, MirrorMean
 from hierforecast.image_ssl.evaluation.regression import (
     PROBES,
     Regressor,
@@ -82,6 +82,7 @@ __all__ = [
     "DenseScore",
     "Features",
     "LinearProbe",
+    "MirrorMean",
     "Pairs",
     "Regressor",
     "Score",

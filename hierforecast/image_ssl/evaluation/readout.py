@@ -31,3 +31,20 @@ class BlockReadout(nn.Module):
             c.unflatten(1, m.shape[1:3]).transpose(2, 3) for c, m in zip(cells, maps, strict=True)
         ]
         return torch.cat([part.flatten(1, 2) for part in parts], 1)
+
+
+class MirrorMean(nn.Module):
+    """The mean of the features of an image and of its mirror image, which tell the same.
+
+    Args:
+        readout: images to features.
+    """
+
+    def __init__(self, readout: nn.Module) -> None:
+        super().__init__()
+        self.readout = readout
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of images (b, 3, h, w), shaped as the readout's."""
+        both: Tensor = self.readout(images) + self.readout(images.flip(-1))
+        return both / 2

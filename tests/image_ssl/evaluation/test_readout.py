@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hierforecast.image_ssl.evaluation import BlockReadout
+from hierforecast.image_ssl.evaluation import BlockReadout, MirrorMean
 from hierforecast.image_ssl.groups import FeatureMapAction, ImageAction
 from hierforecast.image_ssl.nn import EVEN, ResNet
 from hierforecast.testing import in_modes, randomize_
@@ -43,3 +43,11 @@ def test_the_readout_turns_as_maps_do():
         after = readout(ImageAction("C4").act(1, images))
         after = after.unflatten(1, (2 + 4, 4)).transpose(2, 3).unflatten(3, (2, 2))
         torch.testing.assert_close(after, turn.act(1, before), rtol=1e-9, atol=1e-9)
+
+
+def test_the_mirror_mean_sees_no_difference_between_an_image_and_its_mirror_image():
+    readout = MirrorMean(BlockReadout(ResNet("C4", (1, 1), 2).double().eval()))
+    images = torch.rand(2, 3, 9, 9).double()
+    torch.testing.assert_close(readout(images), readout(images.flip(-1)))
+    slow = (readout.readout(images) + readout.readout(images.flip(-1))) / 2
+    torch.testing.assert_close(readout(images), slow)
