@@ -148,7 +148,8 @@ def write(
         f"{given.batch_size} images: {', '.join(f'{m} {s}' for m, s in STEPS.items())}. "
         "'invariant' features are averaged over the group, 'equivariant' ones are not. The "
         "published column is Table 1 of arXiv 2303.04427: another network, data set and size. "
-        "'random' is untrained. Runs are kept in the folder: they may be older than the commit below."
+        "'random' is untrained. Runs are kept in the folder: they may be older than the commit "
+        "below."
     )
     for classifier, table in tables.items():
         key = f"image-ssl-{given.data}-{classifier.replace(' ', '-')}"

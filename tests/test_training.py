@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import textwrap
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,8 +16,7 @@ from hierforecast._lightning import LAST
 from hierforecast.training import BEST, Schedule
 from hierforecast.windows import WindowDataset
 from tests.helpers import QUIET, make_frame, tiny
-
-REPOSITORY = Path(__file__).parents[1]
+from tests.killing import kill_after_a_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -57,30 +51,11 @@ def checkpoint(folder: Path, name: str = LAST) -> dict[str, Any]:
 
 KILLED = """
     from tests.helpers import QUIET, make_frame, tiny
+from tests.killing import kill_after_a_checkpoint
     from hierforecast import HiPerformer
     trainer = {**QUIET, "default_root_dir": "folder"}
     tiny(HiPerformer(8, 1, 2), max_steps=1000, seed=3, trainer=trainer).fit(make_frame())
 """
-
-
-def kill_after_a_checkpoint(script: str, where: Path) -> None:
-    """Run a fit in a process of its own and kill it as the system would."""
-    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], cwd=where, env=environment
-    )
-    try:
-        for _ in range(1200):
-            if (where / "folder" / LAST).exists() or process.poll() is not None:
-                break
-            time.sleep(0.05)
-        assert process.poll() is None, "the fit ended by itself"
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
-    assert (where / "folder" / LAST).exists(), "no checkpoint in a minute"
 
 
 def test_a_killed_fit_goes_on_from_its_last_checkpoint(frame, tmp_path):

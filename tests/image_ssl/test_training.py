@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import textwrap
-import time
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -25,8 +19,8 @@ from hierforecast.image_ssl.methods import PairedViews
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.training import Schedule, pretrain
+from tests.killing import kill_after_a_checkpoint
 
-REPOSITORY = Path(__file__).parents[2]
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 
 
@@ -255,26 +249,6 @@ KILLED = """
     trainer = {**QUIET, "default_root_dir": "folder"}
     pretrain(method(), pictures(), schedule(2000), trainer=trainer)
 """
-
-
-def kill_after_a_checkpoint(script, where):
-    """Run a training in a process of its own and kill it as the system would."""
-    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], cwd=where, env=environment
-    )
-    try:
-        for _ in range(1200):
-            if (where / "folder" / LAST).exists() or process.poll() is not None:
-                break
-            time.sleep(0.05)
-        assert process.poll() is None, "the training ended by itself"
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
-    assert (where / "folder" / LAST).exists(), "no checkpoint in a minute"
 
 
 @pytest.mark.slow
