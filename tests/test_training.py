@@ -51,7 +51,6 @@ def checkpoint(folder: Path, name: str = LAST) -> dict[str, Any]:
 
 KILLED = """
     from tests.helpers import QUIET, make_frame, tiny
-from tests.killing import kill_after_a_checkpoint
     from hierforecast import HiPerformer
     trainer = {**QUIET, "default_root_dir": "folder"}
     tiny(HiPerformer(8, 1, 2), max_steps=1000, seed=3, trainer=trainer).fit(make_frame())
