@@ -13,6 +13,8 @@ backbone and the group that its head respects.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -35,8 +37,10 @@ from hierforecast.image_ssl.split.building import (
     build_supervised,
 )
 from hierforecast.image_ssl.split.pairs import every_kind
+from hierforecast.image_ssl.split.parameters import Poses
+from hierforecast.image_ssl.split.posed import PosedViews
 
-__all__ = ["ARMS", "METHODS", "Method", "PairedViews", "arm", "build_method"]
+__all__ = ["ARMS", "METHODS", "POSED", "Method", "PairedViews", "arm", "build_method"]
 
 ARMS = ("plain", "consistent", "inconsistent")
 
@@ -49,7 +53,8 @@ class Method(Protocol):
     def loss(self, images: Tensor) -> Tensor:
         """Loss of images (b, 3, h, w), floats in [0, 1].
 
-        A method that learns from labels has ``labelled_loss(images, labels)`` instead.
+        A method that learns from labels has ``labelled_loss(images, labels)`` instead, and one
+        that learns from `PosedPairs` has ``views_loss(pairs)``.
         """
         ...
 
@@ -121,14 +126,18 @@ def build_method(
         width: hidden channels of the head.
         options: of `MoCo`, `SwAV`, `SimSiam`, `VICReg`, or of the pretext task; those of split
             features stand with `build_reconstruction`, `build_sie`, `build_supervised` (which needs
-            `classes`) and `build_regression`. Methods of views take `augment`, a `Transformation`.
+            `classes`) and `build_regression`. Methods of views take `augment`, a `Transformation`;
+            with ``augment=Poses()`` those of `POSED` learn from `PosedPairs` instead.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or poses for a method of single images.
     """
     if name not in METHODS:
         raise ValueError(f"method {name!r} is none of {', '.join(METHODS)}")
-    return METHODS[name](backbone, head_group, as_group(symmetry), size, width, options)
+    if isinstance(options.get("augment"), Poses) and name not in POSED:
+        raise ValueError(f"{name} learns from single images; from poses: {', '.join(POSED)}")
+    takes, build = METHODS[name]
+    return build(takes, _Parts(backbone, head_group, as_group(symmetry), size, width), options)
 
 
 def tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:
@@ -159,95 +168,63 @@ def tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:
     return next(for_all, fitting[0])
 
 
-def _context(
-    backbone: ResNet, head: GroupLike | None, symmetry: Group, size: int, width: int, options: Any
-) -> nn.Module:
-    task = ContextPrediction(symmetry, **{**tiles(size, 3, backbone), **options})
-    return _pretext(backbone, task, head, width)
+@dataclass(frozen=True)
+class _Parts:
+    """What is given to every method."""
+
+    backbone: ResNet
+    head: GroupLike | None
+    symmetry: Group
+    size: int
+    width: int
 
 
-def _jigsaw(
-    backbone: ResNet, head: GroupLike | None, symmetry: Group, size: int, width: int, options: Any
-) -> nn.Module:
-    placed = tiles(size, options.get("grid", 3), backbone)
-    return _pretext(backbone, Jigsaw(symmetry, **{**placed, **options}), head, width)
+def _tiled(task: Callable[..., PretextTask], parts: _Parts, options: Any) -> nn.Module:
+    placed = tiles(parts.size, options.get("grid", 3), parts.backbone)
+    return _pretext(task, parts, {**placed, **options})
 
 
-def _rotation(
-    backbone: ResNet, head: GroupLike | None, symmetry: Group, size: int, width: int, options: Any
-) -> nn.Module:
-    return _pretext(backbone, RotationPrediction(symmetry, **options), head, width)
-
-
-def _pretext(backbone: ResNet, task: PretextTask, head: GroupLike | None, width: int) -> nn.Module:
-    return Pretext(backbone, task, PretextHead(backbone, task, width, head))
+def _pretext(task: Callable[..., PretextTask], parts: _Parts, options: Any) -> nn.Module:
+    asked = task(parts.symmetry, **options)
+    head = PretextHead(parts.backbone, asked, parts.width, parts.head)
+    return Pretext(parts.backbone, asked, head)
 
 
 def _views(
     kind: Callable[..., nn.Module],
+    parts: _Parts,
+    options: Any,
     last_norm: bool = False,
     usual: Callable[[int], Transformation] = contrastive,
-) -> Callable[..., nn.Module]:
-    def build(
-        backbone: ResNet,
-        head: GroupLike | None,
-        symmetry: Group,
-        size: int,
-        width: int,
-        options: Any,
-    ) -> nn.Module:
-        projector = Projector(backbone, (width, width), head, last_norm=last_norm)
-        recipe = options.pop("augment", None) or usual(size)
-
-        def augment(images: Tensor) -> Tensor:
-            views: Tensor = recipe(images).images
-            return views
-
-        return PairedViews(kind(backbone, projector, **options), augment)
-
-    return build
+) -> nn.Module:
+    recipe = options.pop("augment", None) or usual(parts.size)
+    widths = parts.width, parts.width
+    projector = Projector(parts.backbone, widths, parts.head, last_norm=last_norm)
+    views = kind(parts.backbone, projector, **options)
+    if isinstance(recipe, Poses):
+        return PosedViews(views)
+    return PairedViews(views, lambda images: recipe(images).images)
 
 
-def _split(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    def build(
-        backbone: ResNet,
-        head: GroupLike | None,
-        symmetry: Group,
-        size: int,
-        width: int,
-        options: Any,
-    ) -> nn.Module:
-        return kind(backbone, head, size, width, **options)
-
-    return build
+def _split(kind: Callable[..., nn.Module], parts: _Parts, options: Any) -> nn.Module:
+    return kind(parts.backbone, parts.head, parts.size, parts.width, **options)
 
 
-METHODS: dict[str, Callable[..., nn.Module]] = {
-    "context": _context,
-    "jigsaw": _jigsaw,
-    "rotation": _rotation,
-    "moco": _views(MoCo),
-    "swav": _views(SwAV),
-    "simsiam": _views(SimSiam, last_norm=True),
+# What takes the options of each method, by its keywords, and what puts it together.
+METHODS: dict[str, tuple[Callable[..., Any], Callable[..., nn.Module]]] = {
+    "context": (ContextPrediction, _tiled),
+    "jigsaw": (Jigsaw, _tiled),
+    "rotation": (RotationPrediction, _pretext),
+    "moco": (MoCo, _views),
+    "swav": (SwAV, _views),
+    "simsiam": (SimSiam, partial(_views, last_norm=True)),
     # Compared with each other: all of them see views of one recipe.
-    "vicreg": _views(VICReg, usual=every_kind),
-    "reconstruction": _split(build_reconstruction),
-    "sie": _split(build_sie),
-    "regression": _split(build_regression),
-    "supervised": _split(build_supervised),
+    "vicreg": (VICReg, partial(_views, usual=every_kind)),
+    "reconstruction": (build_reconstruction, _split),
+    "sie": (build_sie, _split),
+    "regression": (build_regression, _split),
+    "supervised": (build_supervised, _split),
 }
-
-# What takes the options of each method, by its keywords.
-TAKES: dict[str, Callable[..., Any]] = {
-    "context": ContextPrediction,
-    "jigsaw": Jigsaw,
-    "rotation": RotationPrediction,
-    "moco": MoCo,
-    "swav": SwAV,
-    "simsiam": SimSiam,
-    "vicreg": VICReg,
-    "reconstruction": build_reconstruction,
-    "sie": build_sie,
-    "regression": build_regression,
-    "supervised": build_supervised,
-}
+TAKES = {name: takes for name, (takes, _) in METHODS.items()}
+# Those that can learn from pairs of posed views.
+POSED = ("moco", "swav", "simsiam", "vicreg", "reconstruction", "sie", "regression")

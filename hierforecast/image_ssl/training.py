@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from hierforecast._lightning import LAST, StepBar, checkpoint_folder, cosine, keep_last, quiet
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ImageSet, Item, as_float, collate
+from hierforecast.image_ssl.data.views import PosedPairs, ViewPairs
 
 __all__ = ["Schedule", "pretrain"]
 
@@ -57,16 +58,28 @@ class _Learning(L.LightningModule):
         self.method, self.schedule = method, schedule
         self.curve: list[tuple[int, Tensor]] = []
 
-    def training_step(self, batch: Item, index: int) -> Tensor:
+    def training_step(self, batch: Item | ViewPairs, index: int) -> Tensor:
         """Loss of a batch; labels are for methods that ask for them."""
-        images = as_float(batch[0]).to(self.dtype)  # a trainer's precision may be 64-true
-        asks = hasattr(self.method, "labelled_loss")
-        shown = (images, batch[1]) if asks else (images,)
-        loss: Tensor = getattr(self.method, "labelled_loss" if asks else "loss")(*shown)
+        loss = self._loss(batch)
         if self.global_step % max(1, self.schedule.max_steps // POINTS) == 0:
             self.curve.append((self.global_step, loss.detach()))
             self.log("loss", loss, logger=False)
         return loss
+
+    def _loss(self, batch: Item | ViewPairs) -> Tensor:
+        shown: tuple[Any, ...]
+        if isinstance(batch, ViewPairs):
+            first, second = (self._floats(images) for images in (batch.first, batch.second))
+            name, shown = "views_loss", (batch._replace(first=first, second=second),)
+        elif hasattr(self.method, "labelled_loss"):
+            name, shown = "labelled_loss", (self._floats(batch[0]), batch[1])
+        else:
+            name, shown = "loss", (self._floats(batch[0]),)
+        loss: Tensor = getattr(self.method, name)(*shown)
+        return loss
+
+    def _floats(self, images: Tensor) -> Tensor:
+        return as_float(images).to(self.dtype)  # a trainer's precision may be 64-true
 
     def configure_optimizers(self) -> Any:
         """The schedule's optimiser, with warm-up and a cosine."""
@@ -85,7 +98,7 @@ class _Learning(L.LightningModule):
 
 def pretrain(
     method: nn.Module,
-    images: ImageSet,
+    images: ImageSet | PosedPairs,
     schedule: Schedule | None = None,
     *,
     trainer: Mapping[str, Any] | None = None,
@@ -95,8 +108,9 @@ def pretrain(
 
     Args:
         method: with `backbone` and ``loss(images)``; see `build_method`. A supervised method has
-            ``labelled_loss(images, labels)`` instead; no other is shown a label.
-        images: to learn from.
+            ``labelled_loss(images, labels)`` instead; no other is shown a label. One that is built
+            with ``augment=Poses()`` has ``views_loss(pairs)``.
+        images: to learn from; `PosedPairs` for a method of poses.
         schedule: how long and how fast; `Schedule()` if None.
         trainer: options of Lightning's `Trainer` (devices, strategy, precision, callbacks);
             ``default_root_dir`` is where checkpoints are kept, `enable_progress_bar=False` hides
@@ -107,7 +121,8 @@ def pretrain(
         The loss of some steps: columns ``step`` and ``loss``.
 
     Raises:
-        DataError: if there are fewer than two images.
+        DataError: if there are fewer than two images, or if they are posed pairs and the method
+            learns from images, or the other way round.
         FileNotFoundError: if there is nothing to resume from.
         KeyboardInterrupt: if the user stops it; the weights so far stay in the method.
     """
@@ -121,6 +136,7 @@ def pretrain(
         )
     if len(images) < 2:
         raise DataError(f"{len(images)} images are too few to learn from: give a set of many")
+    _check_fits(method, images)
     module = _Learning(method, schedule)
     with checkpoint_folder(root) as folder, quiet():
         last = folder / LAST if resume else None
@@ -145,7 +161,22 @@ def pretrain(
     return pd.DataFrame([(s, float(loss)) for s, loss in module.curve], columns=["step", "loss"])
 
 
-def _batches(images: ImageSet, schedule: Schedule) -> DataLoader[Item]:
+def _check_fits(method: nn.Module, images: ImageSet | PosedPairs) -> None:
+    """Refuse posed pairs for a method of images, and images for a method of posed pairs."""
+    posed, asks = isinstance(images, PosedPairs), hasattr(method, "views_loss")
+    if posed and not asks:
+        raise DataError(
+            f"{type(method).__name__} learns from images, not from posed pairs: build the method "
+            "with augment=Poses(), or give it the set itself"
+        )
+    if asks and not posed:
+        raise DataError(
+            f"{type(method).__name__} learns from posed pairs, not from images: give "
+            "PosedPairs(images) of a set that knows poses, or build the method without Poses"
+        )
+
+
+def _batches(images: ImageSet | PosedPairs, schedule: Schedule) -> DataLoader[Any]:
     """Batches of the whole training: pass after pass over all images, each in a new order."""
     wanted = schedule.max_steps * schedule.batch_size
     sampler = RandomSampler(images, num_samples=wanted)

@@ -2,8 +2,9 @@
 
 Two kinds of sets know more. A `PosedSet` is an `ImageSet` of several views of each object: item i
 is view i % views of object i // views, ``parameters(indices)`` tells pose and light behind the
-images, and ``pairs(indices, generator)`` gives two views each with what changes between them. A
-`MaskSet` gives an image with the class of every pixel, its `classes` and which one is `ignored`.
+images, and ``pairs(indices, generator)`` gives two views each with what changes between them;
+`PosedPairs` makes such pairs of a whole set, to learn from. A `MaskSet` gives an image with the
+class of every pixel, its `classes` and which one is `ignored`.
 
 To add one, write such a file, list it here, and give it a card in top-level `datasets/`.
 """
@@ -17,7 +18,14 @@ from hierforecast.image_ssl.data.objects import RenderedObjects
 from hierforecast.image_ssl.data.rotations import relative_rotation
 from hierforecast.image_ssl.data.shapes import RenderedShapes
 from hierforecast.image_ssl.data.threedie import ThreeDIEBench
-from hierforecast.image_ssl.data.views import MaskSet, PosedSet, ViewPairs, relative_parameters
+from hierforecast.image_ssl.data.views import (
+    MaskSet,
+    PosedImages,
+    PosedPairs,
+    PosedSet,
+    ViewPairs,
+    relative_parameters,
+)
 from hierforecast.image_ssl.data.voc2007 import load_voc2007
 
 __all__ = [
@@ -28,6 +36,8 @@ __all__ = [
     "ImageFolder",
     "ImageSet",
     "MaskSet",
+    "PosedImages",
+    "PosedPairs",
     "PosedSet",
     "RenderedObjects",
     "RenderedShapes",

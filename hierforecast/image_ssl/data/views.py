@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, collate, whole_numbers
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data.arrays import (
+    ArrayImages,
+    ImageSet,
+    Indices,
+    Item,
+    collate,
+    whole_numbers,
+)
 from hierforecast.image_ssl.data.rotations import Frame, relative_rotation
 
-__all__ = ["MaskSet", "PosedSet", "ViewPairs", "relative_parameters"]
+__all__ = ["MaskSet", "PosedImages", "PosedPairs", "PosedSet", "ViewPairs", "relative_parameters"]
 
 # What every set with poses knows of a view beside its pose; these are numbers (b,).
 SCENE = ("background_hue", "light_theta", "light_phi", "light_hue")
 
 
-@dataclass(frozen=True)
-class ViewPairs:
+class ViewPairs(NamedTuple):  # a tuple: torch and Lightning know how to move it to a device
     """Two views each of some objects, and what changes from the first to the second.
 
     Attributes:
         first: images (b, 3, h, w), uint8.
         second: images of the same objects.
         labels: class of each object, int64 (b,).
+        objects: number of each object in the set, int64 (b,).
         numbers: the images' numbers in the set, int64 (2, b).
         relative: as `relative_parameters` gives it, (b, d) each.
     """
@@ -33,6 +42,7 @@ class ViewPairs:
     first: Tensor
     second: Tensor
     labels: Tensor
+    objects: Tensor
     numbers: Tensor
     relative: dict[str, Tensor]
 
@@ -81,12 +91,16 @@ class PosedSet(ImageSet):
         first = whole_numbers(indices, len(self))
         return self._paired(first, self._other_views(first, generator))
 
+    def in_memory(self, batch_size: int = 256) -> PosedImages:
+        """The same images and what they show, read or rendered once and kept."""
+        images = super().in_memory(batch_size)
+        shown = self.parameters(range(len(self)))  # after the images: a broken file is known then
+        return PosedImages(
+            images.images, images.labels, self.classes, shown, self.views, self.frame
+        )
+
     def _other_views(self, first: Tensor, generator: torch.Generator | None) -> Tensor:
-        """A view of the same object each, drawn evenly among all but the given ones."""
-        if self.views < 2:
-            raise ValueError("one view of each object makes no pairs: give views=2 or more")
-        step = torch.randint(1, self.views, first.shape, generator=generator)
-        return first - first % self.views + (first % self.views + step) % self.views
+        return another_view(first, self.views, generator)
 
     def _paired(self, first: Tensor, second: Tensor) -> ViewPairs:
         both = torch.cat([first, second])
@@ -98,9 +112,83 @@ class PosedSet(ImageSet):
             first=images[: len(first)],
             second=images[len(first) :],
             labels=labels[: len(first)],
+            objects=start["object"],
             numbers=torch.stack([first, second]),
             relative=relative_parameters(start, end, self.frame),
         )
+
+
+class PosedImages(ArrayImages, PosedSet):
+    """A posed set that lies in memory; `PosedSet.in_memory` makes one.
+
+    Args:
+        images, labels, classes: as for `ArrayImages`, the views of each object side by side.
+        shown: what the images show, a row each, as `PosedSet.parameters` gives it.
+        views: number of views of each object.
+        frame: about whose axes the relative rotation of a pair is; see `relative_rotation`.
+
+    Raises:
+        DataError: if images, labels, classes or parameters do not fit together.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        classes: Sequence[str],
+        shown: Mapping[str, Tensor],
+        views: int,
+        frame: Frame = "world",
+    ) -> None:
+        super().__init__(images, labels, classes)
+        rows = {len(value) for value in shown.values()}
+        if rows != {len(self)} or views < 1 or len(self) % views:
+            raise DataError(
+                f"{len(self)} images of {views} views an object have parameters of {sorted(rows)} "
+                "rows: give every object all its views, and every view a row"
+            )
+        self.shown, self.views, self.frame = dict(shown), views, frame
+        self.n_objects = len(self) // views
+
+    def parameters(self, indices: Indices) -> dict[str, Tensor]:
+        """What the images with these numbers show."""
+        numbers = whole_numbers(indices, len(self))
+        return {name: value[numbers] for name, value in self.shown.items()}
+
+
+class PosedPairs(Dataset[ViewPairs]):
+    """Pairs of views of one object, to learn from: what `pretrain` takes in place of images.
+
+    An item is a batch: `ViewPairs` whose first views are the images asked for, and whose second
+    ones are drawn by torch's global generator, anew each time.
+
+    Args:
+        images: the set; `PosedSet.in_memory` spares rendering or reading it over and over.
+
+    Attributes:
+        classes: names of the classes, by number.
+
+    Raises:
+        DataError: if the set knows no poses, has one object, or one view of each.
+    """
+
+    def __init__(self, images: PosedSet) -> None:
+        check_posed(images)
+        if images.n_objects < 2 or images.views < 2:
+            raise DataError(
+                f"{images.n_objects} objects of {images.views} views make no pairs to learn from: "
+                "give two objects or more, and two views or more of each"
+            )
+        self.images, self.classes = images, images.classes
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> ViewPairs:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> ViewPairs:
+        return self.images.pairs(indices)
 
 
 class MaskSet(Dataset[Item], ABC):
@@ -141,3 +229,33 @@ def relative_parameters(
     rotation = relative_rotation(first["quaternion"], second["quaternion"], frame)
     changes = {name: (second[name] - first[name]).unsqueeze(1) for name in SCENE}
     return {"rotation": rotation} | changes
+
+
+def another_view(first: Tensor, views: int, generator: torch.Generator | None = None) -> Tensor:
+    """A view of the same object each, drawn evenly among all but the given ones.
+
+    Args:
+        first: numbers of images, (b,).
+        views: of each object.
+        generator: of the draw; torch's own by default.
+
+    Raises:
+        ValueError: if there is one view only.
+    """
+    if views < 2:
+        raise ValueError("one view of each object makes no pairs: give views=2 or more")
+    step = torch.randint(1, views, first.shape, generator=generator)
+    return first - first % views + (first % views + step) % views
+
+
+def check_posed(images: object) -> None:
+    """Refuse a set that knows no poses.
+
+    Raises:
+        DataError: if so.
+    """
+    if not isinstance(images, PosedSet):
+        raise DataError(
+            f"{type(images).__name__} tells no poses: give a PosedSet, such as RenderedObjects or "
+            "ThreeDIEBench, and not a subset of one"
+        )

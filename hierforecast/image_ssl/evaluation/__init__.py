@@ -12,7 +12,8 @@ What the features tell beyond the class:
 
     sets = transformation_sets()                           # rot, colour, blur, ..., all
     probe_transformations(backbone, train_set, test_set, sets["rot"])   # R², a tidy table
-    retrieve_views(predicted, views, target, objects)      # MRR and hit@k, beside chance
+    probe_poses(backbone, train_objects, test_objects)     # the same of two views of one object
+    retrieve_predicted(sie, test_objects)                  # MRR and hit@k, beside chance
     dense_probe(backbone, train_masks, test_masks).table()              # mIoU, mAcc, aAcc
 
 A kind of features is a function (`average_group`, `flatten_group`), a way to sum up average
@@ -36,6 +37,12 @@ from hierforecast.image_ssl.evaluation.metrics import (
     mean_average_precision,
 )
 from hierforecast.image_ssl.evaluation.neighbours import knn, knn_scores
+from hierforecast.image_ssl.evaluation.poses import (
+    POSE_TARGETS,
+    collect_posed_pairs,
+    probe_poses,
+    retrieve_predicted,
+)
 from hierforecast.image_ssl.evaluation.probe import (
     LinearProbe,
     choose_penalty,
@@ -66,16 +73,16 @@ from hierforecast.image_ssl.evaluation.segmentation import (
 )
 from hierforecast.image_ssl.evaluation.targets import TARGETS, Target, as_is, box, circle
 from hierforecast.image_ssl.evaluation.transformations import (
-    Pairs,
     collect_pairs,
-    part,
     probe_transformations,
     transformation_sets,
 )
+from hierforecast.image_ssl.evaluation.two_views import Pairs, part, probe_pairs
 
 __all__ = [
     "CLASSIFIERS",
     "FEATURES",
+    "POSE_TARGETS",
     "PROBES",
     "TARGETS",
     "BlockReadout",
@@ -100,6 +107,7 @@ __all__ = [
     "circle",
     "collect_features",
     "collect_pairs",
+    "collect_posed_pairs",
     "confusion_of",
     "cosine_distance",
     "dense_probe",
@@ -117,10 +125,13 @@ __all__ = [
     "mean_average_precision",
     "mlp_probe",
     "part",
+    "probe_pairs",
+    "probe_poses",
     "probe_transformations",
     "r2",
     "r2_per_dimension",
     "retrieve_objects",
+    "retrieve_predicted",
     "retrieve_views",
     "ridge_probe",
     "transformation_sets",

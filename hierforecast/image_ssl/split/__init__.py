@@ -22,13 +22,21 @@ from hierforecast.image_ssl.split.pairs import (
     ViewPairs,
     every_kind,
 )
-from hierforecast.image_ssl.split.parameters import KINDS, RelativeParameters, parameters_of
+from hierforecast.image_ssl.split.parameters import (
+    KINDS,
+    POSE_KINDS,
+    Poses,
+    RelativeParameters,
+    parameters_of,
+)
+from hierforecast.image_ssl.split.posed import PosedViews
 from hierforecast.image_ssl.split.reconstruction import Reconstruction
 from hierforecast.image_ssl.split.sie import SIE, EquivariantProjector, HyperPredictor
 from hierforecast.image_ssl.split.supervised import ParameterRegression, Supervised
 
 __all__ = [
     "KINDS",
+    "POSE_KINDS",
     "SIE",
     "Between",
     "CrossAttentionDecoder",
@@ -42,6 +50,8 @@ __all__ = [
     "PairsWithParameters",
     "ParameterRegression",
     "PooledTokens",
+    "PosedViews",
+    "Poses",
     "Reconstruction",
     "RelativeParameters",
     "Split",

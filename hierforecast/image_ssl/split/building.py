@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -21,7 +22,8 @@ from hierforecast.image_ssl.split.pairs import (
     ViewPairs,
     every_kind,
 )
-from hierforecast.image_ssl.split.parameters import parameters_of
+from hierforecast.image_ssl.split.parameters import Poses, parameters_of
+from hierforecast.image_ssl.split.posed import PosedViews
 from hierforecast.image_ssl.split.reconstruction import Reconstruction
 from hierforecast.image_ssl.split.sie import SIE, EquivariantProjector, HyperPredictor
 from hierforecast.image_ssl.split.supervised import ParameterRegression, Supervised
@@ -50,7 +52,7 @@ def build_reconstruction(
     weight: float = 20.0,
     decoder: Mapping[str, Any] | None = None,
     between: bool = False,
-    augment: Compose | None = None,
+    augment: Compose | Poses | None = None,
     **options: Any,
 ) -> nn.Module:
     """`Reconstruction` with its parts.
@@ -65,12 +67,12 @@ def build_reconstruction(
         tokens: ``"pooled"`` or ``"maps"``.
         weight: of the reconstruction.
         decoder: options of `CrossAttentionDecoder`.
-        between: paint what lies between the views.
-        augment: makes the views; `every_kind` if None.
+        between: paint what lies between the views, for which they must be augmented.
+        augment: makes the views, or `Poses`; `every_kind` if None.
         options: of the learner.
 
     Raises:
-        ValueError: for an unknown learner, split or kind of tokens.
+        ValueError: for an unknown learner, split or kind of tokens, or one between poses.
     """
     _known("learner", learner, LEARNERS)
     _known("tokens", tokens, TOKENS)
@@ -84,8 +86,10 @@ def build_reconstruction(
         painter,
         weight=weight,
     )
+    if between and isinstance(augment, Poses):
+        raise ValueError("between=True paints augmented views: no image lies between two poses")
     middle = Between() if between else None
-    return PairsWithParameters(method, ViewPairs(augment or every_kind(size), between=middle))
+    return _on_pairs(method, augment or every_kind(size), partial(ViewPairs, between=middle))
 
 
 def build_sie(
@@ -97,7 +101,7 @@ def build_sie(
     fed: str = "all",
     split: float | str = 0.5,
     known: float = 1.0,
-    augment: Compose | None = None,
+    augment: Compose | Poses | None = None,
     **options: Any,
 ) -> nn.Module:
     """`SIE` with its parts.
@@ -107,10 +111,11 @@ def build_sie(
         head: group that the invariant half's head respects, the backbone's if None.
         size: side of the images, pixels.
         width: hidden numbers of the heads, and of what the predictor maps.
-        fed: what the predictor is told of: one of `KINDS`, ``"all"``, or ``"one at a time"``.
+        fed: what the predictor is told of: one of `KINDS` (of `Poses`, of `POSE_KINDS`),
+            ``"all"``, or, of augmented views, ``"one at a time"``.
         split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
-        known: share of the images whose parameters are known.
-        augment: makes the views; `every_kind` if None.
+        known: share of the images, or of the objects, whose parameters are known.
+        augment: makes the views, or `Poses`; `every_kind` if None.
         options: weights of `SIE`.
 
     Raises:
@@ -118,7 +123,7 @@ def build_sie(
     """
     halves, head = _split(backbone, head, split)
     augment = augment or every_kind(size)
-    single = fed == "one at a time"
+    single = fed == "one at a time" and not isinstance(augment, Poses)
     told = parameters_of(augment, "all" if single else fed)
     method = SIE(
         halves,
@@ -127,8 +132,7 @@ def build_sie(
         HyperPredictor(told, width),
         **options,
     )
-    pairs = OneAtATimePairs(augment, known) if single else ViewPairs(augment, known)
-    return PairsWithParameters(method, pairs)
+    return _on_pairs(method, augment, OneAtATimePairs if single else ViewPairs, known)
 
 
 def build_supervised(
@@ -152,9 +156,9 @@ def build_regression(
     *,
     fed: str = "all",
     known: float = 1.0,
-    augment: Compose | None = None,
+    augment: Compose | Poses | None = None,
 ) -> nn.Module:
-    """`ParameterRegression` with a small network; `fed` and `known` as in `build_sie`.
+    """`ParameterRegression` with a small network; `fed`, `known`, `augment` as in `build_sie`.
 
     The network is an ordinary one whatever `head` says: an average over the group would lose what
     it is asked for.
@@ -168,8 +172,19 @@ def build_regression(
         nn.ReLU(inplace=True),
         nn.Linear(width, told.width),
     )
-    method = ParameterRegression(backbone, layers, told)
-    return PairsWithParameters(method, ViewPairs(augment, known))
+    return _on_pairs(ParameterRegression(backbone, layers, told), augment, ViewPairs, known)
+
+
+def _on_pairs(
+    method: nn.Module,
+    augment: Compose | Poses,
+    draw: Callable[[Compose, float], ViewPairs],
+    known: float = 1.0,
+) -> nn.Module:
+    """The method on posed pairs, or on pairs of views that are drawn so."""
+    if isinstance(augment, Poses):
+        return PosedViews(method, known)
+    return PairsWithParameters(method, draw(augment, known))
 
 
 def _split(

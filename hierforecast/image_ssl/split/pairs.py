@@ -183,19 +183,20 @@ class PairsWithParameters(nn.Module):
 
 
 def every_kind(size: int | None = None) -> Compose:
-    """Rotation, translation, box, flip, colours and blur together: what part two is about.
+    """Flip, rotation, translation, box, colours and blur together: what part two is about.
 
-    Any two views are within 90 degrees of each other. There is no greyscale: what it does to colour
+    The flip comes first: behind it, a mirrored view would turn the other way. Any two views are
+    within 90 degrees of each other. There is no greyscale: what it does to colour
     has no parameter.
 
     Args:
         size: side of the views in pixels; None keeps the size of the images.
     """
     steps = [
+        HorizontalFlip(),
         RandomRotation(45.0),
         Translation(0.2),
         RandomResizedCrop(size, (0.5, 1.0)),
-        HorizontalFlip(),
         ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0),
         GaussianBlur((0.1, 1.0), p=0.5),
     ]

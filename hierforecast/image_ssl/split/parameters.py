@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Parameters, Transformation
 
-__all__ = ["KINDS", "RelativeParameters", "parameters_of"]
+__all__ = ["KINDS", "POSE_KINDS", "Poses", "RelativeParameters", "parameters_of"]
 
-# What a predictor may be told of: kind -> names of parameters.
+# What a predictor may be told of, of augmented views: kind -> names of parameters.
 KINDS: dict[str, tuple[str, ...]] = {
     "rotation": ("angle",),
     "color": ("brightness", "contrast", "saturation", "hue"),
@@ -22,59 +22,90 @@ KINDS: dict[str, tuple[str, ...]] = {
     "crop": ("crop",),
     "flip": ("flip",),
 }
+# The same of views of one object, `PosedSet.pairs`. There, "rotation" is a parameter and no kind.
+POSE_KINDS: dict[str, tuple[str, ...]] = {
+    "pose": ("rotation",),
+    "hue": ("background_hue", "light_hue"),
+    "light": ("light_theta", "light_phi"),
+}
 # Beyond these factors, colours say no more; they also keep 0 and infinity out.
 FACTORS = (1 / 8, 8.0)
 
 
-def _circle(turns: Tensor) -> Tensor:
-    radians = 2 * math.pi * turns
-    return torch.stack([radians.sin(), 1 - radians.cos()], 1)
+class Poses:
+    """Stands where an augmentation would: the views are those of `PosedPairs`, as they are.
+
+    Attributes:
+        names: of the parameters that change from one view to the other.
+    """
+
+    names = tuple(name for names in POSE_KINDS.values() for name in names)
 
 
 def _factor(values: Tensor) -> Tensor:
-    # A factor of 1.5 is about one; 0 / 0, black to black, changes nothing.
-    return values.nan_to_num(1.0).clamp(*FACTORS).log()[:, None] / math.log(1.5)
+    # 0 / 0, black to black, changes nothing.
+    return 3.5 * values.nan_to_num(1.0).clamp(*FACTORS).log()[:, None]
 
 
 def _crop(box: Tensor) -> Tensor:
     corner, side = box.split(2, 1)
     centre = corner + side / 2 - 0.5
-    return torch.cat([2 * centre, side.clamp(min=1e-3).log() / math.log(1.5)], 1)
+    return torch.cat([16 * centre, 8 * side.clamp(min=1e-3).log()], 1)
 
 
-# Each gives (b, k), all zeros for the identity, about one where usual views differ much.
-COLUMNS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
-    "angle": (2, lambda degrees: _circle(degrees / 360)),
-    "translation": (2, lambda shift: 5 * shift),
+def _turns(values: Tensor) -> Tensor:
+    return 2 * math.pi * values.flatten()[:, None]
+
+
+# Angles (b, k) in radians, 0 for the identity. Those of augmentation span most of a circle where
+# two usual views differ as much as they can, see `every_kind`: were they near 0 for most pairs, all
+# maps would be near the identity's, and features that tell nothing would be predicted well enough.
+ANGLES: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
+    "angle": (1, lambda degrees: 2 * torch.deg2rad(degrees)[:, None]),
+    "translation": (2, lambda shift: 7.5 * shift),
     "crop": (4, _crop),
-    "flip": (1, lambda flip: flip[:, None]),
+    "flip": (1, lambda flip: math.pi * flip[:, None]),
     "brightness": (1, _factor),
     "contrast": (1, _factor),
     "saturation": (1, _factor),
-    "hue": (2, _circle),
-    "grayscale": (1, lambda gray: gray[:, None]),
-    "blur": (1, lambda sigma: sigma[:, None]),
+    "hue": (1, lambda turns: 2 * _turns(turns)),
+    "grayscale": (1, lambda gray: math.pi / 2 * gray[:, None]),
+    "blur": (1, lambda sigma: 2.5 * sigma[:, None]),
+    "background_hue": (1, _turns),
+    "light_hue": (1, _turns),
+    "light_theta": (1, lambda radians: 3 * radians),
+    "light_phi": (1, lambda radians: radians),
 }
+# These are unit quaternions w, x, y, z already.
+QUATERNIONS = ("rotation",)
 
 
 class RelativeParameters(nn.Module):
-    """From what `Transformation.relative` says to a matrix (b, k); the identity is all zeros.
+    """From what `Transformation.relative` or `ViewPairs.relative` says to unit vectors, in a row.
 
-    | parameter | columns |
+    Every number becomes an angle, and that its cosine and sine, so that the identity is the vector
+    (1, 0) and no sum of the columns is the same for all transformations; a rotation in space is its
+    quaternion, the identity (1, 0, 0, 0).
+
+    | parameter | angles |
     |---|---|
-    | `angle` | sine, and one minus the cosine |
-    | `translation` | fractions of the image by 0.2 |
-    | `crop` | twice the move of the centre down and right, log of height and width to base 1.5 |
-    | `flip`, `grayscale` | as they are |
-    | `brightness`, `contrast`, `saturation` | log of the factor to base 1.5, within 1/8 and 8 |
-    | `hue` | sine, and one minus the cosine |
-    | `blur` | pixels |
+    | `angle` | twice the angle |
+    | `translation` | 7.5 times the fractions of the image |
+    | `crop` | 16 times the move of the centre down and right, 8 times the logs of its sides |
+    | `flip` | half a turn |
+    | `grayscale` | a quarter turn |
+    | `brightness`, `contrast`, `saturation` | 3.5 times the log of the factor, within 1/8 and 8 |
+    | `hue` | two turns for once around the colour circle |
+    | `blur` | 2.5 times the pixels |
+    | `background_hue`, `light_hue`, `light_phi` | as they are, around their circles |
+    | `light_theta` | 3 times the angle |
 
     Args:
         names: of the parameters that are told; all others stay hidden.
 
     Attributes:
-        width: k.
+        blocks: length of each unit vector, 2 or 4, in their order.
+        width: of the row, the sum of these.
 
     Raises:
         ValueError: for an unknown name, or none.
@@ -83,12 +114,22 @@ class RelativeParameters(nn.Module):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        unknown = [name for name in self.names if name not in COLUMNS]
+        known = (*ANGLES, *QUATERNIONS)
+        unknown = [name for name in self.names if name not in known]
         if unknown or not self.names:
             raise ValueError(
-                f"parameters {list(self.names)}: give one or more of {', '.join(COLUMNS)}"
+                f"parameters {list(self.names)}: give one or more of {', '.join(known)}"
             )
-        self.width = sum(COLUMNS[name][0] for name in self.names)
+        self.blocks = [
+            block
+            for name in self.names
+            for block in ([4] if name in QUATERNIONS else [2] * ANGLES[name][0])
+        ]
+        self.width = sum(self.blocks)
+
+    def identity(self) -> Tensor:
+        """The row (k,) of the transformation that changes nothing."""
+        return torch.cat([torch.eye(block)[0] for block in self.blocks])
 
     def forward(self, relative: Mapping[str, Tensor]) -> Tensor:
         """Map parameters, n rows each, to (n, k).
@@ -102,27 +143,36 @@ class RelativeParameters(nn.Module):
                 f"the views have no parameter {missing[0]!r}, only {sorted(relative)}: put its "
                 "transformation into the augmentation, or tell the predictor of others"
             )
-        return torch.cat([COLUMNS[name][1](relative[name]) for name in self.names], 1)
+        return torch.cat([_unit(name, relative[name]) for name in self.names], 1)
 
 
-def parameters_of(augmentation: Transformation, kind: str = "all") -> RelativeParameters:
-    """The relative parameters of one kind of change, or of all that an augmentation makes.
+def _unit(name: str, values: Tensor) -> Tensor:
+    """Unit vectors side by side, (n, k)."""
+    if name in QUATERNIONS:
+        return values
+    angles = ANGLES[name][1](values)
+    return torch.stack([angles.cos(), angles.sin()], 2).flatten(1)
+
+
+def parameters_of(views: Transformation | Poses, kind: str = "all") -> RelativeParameters:
+    """The relative parameters of one kind of change, or of all that there are between two views.
 
     Args:
-        augmentation: draws them.
-        kind: one of `KINDS`, or ``"all"``.
+        views: where they come from: an augmentation that draws them, or `Poses`.
+        kind: one of `KINDS`, or of `POSE_KINDS` for `Poses`, or ``"all"``.
 
     Raises:
         ValueError: for another kind, or one that the augmentation does not make.
     """
     if kind == "all":
-        return RelativeParameters(augmentation.names)
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is none of all, {', '.join(KINDS)}")
-    names = [name for name in KINDS[kind] if name in augmentation.names]
+        return RelativeParameters(views.names)
+    kinds = POSE_KINDS if isinstance(views, Poses) else KINDS
+    if kind not in kinds:
+        raise ValueError(f"kind {kind!r} is none of all, {', '.join(kinds)}")
+    names = [name for name in kinds[kind] if name in views.names]
     if not names:
         raise ValueError(
-            f"the augmentation makes no change of {kind}: it has {', '.join(augmentation.names)}"
+            f"the augmentation makes no change of {kind}: it has {', '.join(views.names)}"
         )
     return RelativeParameters(names)
 

@@ -5,7 +5,7 @@ Garrido, Najman and LeCun 2023, arXiv 2302.10283; written from the paper.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +48,13 @@ class HyperPredictor(nn.Module):
     """A matrix for every transformation, by one linear map of its parameters.
 
     There are no biases: what is predicted depends on the vector through the matrix alone, and on
-    the transformation through its parameters. A one stands beside these, for they are all zero for
-    the identity: its entry is the identity's matrix. (The paper's quaternion has such an entry.)
+    the transformation through its parameters. These are unit vectors side by side
+    (`RelativeParameters`), of which no sum is constant: with a bias, or a one beside them, features
+    that tell nothing of the transformation would be predicted without an error.
+
+    At the start the matrices represent the transformations: each unit vector turns some of the
+    numbers, two by two or, a quaternion, four by four, so that the identity changes nothing and one
+    transformation after another is the product. Learning may leave that.
 
     Args:
         parameters: what the predictor is told of; see `parameters_of`.
@@ -59,23 +64,48 @@ class HyperPredictor(nn.Module):
     def __init__(self, parameters: RelativeParameters, dim: int) -> None:
         super().__init__()
         self.told, self.dim = parameters, dim
-        self.hyper = nn.Linear(1 + parameters.width, dim * dim, bias=False)
-        nn.init.normal_(self.hyper.weight, std=dim**-0.5)  # vectors keep their length
+        self.hyper = nn.Linear(parameters.width, dim * dim, bias=False)
+        with torch.no_grad():
+            self.hyper.weight.copy_(_turning(parameters.blocks, dim).flatten(0, 1))
 
     def matrices(self, relative: Mapping[str, Tensor]) -> Tensor:
         """Matrices (n, dim, dim) of relative parameters, n rows each."""
-        numbers = self.told(relative).to(self.hyper.weight)
-        numbers = torch.cat([torch.ones_like(numbers[:, :1]), numbers], 1)
-        matrices: Tensor = self.hyper(numbers).unflatten(1, (self.dim, self.dim))
-        return matrices
+        matrices: Tensor = self.hyper(self.told(relative).to(self.hyper.weight))
+        return matrices.unflatten(1, (self.dim, self.dim))
 
     def identity(self) -> Tensor:
         """The matrix (dim, dim) of the transformation that changes nothing."""
-        return self.hyper.weight[:, 0].view(self.dim, self.dim)
+        matrix: Tensor = self.hyper(self.told.identity().to(self.hyper.weight))
+        return matrix.view(self.dim, self.dim)
 
     def forward(self, vectors: Tensor, relative: Mapping[str, Tensor]) -> Tensor:
         """Vectors (n, dim) of the second views, from those of the first."""
         return torch.einsum("nij,nj->ni", self.matrices(relative), vectors)
+
+
+def _turning(blocks: Sequence[int], dim: int) -> Tensor:
+    """Matrices (dim, dim, k), one for each column: unit vectors turn four numbers each, in turn."""
+    starts = [sum(blocks[:number]) for number in range(len(blocks))]
+    found = torch.zeros(dim, dim, sum(blocks))
+    for unit, first in enumerate(range(0, dim, 4)):
+        rows = slice(first, min(first + 4, dim))
+        size, start = blocks[unit % len(blocks)], starts[unit % len(blocks)]
+        turns = QUATERNION if size == 4 else CIRCLE
+        cut = rows.stop - rows.start
+        found[rows, rows, start : start + size] = turns[:cut, :cut]
+    return found
+
+
+def _left(w: float, x: float, y: float, z: float) -> list[list[float]]:
+    """Multiplication from the left with a quaternion, as a matrix."""
+    return [[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]]
+
+
+# How each number of a unit vector moves four others, (4, 4, columns).
+QUATERNION = torch.stack([torch.tensor(_left(*row)) for row in torch.eye(4).tolist()], 2)
+CIRCLE = torch.stack(
+    [torch.eye(4), torch.block_diag(*[torch.tensor([[0.0, -1.0], [1.0, 0.0]])] * 2)], 2
+)
 
 
 class SIE(nn.Module):

@@ -102,34 +102,42 @@ def test_a_pair_brings_the_image_between():
     assert pair.to(torch.float64).between.dtype == torch.float64
 
 
-def test_the_identity_is_all_zeros_and_others_are_not():
+def test_the_identity_is_one_row_and_no_sum_of_columns_is_constant():
     recipe = every_kind()
     told = parameters_of(recipe)
     assert told(recipe.identity(3)).shape == (3, told.width)
-    assert not told(recipe.identity(3)).any()
-    found = told(drawn(ViewPairs(recipe), images(500)).relative)
-    assert found.isfinite().all()
-    # Of a size that one weight decay and one learning rate can serve.
-    sizes = found.square().mean(0).sqrt()
-    assert sizes.min() > 0.1 and sizes.max() < 2.5, sizes
+    torch.testing.assert_close(told(recipe.identity(3)), told.identity().expand(3, -1))
+    found = told(drawn(ViewPairs(recipe), images(2000)).relative)
+    blocks = found.unflatten(1, (-1, 2))
+    torch.testing.assert_close(blocks.norm(dim=2), torch.ones(blocks.shape[:2]))
+    # Features that tell nothing ask for a constant: none is near the span of one block.
+    for columns in blocks.round(decimals=5).double().unbind(1):
+        best = torch.linalg.lstsq(columns, torch.ones(len(columns), 1).double()).solution
+        assert (columns @ best - 1).square().mean() > 0.3
 
 
 def test_columns_by_hand():
     def told(name, *values):
-        return RelativeParameters([name])({name: torch.tensor([*values])})[0].tolist()
+        """Angles of the unit vectors, radians."""
+        row = RelativeParameters([name])({name: torch.tensor([*values])})[0].view(-1, 2)
+        assert row.norm(dim=1).tolist() == pytest.approx([1] * len(row))
+        return torch.atan2(row[:, 1], row[:, 0]).tolist()
 
-    assert told("angle", 90.0) == pytest.approx([1, 1], abs=1e-6)
-    assert told("angle", -180.0) == pytest.approx([0, 2], abs=1e-6)
-    assert told("hue", 0.25) == pytest.approx([1, 1], abs=1e-6)
-    assert told("translation", [0.2, -0.1]) == pytest.approx([1, -0.5])
-    assert told("flip", 1.0) == [1] and told("blur", -0.7) == pytest.approx([-0.7])
-    assert told("contrast", 1.5) == pytest.approx([1]) == told("contrast", 1.5)
-    limit = math.log(8) / math.log(1.5)
-    assert told("brightness", math.inf) == pytest.approx([limit])
-    assert told("brightness", 0.0) == pytest.approx([-limit])
+    assert told("angle", 45.0) == pytest.approx([math.pi / 2], abs=1e-6)
+    assert told("hue", -0.125) == pytest.approx([-math.pi / 2], abs=1e-6)
+    assert told("translation", [0.2, -0.1]) == pytest.approx([1.5, -0.75])
+    assert told("flip", 1.0) == pytest.approx([-math.pi], abs=1e-6) or told(
+        "flip", 1.0
+    ) == pytest.approx([math.pi], abs=1e-6)
+    assert told("blur", -0.7) == pytest.approx([-1.75])
+    assert told("contrast", 1.5) == pytest.approx([3.5 * math.log(1.5)])
+    limit = math.remainder(3.5 * math.log(8), 2 * math.pi)
+    assert told("brightness", math.inf) == pytest.approx([limit], abs=1e-5)
+    assert told("brightness", 0.0) == pytest.approx([-limit], abs=1e-5)
     assert told("saturation", math.nan) == [0]
-    box = told("crop", [0.25, 0.0, 0.5, 1.5])
-    assert box == pytest.approx([0, 0.5, math.log(0.5) / math.log(1.5), 1])
+    box = told("crop", [0.25, 0.05, 0.7, 0.8])
+    expected = [16 * 0.1, 16 * -0.05, 8 * math.log(0.7), 8 * math.log(0.8)]
+    assert box == pytest.approx([math.remainder(a, 2 * math.pi) for a in expected], abs=1e-5)
 
 
 def test_kinds_and_names():

@@ -20,6 +20,8 @@ from hierforecast.image_ssl.split import (
     SplitBackbone,
     SplitChannels,
     ViewPairs,
+    every_kind,
+    parameters_of,
 )
 
 SIZE = 9
@@ -46,6 +48,38 @@ def pair_of(known=None, batch=8, seed=0):
     return pair if known is None else replace(pair, known=torch.tensor(known))
 
 
+def randomize(predictor):
+    """Forget that the matrices represent transformations: what follows is learnt."""
+    torch.nn.init.normal_(predictor.hyper.weight, std=predictor.dim**-0.5)
+    return predictor
+
+
+def test_the_predictor_begins_as_a_representation():
+    """The identity changes nothing, opposite parameters undo each other, lengths are kept."""
+    torch.manual_seed(0)
+    told = parameters_of(every_kind())
+    relative = every_kind().identity(5)
+    generator = torch.Generator().manual_seed(0)
+    there = {
+        name: value + 0.1 * torch.randn(value.shape, generator=generator)
+        for name, value in relative.items()
+        if name in ("angle", "translation", "hue")
+    }
+    back = {name: -value for name, value in there.items()}
+    predictor = HyperPredictor(RelativeParameters(tuple(there)), 22).double()
+    assert torch.equal(predictor.identity(), torch.eye(22).double())
+    whole = HyperPredictor(told, 60).double()
+    torch.testing.assert_close(whole.matrices(relative), torch.eye(60).double().expand(5, 60, 60))
+    moved, undone = predictor.matrices(there), predictor.matrices(back)
+    assert (moved - torch.eye(22)).abs().amax((1, 2)).min() > 0.05
+    torch.testing.assert_close(
+        moved @ undone, torch.eye(22).double().expand(5, 22, 22), rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(
+        moved.mT @ moved, torch.eye(22).double().expand(5, 22, 22), rtol=0, atol=1e-6
+    )
+
+
 def test_the_predictor_is_linear_in_both_and_has_no_bias():
     torch.manual_seed(0)
     predictor = HyperPredictor(RelativeParameters(["translation", "flip"]), 4).double()
@@ -53,9 +87,10 @@ def test_the_predictor_is_linear_in_both_and_has_no_bias():
     relative = {"translation": torch.randn(3, 2).double(), "flip": torch.ones(3).double()}
     vectors = torch.randn(3, 4).double()
     weight = predictor.hyper.weight
+    randomize(predictor)
+    numbers = predictor.told(relative)
     for n in range(3):
-        numbers = [1.0, *(5 * relative["translation"][n]).tolist(), 1.0]
-        matrix = sum(numbers[k] * weight[:, k].view(4, 4) for k in range(4))
+        matrix = sum(numbers[n, k] * weight[:, k].view(4, 4) for k in range(6))
         torch.testing.assert_close(predictor.matrices(relative)[n], matrix)
         torch.testing.assert_close(predictor(vectors, relative)[n], matrix @ vectors[n])
     none = {"translation": torch.zeros(1, 2), "flip": torch.zeros(1)}
@@ -134,13 +169,14 @@ def test_hardly_any_known_pair(count):
 def test_the_predictor_learns_a_relation_that_holds():
     """Vectors that do turn with the image: all matrices are found to 0.01."""
     torch.manual_seed(0)
-    predictor = HyperPredictor(RelativeParameters(["angle"]), 6)
+    predictor = randomize(HyperPredictor(RelativeParameters(["angle"]), 6))
     assert (predictor.identity() - torch.eye(6)).abs().max() > 0.5
     optimiser = torch.optim.Adam(predictor.parameters(), 3e-2)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, 400)
 
     def turn(vectors, degrees):
-        cos, sin = degrees.deg2rad().cos()[:, None], degrees.deg2rad().sin()[:, None]
+        radians = 2 * degrees.deg2rad()[:, None]
+        cos, sin = radians.cos(), radians.sin()
         x, y = vectors[:, :3], vectors[:, 3:]
         return torch.cat([cos * x - sin * y, sin * x + cos * y], 1)
 
@@ -166,6 +202,7 @@ def test_the_identity_is_the_identity_after_training():
     than above, for this network's features only nearly turn; before training the error is above 1.
     """
     method, generator = build(), torch.Generator().manual_seed(1)
+    randomize(method.predictor)
     picture = F.interpolate(torch.rand(1, 3, 4, 4, generator=generator), SIZE, mode="bilinear")
     shown, turns = picture.repeat(32, 1, 1, 1), RandomRotation(90.0)
 

@@ -1,4 +1,4 @@
-"""The image room's commands: ``hierforecast ssl pretrain | probe | show``."""
+"""``hierforecast ssl pretrain``: a backbone learns from images, and is saved."""
 
 from __future__ import annotations
 
@@ -13,56 +13,63 @@ import torch
 import typer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from hierforecast._console import Names, option, read_settings, say
 from hierforecast.errors import DataError
-from hierforecast.image_ssl import _judging, training
-from hierforecast.image_ssl.data.arrays import ImageSet
-from hierforecast.image_ssl.data.named import NAMES, open_set
+from hierforecast.image_ssl import training
+from hierforecast.image_ssl.cli.options import (
+    LARGE,
+    SMALL,
+    File,
+    Images,
+    Number,
+    Seed,
+    Settings,
+    Size,
+    Split,
+    Unreadable,
+    on_error_of,
+)
+from hierforecast.image_ssl.cli.output import check_endings, save_picture
+from hierforecast.image_ssl.cli.painting import images_to_paint, painted
+from hierforecast.image_ssl.data import ImageSet, PosedPairs
+from hierforecast.image_ssl.data._decoding import OnError
+from hierforecast.image_ssl.data.named import NAMES, open_posed, open_set
 from hierforecast.image_ssl.methods import ARMS, METHODS, TAKES, arm, build_method
 from hierforecast.image_ssl.nn.resnet import ResNet, resnet18, resnet50, small_resnet
-from hierforecast.image_ssl.plot import plot_learning_curves, plot_turning_map
-from hierforecast.image_ssl.storage import (
-    check_folder,
-    load_backbone,
-    read_made_by,
-    save_backbone,
-)
+from hierforecast.image_ssl.split import Poses
+from hierforecast.image_ssl.storage import check_folder, save_backbone
 from hierforecast.image_ssl.training import Schedule
 
 T = TypeVar("T")
-SMALL, LARGE = 33, 225  # sides that the networks are exact for
 NETWORKS: dict[str, Callable[..., ResNet]] = {
     "small": small_resnet,
     "resnet18": resnet18,
     "resnet50": resnet50,
 }
+SMALL_SETS = ("shapes", "objects", "cifar10")
 MATCHES = {"parameters": "parameters", "compute": "compute", "none": None}
+PAIRS = ("augmented", "posed")
 # Each with the learning rate that it takes where none is given.
 OPTIMISERS: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "adamw": (AdamW, 2e-3),
     "sgd": (partial(SGD, momentum=0.9), 0.03),
 }
+# Their features are to tell brightness and contrast, which standardising an image would hide.
+SEE_LIGHT = ("vicreg", "reconstruction", "sie", "regression", "supervised")
 # Options of methods that --set cannot give: modules, or what has an option of its own.
 NO_TEXT = ("group", "augment", "decoder", "classes")
+# Options that are kept with the network as they were given.
+KEPT = (
+    "method", "group", "head_width", "network", "match", "data", "pairs", "split", "steps",
+    "batch_size", "weight_decay", "optimiser", "precision", "seed",
+)  # fmt: skip
 
-Number = int | None
-Text = str | None
-File = Path | None
 NewFolder = Annotated[Path, typer.Argument(help="Folder to save the backbone in.")]
-Folder = Annotated[Path, typer.Argument(help="Folder of a saved backbone.")]
-Folders = Annotated[list[Path], typer.Argument(help="Folders of saved backbones.")]
-
-TrainData = Annotated[str, option("--data", f"{NAMES}.")]
-Data = Annotated[Text, option("--data", f"{NAMES}. [what it learned from]")]
-Split = Annotated[Text, option("--split", "Of --data, e.g. a folder in it. [train]")]
-Size = Annotated[Number, option("--size", "Side of the images, pixels.", min=1)]
-Images = Annotated[Number, option("--images", "Take so many of them at most.", min=1)]
-Seed = Annotated[int, option("--seed", "Of everything random.")]
-
+Data = Annotated[str, option("--data", f"{NAMES}.")]
+Pairs = Annotated[str, option("--pairs", "Two views of an image: augmented; of an object: posed.")]
 Method = Annotated[str, option("--method", f"{', '.join(METHODS)}.")]
 Arm = Annotated[str, option("--arm", f"{', '.join(ARMS)}.")]
 Group = Annotated[str, option("--group", "C2, C4, D1, D2 or D4.")]
@@ -70,7 +77,13 @@ Network = Annotated[str, option("--network", f"{', '.join(NETWORKS)}.")]
 Width = Annotated[Number, option("--width", "Channels of the plain one. [16; 64 for resnets]")]
 Match = Annotated[str, option("--match", "What all arms share: parameters, compute or none.")]
 HeadWidth = Annotated[int, option("--head-width", "Channels of the head.", min=1)]
-
+Standardise = Annotated[
+    bool | None,
+    option(
+        "--standardise/--no-standardise",
+        f"Hide brightness and contrast from the network. [not for {', '.join(SEE_LIGHT)}]",
+    ),
+]
 Steps = Annotated[int, option("--steps", "Training steps.", min=1)]
 BatchSize = Annotated[int, option("--batch-size", "Images in a step, on each device.", min=1)]
 Rate = Annotated[float | None, option("--learning-rate", "At its peak. [0.002; 0.03 for sgd]")]
@@ -81,25 +94,16 @@ Checkpoints = Annotated[File, option("--checkpoints", "Folder to keep them in.")
 Resume = Annotated[bool, option("--resume", "Go on from those in --checkpoints.")]
 Devices = Annotated[str, option("--devices", "How many, or auto for all.")]
 Precision = Annotated[str, option("--precision", "E.g. bf16-mixed.")]
-Settings = Annotated[Names, option("--set", "Option KEY=VALUE, see above; repeat.")]
-
-Test = Annotated[Text, option("--test", "Another set to judge by. [--data]")]
-TestSplit = Annotated[Text, option("--test-split", "Of the set to judge by. [val or test]")]
-Labels = Annotated[Number, option("--labels", "Show the classifiers so many labels only.")]
-Curve = Annotated[bool, option("--curve", "Accuracy by the number of labels, instead.")]
-Device = Annotated[Text, option("--device", "E.g. cpu. [cuda if there is one]")]
-Out = Annotated[File, option("--out", "Table to write, .csv.")]
-Plot = Annotated[File, option("--plot", "Picture of the feature space, or of the --curve.")]
-Picture = Annotated[Path, option("--out", "Picture to write.")]
-Image = Annotated[int, option("--image", "Its number in the set.")]
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+Painted = Annotated[
+    File, option("--plot", "Picture of what a reconstruction makes of test images.")
+]
 
 
-@app.command()
 def pretrain(
+    context: typer.Context,
     out: NewFolder,
-    data: TrainData = "shapes",
+    data: Data = "shapes",
+    pairs: Pairs = "augmented",
     method: Method = "moco",
     arm_name: Arm = "consistent",
     group: Group = "C4",
@@ -107,9 +111,11 @@ def pretrain(
     width: Width = None,
     match: Match = "parameters",
     head_width: HeadWidth = 128,
+    standardise: Standardise = None,
     size: Size = None,
     images: Images = None,
     split: Split = None,
+    on_error: Unreadable = "raise",
     steps: Steps = 2000,
     batch_size: BatchSize = 128,
     learning_rate: Rate = None,
@@ -121,116 +127,56 @@ def pretrain(
     resume: Resume = False,
     devices: Devices = "1",
     precision: Precision = "32-true",
+    plot: Painted = None,
     settings: Settings = None,
 ) -> None:
     """Train a backbone on images alone and save it.
 
     Arms: plain; consistent, an equivariant backbone with a head that keeps the symmetry; and
     inconsistent, the same backbone with an ordinary head. --set gives an option of the method: for
-    moco queue_size=4096, temperature=0.2, for swav prototypes=64, for jigsaw count=64 and so on.
+    moco queue_size=4096, temperature=0.2, for swav prototypes=64, for jigsaw count=64, for
+    reconstruction weight=20, tokens=maps, for sie fed=rotation, known=0.2, and so on; split=0.5 is
+    the invariant share of the channels, split=group halves by the group.
     """
     if resume and checkpoints is None:
         raise DataError("--resume needs --checkpoints: the folder of the training to go on with")
     check_folder(out)
+    check_endings(None, plot)
     make_optimiser, usual_rate = _chosen("optimiser", optimiser, OPTIMISERS)
     rate = usual_rate if learning_rate is None else learning_rate
-    options = read_settings(settings, _settable(method))
+    options = _options(method, settings)
     groups = arm(arm_name, group)
     if size is None:
-        size = SMALL if network == "small" or data.startswith(("shapes", "cifar10")) else LARGE
+        size = SMALL if network == "small" or data.startswith(SMALL_SETS) else LARGE
+    if standardise is None:
+        standardise = method not in SEE_LIGHT
     torch.manual_seed(seed)
-    widths = {} if width is None else {"width": width}
     backbone = _chosen("network", network, NETWORKS)(
-        groups[0], match=_chosen("match", match, MATCHES), image_size=size, **widths
+        groups[0],
+        match=_chosen("match", match, MATCHES),
+        image_size=size,
+        standardise=standardise,
+        **({} if width is None else {"width": width}),
     )
-    pictures = open_set(data, size, split, images=images)
-    learning = build_method(
-        method,
-        backbone,
-        groups[1],
-        symmetry=group,
-        size=size,
-        width=head_width,
-        **options,
-        **({"classes": len(pictures.classes)} if method == "supervised" else {}),
-    )
+    readable = on_error_of(on_error)
+    pictures, given = _pictures(method, pairs, data, size, split, images, readable)
+    drawn = None if plot is None else images_to_paint(method, pairs, data, size, readable)
+    heads: dict[str, Any] = {"symmetry": group, "size": size, "width": head_width}
+    learning = build_method(method, backbone, groups[1], **heads, **options, **given)
     count = sum(weight.numel() for weight in backbone.parameters())
     say(f"{method}, {arm_name}: {network} network of {groups[0].name} with {count:,} weights")
     say(f"{data}: {len(pictures):,} images of {size} x {size}")
     schedule = Schedule(steps, batch_size, rate, weight_decay, seed, workers, make_optimiser)
     trainer = {"devices": devices, "precision": precision, "default_root_dir": checkpoints}
     finished = _train(learning, pictures, schedule, trainer, resume)
-    made_by = {
-        "method": method, "arm": arm_name, "group": group, "head_width": head_width,
-        "options": options, "network": network, "match": match, "data": data, "split": split,
-        "images": len(pictures), "size": size, "steps": steps, "batch_size": batch_size,
-        "learning_rate": rate, "weight_decay": weight_decay, "optimiser": optimiser,
-        "precision": precision, "seed": seed, "finished": finished,
+    made_by = {name: context.params[name] for name in KEPT} | {
+        "arm": arm_name, "options": options, "standardise": standardise, "images": len(pictures),
+        "size": size, "learning_rate": rate, "finished": finished,
         "version": version("hierforecast"),
     }  # fmt: skip
     _keep(backbone, out, made_by)
-
-
-@app.command()
-def probe(
-    folders: Folders,
-    data: Data = None,
-    split: Split = None,
-    test: Test = None,
-    test_split: TestSplit = None,
-    size: Size = None,
-    images: Images = None,
-    labels: Labels = None,
-    curve: Curve = False,
-    seed: Seed = 0,
-    device: Device = None,
-    out: Out = None,
-    plot: Plot = None,
-) -> None:
-    """Judge frozen backbones by what simple classifiers make of their features."""
-    _judging.check_ending(out, (".csv",))
-    _judging.check_ending(plot, _judging.PICTURES)
-    backbones = {str(folder): load_backbone(folder) for folder in folders}
-    data = data or _learned_from(folders[0])
-    size = size or backbones[str(folders[0])].image_size or SMALL
-    train = open_set(data, size, split, images=images)
-    asked = open_set(test or data, size, test_split, test=True)
-    if labels is not None:
-        train = _judging.some_labels(train, labels, seed)
-    say(f"{data}: {len(train):,} images to teach classifiers, {len(asked):,} to judge them by")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if curve:
-        table = _judging.all_curves(backbones, train, asked, device)
-        Console().print(_judging.curves_shown(table))
-    else:
-        table = _judging.all_scores(backbones, train, asked, device)
-        Console().print(_judging.scores_shown(table))
-    if out is not None:
-        _judging.save_table(table, out)
-    if plot is not None and curve:
-        axes = plot_learning_curves(table, "backbone", chance=1 / len(train.classes))
-        _judging.save_picture(axes.figure, plot)
-    elif plot is not None:
-        _judging.save_picture(_judging.feature_spaces(backbones, asked, device), plot)
-
-
-@app.command()
-def show(
-    folder: Folder,
-    out: Picture = Path("turning.png"),
-    data: Data = None,
-    split: Split = None,
-    size: Size = None,
-    image: Image = 0,
-) -> None:
-    """Draw how feature maps turn when an image does."""
-    _judging.check_ending(out, _judging.PICTURES)
-    backbone = load_backbone(folder)
-    size = size or backbone.image_size or SMALL
-    pictures = open_set(data or _learned_from(folder), size, split)
-    if not 0 <= image < len(pictures):
-        raise DataError(f"there is no image {image} in a set of {len(pictures):,}")
-    _judging.save_picture(plot_turning_map(backbone, pictures[image][0]), out)
+    if plot is not None and drawn is not None:
+        _draw(learning, drawn, seed, plot)
 
 
 def _chosen(what: str, name: str, table: Mapping[str, T]) -> T:
@@ -249,9 +195,35 @@ def _settable(method: str) -> dict[str, Any]:
     }
 
 
+def _options(method: str, settings: Names) -> dict[str, Any]:
+    """What --set gives; how features are split is told always, for those who judge the halves."""
+    known = _settable(method)
+    split = {"split": known["split"]} if "split" in known else {}
+    return split | read_settings(settings, known)
+
+
+def _pictures(
+    method: str,
+    pairs: str,
+    data: str,
+    size: int,
+    split: str | None,
+    images: int | None,
+    on_error: OnError,
+) -> tuple[ImageSet | PosedPairs, dict[str, Any]]:
+    """What is learned from, and the options that its method takes for it."""
+    if pairs not in PAIRS:
+        raise DataError(f"--pairs {pairs}: give {' or '.join(PAIRS)}")
+    if pairs == "posed":
+        posed = open_posed(data, size, split, images=images, on_error=on_error)
+        return PosedPairs(posed), {"augment": Poses()}
+    found = open_set(data, size, split, images=images, on_error=on_error)
+    return found, {"classes": len(found.classes)} if method == "supervised" else {}
+
+
 def _train(
     learning: nn.Module,
-    images: ImageSet,
+    images: ImageSet | PosedPairs,
     schedule: Schedule,
     trainer: dict[str, Any],
     resume: bool,
@@ -265,6 +237,8 @@ def _train(
         curve = training.pretrain(learning, images, schedule, trainer=trainer, resume=resume)
     except MisconfigurationException as error:
         raise DataError(str(error)) from error
+    except DataError as error:  # of a worker process, it brings a traceback as its text
+        raise DataError(str(error).rpartition("DataError: ")[2]) from error
     except KeyboardInterrupt as stop:
         if not str(stop):  # before there was anything to keep
             raise
@@ -284,8 +258,7 @@ def _keep(backbone: ResNet, out: Path, made_by: dict[str, Any]) -> None:
     say(f"saved {out}")
 
 
-def _learned_from(folder: Path) -> str:
-    data = read_made_by(folder).get("data")
-    if not isinstance(data, str):
-        raise DataError(f"{folder} does not say what it learned from: give --data")
-    return data
+@rank_zero_only
+def _draw(learning: nn.Module, images: ImageSet, seed: int, path: Path) -> None:
+    """Draw what a reconstruction paints, on one process only."""
+    save_picture(painted(learning, images, seed), path)

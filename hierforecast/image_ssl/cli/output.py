@@ -1,0 +1,92 @@
+"""How tables and pictures leave the commands: on the console, and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from hierforecast._console import say
+from hierforecast.errors import DataError
+
+TABLES = (".csv",)
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def check_endings(out: Path | None, plot: Path | None) -> None:
+    """Refuse names that nothing can be written to; worth asking before hours of work.
+
+    Raises:
+        DataError: if a name does not end as tables or pictures do.
+    """
+    for path, endings in ((out, TABLES), (plot, PICTURES)):
+        if path is not None and path.suffix.lower() not in endings:
+            raise DataError(f"'{path}' cannot be written: name it {' or '.join(endings)}")
+
+
+def pivoted(table: pd.DataFrame, rows: Sequence[str], column: str) -> Table:
+    """Scores for the console.
+
+    Args:
+        table: with the columns `rows`, `column` and score.
+        rows: what tells the lines apart.
+        column: what tells the columns apart.
+    """
+    columns, shown = list(table[column].unique()), Table()
+    for name in rows:
+        shown.add_column(name, overflow="fold")  # never cut off: names differ at their ends
+    for name in columns:
+        shown.add_column(str(name), min_width=len("-0.1234"))
+    for key, found in table.groupby(list(rows), sort=False):
+        scores = found.set_index(column)["score"]
+        values = (f"{scores[name]:.4f}" if name in scores else "" for name in columns)
+        shown.add_row(*map(str, key), *values)
+    return shown
+
+
+def deliver(
+    table: pd.DataFrame,
+    shown: Table,
+    out: Path | None,
+    plot: Path | None,
+    draw: Callable[[], Any],
+) -> None:
+    """Print a table, and write it and its picture where they are wanted.
+
+    Args:
+        table: for `out`.
+        shown: for the console.
+        out: a .csv, or None.
+        plot: a picture, or None.
+        draw: its figure.
+    """
+    Console().print(shown)
+    if out is not None:
+        save_table(table, out)
+    if plot is not None:
+        save_picture(draw(), plot)
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a figure, and say so; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    say(f"wrote {path}")
+
+
+def save_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, and say so; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+    say(f"wrote {path}: {len(table):,} rows, columns {', '.join(table.columns)}")
+
+
+def bars() -> bool:
+    """Whether somebody looks on; a bar would leave empty lines in a file."""
+    return Console().is_terminal

@@ -1,0 +1,60 @@
+"""A picture of what a reconstruction makes of two views that it has never seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data import ImageSet, as_float
+from hierforecast.image_ssl.data._decoding import OnError
+from hierforecast.image_ssl.data.named import open_set
+from hierforecast.image_ssl.plot import plot_reconstructions
+
+COLUMNS, AMONG = 8, 4  # images of the picture, each one of so many
+
+
+def images_to_paint(method: str, pairs: str, data: str, size: int, on_error: OnError) -> ImageSet:
+    """A few test images; worth opening before the training, which would be in vain without.
+
+    Raises:
+        DataError: if the method paints no augmented views, or there are no test images.
+    """
+    if method != "reconstruction" or pairs != "augmented":
+        raise DataError("--plot draws what a reconstruction makes of augmented views: leave it out")
+    try:
+        found = open_set(data, size, test=True, images=AMONG * COLUMNS, on_error=on_error)
+    except ValueError as error:
+        raise DataError(f"--plot draws images to judge by, so leave it out: {error}") from error
+    # Views of one object may lie side by side.
+    return found.subset(
+        range(0, len(found), AMONG if len(found) >= AMONG * COLUMNS else 1)[:COLUMNS]
+    )
+
+
+def painted(learning: nn.Module, images: ImageSet, seed: int) -> Any:
+    """A figure of images, two views of each, and what is painted of them.
+
+    Args:
+        learning: a `Reconstruction` of `PairsWithParameters`; put in evaluation mode.
+        images: a column each.
+        seed: of the views.
+    """
+    learning.eval()
+    method: Any = learning.get_submodule("method")
+    originals, _ = images.__getitems__(list(range(len(images))))
+    held = next(learning.parameters())
+    with torch.no_grad():
+        pair = learning.pairs(as_float(originals), torch.Generator().manual_seed(seed))  # type: ignore[operator]
+        pair = pair.to(held.dtype)
+        found = method.reconstruct(pair.first.images, pair.second.images)
+    wanted = pair.first.images if pair.between is None else pair.between
+    return plot_reconstructions(originals, pair.second.images, wanted, _as_bright_as(wanted, found))
+
+
+def _as_bright_as(images: Tensor, standardised: Tensor) -> Tensor:
+    """Painted images (b, 3, h, w) with mean and deviation of those that they are to show."""
+    spread, mean = torch.std_mean(images, (0, 2, 3), correction=0, keepdim=True)
+    return standardised * spread + mean

@@ -1,0 +1,272 @@
+"""Learning from views of one object in known poses: what is told, of which objects, and to whom."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.augment import RandomRotation
+from hierforecast.image_ssl.data import PosedPairs, RenderedObjects, as_float, relative_parameters
+from hierforecast.image_ssl.data.rotations import relative_rotation
+from hierforecast.image_ssl.methods import METHODS, POSED, TAKES, build_method
+from hierforecast.image_ssl.nn import ResNet
+from hierforecast.image_ssl.split import (
+    KINDS,
+    POSE_KINDS,
+    HyperPredictor,
+    PosedViews,
+    Poses,
+    RelativeParameters,
+    every_kind,
+    parameters_of,
+)
+from hierforecast.image_ssl.training import Schedule, pretrain
+
+SIZE, VIEWS = 9, 4
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
+OPTIONS = {
+    "moco": {"queue_size": 16},
+    "reconstruction": {"decoder": {"dim": 8, "heads": 2, "layers": 1}},
+}
+OBJECTS = RenderedObjects(16, VIEWS, size=SIZE).in_memory()
+
+
+def build(name, group="C1", **options):
+    torch.manual_seed(0)
+    backbone = ResNet(group, (1, 1), 4, image_size=SIZE)
+    options = {**OPTIONS.get(name, {}), **options}
+    return build_method(name, backbone, size=SIZE, width=8, augment=Poses(), **options)
+
+
+def floats(numbers=range(12), images=OBJECTS, seed=0):
+    pairs = images.pairs(numbers, torch.Generator().manual_seed(seed))
+    return pairs._replace(first=as_float(pairs.first), second=as_float(pairs.second))
+
+
+# What a predictor is told
+
+
+def test_equal_views_are_the_identity_and_others_are_not():
+    shown = RenderedObjects(200, 2).parameters(range(400))
+    told = parameters_of(Poses())
+    none = told(relative_parameters(shown, shown))
+    torch.testing.assert_close(none, told.identity().expand(400, told.width))
+    predictor = HyperPredictor(told, 24)
+    matrices = predictor.matrices(relative_parameters(shown, shown))
+    torch.testing.assert_close(matrices, torch.eye(24).expand(400, 24, 24))
+    first, second = ({n: v[k::2] for n, v in shown.items()} for k in (0, 1))
+    moved = predictor.matrices(relative_parameters(first, second)) - predictor.identity()
+    assert moved.abs().amax((1, 2)).min() > 1e-3
+
+
+def test_columns_by_hand():
+    def told(name, *values):
+        return RelativeParameters([name])({name: torch.tensor([[*values]])})[0].tolist()
+
+    half = math.sqrt(0.5)
+    assert told("rotation", half, 0, -half, 0) == pytest.approx([half, 0, -half, 0])
+    for name in ("background_hue", "light_hue"):
+        assert told(name, 0.25) == pytest.approx([0, 1], abs=1e-6)
+        # A difference of three quarters of a turn is one of a quarter the other way.
+        assert told(name, 0.75) == pytest.approx(told(name, -0.25), abs=1e-6)
+    assert told("light_phi", -math.pi / 2) == pytest.approx([0, -1], abs=1e-6)
+    assert told("light_phi", 2 * math.pi) == pytest.approx([1, 0], abs=1e-6)
+    assert told("light_theta", math.pi / 6) == pytest.approx([0, 1], abs=1e-6)
+
+
+def test_turns_of_the_predictor_are_those_of_space():
+    """One rotation after another is the product of their matrices, before any training."""
+    shown = RenderedObjects(40, 3).parameters(range(120))
+    views = [{name: value[k::3] for name, value in shown.items()} for k in range(3)]
+    predictor = HyperPredictor(parameters_of(Poses(), "pose"), 8).double()
+    there, on, whole = (
+        predictor.matrices({"rotation": relative_rotation(a["quaternion"], b["quaternion"])})
+        for a, b in ((views[0], views[1]), (views[1], views[2]), (views[0], views[2]))
+    )
+    # A quaternion and its opposite are one rotation, and matrices of opposite sign.
+    sign = (whole * (on @ there)).sum((1, 2), keepdim=True).sign()
+    torch.testing.assert_close(on @ there, sign * whole, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [*POSE_KINDS, "all"])
+def test_kinds_of_poses(kind):
+    expected = sum(POSE_KINDS.values(), ()) if kind == "all" else POSE_KINDS[kind]
+    for told in (
+        parameters_of(Poses(), kind),
+        build("sie", fed=kind).method.predictor.told,
+        build("regression", fed=kind).method.told,
+    ):
+        assert told.names == expected
+    assert set(relative_parameters(*[OBJECTS.parameters([0])] * 2)) == set(Poses.names)
+
+
+def test_kinds_of_poses_and_of_augmentations_are_apart():
+    assert not set(KINDS) & set(POSE_KINDS)
+    assert not set(sum(KINDS.values(), ())) & set(Poses.names)
+    for kind in (*KINDS, "one at a time"):
+        with pytest.raises(ValueError, match=f"kind '{kind}' is none of all, pose, hue, light"):
+            build("sie", fed=kind)
+    for kind in POSE_KINDS:
+        with pytest.raises(ValueError, match=f"kind '{kind}' is none of all, rotation, color"):
+            parameters_of(every_kind(), kind)
+    assert parameters_of(RandomRotation(45.0), "rotation").names == ("angle",)
+
+
+# Of which objects
+
+
+class Watch(nn.Module):
+    """Keeps the pairs that it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.seen = nn.Linear(1, 1), []
+
+    def pair_loss(self, pair):
+        self.seen.append(pair)
+        return self.backbone.weight.sum()
+
+
+class WatchViews(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Linear(1, 1)
+
+    def loss(self, first, second):
+        return (first - 2 * second).sum()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_an_object_is_known_whenever_it_comes_or_never(share):
+    images = RenderedObjects(500, VIEWS, size=1).in_memory()
+    method = PosedViews(Watch(), share)
+    for seed in (0, 1):
+        method.views_loss(floats(range(2000), images, seed))
+    known, again = (pair.known.view(500, VIEWS) for pair in method.method.seen)
+    assert torch.equal(known, again) and (known == known[:, :1]).all()
+    for run in (known, known[:100], known[-100:]):
+        assert float(run.float().mean()) == pytest.approx(share, abs=0.02)
+    order = torch.randperm(2000)
+    shuffled = method.pair(floats(order, images)).known
+    assert torch.equal(shuffled, known.flatten()[order])
+
+
+def test_a_method_is_shown_the_views_as_they_are():
+    pairs, method = floats(), PosedViews(Watch())
+    method.views_loss(pairs)
+    (pair,) = method.method.seen
+    assert torch.equal(pair.first.images, pairs.first)
+    assert torch.equal(pair.second.images, pairs.second)
+    assert pair.relative is pairs.relative and pair.between is None and pair.known.all()
+    assert method.backbone is method.method.backbone
+    found = PosedViews(WatchViews()).views_loss(pairs)
+    torch.testing.assert_close(found, (pairs.first - 2 * pairs.second).sum())
+    with pytest.raises(ValueError, match="p=2"):
+        PosedViews(Watch(), 2)
+
+
+@pytest.mark.parametrize("name", ["sie", "regression"])
+def test_poses_of_unknown_objects_are_not_looked_at(name):
+    method, pairs = build(name, known=0.5).eval(), floats()
+    known = method.pair(pairs).known
+    assert 0 < known.sum() < len(known)
+    losses = []
+    for value in (0.0, torch.nan):
+        relative = {n: v.masked_fill(~known[:, None], value) for n, v in pairs.relative.items()}
+        losses.append(method.views_loss(pairs._replace(relative=relative)))
+    assert torch.equal(*losses) and losses[0].isfinite()
+    relative = {n: v.masked_fill(known[:, None], 0.5) for n, v in pairs.relative.items()}
+    assert not torch.equal(method.views_loss(pairs._replace(relative=relative)), losses[0])
+
+
+# Methods by their names
+
+
+@pytest.mark.parametrize("group", ["C1", "C4"])
+@pytest.mark.parametrize("name", POSED)
+def test_every_method_of_pairs_learns_from_poses(name, group):
+    method = build(name, group)
+    loss = method.views_loss(floats())
+    loss.backward()
+    assert isinstance(method, PosedViews) and loss.shape == () and loss.isfinite()
+    assert method.backbone.group.order == (4 if group == "C4" else 1)
+    assert any(p.grad is not None and p.grad.any() for p in method.backbone.parameters())
+
+
+@pytest.mark.parametrize("name", POSED)
+def test_the_loss_falls(name):
+    method = build(name)
+    plan = Schedule(40, batch_size=16, learning_rate=1e-2)
+    curve = pretrain(method, PosedPairs(OBJECTS), plan, trainer=QUIET)
+    loss = curve["loss"]
+    assert len(loss) == 40 and loss.notna().all()
+    assert loss.iloc[-5:].mean() < loss.iloc[:5].mean() - 0.1
+    torch.rand(100)
+    again = pretrain(build(name), PosedPairs(OBJECTS), plan, trainer=QUIET)
+    assert again.equals(curve)
+
+
+def test_a_training_shows_pairs_of_the_set_as_floats():
+    method, seen = build("sie"), []
+    plain = method.views_loss
+    method.views_loss = lambda pairs: seen.append(pairs) or plain(pairs)
+    pretrain(method, PosedPairs(OBJECTS), Schedule(4, batch_size=16), trainer=QUIET)
+    assert sorted(torch.cat([pairs.numbers[0] for pairs in seen]).tolist()) == list(range(64))
+    for pairs in seen:
+        for images, numbers in zip((pairs.first, pairs.second), pairs.numbers, strict=True):
+            assert torch.equal(images, as_float(OBJECTS.images[numbers]))
+        expected = relative_parameters(*(OBJECTS.parameters(n) for n in pairs.numbers))
+        assert all(torch.equal(pairs.relative[name], way) for name, way in expected.items())
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_precision(precision):
+    method = build("sie", known=0.5)
+    trainer = {**QUIET, "precision": precision}
+    curve = pretrain(method, PosedPairs(OBJECTS), Schedule(2, batch_size=16), trainer=trainer)
+    assert curve["loss"].between(0, 100).all()
+
+
+def test_another_seed_draws_other_pairs():
+    curves = [
+        pretrain(
+            build("vicreg"), PosedPairs(OBJECTS), Schedule(2, batch_size=16, seed=n), trainer=QUIET
+        )
+        for n in (0, 1)
+    ]
+    assert not curves[0].equals(curves[1])
+
+
+def test_options_reach_the_method():
+    assert build("regression", known=0.25).known == 0.25
+    method = build("sie", known=0.5, split=0.25, equivariance=3.0)
+    assert method.known == 0.5 and method.method.weights["equivariance"] == 3
+    assert method.method.halves.split.channels == 2
+    assert build("reconstruction", weight=2.0, tokens="maps").method.weight == 2
+
+
+def test_methods_of_single_images_are_told_apart():
+    rest = set(METHODS) - set(POSED)
+    assert rest == {"context", "jigsaw", "rotation", "supervised"} and set(TAKES) == set(METHODS)
+    for name in rest:
+        with pytest.raises(ValueError, match=f"{name} learns from single images"):
+            build(name, **({"classes": 3} if name == "supervised" else {}))
+    with pytest.raises(ValueError, match="no image lies between two poses"):
+        build("reconstruction", between=True)
+
+
+def test_pairs_for_a_method_of_images_and_the_other_way_round():
+    backbone = ResNet("C1", (1, 1), 4, image_size=SIZE)
+    ordinary = build_method("vicreg", backbone, size=SIZE, width=8)
+    labelled = build_method("supervised", backbone, size=SIZE, width=8, classes=10)
+    plan = Schedule(1, batch_size=8)
+    for method in (ordinary, labelled):
+        with pytest.raises(DataError, match=r"learns from images.*augment=Poses\(\)"):
+            pretrain(method, PosedPairs(OBJECTS), plan, trainer=QUIET)
+        assert len(pretrain(method, OBJECTS, plan, trainer=QUIET)) == 1
+    with pytest.raises(DataError, match=r"learns from posed pairs.*PosedPairs\(images\)"):
+        pretrain(build("vicreg"), OBJECTS, plan, trainer=QUIET)
