@@ -25,6 +25,9 @@ from benchmarks._results import write_section
 from benchmarks._split import ARMS, POSED_ARMS, judged, load, pretrained
 from hierforecast.image_ssl.plot import plot_r2
 
+# What probes are asked of augmented views, and of two poses of an object.
+VIEWS = ("rotation", "colour", "blur", "translation", "crop", "flip")
+TARGETS = (*VIEWS, "background hue", "light hue", "light direction")
 # Columns of the tables: target, probe, metric, and what is printed above.
 COLUMNS = {
     "class, linear": ("class", "linear probe", "accuracy"),
@@ -32,7 +35,7 @@ COLUMNS = {
     **{
         f"{target}, {probe}": (target, probe, "accuracy" if target == "flip" else "R2")
         for probe in ("MLP", "linear")
-        for target in ("rotation", "colour", "blur", "translation", "crop", "flip")
+        for target in TARGETS
     },
     "masks, mIoU": ("masks", "linear", "mIoU"),
     "other view, MRR": ("other view", "nearest", "MRR"),
@@ -77,34 +80,37 @@ def all_runs(work: Callable[..., Any], given: argparse.Namespace) -> list[Any]:
     return results
 
 
-def summary(scores: pd.DataFrame, features: str = "all") -> pd.DataFrame:
-    """Method x probe, the mean and the deviation over seeds; one kind of features."""
-    rows = scores[scores["features"].isin((features, "maps"))]
-    table: dict[str, dict[str, str]] = {}
-    for method in (name for name in ARMS if name in set(rows["method"])):
-        own = rows[rows["method"] == method]
-        table[method] = {title: _cell(own, *column) for title, column in COLUMNS.items()}
-    return pd.DataFrame(table).T
+def summary(scores: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    """Method x probe, the mean and the deviation over seeds, of all features."""
+    rows = scores[scores["features"].isin(("all", "maps"))]
+    return _table(rows, order, {title: (rows, *column) for title, column in COLUMNS.items()})
 
 
-def halves(scores: pd.DataFrame) -> pd.DataFrame:
-    """What each half of split features tells: class, rotation, colour and other views."""
-    asked = {
-        "class": ("class", "linear probe", "accuracy"),
-        "rotation": ("rotation", "MLP", "R2"),
-        "colour": ("colour", "MLP", "R2"),
-        "other view": ("other view", "nearest", "MRR"),
+def halves(scores: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    """What each half of split features tells, where halves are judged apart."""
+    rows = scores[scores["features"].str.endswith("half")]
+    asked = {key: COLUMNS[key] for key in COLUMNS if "linear" not in key or "class" in key}
+    columns = {
+        f"{title}: {kind}": (rows[rows["features"] == f"{kind} half"], *column)
+        for title, column in asked.items()
+        for kind in ("invariant", "equivariant")
     }
-    table: dict[str, dict[str, str]] = {}
-    for method in (name for name in ARMS if name in set(scores["method"])):
-        own = scores[scores["method"] == method]
-        if (own["features"] == "invariant half").any():
-            table[method] = {
-                f"{title}, {kind}": _cell(own[own["features"] == f"{kind} half"], *column)
-                for title, column in asked.items()
-                for kind in ("invariant", "equivariant")
-            }
-    return pd.DataFrame(table).T
+    return _table(rows, order, columns)
+
+
+def _table(
+    rows: pd.DataFrame, order: list[str], columns: dict[str, tuple[Any, ...]]
+) -> pd.DataFrame:
+    """Methods in order x columns of (rows, target, probe, metric), but for empty columns."""
+    there = [name for name in order if name in set(rows["method"])]
+    table = pd.DataFrame(
+        {
+            title: [_cell(part[part["method"] == name], *asked) for name in there]
+            for title, (part, *asked) in columns.items()
+        },
+        index=there,
+    )
+    return table.loc[:, (table != "-").any()]
 
 
 def _cell(rows: pd.DataFrame, target: str, probe: str, metric: str) -> str:
@@ -130,7 +136,7 @@ def beside_published(table: pd.DataFrame) -> pd.DataFrame:
 def write(scores: pd.DataFrame, given: argparse.Namespace) -> None:
     """Write the tables into RESULTS.md."""
     sets = load(given.data)
-    seconds = scores.groupby("method")["seconds"].median()
+    seconds = scores[scores["steps"] > 0].groupby("method")["seconds"].median()
     weights = ", ".join(map("{:,}".format, sorted(scores["weights"].unique())))
     note = (
         f"{len(sets.train):,} images to learn from and to teach the probes, {len(sets.test):,} to "
@@ -138,18 +144,18 @@ def write(scores: pd.DataFrame, given: argparse.Namespace) -> None:
         f"{given.steps:,} steps of {given.batch_size} images for every method, weights of the "
         f"network {weights}; weight of the reconstruction {given.weight:g}, invariant share "
         f"{given.split:g}; trained on {given.hardware}; median seconds of a training "
-        f"{seconds.min():.0f} to {seconds.max():.0f} beside {given.jobs - 1} others. All features "
+        f"{seconds.min():.0f} to {seconds.max():.0f}. All features "
         "of both views go to the probes, the same for every method; R² as in `regression`. "
         "'random' is untrained. Runs are kept in the folder: they may be older than the commit "
         "below."
     )
-    table, title = summary(scores), f"Image SSL, split features: {given.data}"
+    order = arms(given.data)
+    table, title = summary(scores, order), f"Image SSL, split features: {given.data}"
     key = f"image-ssl-split-{given.data}"
-    named = [name for name in COLUMNS if not name.endswith(", linear") or name.startswith("class")]
-    write_section(key, f"{title}, MLP probes", table[named], note)
-    linear = [name for name in COLUMNS if name not in named]
+    linear = [name for name in table if name.endswith(", linear") and "class" not in name]
+    write_section(key, f"{title}, MLP probes", table.drop(columns=linear), note)
     write_section(f"{key}-linear", f"{title}, linear probes", table[linear])
-    write_section(f"{key}-halves", f"{title}, the halves apart", halves(scores))
+    write_section(f"{key}-halves", f"{title}, the halves apart", halves(scores, order))
     if given.data == "cifar":
         beside = beside_published(table.loc[[m for m in table.index if "C4" not in m]])
         write_section(f"{key}-published", f"{title}, beside the published ones", beside)
@@ -169,9 +175,10 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--data", choices=("objects", "cifar", "poses"), default="objects")
     options.add_argument("--folder", default="runs/split")
-    options.add_argument("--methods", nargs="+", help="[all]")
+    every = sorted({*ARMS, *POSED_ARMS})
+    options.add_argument("--methods", nargs="+", choices=every, metavar="NAME", help="[all]")
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options.add_argument("--steps", type=int, default=1000)
+    options.add_argument("--steps", type=int, default=1500)
     options.add_argument("--batch-size", type=int, default=128)
     options.add_argument("--learning-rate", type=float, default=2e-3)
     options.add_argument("--width", type=int, default=16)
@@ -194,7 +201,8 @@ def main() -> None:
         return
     paths = sorted(all_runs(judged, given))
     scores = pd.concat(map(pd.read_csv, paths), ignore_index=True)
-    shown: list[Any] = [summary(scores), halves(scores)]
+    order = arms(given.data)
+    shown = [summary(scores, order), halves(scores, order)]
     print(*(f"\n{table.to_string()}" for table in shown), sep="\n")
     if given.plot:
         draw(scores, ["random", "VICReg", "SIE (all)", "reconstruction"], given.plot)

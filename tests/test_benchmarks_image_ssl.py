@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache, partial
 
 import pandas as pd
 import pytest
 import torch
 
-from benchmarks import image_ssl, image_ssl_speed
-from hierforecast.image_ssl.data import RenderedShapes
+from benchmarks import _split, image_ssl, image_ssl_speed, image_ssl_split
+from hierforecast.image_ssl.data import RenderedObjects, RenderedShapes, ShapeMasks
+from hierforecast.image_ssl.evaluation import SegmentedImages, mlp_probe, ridge_probe
 from hierforecast.image_ssl.methods import ARMS
 
 
@@ -72,3 +74,78 @@ def test_layers_compared_do_the_same_arithmetic():
 def test_the_speed_table_at_tiny_sizes():
     table = image_ssl_speed.costs(1, ((1, 8, 5),))
     assert table.shape == (1, 4) and (table.astype(float) > 0).all(axis=None)
+
+
+@pytest.fixture
+def split_given(tmp_path, monkeypatch) -> dict:
+    """Options of tiny runs of split features, on few pictures."""
+
+    def few(name: str) -> _split.Sets:
+        return _split.Sets(*(RenderedObjects(24, 2, seed, 17).in_memory() for seed in (0, 1)))
+
+    @cache
+    def masks() -> tuple[SegmentedImages, ...]:
+        shapes = (ShapeMasks(RenderedShapes(16, seed, 17)) for seed in (0, 1))
+        return tuple(SegmentedImages.of(images) for images in shapes)
+
+    monkeypatch.setattr(_split, "load", few)
+    monkeypatch.setattr(_split, "segmented", masks)
+    monkeypatch.setattr(_split, "SIZE", 17)
+    monkeypatch.setattr(_split, "other_views", lambda: (few("").test, torch.arange(48) // 2))
+    quick = partial(mlp_probe, max_epochs=1)
+    monkeypatch.setattr(_split, "mlp_probe", quick)
+    for name in ("probe_transformations", "probe_poses"):
+        probes = {"linear": ridge_probe, "MLP": quick}
+        shortened = partial(getattr(_split, name), probes=probes)
+        monkeypatch.setattr(_split, name, shortened)
+    return {
+        "steps": 1, "batch_size": 8, "learning_rate": 1e-3, "width": 4, "device": "cpu",
+        "weight": 20.0, "split": 0.5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ("objects", ("random", "SIE (rotation)", "reconstruction", "reconstruction, C4")),
+        ("poses", ("SIE (pose)", "supervised")),
+    ],
+)
+def test_every_probe_of_split_features_gives_rows(data, names, split_given, tmp_path, monkeypatch):
+    paths = [_split.judged(name, 0, data, split_given, tmp_path) for name in names]
+    scores = pd.concat(map(pd.read_csv, paths))
+    order = image_ssl_split.arms(data)
+    table, parts = (f(scores, order) for f in (image_ssl_split.summary, image_ssl_split.halves))
+    assert list(table.index) == sorted(names, key=order.index) and (table != "-").all(axis=None)
+    asked = "rotation, MLP" if data == "objects" else "light hue, MLP"
+    assert asked in table and ("flip, linear" in table) == (data == "objects")
+    assert set(parts.index) == {name for name in names if "SIE" in name or "reconstr" in name}
+    # A network that was trained is judged again without training, and a judged one not at all.
+    monkeypatch.setattr(_split, "train", None)
+    paths[-1].unlink()
+    again = pd.read_csv(_split.judged(names[-1], 0, data, split_given, tmp_path))
+    old = scores[scores["method"] == names[-1]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again, old, check_dtype=False, check_like=True)
+
+
+def test_halves_are_all_of_the_features():
+    for arm in (_split.ARMS["reconstruction"], _split.ARMS["reconstruction, C4"]):
+        arm = arm.with_defaults({"weight": 1.0, "split": 0.25})
+        backbone = _split.network(arm.group, 8)
+        x = torch.randn(5, backbone.channels, backbone.group.order)
+        parts = [pool(x) for pool in _split.halves(arm, backbone).values()]
+        if arm.group == "C1":
+            assert parts[0].shape[1] == backbone.channels // 4
+            torch.testing.assert_close(torch.cat(parts, 1), x.flatten(1))
+        else:
+            torch.testing.assert_close(parts[1].view_as(x) + parts[0][:, :, None], x)
+
+
+def test_published_rows_stand_beside_ours():
+    columns = [f"{name}, MLP" for name in ("rotation", "colour", "blur", "translation")]
+    ours = pd.DataFrame("0.5", index=["VICReg", "reconstruction"], columns=columns)
+    beside = image_ssl_split.beside_published(ours).iloc[:, 4:]
+    assert beside.loc["VICReg"].tolist() == ["-", "-"]
+    assert beside.loc["reconstruction"].tolist() == [
+        "0.826 / 0.906 / 0.972 / 0.890", "0.815 / 0.879 / 0.944 / 0.878",
+    ]  # fmt: skip
