@@ -95,6 +95,7 @@ ARMS: dict[str, Arm] = {
     "SIE (all), 20 % known": _sie("all", 0.2),
     "regression, 20 % known": Arm("regression", options={"known": 0.2}),
     "regression": Arm("regression"),
+    "reconstruction, whitened": _reconstruction(error="whitened"),
     "reconstruction, between": _reconstruction(between=True),
     "MoCo": Arm("moco"),
     "reconstruction, MoCo": _reconstruction(learner="moco"),

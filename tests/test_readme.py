@@ -56,7 +56,8 @@ def test_python_runs(short_fit):
 
 def test_commands_run(short_fit):
     lines = [line for block in blocks("bash") for line in block.splitlines()]
-    commands = [shlex.split(line)[1:] for line in lines if line.startswith("hierforecast ")]
+    ours = [line for line in lines if line.startswith("hierforecast ")]
+    commands = [shlex.split(line, comments=True)[1:] for line in ours]
     assert len(commands) >= 4
     for command in commands:
         result = CliRunner().invoke(app, command)

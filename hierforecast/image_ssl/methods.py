@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Transformation, contrastive
-from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, VICReg
+from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, VICReg, ViewMethod
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.nn.resnet import ResNet
@@ -68,23 +68,21 @@ class PairedViews(nn.Module):
         augment: images (b, 3, h, w) to views; called twice.
     """
 
-    def __init__(self, views: nn.Module, augment: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, views: ViewMethod, augment: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.views, self.augment = views, augment
 
     @property
     def backbone(self) -> nn.Module:
         """The network that is trained."""
-        backbone: nn.Module = self.views.get_submodule("backbone")
-        return backbone
+        return self.views.backbone
 
     def loss(self, images: Tensor) -> Tensor:
         """Loss of images (b, 3, h, w), floats in [0, 1]."""
         with torch.no_grad():
             exact = images.float()  # colours and places need more than bfloat16 holds
             first, second = (self.augment(exact).to(images.dtype) for _ in range(2))
-        loss: Tensor = self.views.loss(first, second)  # type: ignore[operator]
-        return loss
+        return self.views.loss(first, second)
 
 
 def arm(name: str, group: GroupLike = "C4") -> tuple[Group, Group]:
@@ -191,7 +189,7 @@ def _pretext(task: Callable[..., PretextTask], parts: _Parts, options: Any) -> n
 
 
 def _views(
-    kind: Callable[..., nn.Module],
+    kind: Callable[..., ViewMethod],
     parts: _Parts,
     options: Any,
     last_norm: bool = False,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import as_group
+from hierforecast.image_ssl.nn.backbone import Backbone
 
 __all__ = ["ViewMethod"]
 
@@ -36,7 +37,7 @@ class ViewMethod(nn.Module):
         ValueError: if the projector does not fit the backbone.
     """
 
-    def __init__(self, backbone: nn.Module, projector: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, projector: nn.Module) -> None:
         super().__init__()
         self.backbone, self.projector = backbone, projector
         self.dim = _measure(backbone, projector)
@@ -84,9 +85,9 @@ class ViewMethod(nn.Module):
             )
 
 
-def _measure(backbone: nn.Module, projector: nn.Module) -> int:
+def _measure(backbone: Backbone, projector: nn.Module) -> int:
     """Numbers that a projector puts out, found by giving it features of zeros."""
-    group, channels = as_group(backbone.group), int(backbone.channels)  # type: ignore[arg-type]
+    group, channels = as_group(backbone.group), backbone.channels
     like = next(projector.parameters(), torch.empty(0))
     features = torch.zeros(2, channels, group.order, dtype=like.dtype, device=like.device)
     modes = {module: module.training for module in projector.modules()}

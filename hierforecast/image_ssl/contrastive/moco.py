@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from hierforecast.image_ssl.contrastive.losses import check_positive, info_nce
 from hierforecast.image_ssl.contrastive.method import ViewMethod
 from hierforecast.image_ssl.contrastive.parts import KeyQueue, MomentumEncoder
+from hierforecast.image_ssl.nn.backbone import Backbone
 
 __all__ = ["MoCo"]
 
@@ -35,7 +36,7 @@ class MoCo(ViewMethod):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         projector: nn.Module,
         *,
         momentum: float = 0.99,

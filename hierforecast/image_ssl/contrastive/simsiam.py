@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hierforecast.image_ssl.contrastive.losses import negative_cosine
 from hierforecast.image_ssl.contrastive.method import ViewMethod
+from hierforecast.image_ssl.nn.backbone import Backbone
 
 __all__ = ["SimSiam"]
 
@@ -25,7 +26,7 @@ class SimSiam(ViewMethod):
     """
 
     def __init__(
-        self, backbone: nn.Module, projector: nn.Module, *, predictor_width: int | None = None
+        self, backbone: Backbone, projector: nn.Module, *, predictor_width: int | None = None
     ) -> None:
         super().__init__(backbone, projector)
         width = max(1, self.dim // 4) if predictor_width is None else predictor_width

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from hierforecast.image_ssl.contrastive.losses import check_positive, sinkhorn, swapped_prediction
 from hierforecast.image_ssl.contrastive.method import ViewMethod
 from hierforecast.image_ssl.contrastive.parts import KeyQueue, Prototypes
+from hierforecast.image_ssl.nn.backbone import Backbone
 
 __all__ = ["SwAV"]
 
@@ -37,7 +38,7 @@ class SwAV(ViewMethod):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         projector: nn.Module,
         *,
         prototypes: int = 64,

@@ -11,6 +11,7 @@ from hierforecast.image_ssl.contrastive.losses import (
     variance,
 )
 from hierforecast.image_ssl.contrastive.method import ViewMethod
+from hierforecast.image_ssl.nn.backbone import Backbone
 
 __all__ = ["VICReg"]
 
@@ -38,7 +39,7 @@ class VICReg(ViewMethod):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         projector: nn.Module,
         *,
         invariance: float = 25.0,

@@ -18,6 +18,7 @@ from hierforecast.image_ssl.evaluation.segmentation import (
     confusion_of,
     judged_pixels,
 )
+from hierforecast.image_ssl.nn.backbone import Backbone
 
 # Feature maps (b, c, g, h, w) to (b, d, h, w).
 MapPool: TypeAlias = Callable[[Tensor], Tensor]
@@ -34,7 +35,7 @@ def average_maps(x: Tensor) -> Tensor:
 
 
 def dense_probe(
-    backbone: nn.Module,
+    backbone: Backbone,
     train_set: MaskSet,
     test_set: MaskSet,
     pool: MapPool = flatten_maps,
@@ -99,13 +100,12 @@ def dense_probe(
 class _Maps(nn.Module):
     """A backbone that answers with its maps."""
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
     def forward(self, images: Tensor) -> Tensor:
-        maps: Tensor = self.backbone.maps(images)  # type: ignore[operator]
-        return maps
+        return self.backbone.maps(images)
 
 
 class _Linear:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierforecast.image_ssl.nn.resnet import ResNet
+
 
 class BlockReadout(nn.Module):
     """The maps of every block, averaged over the cells of a grid: what is seen, and roughly where.
@@ -19,13 +21,13 @@ class BlockReadout(nn.Module):
         grid: cells along a side.
     """
 
-    def __init__(self, backbone: nn.Module, grid: int = 2) -> None:
+    def __init__(self, backbone: ResNet, grid: int = 2) -> None:
         super().__init__()
         self.backbone, self.grid = backbone, grid
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (b, blocks' c * cells, g) of images (b, 3, h, w)."""
-        maps: list[Tensor] = self.backbone.block_maps(images)  # type: ignore[operator]
+        maps = self.backbone.block_maps(images)
         cells = [F.adaptive_avg_pool2d(m.flatten(1, 2), self.grid).flatten(2) for m in maps]
         parts = [
             c.unflatten(1, m.shape[1:3]).transpose(2, 3) for c, m in zip(cells, maps, strict=True)

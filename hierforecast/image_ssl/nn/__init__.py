@@ -1,5 +1,6 @@
 """Layers and networks that commute with turns and mirror images."""
 
+from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.conv import GroupConv2d, GroupLinear, LiftingConv2d
 from hierforecast.image_ssl.nn.resnet import (
     EVEN,
@@ -19,6 +20,7 @@ __all__ = [
     "EVEN",
     "ODD",
     "SMALL_STEM",
+    "Backbone",
     "GroupConv2d",
     "GroupLinear",
     "Halving",

@@ -13,6 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from hierforecast.image_ssl.groups import Group, GroupLike, LabelAction, as_group
+from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.conv import GroupConv2d, GroupLinear
 
 __all__ = [
@@ -110,7 +111,7 @@ class Projector(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         widths: Sequence[int] = (256, 64),
         group: GroupLike | None = None,
         average: str = "output",
@@ -119,8 +120,8 @@ class Projector(nn.Module):
         super().__init__()
         if average not in ("output", "input"):
             raise ValueError(f"average={average!r}: give 'output' or 'input'")
-        own, channels = as_group(backbone.group), int(backbone.channels)  # type: ignore[arg-type]
-        between, group, channels = respecting(own if group is None else group, own, channels)
+        wanted = backbone.group if group is None else group
+        between, group, channels = respecting(wanted, backbone.group, backbone.channels)
         early = average == "input"
         layers = mlp((channels, *widths), "C1" if early else group, last_norm=last_norm)
         if early:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
+from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.conv import GroupConv2d, LiftingConv2d
 from hierforecast.image_ssl.nn.sizes import Sampling, SizeError, is_exact, nearest_exact
 
@@ -62,7 +63,7 @@ class _Residual(nn.Module):
         return F.relu(self.layers(x) + self.shortcut(x))
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """A residual network that commutes with a group, exactly.
 
     ``act(a, network(x)) == network(act(a, x))`` for every element a of the group, with
@@ -80,10 +81,6 @@ class ResNet(nn.Module):
         resize: bring images of another size to the nearest exact one, instead of an error.
         standardise: bring each image to mean 0 and deviation 1, so that a small tile, dark or pale,
             looks like the whole images that the features are wanted for.
-
-    Attributes:
-        group: the `Group`.
-        channels: c of the features.
 
     Raises:
         SizeError: if the group is not trivial and `image_size` is not exact for these layers.
@@ -161,10 +158,6 @@ class ResNet(nn.Module):
         for block in self.stages:
             found.append(block(found[-1]))
         return found[1:]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Features (b, c, g) of images (b, 3, h, w): the mean of `maps` over space."""
-        return self.maps(images).mean((-2, -1))
 
     def to_dict(self) -> dict[str, Any]:
         """The options, as JSON holds them: `from_dict` builds the same layers of them."""

@@ -100,10 +100,9 @@ def plot_reconstructions(
     Raises:
         DataError: if the images are none, or not the same number everywhere.
     """
-    rebuilt = reconstructions if isinstance(reconstructions, Mapping) else {}
     if not isinstance(reconstructions, Mapping):
-        rebuilt = {"rebuilt": reconstructions}  # type: ignore[dict-item]
-    given = {"original": originals, "first view": first, "second view": second} | dict(rebuilt)
+        reconstructions = {"rebuilt": torch.as_tensor(reconstructions)}
+    given = {"original": originals, "first view": first, "second view": second, **reconstructions}
     rows = {name: _pixels(name, images) for name, images in given.items()}
     counts = {name: len(pixels) for name, pixels in rows.items()}
     if len(set(counts.values())) != 1 or len(rows) == 3:

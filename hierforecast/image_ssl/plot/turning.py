@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import as_float
 from hierforecast.image_ssl.groups import Group, ImageAction
+from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.plot.style import FONT, HEAT, INK, MUTED, PALETTE, bare, new_figure
 
 CELL = 1.3  # inches
 
 
 def plot_turning_map(
-    backbone: nn.Module,
+    backbone: Backbone,
     image: Tensor,
     channel: int | None = None,
     *,
@@ -52,7 +53,7 @@ def plot_turning_map(
         raise DataError(f"the image has shape {tuple(image.shape)}: give one square (3, h, h)")
     pixels = as_float(image) if image.dtype == torch.uint8 else image
     moved = torch.cat([ImageAction(group).act(a, pixels[None]) for a in group.elements()])
-    found = _run(backbone, moved, backbone.maps if maps is None else maps)  # type: ignore[arg-type]
+    found = _run(backbone, moved, backbone.maps if maps is None else maps)
     if channel is None:
         # Where all maps are alike one would not see that they change places.
         channel = int(found[0].float().var(dim=1).sum(dim=(1, 2)).argmax())

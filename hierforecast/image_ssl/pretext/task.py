@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast.image_ssl.groups import GroupLike, LabelAction, as_group
+from hierforecast.image_ssl.groups import GroupLike, LabelAction
+from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.heads import LabelReader, mlp, respecting
 
 
@@ -72,14 +73,14 @@ class PretextHead(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         task: PretextTask,
         width: int = 128,
         group: GroupLike | None = None,
     ) -> None:
         super().__init__()
-        own, channels = as_group(backbone.group), int(backbone.channels)  # type: ignore[arg-type]
-        self.between, kept, channels = respecting(own if group is None else group, own, channels)
+        wanted = backbone.group if group is None else group
+        self.between, kept, channels = respecting(wanted, backbone.group, backbone.channels)
         action = task.action
         if kept != action.group:  # nothing moves a label
             if kept.order > 1:
@@ -115,7 +116,7 @@ class Pretext(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         task: PretextTask,
         head: nn.Module,
         prepare: Callable[[Tensor], Tensor] | None = None,

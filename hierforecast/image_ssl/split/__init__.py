@@ -4,7 +4,9 @@ from hierforecast.image_ssl.split.decoder import (
     CrossAttentionDecoder,
     MapTokens,
     PooledTokens,
+    squared_error,
     standardised,
+    whitened_error,
 )
 from hierforecast.image_ssl.split.encoder import (
     Halves,
@@ -62,5 +64,7 @@ __all__ = [
     "ViewPairs",
     "every_kind",
     "parameters_of",
+    "squared_error",
     "standardised",
+    "whitened_error",
 ]

@@ -13,7 +13,13 @@ from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, VICReg, View
 from hierforecast.image_ssl.groups import Group, GroupLike
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.nn.resnet import ResNet
-from hierforecast.image_ssl.split.decoder import CrossAttentionDecoder, MapTokens, PooledTokens
+from hierforecast.image_ssl.split.decoder import (
+    CrossAttentionDecoder,
+    MapTokens,
+    PooledTokens,
+    squared_error,
+    whitened_error,
+)
 from hierforecast.image_ssl.split.encoder import SplitBackbone, SplitChannels, SplitGroup
 from hierforecast.image_ssl.split.pairs import (
     Between,
@@ -37,6 +43,7 @@ LEARNERS: dict[str, tuple[type[ViewMethod], bool]] = {
     "swav": (SwAV, False),
     "simsiam": (SimSiam, True),
 }
+ERRORS = {"squared": squared_error, "whitened": whitened_error}
 TOKENS = {"pooled": PooledTokens, "maps": MapTokens}
 
 
@@ -50,6 +57,7 @@ def build_reconstruction(
     split: float | str = 0.5,
     tokens: str = "pooled",
     weight: float = 20.0,
+    error: str = "squared",
     decoder: Mapping[str, Any] | None = None,
     between: bool = False,
     augment: Compose | Poses | None = None,
@@ -66,6 +74,7 @@ def build_reconstruction(
         split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
         tokens: ``"pooled"`` or ``"maps"``.
         weight: of the reconstruction.
+        error: of it, ``"squared"`` or ``"whitened"``.
         decoder: options of `CrossAttentionDecoder`.
         between: paint what lies between the views, for which they must be augmented.
         augment: makes the views, or `Poses`; `every_kind` if None.
@@ -76,6 +85,7 @@ def build_reconstruction(
     """
     _known("learner", learner, LEARNERS)
     _known("tokens", tokens, TOKENS)
+    _known("error", error, ERRORS)
     halves, head = _split(backbone, head, split)
     kind, last_norm = LEARNERS[learner]
     projector = Projector(halves.invariant, (width, width), head, last_norm=last_norm)

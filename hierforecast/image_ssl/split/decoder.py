@@ -16,7 +16,14 @@ from torch.nn import functional as F
 
 from hierforecast.image_ssl.split.encoder import Split
 
-__all__ = ["CrossAttentionDecoder", "MapTokens", "PooledTokens", "standardised"]
+__all__ = [
+    "CrossAttentionDecoder",
+    "MapTokens",
+    "PooledTokens",
+    "squared_error",
+    "standardised",
+    "whitened_error",
+]
 
 
 class PooledTokens(nn.Module):
@@ -171,3 +178,28 @@ def standardised(images: Tensor, epsilon: float = 1e-3) -> Tensor:
     axes = (0, 2, 3)
     centred = images - images.mean(axes, keepdim=True)
     return centred / centred.square().mean(axes, keepdim=True).sqrt().clamp(min=epsilon)
+
+
+def squared_error(painted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of painted images to the standardised target, (b, 3, h, w) both."""
+    return F.mse_loss(painted, standardised(target))
+
+
+def whitened_error(painted: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """The same, each direction of colour in units of its own variance over the batch.
+
+    In photographs, red, green and blue go together: what sets them apart, saturation and hue, is a
+    small part of the squared error, and features may do without it.
+
+    Args:
+        painted: standardised images (b, 3, h, w).
+        target: images (b, 3, h, w).
+        epsilon: smallest variance that is divided by.
+    """
+    wanted = standardised(target)
+    # Decomposed in float32 at least; the axes are of the target, through which no gradient goes.
+    exact = torch.promote_types(wanted.dtype, torch.float32)
+    pixels = wanted.detach().transpose(0, 1).flatten(1).to(exact)
+    variances, axes = torch.linalg.eigh(pixels @ pixels.T / pixels.shape[1])
+    whiten = (axes * variances.clamp(min=epsilon).rsqrt()).T.to(painted)
+    return torch.einsum("kc,bchw->bkhw", whiten, painted - wanted).square().mean()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from hierforecast.image_ssl.groups import Group, as_group
+from hierforecast.image_ssl.nn.backbone import Backbone
 
 __all__ = [
     "Halves",
@@ -69,9 +70,9 @@ class SplitChannels(Split):
         ValueError: if the share is not between 0 and 1, or there is but one channel.
     """
 
-    def __init__(self, backbone: nn.Module, share: float = 0.5) -> None:
+    def __init__(self, backbone: Backbone, share: float = 0.5) -> None:
         super().__init__()
-        self.group, channels = _signature(backbone)
+        self.group, channels = as_group(backbone.group), backbone.channels
         if not 0 < share < 1:
             raise ValueError(f"share={share}: give the invariant share, above 0 and below 1")
         if channels < 2:
@@ -98,9 +99,9 @@ class SplitGroup(Split):
         ValueError: if the group is trivial: nothing would be left.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        group, self.channels = _signature(backbone)
+        group, self.channels = as_group(backbone.group), backbone.channels
         if group.order == 1:
             raise ValueError(
                 "a plain network has no group to split by: use SplitChannels, or a network of "
@@ -123,7 +124,7 @@ class SplitBackbone(nn.Module):
         split: made for this backbone.
     """
 
-    def __init__(self, backbone: nn.Module, split: Split) -> None:
+    def __init__(self, backbone: Backbone, split: Split) -> None:
         super().__init__()
         self.backbone, self.split = backbone, split
 
@@ -134,8 +135,7 @@ class SplitBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> Halves:
         """Both halves of the feature maps (b, c, g, h', w') of images (b, 3, h, w)."""
-        maps = self.backbone.maps(images)  # type: ignore[operator]
-        halves: Halves = self.split(maps)
+        halves: Halves = self.split(self.backbone.maps(images))
         return halves
 
     def pooled(self, images: Tensor) -> Halves:
@@ -143,15 +143,11 @@ class SplitBackbone(nn.Module):
         return pooled(self(images))
 
 
-class InvariantHalf(nn.Module):
+class InvariantHalf(Backbone):
     """The invariant half of a `SplitBackbone`, as a backbone: images to features (b, c, g).
 
     Args:
         halves: shared, not copied.
-
-    Attributes:
-        group: of the features.
-        channels: c of the features.
     """
 
     def __init__(self, halves: SplitBackbone) -> None:
@@ -159,15 +155,12 @@ class InvariantHalf(nn.Module):
         self.halves = halves
         self.group, self.channels = halves.split.group, halves.split.channels
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Invariant features (b, c, g) of images (b, 3, h, w)."""
-        return pooled(self.halves(images)).invariant
+    def maps(self, images: Tensor) -> Tensor:
+        """Invariant maps (b, c, g, h', w') of images (b, 3, h, w)."""
+        halves: Halves = self.halves(images)
+        return halves.invariant
 
 
 def pooled(maps: Halves) -> Halves:
     """The mean over space of both halves."""
     return Halves(*(half.mean((-2, -1)) for half in maps))
-
-
-def _signature(backbone: nn.Module) -> tuple[Group, int]:
-    return as_group(backbone.group), int(backbone.channels)  # type: ignore[arg-type]

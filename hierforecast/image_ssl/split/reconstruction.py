@@ -6,14 +6,14 @@ equivariant halves to a decoder that paints one of the views. No transformation 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hierforecast.image_ssl.contrastive.losses import check_weights
 from hierforecast.image_ssl.contrastive.method import ViewMethod
-from hierforecast.image_ssl.split.decoder import standardised
+from hierforecast.image_ssl.split.decoder import squared_error
 from hierforecast.image_ssl.split.encoder import Halves, InvariantHalf, SplitBackbone
 from hierforecast.image_ssl.split.pairs import Pair
 
@@ -43,14 +43,22 @@ class Reconstruction(nn.Module):
             ``SplitBackbone.invariant``.
         tokens: equivariant maps (b, c, g, h, w) to tokens (b, n, dim); `PooledTokens`.
         decoder: tokens of two views to images (b, 3, h, w); `CrossAttentionDecoder`.
-        weight: of the mean squared error to the standardised view.
+        weight: of the error of painting.
+        error: what is painted, standardised, and the view, (b, 3, h, w) both, to a number;
+            `squared_error`, or `whitened_error`, by which photographs keep more of their colours.
 
     Raises:
         ValueError: if the learner's backbone is no invariant half, or the weight is below zero.
     """
 
     def __init__(
-        self, learner: ViewMethod, tokens: nn.Module, decoder: nn.Module, *, weight: float = 20.0
+        self,
+        learner: ViewMethod,
+        tokens: nn.Module,
+        decoder: nn.Module,
+        *,
+        weight: float = 20.0,
+        error: Callable[[Tensor, Tensor], Tensor] = squared_error,
     ) -> None:
         super().__init__()
         if not isinstance(learner.backbone, InvariantHalf):
@@ -60,12 +68,12 @@ class Reconstruction(nn.Module):
             )
         check_weights(weight=weight)
         self.learner, self.tokens, self.decoder = learner, tokens, decoder
-        self.weight = weight
+        self.weight, self.error = weight, error
 
     @property
     def halves(self) -> SplitBackbone:
         """The network that is trained, in halves."""
-        return self.learner.backbone.halves  # type: ignore[return-value]
+        return cast(InvariantHalf, self.learner.backbone).halves
 
     @property
     def backbone(self) -> nn.Module:
@@ -98,7 +106,7 @@ class Reconstruction(nn.Module):
         with _Watch(self.halves) as watch:
             learned = self.learner.loss(first, second)
         painted = self._paint(watch.halves_of(first), watch.halves_of(second))
-        return learned, F.mse_loss(painted, standardised(target))
+        return learned, self.error(painted, target)
 
     def _loss(self, first: Tensor, second: Tensor, target: Tensor) -> Tensor:
         learned, error = self.terms(first, second, target)

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, VICReg
-from hierforecast.image_ssl.nn import ResNet
+from hierforecast.image_ssl.methods import build_method
+from hierforecast.image_ssl.nn import ResNet, small_resnet
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.split import (
     CrossAttentionDecoder,
@@ -18,7 +19,9 @@ from hierforecast.image_ssl.split import (
     SplitGroup,
     ViewPairs,
     every_kind,
+    squared_error,
     standardised,
+    whitened_error,
 )
 from hierforecast.image_ssl.split.pairs import Between
 
@@ -238,3 +241,35 @@ def test_no_hook_stays_behind():
 class Broken(nn.Module):
     def forward(self, features):
         raise RuntimeError("broken")
+
+
+def test_each_colour_direction_counts_by_its_own_variance():
+    """Against the distance of Mahalanobis, pixel by pixel."""
+    generator = torch.Generator().manual_seed(0)
+    grey = torch.rand(6, 1, 5, 5, generator=generator, dtype=torch.float64)
+    chroma = torch.randn(6, 3, 5, 5, generator=generator, dtype=torch.float64)
+    images = grey + 0.1 * chroma
+    painted = torch.randn(6, 3, 5, 5, generator=generator, dtype=torch.float64)
+    wanted = standardised(images)
+    pixels = wanted.transpose(0, 1).flatten(1)
+    inverse = torch.linalg.inv(pixels @ pixels.T / pixels.shape[1])
+    apart = (painted - wanted).transpose(0, 1).flatten(1)
+    slow = torch.stack([column @ inverse @ column for column in apart.T]).mean() / 3
+    torch.testing.assert_close(whitened_error(painted, images), slow)
+    # Painting the mean colour costs 1, and a fault of chroma more than one of brightness.
+    assert whitened_error(torch.zeros_like(images), images).item() == pytest.approx(1)
+    bright, red = wanted + 0.1, wanted + 0.1 * torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1)
+    assert whitened_error(bright, images) < 0.02 < 0.04 < whitened_error(red, images)
+    assert squared_error(bright, images) > squared_error(red, images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_grey_and_empty_pictures_give_a_finite_whitened_error(dtype):
+    grey = torch.rand(4, 1, 5, 5).expand(-1, 3, -1, -1).to(dtype)
+    for images in (grey, torch.zeros_like(grey)):
+        painted = torch.randn(4, 3, 5, 5).to(dtype).requires_grad_()
+        error = whitened_error(painted, images)
+        error.backward()
+        assert error.isfinite() and painted.grad.isfinite().all()
+    with pytest.raises(ValueError, match="error 'blurred' is none of squared, whitened"):
+        build_method("reconstruction", small_resnet("C1", 4), size=9, error="blurred")
