@@ -86,6 +86,7 @@ class RelativeParameters(nn.Module):
     Every number becomes an angle, and that its cosine and sine, so that the identity is the vector
     (1, 0) and no sum of the columns is the same for all transformations; a rotation in space is its
     quaternion, the identity (1, 0, 0, 0).
+    Angles come around: views half a turn apart, which `every_kind` never makes, are told as alike.
 
     | parameter | angles |
     |---|---|

@@ -29,7 +29,7 @@ def test_features_are_the_mean_of_the_maps():
     for image in range(2):
         for channel in range(4):
             wanted = sum(maps[image, channel].flatten().tolist()) / (7 * 5)
-            assert float(found[image, channel, 0]) == pytest.approx(wanted, abs=1e-6)
+            assert found[image, channel, 0].item() == pytest.approx(wanted, abs=1e-6)
     assert found.shape == (2, 4, 1) and list(own.state_dict()) == ["conv.weight"]
 
 
