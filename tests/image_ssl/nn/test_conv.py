@@ -252,9 +252,9 @@ def test_computed_weights_are_not_kept():
         def forward(self, weight: Tensor) -> Tensor:
             return self.factor * weight
 
-    layer, times = LiftingConv2d(8, 64, "C4", 3, bias=False).eval(), Times()
+    layer, times = LiftingConv2d(8, 64, "C4", 3, bias=False).double().eval(), Times()
     register_parametrization(layer, "weight", times)
-    x = torch.randn(1, 8, 3, 3)
+    x = torch.randn(1, 8, 3, 3).double()
     with torch.no_grad():
         first = layer(x)
         for factor in range(2, 30):
