@@ -95,6 +95,7 @@ def build_reconstruction(
         TOKENS[tokens](halves.split, painter.dim, painter.grid),
         painter,
         weight=weight,
+        error=ERRORS[error],
     )
     if between and isinstance(augment, Poses):
         raise ValueError("between=True paints augmented views: no image lies between two poses")

@@ -175,7 +175,8 @@ class Exact(nn.Module):
         self.knows = Knows("quaternion")
         self.predictor = HyperPredictor(RelativeParameters(["rotation"]), 4)
         units = torch.tensor([product(*unit) for unit in torch.eye(4).tolist()])
-        weight = torch.cat([torch.eye(4)[None], units * told])  # of the one beside, and of w to z
+        # An idle one sees w alone: vectors keep their direction.
+        weight = units if told else units * torch.eye(4)[0].view(4, 1, 1)
         self.predictor.hyper.weight.data = weight.permute(1, 2, 0).flatten(0, 1)
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:

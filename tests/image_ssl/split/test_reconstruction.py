@@ -273,3 +273,12 @@ def test_grey_and_empty_pictures_give_a_finite_whitened_error(dtype):
         assert error.isfinite() and painted.grad.isfinite().all()
     with pytest.raises(ValueError, match="error 'blurred' is none of squared, whitened"):
         build_method("reconstruction", small_resnet("C1", 4), size=9, error="blurred")
+
+
+def test_the_error_that_is_asked_for_is_taken():
+    torch.manual_seed(0)
+    images = torch.rand(8, 3, 9, 9)
+    for name, error in {"squared": squared_error, "whitened": whitened_error}.items():
+        method = build_method("reconstruction", small_resnet("C1", 4), size=9, error=name).method
+        _, found = method.terms(images, images, images)
+        torch.testing.assert_close(found, error(method.reconstruct(images, images), images))
