@@ -3,8 +3,8 @@
 python -m benchmarks.image_ssl_split --data objects --folder runs/split-objects --jobs 2
 python -m benchmarks.image_ssl_split --data cifar --folder runs/split-cifar --jobs 2
 
-Every run is kept as a file in the folder and not done again, so that a last call with `--write`
-only prints and writes the tables.
+Every run is kept as a file in the folder and not done again; the tables hold all that lies there,
+so that a last call with `--write` only prints and writes them.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def write(scores: pd.DataFrame, given: argparse.Namespace) -> None:
     weights = ", ".join(map("{:,}".format, sorted(scores["weights"].unique())))
     note = (
         f"{len(sets.train):,} images to learn from and to teach the probes, {len(sets.test):,} to "
-        f"judge; mean ± deviation over seeds {', '.join(map(str, given.seeds))}. "
+        f"judge; mean ± deviation over seeds {', '.join(map(str, given.seeds))}, one seed where no "
+        "deviation stands. "
         f"{given.steps:,} steps of {given.batch_size} images for every method, weights of the "
         f"network {weights}; weight of the reconstruction {given.weight:g}, invariant share "
         f"{given.split:g}; trained on {given.hardware}; median seconds of a training "
@@ -199,8 +200,9 @@ def main() -> None:
     if given.train_only:
         all_runs(keep, given)
         return
-    paths = sorted(all_runs(judged, given))
-    scores = pd.concat(map(pd.read_csv, paths), ignore_index=True)
+    all_runs(judged, given)
+    done = sorted(Path(given.folder).glob("*.csv"))  # those of earlier calls as well
+    scores = pd.concat(map(pd.read_csv, done), ignore_index=True)
     order = arms(given.data)
     shown = [summary(scores, order), halves(scores, order)]
     print(*(f"\n{table.to_string()}" for table in shown), sep="\n")
