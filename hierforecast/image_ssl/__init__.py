@@ -4,18 +4,19 @@ A network that commutes with a group, ``f(act(a, x)) == act(a, f(x))``, can only
 that move with the image, or by a loss that does not change when the image is turned
 (Mukuta and Harada, arXiv 2303.04427). The rooms, in the order in which images walk through them::
 
-    data/         sets of images: rendered shapes, CIFAR-10, folders, VOC 2007
+    data/         sets of images: rendered shapes and posed objects, CIFAR-10, folders, 3DIEBench
     augment/      views, and the parameters that were drawn
     groups.py     turns and mirror images, and how they move images, features and labels
     nn/           group convolutions, residual networks, heads
     pretext/      labels that move with the image: context, jigsaw, rotation
-    contrastive/  losses that need no labels: MoCo, SwAV, SimSiam
+    contrastive/  losses that need no labels: MoCo, SwAV, SimSiam, VICReg
     split/        invariant and equivariant halves: reconstruction by cross-attention, SIE
     methods.py    backbone + head + loss, and the three arms of a comparison
     training.py   any method on Lightning
     storage.py    a backbone in a folder
     evaluation/   what frozen features are worth
     plot/         pictures of images, features and comparisons
+    cli/          ``hierforecast ssl``
 
 Nothing here knows the forecasting rooms, and they do not import this one.
 """
