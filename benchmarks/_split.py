@@ -222,13 +222,13 @@ def restore(backbone: nn.Module, path: Path) -> dict[str, str]:
 
 
 def train(
-    arm: Arm, backbone: nn.Module, images: ImageSet, seed: int, options: Mapping[str, Any]
+    arm: Arm, backbone: ResNet, images: ImageSet, seed: int, options: Mapping[str, Any]
 ) -> nn.Module:
     """Pretrain a backbone by an arm; the method with its heads comes back."""
     given = dict(arm.options)
     if arm.method == "supervised":
         given["classes"] = len(images.classes)
-    learning = build_method(str(arm.method), backbone, size=SIZE, width=128, **given)  # type: ignore[arg-type]
+    learning = build_method(str(arm.method), backbone, size=SIZE, width=128, **given)
     schedule = Schedule(
         options["steps"], options["batch_size"], options["learning_rate"], seed=seed
     )
