@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 import hierforecast
 from hierforecast import errors
 from hierforecast._files import read_table, write_table
-from hierforecast.cli import LOADERS, app
+from hierforecast.cli import app
+from hierforecast.cli.data import LOADERS
 from hierforecast.datasets import simulate_basketball
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
