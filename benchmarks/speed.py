@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed [block rivals growth missing ...] [--rounds 15]
 
-Every number is a ratio of arms run in turn on one thread; see `benchmarks.timing`.
+Nearly every number is a ratio of arms run in turn on one thread; see `benchmarks.timing`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from benchmarks._speed_blocks import PATIENCE, block, growth, missing, rivals
 from benchmarks._speed_devices import devices
 from benchmarks._speed_kernels import MASKS, attention, small
 from benchmarks._speed_memory import memory
+from benchmarks._speed_parts import parts
 from benchmarks._speed_step import step
 from benchmarks.timing import steady
 
@@ -115,6 +116,12 @@ TABLES = {
         predict,
         "Windows per second of `Forecaster.predict`, frame to frame, as a share of the model's "
         "forward pass on ready batches of 64 scenes.",
+    ),
+    "parts": Table(
+        "Parts by themselves",
+        parts,
+        "Processor time of one thread. A product is one of float32 matrices of side 1,024, run in "
+        "turn with the parts: its number says more than the seconds where others use the machine.",
     ),
 }
 

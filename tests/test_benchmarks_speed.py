@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import _speed_blocks, _speed_devices, _speed_memory, _speed_step
+from benchmarks import _speed_blocks, _speed_devices, _speed_memory, _speed_parts, _speed_step
 from benchmarks._speed_blocks import CASES, FULL, RIVALS, TIME, Case
 from hierforecast.nn.sa3 import SA3Block
 
@@ -120,3 +120,10 @@ def test_a_step_is_told_apart_into_all_its_parts(monkeypatch):
     table = _speed_step.step(2, width=8, patches=(20,), scenes=3)
     assert {"encoder", "likelihood, backward", "backward of the rest"} <= set(table.index)
     assert 90 <= sum(numbers(table)) <= 110
+
+
+def test_every_part_is_run_at_its_size():
+    table = _speed_parts.parts(1, shrink=25)
+    assert list(table.index) == list(_speed_parts.PARTS)
+    assert list(table["size"])[:3] == ["200 series", "10 images", "40 images"]
+    assert all(x > 0 for x in numbers(table.drop(columns="size")))

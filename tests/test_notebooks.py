@@ -31,7 +31,8 @@ def test_notebook_runs(path, request, tmp_path, monkeypatch):
         monkeypatch.setenv("HIERFORECAST_DATA", os.fspath(folder))
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": os.fspath(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
+    patience = {"timeout": 7200, "startup_timeout": 3600}  # seconds; a busy machine is slow
+    nbclient.NotebookClient(notebook, **patience, resources=resources).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     noise = [output.text for output in outputs if output.get("name") == "stderr"]
     # Lightning imports tqdm, which misses a widget that nobody here needs.
