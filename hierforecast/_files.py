@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from hierforecast._atomic import write_atomically
 from hierforecast.errors import DataError, import_extra
 from hierforecast.frame import Columns
 
@@ -72,14 +73,15 @@ def read_table(path: Path, columns: Columns) -> pd.DataFrame:
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, CSV or Parquet by the name of the file; its folder is made if need be."""
-    kind = check_kind(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if kind == "parquet":
+    """Write a table, CSV or Parquet by the name of the file, whole or not at all."""
+    if check_kind(path) == "parquet":
         import_extra("pyarrow", "parquet", "to write Parquet files")
-        frame.to_parquet(path, index=False)
+        write_atomically(path, lambda stream: frame.to_parquet(stream, index=False))
     else:
-        frame.to_csv(path, index=False)
+        packed = "gzip" if path.name.lower().endswith(".gz") else None
+        write_atomically(
+            path, lambda stream: frame.to_csv(stream, index=False, mode="wb", compression=packed)
+        )
 
 
 def check_kind(path: Path) -> str:

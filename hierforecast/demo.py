@@ -17,6 +17,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hierforecast._atomic import write_atomically
+from hierforecast._files import write_table
 from hierforecast.datasets import simulate_basketball
 from hierforecast.forecaster import Forecaster
 from hierforecast.frame import Columns
@@ -246,13 +248,14 @@ def write_files(
         out / "forecaster": "the trained model, for `hierforecast predict` and Forecaster.load",
     }
     picture, animation, *tables, folder = files
-    draw_rollout(past, truth, forecaster).savefig(picture, dpi=110)
+    figure = draw_rollout(past, truth, forecaster)
+    write_atomically(picture, lambda stream: figure.savefig(stream, format="png", dpi=110))
     with console.status(f"writing {animation}"):
         animate_rollout(
             past, ahead, truth, path=animation, dpi=size.dpi, title="Two players hidden"
         )
     for path, table in zip(tables, (scores, history, forecast), strict=True):
-        table.to_csv(path, index=False)
+        write_table(table, path)
     forecaster.save(folder)
     return files
 

@@ -26,6 +26,7 @@ SHARED_WITH_IMAGES = (
     "hierforecast.symmetry",
     "hierforecast.testing",
     "hierforecast.errors",
+    "hierforecast._atomic",
     "hierforecast._fetch",
     "hierforecast._lightning",
     "hierforecast._saving",

@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from hierforecast._atomic import write_atomically
 from hierforecast._console import say
 from hierforecast.errors import DataError
 
@@ -73,17 +74,16 @@ def deliver(
 
 
 def save_picture(figure: Any, path: Path) -> None:
-    """Write a figure, and say so; its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    """Write a figure whole or not at all, and say so; its folder is made if need be."""
+    kind = path.suffix.lower().removeprefix(".")
+    write_atomically(path, lambda stream: figure.savefig(stream, format=kind, dpi=150))
     plt.close(figure)
     say(f"wrote {path}")
 
 
 def save_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, and say so; its folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False)
+    write_atomically(path, lambda stream: table.to_csv(stream, index=False, mode="wb"))
     say(f"wrote {path}: {len(table):,} rows, columns {', '.join(table.columns)}")
 
 
