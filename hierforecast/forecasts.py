@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hierforecast._options import levels, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
@@ -59,11 +60,11 @@ class Forecasts:
 
     def to_frame(self, level: Sequence[float] | None = None, truth: bool = False) -> Any:
         """Point forecasts, intervals, and the truth if asked: a row per series, cutoff, step."""
-        levels = check_levels(level)
+        percents = levels(level)
         tables = []
         for law, _, future in self:
             cells = {"mean": law.mean}
-            for percent in levels:
+            for percent in percents:
                 for side, share in (("lo", 50 - percent / 2), ("hi", 50 + percent / 2)):
                     cells[f"-{side}-{percent:g}"] = law.quantile(share / 100)
             if truth:
@@ -74,8 +75,7 @@ class Forecasts:
 
     def draws_to_frame(self, n: int) -> Any:
         """Joint draws: the rows of `to_frame` once per draw, with a ``sample_id``."""
-        if n < 1:
-            raise DataError(f"n={n} must be at least one draw")
+        n = whole("n", n)
         tables = []
         for law, _, future in self:
             tables.append((future, {"mean": law.sample((n,)).detach().cpu().numpy()}))
@@ -137,21 +137,6 @@ class Forecasts:
             )
 
 
-def check_levels(level: Sequence[float] | None) -> list[float]:
-    """Coverages in percent, checked.
-
-    Raises:
-        DataError: if one is not between 0 and 100.
-    """
-    levels = (
-        [] if level is None else [float(percent) for percent in np.atleast_1d(np.asarray(level))]
-    )
-    for percent in levels:
-        if not 0 < percent < 100:
-            raise DataError(f"level={percent} must lie between 0 and 100 (percent), e.g. [80, 95]")
-    return levels
-
-
 def evaluate_windows(
     forecasts: Forecasts,
     metrics: str | Sequence[str | Metric] | None,
@@ -174,6 +159,7 @@ def evaluate_windows(
     if metrics is None:
         metrics = POINT_METRICS if len(panel.columns.targets) == 1 else TRAJECTORY_METRICS
     table = MetricTable(metrics)
+    n_samples, (level,) = whole("n_samples", n_samples), levels([level])
     for law, batch, future in forecasts:
         evaluation = _evaluation(law, batch, future, table.needs, n_samples, level)
         table.update(evaluation)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from hierforecast._options import whole
 from hierforecast.batch import Future, SceneBatch, hierarchy_of
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel
@@ -163,8 +164,7 @@ def cutoffs_of(
     Raises:
         DataError: if no scene is long enough, or nothing is observed where it would have to be.
     """
-    if stride < 1:
-        raise DataError(f"stride={stride} must be at least one step")
+    stride = whole("stride", stride)
     need = context_length + prediction_length
     room = panel.length - need
     if not len(room) or room.max() < 0:

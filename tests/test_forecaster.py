@@ -411,13 +411,31 @@ def test_other_things_than_frames_are_refused(several):
 def test_levels_are_checked(several, frame, level):
     with pytest.raises(DataError, match=r"level=.* must lie between 0 and 100 \(percent\)"):
         several.predict(frame, level=level)
+    with pytest.raises(DataError, match=r"level=.* must lie between 0 and 100 \(percent\)"):
+        several.evaluate(frame, level=level[0])
+
+
+def test_a_share_for_a_level_is_asked_about(several, frame):
+    for call in (
+        lambda: several.predict(frame, level=[0.9]),
+        lambda: several.backtest(frame, level=np.float32(0.5)),
+        lambda: several.evaluate(frame, level=0.9),
+    ):
+        with pytest.raises(DataError, match=r"percent: did you mean (90|50)\?$"):
+            call()
 
 
 def test_counts_are_checked(several, frame):
-    with pytest.raises(DataError, match="stride=0 must be at least one step"):
-        several.backtest(frame, stride=0)
-    with pytest.raises(ValueError, match="n=0 must be at least one draw"):
-        several.sample(frame, 0)
+    rule = "must be a whole number of at least 1"
+    for wrong in (0, -1, 2.0, "2"):
+        with pytest.raises(DataError, match=f"^stride={wrong!r} {rule}$"):
+            several.backtest(frame, stride=wrong)
+        with pytest.raises(DataError, match=f"^n={wrong!r} {rule}$"):
+            several.sample(frame, wrong)
+        with pytest.raises(DataError, match=f"^n_samples={wrong!r} {rule}$"):
+            several.evaluate(frame, n_samples=wrong)
+    one, two = (several.backtest(frame, stride=n) for n in (np.int64(8), 8))
+    pd.testing.assert_frame_equal(one, two)
 
 
 @pytest.mark.parametrize("name", ["cutoff", "LastValue"])

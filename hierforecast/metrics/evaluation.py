@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierforecast._options import levels
+
 
 class Totals(NamedTuple):
     """A metric before its mean: one numerator and one weight per unit (row, cell, scene, ...).
@@ -173,8 +175,7 @@ class Evaluation:
         Args:
             level: in percent, between 0 and 100, as in ``predict(level=[90])``.
         """
-        if not 0 < level < 100:
-            raise ValueError(f"level is {level}; give a percentage between 0 and 100, e.g. 90")
+        (level,) = levels([level])
         tail = (1 - level / 100) / 2
         lower, upper = sample_quantiles(self.sorted_samples, (tail, 1 - tail))
         return replace(self, lower=lower, upper=upper)

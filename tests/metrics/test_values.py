@@ -145,7 +145,7 @@ def test_interval_of_samples() -> None:
     assert METRICS["coverage"](interval) == 0
     assert METRICS["width"](interval) == pytest.approx(8)
     assert METRICS["coverage"](evaluation.with_interval(95)) == 1
-    with pytest.raises(ValueError, match=r"level is -0\.9; give a percentage"):
+    with pytest.raises(ValueError, match=r"level=-0\.9 must lie between 0 and 100 \(percent\)"):
         evaluation.with_interval(-0.9)
 
 
