@@ -78,7 +78,8 @@ def quantiles(value: Any, name: str = "quantiles") -> list[float]:
     for each in _several(value):
         if isinstance(each, Real) and 1 < float(each) < 100:
             raise DataError(
-                f"{name}={show(each)} must lie between 0 and 1: did you mean {float(each) / 100:.10g}?"
+                f"{name}={show(each)} must lie between 0 and 1: did you mean "
+                f"{float(each) / 100:.10g}?"
             )
     return [_between(name, each, 1, "a probability", "[0.1, 0.5]") for each in _several(value)]
 
