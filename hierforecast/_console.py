@@ -25,7 +25,8 @@ class Commands(TyperGroup):
         except (ValueError, OSError, MissingExtraError, NotFittedError) as error:
             if ctx.params.get("traceback"):
                 raise
-            say(f"error: {' '.join(str(error).split())}")
+            text = error.on_command_line() if isinstance(error, DataError) else str(error)
+            say(f"error: {' '.join(text.split())}")
             raise typer.Exit(2) from error
 
 

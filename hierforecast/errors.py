@@ -4,10 +4,66 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import NamedTuple
+
+
+class Remedy(NamedTuple):
+    """What mends the data.
+
+    Args:
+        code: Python in the words of the caller's library: run where `frame` (or `known`, `val`) and
+            `columns` are those that caused the error, it replaces them.
+        options: the same for the command line: options, or what to change in the table.
+    """
+
+    code: str
+    options: str
+
+    def then(self, other: Remedy) -> Remedy:
+        """This remedy, then another one."""
+        return Remedy(f"{self.code}; {other.code}", f"{self.options}, {other.options}")
 
 
 class DataError(ValueError):
-    """A frame, file or archive that cannot be used as it is; the message says how to mend it."""
+    """A frame, file or archive that cannot be used as it is; the message says how to mend it.
+
+    Args:
+        problem: what is wrong, in words that fit Python and the command line.
+        remedy: what mends it; the message ends with its code.
+
+    Attributes:
+        remedy: code that can be run, or None where nothing but other data helps.
+    """
+
+    def __init__(self, problem: str, remedy: Remedy | None = None) -> None:
+        super().__init__(problem if remedy is None else f"{problem}: {remedy.code}")
+        self.remedy = None if remedy is None else remedy.code
+        self._on_command_line = problem if remedy is None else f"{problem}: {remedy.options}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuilt, (type(self), str(self), self.__dict__)
+
+    def on_command_line(self) -> str:
+        """The message in the words of the command line."""
+        return self._on_command_line
+
+
+def _rebuilt(kind: type[DataError], message: str, state: dict[str, object]) -> DataError:
+    error = kind(message)
+    error.__dict__.update(state)
+    return error
+
+
+class FrameTypeError(DataError, TypeError):
+    """Something that is no frame of pandas, polars or pyarrow."""
+
+
+class SeriesDroppedWarning(UserWarning):
+    """Series that get no forecast, because nothing of them is observed within the context."""
+
+
+class UnknownLabelsWarning(UserWarning):
+    """A covariate none of whose labels was there in training."""
 
 
 class NotFittedError(RuntimeError):

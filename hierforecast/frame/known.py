@@ -30,13 +30,14 @@ def fill_known(panel: Panel, frame: Any, horizon: int, context: int | None) -> N
     Raises:
         DataError: if the frame is missing, or lacks a step of a series that needs it.
     """
-    columns, what = panel.columns, "the known frame"
+    columns = panel.columns
     if frame is None:
         raise DataError(
             f"the known covariates {list(columns.known_covariates)} need their future values: give "
             f"known=, a frame with the next {horizon} steps of every series"
         )
-    table = Table.open(frame, columns, what)
+    table = Table.open(frame, columns, "known")
+    what = table.what
     needed = ("id", "time", "scene", "known_covariates")
     table.require([role for role in columns.roles() if role[0] in needed])
     at, row, step = _place(panel, table)

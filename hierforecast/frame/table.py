@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from narwhals.exceptions import DuplicateError
 
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, FrameTypeError, Remedy
 from hierforecast.frame.columns import Columns
+from hierforecast.frame.remedies import convert, rebuild
 
 
 def rank(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,21 +119,40 @@ class Table:
     Args:
         frame: the frame.
         columns: the roles.
-        what: how messages call the frame.
+        variable: how remedies call the frame: ``frame``, ``known`` or ``val``.
     """
 
     frame: nw.DataFrame[Any]
     columns: Columns
-    what: str = "the frame"
+    variable: str = "frame"
+
+    @property
+    def what(self) -> str:
+        """How messages call the frame."""
+        return "the frame" if self.variable == "frame" else f"the {self.variable} frame"
+
+    @property
+    def library(self) -> str:
+        """``"pandas"``, ``"polars"`` or ``"pyarrow"``."""
+        return str(self.frame.implementation)
+
+    def convert(self, recipe: str, column: str) -> Remedy:
+        """A remedy that replaces a column, see `remedies.CONVERSIONS`."""
+        return convert(self.library, recipe, column, self.variable)
+
+    def rebuild(self, recipe: str, **words: Any) -> Remedy:
+        """A remedy that replaces the frame, see `remedies.REBUILDS`."""
+        return rebuild(self.library, recipe, self.variable, **words)
 
     @classmethod
-    def open(cls, frame: Any, columns: Columns, what: str = "the frame") -> Table:
+    def open(cls, frame: Any, columns: Columns, variable: str = "frame") -> Table:
         """Wrap a pandas, polars or pyarrow frame.
 
         Raises:
-            TypeError: for any other object.
+            FrameTypeError: for any other object.
             DataError: if the frame is empty or has a column name twice.
         """
+        what = cls(frame, columns, variable).what
         try:
             table = nw.from_native(frame, eager_only=True)
             known = table.implementation
@@ -141,10 +161,12 @@ class Table:
         except DuplicateError as error:
             raise DataError(f"{what} has a column name twice: {error}; rename one") from error
         except TypeError as error:
-            hint = "; call .collect() on it first" if hasattr(frame, "collect") else ""
-            raise TypeError(
+            lazy = hasattr(frame, "collect")
+            raise FrameTypeError(
                 "expected a pandas DataFrame, a polars DataFrame or a pyarrow Table, "
-                f"got {type(frame).__module__}.{type(frame).__qualname__}{hint}"
+                f"got {type(frame).__module__}.{type(frame).__qualname__}"
+                + ("; call .collect() on it first" if lazy else ""),
+                Remedy(f"{variable} = {variable}.collect()", "") if lazy else None,
             ) from error
         if not len(table):
             raise DataError(f"{what} is empty: it has no rows; check how it was read or filtered")
@@ -156,7 +178,7 @@ class Table:
                 if "view" in str(t)
             ]
             table = table.with_columns(nw.col(*views).cast(nw.String())) if views else table
-        return cls(table, columns, what)
+        return cls(table, columns, variable)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -191,8 +213,9 @@ class Table:
             codes, labels = factorize(self.frame[name])
         except TypeError as error:
             raise DataError(
-                f"column {name!r} of {self.what} mixes labels that cannot be compared ({error}): "
-                f"make them one kind, e.g. frame[{name!r}].astype(str)"
+                f"column {name!r} of {self.what} mixes labels that cannot be compared ({error}); "
+                "make them one kind",
+                self.convert("text", name),
             ) from error
         if not nulls and codes.min() < 0:
             self.reject_nulls(name, codes < 0)
@@ -202,9 +225,11 @@ class Table:
         """Raise for the null cells (n,) bool of a column that must have none."""
         at = np.flatnonzero(null)
         if len(at):
+            recipe = "drop_nans" if self.frame[name].dtype.is_float() else "drop_nulls"
             raise DataError(
                 f"column {name!r} of {self.what} has {len(at)} null values, the first in row "
-                f"{at[0]} (counted from 0): fill them or drop these rows"
+                f"{at[0]} (counted from 0); fill them or drop these rows",
+                self.rebuild(recipe, column=name),
             )
 
     def numbers(self, name: str, dtype: Any) -> np.ndarray:
@@ -218,7 +243,8 @@ class Table:
         if not (kind.is_numeric() or kind == nw.Boolean):
             raise DataError(
                 f"column {name!r} of {self.what} is not numeric (its type is "
-                f"{self.type_of(name)}): convert it, e.g. pd.to_numeric(frame[{name!r}])"
+                f"{self.type_of(name)}); convert it",
+                self.convert("numbers", name),
             )
         if kind == nw.Boolean or kind.is_decimal():
             series = series.cast(nw.Float64())
@@ -230,7 +256,8 @@ class Table:
             raise DataError(
                 f"column {name!r} of {self.what} has {len(at)} infinite values (or beyond the "
                 f"range of {np.dtype(dtype)}), the first at {self.where(at[0])}: replace them by "
-                "NaN, which means missing, or by numbers"
+                "NaN, which means missing, or by numbers",
+                self.convert("finite", name),
             )
         return values
 

@@ -54,7 +54,7 @@ CASES = {
     "two types": (put("kind", 4, "l"), r"series 'b' of scene 0 is in two types of column 'kind'"),
     "text target": (
         make().assign(y="1.5"),
-        r"column 'y' of the frame is not numeric .*pd\.to_numeric\(frame\['y'\]\)",
+        r"column 'y' of the frame is not numeric .*; convert it: frame = frame\.",
     ),
     "all NaN": (make().assign(y=np.nan), r"target column 'y' .* missing \(NaN\) in every row"),
     "never both": (

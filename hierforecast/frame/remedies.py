@@ -1,0 +1,145 @@
+"""What mends a frame: code that runs in the caller's library, and words for the command line.
+
+A recipe is an expression of the column (`CONVERSIONS`) or of the whole frame (`REBUILDS`), which
+stands for `{it}`. Where pyarrow has no words of its own, the recipe goes through pandas. Every
+recipe is run by a test on the very frame that asked for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hierforecast.errors import Remedy
+
+if TYPE_CHECKING:
+    from hierforecast.frame.columns import Columns
+
+
+class Recipe(NamedTuple):
+    """One remedy in the words of each library and of the command line."""
+
+    pandas: str
+    polars: str
+    options: str
+    pyarrow: str | None = None
+
+
+CONVERSIONS = {
+    "numbers": Recipe(
+        "pd.to_numeric({it})",
+        "{it}.cast(pl.Float64)",
+        "write plain numbers in the column {column}",
+        "{it}.cast('float64')",
+    ),
+    "numbers_or_missing": Recipe(
+        "pd.to_numeric({it}.astype(str), errors='coerce')",
+        "{it}.cast(pl.String).cast(pl.Float64, strict=False)",
+        "write plain numbers, or nothing where one is missing, in the column {column}",
+    ),
+    "text": Recipe(
+        "{it}.astype(str)",
+        "{it}.cast(pl.String)",
+        "write the column {column} as text",
+        "{it}.cast('string')",
+    ),
+    "finite": Recipe(
+        "{it}.where(np.isfinite({it}))",
+        "pl.when({it}.is_finite()).then({it})",
+        "leave the infinite cells of the column {column} empty, which means missing",
+        "pc.if_else(pc.is_finite({it}), {it}, None)",
+    ),
+}
+REBUILDS = {
+    "drop_nulls": Recipe(
+        "{it}.dropna(subset=[{column!r}])",
+        "{it}.drop_nulls({column!r})",
+        "fill the empty cells of the column {column}, or drop their rows",
+        "{it}.filter(pc.is_valid({it}[{column!r}]))",
+    ),
+    "drop_nans": Recipe(  # of floats, where polars and pyarrow tell null and NaN apart
+        "{it}.dropna(subset=[{column!r}])",
+        "{it}.filter(pl.col({column!r}).is_not_nan())",
+        "fill the empty cells of the column {column}, or drop their rows",
+        "{it}.filter(pc.invert(pc.is_null({it}[{column!r}], nan_is_null=True)))",
+    ),
+    "drop_duplicates": Recipe(
+        "{it}.drop_duplicates({keys!r})",
+        "{it}.unique({keys!r}, keep='first', maintain_order=True)",
+        "keep one row for each {keys}",
+    ),
+    "reset_index": Recipe("{it}.reset_index()", "{it}", "write the index as a column"),
+}
+
+
+def convert(library: str, recipe: str, column: str, variable: str = "frame") -> Remedy:
+    """A remedy that replaces a column.
+
+    Args:
+        library: ``"pandas"``, ``"polars"`` or ``"pyarrow"``.
+        recipe: of `CONVERSIONS`.
+        column: its name.
+        variable: what code calls the frame.
+    """
+    words, name = CONVERSIONS[recipe], repr(column)
+    options = words.options.format(column=column)
+    cell = f"{variable}[{name}]"
+    if library == "polars":
+        new = words.polars.format(it=f"pl.col({name})")
+        return Remedy(f"{variable} = {variable}.with_columns({new})", options)
+    if library == "pandas":
+        new = words.pandas.format(it=cell)
+        return Remedy(f"{variable} = {variable}.assign(**{{{name}: {new}}})", options)
+    if words.pyarrow is not None:
+        new = words.pyarrow.format(it=cell)
+    else:
+        new = f"pa.array({words.pandas.format(it=f'{cell}.to_pandas()')})"
+    at = f"{variable}.column_names.index({name})"
+    return Remedy(f"{variable} = {variable}.set_column({at}, {name}, {new})", options)
+
+
+def rebuild(library: str, recipe: str, variable: str = "frame", **words: Any) -> Remedy:
+    """A remedy that replaces the whole frame.
+
+    Args:
+        library: ``"pandas"``, ``"polars"`` or ``"pyarrow"``.
+        recipe: of `REBUILDS`.
+        variable: what code calls the frame.
+        words: for the placeholders of the recipe.
+    """
+    of = REBUILDS[recipe]
+    new = {"pandas": of.pandas, "polars": of.polars, "pyarrow": of.pyarrow}[library]
+    if new is None:
+        new = of.pandas.format(it=f"{variable}.to_pandas()", **words)
+        new = f"pa.Table.from_pandas({new}, preserve_index=False)"
+    else:
+        new = new.format(it=variable, **words)
+    plain = {k: ", ".join(v) if isinstance(v, list) else v for k, v in words.items()}
+    return Remedy(f"{variable} = {new}", of.options.format(**plain))
+
+
+FLAGS = {"past_covariates": "past", "known_covariates": "known", "group_type": "group-type"}
+
+
+def assign_roles(columns: Columns, **changes: Any) -> Remedy:
+    """A remedy that gives columns other roles."""
+    changed = replace(columns, **changes)
+    given = {f.name: (getattr(changed, f.name), f.default) for f in fields(changed)}
+    code = ", ".join(f"{k}={_plain(v)!r}" for k, (v, default) in given.items() if v != default)
+    return Remedy(f"columns = Columns({code})", " ".join(_options(changed, changes)))
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as the lists that people write."""
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _options(columns: Columns, roles: Any) -> list[str]:
+    words = []
+    for role in roles:
+        value, flag = getattr(columns, role), FLAGS.get(role, role)
+        if not value:
+            words.append(f"leave out --{flag}")
+        for name in (value,) if isinstance(value, str) else value or ():
+            words.append(f"--{flag} {name if isinstance(name, str) else ','.join(name)}")
+    return words
