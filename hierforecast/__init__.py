@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from hierforecast._reading import read_table
 from hierforecast.errors import DataError, MissingExtraError, NotFittedError
 from hierforecast.forecaster import Forecaster
 from hierforecast.frame import Columns
@@ -20,4 +21,5 @@ __all__ = [
     "NotFittedError",
     "Ridge",
     "SeasonalNaive",
+    "read_table",
 ]

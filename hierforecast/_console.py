@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import typer
 from typer.core import TyperGroup
 
+from hierforecast._words import as_options
 from hierforecast.errors import DataError, MissingExtraError, NotFittedError
 
 Names: TypeAlias = list[str] | None
@@ -26,7 +27,7 @@ class Commands(TyperGroup):
             if ctx.params.get("traceback"):
                 raise
             text = error.on_command_line() if isinstance(error, DataError) else str(error)
-            say(f"error: {' '.join(text.split())}")
+            say(f"error: {as_options(' '.join(text.split()))}")
             raise typer.Exit(2) from error
 
 

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import hierforecast
 from hierforecast import errors
-from hierforecast._files import read_table, write_table
+from hierforecast._files import write_table
+from hierforecast._reading import read_table
 from hierforecast.cli import app
 from hierforecast.cli.data import LOADERS
 from hierforecast.datasets import simulate_basketball

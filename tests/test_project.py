@@ -31,6 +31,7 @@ SHARED_WITH_IMAGES = (
     "hierforecast._lightning",
     "hierforecast._saving",
     "hierforecast._console",
+    "hierforecast._words",
 )
 
 

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from hierforecast import Columns, Forecaster, models
-from hierforecast._console import option, read_settings, say
-from hierforecast._files import check_kind, read_table
+from hierforecast._console import Names, option, read_settings, say
+from hierforecast._files import check_kind, ending_of
 from hierforecast.cli.options import (
     DEFAULTS,
+    ROLES,
     Folder,
-    Group,
-    GroupType,
-    Id,
-    Known,
     Levels,
     NewFolder,
-    Past,
-    Scene,
     Seed,
     Settings,
-    Static,
     Steps,
-    TableFile,
-    Target,
-    Time,
+    TableFiles,
+    columns_of,
+    declare,
 )
 from hierforecast.cli.output import deliver
+from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.errors import DataError
 
 
@@ -42,21 +37,16 @@ class ModelName(StrEnum):
     SeasonalNaive = "seasonal-naive"
 
 
+@reads_tables
+@declare("columns", ROLES, columns_of)
 def fit(
-    table: TableFile,
+    paths: TableFiles,
     folder: NewFolder,
+    columns: Columns,
+    tables: Tables,
     context: Annotated[int, option("--context", "Observed steps given to the model.")],
     horizon: Annotated[int, option("--horizon", "Steps to forecast.")],
-    target: Target = None,
-    group: Group = None,
-    group_type: GroupType = None,
-    scene: Scene = None,
-    id_: Id = "unique_id",
-    time: Time = "ds",
-    past: Past = None,
-    known: Known = None,
-    static: Static = None,
-    val: Annotated[Path | None, option("--val", "Table to stop early by.")] = None,
+    val: Annotated[str | None, option("--val", "Table to stop early by.")] = None,
     model: Annotated[ModelName, option("--model", "Model.")] = ModelName.HiPerformer,
     settings: Settings = None,
     steps: Steps = DEFAULTS["max_steps"],
@@ -70,26 +60,17 @@ def fit(
     checkpoints: Annotated[Path | None, option("--checkpoints", "Folder to keep them in.")] = None,
     resume: Annotated[bool, option("--resume", "Go on from those in --checkpoints.")] = False,
 ) -> None:
-    """Fit a model to a long table and save the forecaster.
+    """Fit a model to long tables and save the forecaster.
 
     --set gives an option of the model: for hiperformer width=64, depth=2, heads=4, head=student,
     patch=10 and so on, for seasonal-naive season=7.
     """
     if resume and checkpoints is None:
         raise DataError("--resume needs --checkpoints: the folder of the fit to go on with")
-    roles = (
-        target or ["y"],
-        group or None,
-        scene,
-        group_type,
-        past or (),
-        known or (),
-        static or (),
-    )
-    columns = Columns(id_, time, *roles)
-    kind = getattr(models, model.name)
+    if ending_of(folder) or folder.is_file():
+        raise DataError(f"'{folder}' is a table: the folder to save the forecaster in comes last")
     forecaster = Forecaster(
-        kind(**read_settings(settings, kind().get_params())),
+        _model(model, settings),
         context_length=context,
         prediction_length=horizon,
         columns=columns,
@@ -99,24 +80,41 @@ def fit(
         seed=seed,
         trainer={"default_root_dir": str(checkpoints)} if checkpoints else None,
     )
-    frame = read_table(table, columns)
+    frame = tables.read(paths, columns)
     try:
-        forecaster.fit(frame, read_table(val, columns) if val else None, resume=resume)
+        forecaster.fit(frame, tables.read(val, columns) if val else None, resume=resume)
     except KeyboardInterrupt as stop:
         if not hasattr(forecaster, "model_"):
             raise
         say(str(stop))
     forecaster.save(folder)
+    tables.say_notes()
     say(f"saved {folder}")
 
 
+def _model(name: ModelName, settings: Names) -> Any:
+    """A model with the options of --set.
+
+    Raises:
+        DataError: if one of them cannot be.
+    """
+    kind = getattr(models, name.name)
+    given = read_settings(settings, kind().get_params())
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"--set {error}") from error
+
+
+@reads_tables
 def predict(
-    table: TableFile,
+    paths: TableFiles,
     folder: Folder,
+    tables: Tables,
     out: Annotated[Path | None, option("--out", "Table to write. [CSV on the screen]")] = None,
     level: Levels = None,
     samples: Annotated[int | None, option("--samples", "Joint draws, not one forecast.")] = None,
-    known: Annotated[Path | None, option("--known", "Table: covariates known ahead.")] = None,
+    known: Annotated[str | None, option("--known", "Table: covariates known ahead.")] = None,
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
 ) -> None:
     """Forecast the steps that follow a table."""
@@ -125,10 +123,11 @@ def predict(
     if out is not None:
         check_kind(out)
     forecaster = Forecaster.load(folder)
-    history = read_table(table, forecaster.columns)
-    ahead = read_table(known, forecaster.columns) if known else None
+    history = tables.read(paths, forecaster.columns)
+    ahead = tables.read(known, forecaster.columns) if known else None
     if samples is None:
         forecast = forecaster.predict(history, level=level, known=ahead)
     else:
         forecast = forecaster.sample(history, samples, seed=seed, known=ahead)
-    deliver(forecast, out)
+    deliver(tables.restore(forecast, forecaster.columns), out)
+    tables.say_notes()

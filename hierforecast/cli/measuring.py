@@ -12,14 +12,18 @@ from rich.table import Table
 
 from hierforecast import Forecaster
 from hierforecast._console import Names, option
-from hierforecast._files import check_kind, read_table
+from hierforecast._files import check_kind, ending_of
 from hierforecast.cli.options import Stride, TableFile
 from hierforecast.cli.output import deliver
+from hierforecast.cli.tables import Tables, reads_tables
+from hierforecast.errors import DataError
 
 
+@reads_tables
 def evaluate(
     table: TableFile,
     folders: Annotated[list[Path], typer.Argument(help="Folders of fitted forecasters.")],
+    tables: Tables,
     metric: Annotated[Names, option("--metric", "Metric by name; repeat.")] = None,
     stride: Stride = None,
     samples: Annotated[int, option("--samples", "Joint draws for metrics of draws.")] = 20,
@@ -29,10 +33,13 @@ def evaluate(
     """Measure fitted forecasters on a table with the outcome."""
     if out is not None:
         check_kind(out)
+    for folder in folders:
+        if ending_of(folder):
+            raise DataError(f"'{folder}' is a table: several are given as one 'pattern' in quotes")
     parts = []
     for folder in folders:
         forecaster = Forecaster.load(folder)
-        frame = read_table(table, forecaster.columns)
+        frame = tables.read(table, forecaster.columns)
         scores = forecaster.evaluate(
             frame, metric or None, stride=stride, n_samples=samples, level=level
         )

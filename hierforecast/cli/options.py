@@ -2,32 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hierforecast import Forecaster
+from hierforecast import Columns, Forecaster
 from hierforecast._console import Names, option
 
 DEFAULTS: dict[str, Any] = Forecaster.__init__.__kwdefaults__ or {}
+Text = str | None
 
-TableFile = Annotated[Path, typer.Argument(help="Long table: .csv, .csv.gz or .parquet.")]
+TABLE = "Long table: .csv, .tsv, .txt or .parquet"
+TableFile = Annotated[str, typer.Argument(help=f"{TABLE}; or a 'pattern', or a folder.")]
+TableFiles = Annotated[
+    list[str], typer.Argument(help=f"{TABLE}; or several, a 'pattern', or a folder.")
+]
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted forecaster.")]
 NewFolder = Annotated[Path, typer.Argument(help="Folder to save the forecaster in.")]
 
-Target = Annotated[Names, option("--target", "Column to forecast; repeat for several. [y]")]
-Group = Annotated[Names, option("--group", "Column of groups; repeat, coarse to fine. [none]")]
-GroupType = Annotated[str | None, option("--group-type", "Column of the kinds of groups.")]
-Scene = Annotated[str | None, option("--scene", "Column of independent scenes.")]
-Id = Annotated[str, option("--id", "Column that names the series.")]
-Time = Annotated[str, option("--time", "Column of whole steps or of dates.")]
-Past = Annotated[Names, option("--past", "Covariate known up to the cutoff; repeat.")]
-Known = Annotated[Names, option("--known", "Covariate known ahead too; repeat.")]
-Static = Annotated[Names, option("--static", "Covariate that stays the same; repeat.")]
+# The role of each column, see `columns_of`.
+ROLES: dict[str, Any] = {
+    "id": Annotated[Names, option("--id", "Column that names the series; repeat. [unique_id]")],
+    "time": Annotated[Text, option("--time", "Column of whole steps or of dates. [ds]")],
+    "target": Annotated[Names, option("--target", "Column to forecast; repeat for several. [y]")],
+    "group": Annotated[Names, option("--group", "Column of groups; repeat, coarse to fine.")],
+    "group_type": Annotated[Text, option("--group-type", "Column of the kinds of groups.")],
+    "scene": Annotated[Names, option("--scene", "Column of independent scenes; repeat.")],
+    "past_covariates": Annotated[Names, option("--past", "Covariate known to the cutoff; repeat.")],
+    "known_covariates": Annotated[Names, option("--known", "Covariate known ahead too; repeat.")],
+    "static": Annotated[Names, option("--static", "Covariate that stays the same; repeat.")],
+}
 
 Settings = Annotated[Names, option("--set", "Option KEY=VALUE, see above; repeat.")]
 Seed = Annotated[int, option("--seed", "Of everything random.")]
 Steps = Annotated[int, option("--steps", "Training steps at most.")]
 Stride = Annotated[int | None, option("--stride", "Steps between cutoffs. [the horizon]")]
 Levels = Annotated[list[float] | None, option("--level", "Interval in percent; repeat.")]
+
+
+def columns_of(given: Mapping[str, Any]) -> Columns:
+    """The columns that `ROLES` name; a group ``a,b`` is one of two columns."""
+    roles = {name: value for name, value in given.items() if value}
+    for name in ("id", "scene", "group"):
+        several = [_split(one) if name == "group" else one for one in roles.get(name, ())]
+        if several:
+            roles[name] = several[0] if len(several) == 1 and name != "group" else several
+    return Columns(**{"group": None, **roles})
+
+
+def _split(text: str) -> str | list[str]:
+    return text.split(",") if "," in text else text
+
+
+def declare(
+    name: str, options: Mapping[str, Any], build: Callable[[dict[str, Any]], Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declare options for a command, which is handed what `build` makes of them.
+
+    Args:
+        name: the parameter of the command that stands for the options.
+        options: their annotations; all of them are None where they are not given.
+        build: from the options by name.
+    """
+    new = [
+        Parameter(key, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for key, annotation in options.items()
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = signature(command, eval_str=True)
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            built = build({key: given.pop(key) for key in options})
+            command(**given, **{name: built})
+
+        kept = [p for key, p in own.parameters.items() if key != name]
+        kept = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in kept]
+        run.__signature__ = own.replace(parameters=[*kept, *new])  # type: ignore[attr-defined]
+        return run
+
+    return decorate

@@ -54,13 +54,13 @@ REBUILDS = {
     "drop_nulls": Recipe(
         "{it}.dropna(subset=[{column!r}])",
         "{it}.drop_nulls({column!r})",
-        "fill the empty cells of the column {column}, or drop their rows",
+        "fill the empty cells of the column {column}, e.g. --fill {column}=none",
         "{it}.filter(pc.is_valid({it}[{column!r}]))",
     ),
     "drop_nans": Recipe(  # of floats, where polars and pyarrow tell null and NaN apart
         "{it}.dropna(subset=[{column!r}])",
         "{it}.filter(pl.col({column!r}).is_not_nan())",
-        "fill the empty cells of the column {column}, or drop their rows",
+        "fill the empty cells of the column {column}, e.g. --fill {column}=none",
         "{it}.filter(pc.invert(pc.is_null({it}[{column!r}], nan_is_null=True)))",
     ),
     "drop_duplicates": Recipe(

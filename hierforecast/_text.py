@@ -1,0 +1,162 @@
+"""One file of text, CSV and its relatives, as a frame whose labels and times are still text."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from hierforecast._files import PARQUET, ending_of
+from hierforecast.errors import DataError, import_extra
+from hierforecast.frame import Columns
+
+if TYPE_CHECKING:
+    from hierforecast._reading import Reading
+
+# What a number or a covariate may be written as when it is missing. In labels only an empty cell
+# is: "NA" is a ticker.
+MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
+SEPARATORS = "\t;|,"
+OPENERS: dict[str, Callable[..., Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+BAD_TEXT = (
+    pd.errors.ParserError,
+    pd.errors.ParserWarning,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    EOFError,
+)
+
+
+def read_file(path: Path, columns: Columns, reading: Reading) -> pd.DataFrame:
+    """One file; labels and times of a text file are still text."""
+    if ending_of(path) in PARQUET:
+        pyarrow = import_extra("pyarrow", "parquet", "to read Parquet files")
+        try:
+            return pd.read_parquet(path)
+        except pyarrow.ArrowException as error:
+            raise DataError(
+                f"'{path}' is no whole Parquet file ({error}): make it again"
+            ) from error
+    encoding = reading.encoding or _encoding(path)
+    try:
+        return _read_text(path, columns, reading, encoding)
+    except UnicodeError as error:
+        other = "latin-1" if encoding.startswith("utf") else "utf-8"
+        raise DataError(
+            f"'{path}' is no text in {encoding} ({error}); say in which",
+            reading.remedy(encoding=other),
+        ) from error
+    except LookupError as error:
+        raise DataError(
+            f"encoding={encoding!r} is no encoding: utf-8, latin-1, cp1252 and utf-16 are"
+        ) from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"'{path}' is no CSV table: it is empty") from error
+    except BAD_TEXT as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"'{path}' is no CSV table with as many cells in each line: {reason}"
+        ) from error
+
+
+def _read_text(path: Path, columns: Columns, reading: Reading, encoding: str) -> pd.DataFrame:
+    sep = reading.sep or _separator(path, encoding)
+    options: dict[str, Any] = {"sep": sep, "encoding": encoding, "skipinitialspace": True}
+    first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options)
+    header = _header(path, first.iloc[0].tolist(), columns, reading, sep)
+    own = [name for name in header if name in labels_of(columns)]
+    with warnings.catch_warnings():
+        # Rows longer than the header would be cut, or their first cells taken for an index.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            path,
+            header=None,
+            names=header,
+            skiprows=0 if reading.names else 1,
+            index_col=False,
+            dtype=dict.fromkeys([*own, columns.time], str),
+            keep_default_na=False,
+            na_values={name: [""] if name in own else list(MISSING) for name in header},
+            decimal=reading.decimal,
+            thousands=reading.thousands,
+            low_memory=False,  # or a column may be read as text in one piece only
+            **options,
+        )
+
+
+def _separator(path: Path, encoding: str) -> str:
+    """What splits the first line: what the ending promises, or else what splits it most."""
+    with OPENERS.get(path.suffix.lower(), open)(path, "rt", encoding=encoding) as stream:
+        line = stream.readline(1_000_000).rstrip("\r\n")
+    usual = "\t" if ".tsv" in path.name.lower() else ","
+    if usual in line:
+        return usual
+    most = max(SEPARATORS, key=line.count)
+    if most in line:
+        return most
+    return r"\s+" if re.search(r"\S\s+\S", line) else usual
+
+
+def _encoding(path: Path) -> str:
+    with OPENERS.get(path.suffix.lower(), open)(path, "rb") as stream:
+        start = stream.read(4)
+    return next((name for bom, name in BOMS.items() if start.startswith(bom)), "utf-8")
+
+
+def _header(
+    path: Path, first: list[str], columns: Columns, reading: Reading, sep: str
+) -> list[str]:
+    """The names of the columns.
+
+    Raises:
+        DataError: if a name comes twice, there seems to be no header, or only one column.
+    """
+    shown = ", ".join(first[:6]) + (", ..." if len(first) > 6 else "")
+    if reading.names is not None:
+        names = list(reading.names)
+        if len(names) != len(first):
+            raise DataError(
+                f"names={names} are {len(names)} columns, but the first line of "
+                f"'{path}' has {len(first)} cells ({shown})"
+            )
+        return names
+    wanted = [name for _, name in columns.roles() if name != reading.file_column]
+    if not set(wanted) & set(first):
+        if all(re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?", cell) for cell in first):
+            raise DataError(
+                f"'{path}' seems to have no header, its first line is {shown}; name its "
+                f"{len(first)} columns",
+                reading.remedy(names=_proposal(wanted, len(first))),
+            )
+        if len(first) == 1:
+            raise DataError(
+                f"'{path}' has one column only, {first[0][:60]!r}, if cells are separated by "
+                f"{sep!r}; say by what",
+                reading.remedy(sep=max(re.sub(r"\w", "", first[0]) or ";", key=first[0].count)),
+            )
+    twice = [name for name in first if first.count(name) > 1 and name in wanted]
+    if twice:
+        raise DataError(f"'{path}' has two columns called {twice[0]!r}: rename one in the file")
+    return [name if first.count(name) == 1 else f"{name}.{i}" for i, name in enumerate(first)]
+
+
+def _proposal(wanted: list[str], width: int) -> list[str]:
+    return [*wanted, *(f"column_{i}" for i in range(len(wanted), width))][:width]
+
+
+def labels_of(columns: Columns) -> set[str]:
+    """The columns whose cells are labels."""
+    roles = ("id", "group", "scene", "group_type")
+    return {name for role, name in columns.roles() if role in roles}

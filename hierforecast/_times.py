@@ -1,0 +1,191 @@
+"""A time column of a text file as whole numbers or dates, or an error that says how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hierforecast.errors import DataError
+
+if TYPE_CHECKING:
+    from hierforecast._reading import Reading
+
+Place = Callable[[int], tuple[Path, int]]
+
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+# How far from a count of steps a time may lie, in steps: 0.033 is a thirtieth of a second.
+NEAR = 0.05
+OFFSET = r".*[T ]\d\d.*(?:Z|[+-]\d\d:?(?:\d\d)?)"
+QUARTER, WEEK = r"(\d{4})[ -]?[Qq]([1-4])", r"\d{4}-?W\d\d"
+# Formats that dates are written in, for the error that names the one to give.
+DATES = (
+    "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y",
+    "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b",
+    "%m/%Y", "%YM%m",
+)  # fmt: skip
+CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+
+
+def read_times(column: pd.Series, place: Place, reading: Reading) -> pd.Series:
+    """Integers, dates or datetimes of a column of text; anything else stays what it is.
+
+    Args:
+        column: (n,) text; empty cells stay missing.
+        place: file and line of a row, for messages.
+        reading: the date format, the zone and the size of a step.
+
+    Raises:
+        DataError: if a cell is no time; the remedy is an option of `reading`.
+    """
+    if isinstance(column.dtype, pd.PeriodDtype):
+        return column.dt.to_timestamp()
+    if pd.api.types.is_float_dtype(column):
+        column = column.map(repr, na_action="ignore").astype(object)
+    if not (column.dtype == object or pd.api.types.is_string_dtype(column)):
+        return column
+    codes, cells = pd.factorize(column)
+    cells = pd.Series(cells, dtype=str, name=column.name).str.strip()
+    if not len(cells):
+        return column
+
+    def fail(bad: np.ndarray, problem: str, remedy: Any = None) -> DataError:
+        row = int((bad[codes] & (codes >= 0)).argmax())
+        file, line = place(row)
+        words = f"column {column.name!r} of '{file}' has {cells[codes[row]]!r} in line {line}"
+        return DataError(f"{words}, {problem}", reading.remedy(**remedy) if remedy else None)
+
+    times = _read(cells, reading, fail)
+    missing = codes < 0
+    found = times.iloc[np.where(missing, 0, codes)].set_axis(column.index)
+    return found.where(~missing) if missing.any() else found
+
+
+def _read(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) -> pd.Series:
+    """Times of distinct cells (k,)."""
+    if reading.date_format is not None:
+        return _by_format(cells, reading, fail)
+    number = cells.str.replace(reading.decimal, ".", regex=False)
+    if number.str.fullmatch(NUMBER).all():
+        return _numbers(number.astype(float), cells, reading, fail)
+    quarter, week = cells.str.extract(f"^{QUARTER}$"), cells.str.fullmatch(WEEK)
+    if quarter.notna().all(axis=None):
+        month = 3 * quarter[1].astype(int) - 2
+        cells = quarter[0] + "-" + month.astype(str).str.zfill(2) + "-01"
+    elif week.all():
+        monday = cells.str.replace("-", "") + "1"
+        return pd.to_datetime(monday, format="%GW%V%u")
+    return _dates(cells, reading, fail)
+
+
+def _numbers(
+    values: pd.Series, cells: pd.Series, reading: Reading, fail: Callable[..., DataError]
+) -> pd.Series:
+    """Whole numbers, or counts of `time_step`."""
+    every = np.ones(len(cells), dtype=bool)
+    if reading.time_step is None and cells.str.fullmatch(r"[+-]?\d+").all():
+        try:
+            return cells.astype("int64")  # as text: floats lose the last digits of nanoseconds
+        except OverflowError as error:
+            raise fail(every, "but whole numbers must lie within 2**63") from error
+    steps = _counted(values, reading.time_step or 1.0)
+    if steps is None:
+        problem = "but times are whole numbers of steps; give the size of a step"
+        off = (values / (reading.time_step or 1.0) % 1 != 0).to_numpy()
+        raise fail(off if off.any() else every, problem, _step_of(values))
+    return steps
+
+
+def _counted(values: pd.Series, step: float) -> pd.Series | None:
+    """Values as counts of a step, or None if they are not: each its own count."""
+    steps = values / step
+    whole = steps.round()
+    near = (steps - whole).abs().max() <= NEAR and whole.abs().max() < 2**53
+    return whole.astype("int64") if near and whole.nunique() == values.nunique() else None
+
+
+def _step_of(values: pd.Series) -> dict[str, float]:
+    """The size of a step that counts these values, if there is one."""
+    distinct = np.unique(values.to_numpy())
+    gap = float(np.median(np.diff(distinct))) if len(distinct) > 1 else float(distinct[0])
+    span = float(distinct[-1] - distinct[0])
+    millionths = np.gcd.reduce(np.round(distinct * 1e6).astype(np.int64)) / 1e6
+    for step in (gap, span / max(round(span / gap), 1), float(millionths)):
+        rounded = float(f"{step:.9g}")
+        if rounded > 0 and _counted(values, rounded) is not None:
+            return {"time_step": rounded}
+    return {}
+
+
+def _by_format(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) -> pd.Series:
+    utc = "%z" in str(reading.date_format)
+    times = pd.to_datetime(cells, format=reading.date_format, errors="coerce", utc=utc)
+    ours = cells.str.fullmatch(r"\d{4}-\d\d-\d\d([ T].*)?") & times.isna()
+    if ours.any():  # answers of this program, appended to the table
+        times = times.fillna(
+            pd.to_datetime(cells.where(ours), format="ISO8601", errors="coerce", utc=utc)
+        )
+    if times.isna().any():
+        words, remedy = _format_of(cells)
+        problem = f"which is not written as {reading.date_format!r} says{words}"
+        raise fail(times.isna().to_numpy(), problem, remedy)
+    return _in_zone(times, reading, fail) if utc else times
+
+
+def _dates(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) -> pd.Series:
+    """ISO 8601 dates, all of them with an offset from UTC or none."""
+    offset = cells.str.fullmatch(OFFSET).to_numpy()
+    times = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=bool(offset.any()))
+    number = cells.str.fullmatch(NUMBER).to_numpy()
+    bad = times.isna().to_numpy() & ~number
+    if bad.any() or number.any():
+        words, remedy = _format_of(cells)
+        problem = f"which is no date such as 2024-01-31; say how dates are written{words}"
+        if not remedy:
+            problem = (
+                "but all must be whole numbers, or all dates such as 2024-01-31 or "
+                "2024-01-31 13:00:00"
+            )
+        raise fail(bad if bad.any() else number, problem, remedy)
+    if not offset.any():
+        return times
+    if not offset.all():
+        raise fail(
+            ~offset, "which mixes times: others have an offset from UTC; give all one, or none"
+        )
+    return _in_zone(times, reading, fail, cells.str.extract(r"(Z|[+-]\d\d:?(?:\d\d)?)$")[0])
+
+
+def _in_zone(
+    times: pd.Series,
+    reading: Reading,
+    fail: Callable[..., DataError],
+    offsets: pd.Series | None = None,
+) -> pd.Series:
+    if reading.zone is None:
+        if offsets is not None and offsets.nunique() > 1:
+            other = (offsets != offsets.iloc[0]).to_numpy()
+            problem = (
+                f"which mixes times: others are {offsets.iloc[0]} from UTC; name their time zone"
+            )
+            raise fail(other, problem, {"zone": "UTC"})
+        return times
+    try:
+        return times.dt.tz_convert(reading.zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise DataError(
+            f"zone={reading.zone!r} is no time zone: give one such as 'Europe/Berlin' or 'UTC'"
+        ) from error
+
+
+def _format_of(cells: pd.Series) -> tuple[str, dict[str, str]]:
+    """A format that reads all cells, if there is one; where several do, words name them."""
+    formats = [date + clock for date in DATES for clock in CLOCKS]
+    fits = [f for f in formats if pd.to_datetime(cells, format=f, errors="coerce").notna().all()]
+    if len(fits) > 1:
+        return f"; it may be {' or '.join(map(repr, fits))}", {"date_format": fits[0]}
+    return "", {"date_format": fits[0]} if fits else {}
