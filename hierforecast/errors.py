@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
@@ -64,6 +66,14 @@ class SeriesDroppedWarning(UserWarning):
 
 class UnknownLabelsWarning(UserWarning):
     """A covariate none of whose labels was there in training."""
+
+
+def warn_user(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, and point at the line outside this package that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("hierforecast"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
 
 
 class NotFittedError(RuntimeError):

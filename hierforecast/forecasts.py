@@ -127,8 +127,7 @@ class Forecasts:
     def _check_names(self, added: Sequence[str], truth: bool) -> None:
         """Refuse an answer in which one column would overwrite another."""
         roles = self.windows.panel.columns
-        names = [n for n in (roles.scene, roles.id, roles.time) if n is not None]
-        names += [*(roles.targets if truth else ()), *added, *self.columns]
+        names = [*roles.keys, *(roles.targets if truth else ()), *added, *self.columns]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise DataError(

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from hierforecast._options import whole
 from hierforecast.batch import Future, SceneBatch, hierarchy_of
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, Remedy, SeriesDroppedWarning, warn_user
 from hierforecast.frame import Panel
 from hierforecast.frame.table import show
 
@@ -116,24 +116,27 @@ class WindowDataset(Dataset[Window]):
         window = np.repeat(np.arange(len(scenes)), counts)
         first = np.cumsum(counts) - counts
         rows = np.arange(len(window)) + (panel.row_offset[scenes] - first)[window]
-        start = panel.cell_offset[rows] + cutoffs[window] - length
-        present = panel.present[start[:, None] + np.arange(length)]
+        # Steps before a scene's first one are missing; they look at that first one's cell.
+        step = cutoffs[:, None] + np.arange(-length, self.prediction_length)
+        cells = panel.cell_offset[rows, None] + np.maximum(step, 0)[window]
+        present = panel.present[cells[:, :length]] & (step[window, :length] >= 0)
         if self.hide is not None:
             present = self.hide(present, window)
         kept = present.any(1)
-        rows, window, start, present = rows[kept], window[kept], start[kept], present[kept]
+        rows, window, cells, present = rows[kept], window[kept], cells[kept], present[kept]
         order, hierarchy = hierarchy_of(window, panel.groups[rows])
-        rows, window, start, present = rows[order], window[order], start[order], present[order]
-        cells = start[:, None] + np.arange(length + self.prediction_length)
+        rows, window, cells, present = rows[order], window[order], cells[order], present[order]
         values, tensor = panel.values[cells], torch.from_numpy
-        past = panel.past[cells[:, :length]]
+        past, known = panel.past[cells[:, :length]], panel.known[cells]
+        if len(cutoffs) and cutoffs.min() < length:
+            known[step[window] < 0] = np.nan
         # A missing step hides all that was observed with it, also where a frame still holds it.
         values[:, :length][~present], past[~present] = 0, np.nan
         batch = SceneBatch(
             values=tensor(values[:, :length]),
             present=tensor(present),
             past=tensor(past),
-            known=tensor(panel.known[cells]),
+            known=tensor(known),
             static=tensor(panel.static[rows]),
             types=tensor(panel.types[rows]),
             scene=tensor(window),
@@ -152,6 +155,9 @@ def cutoffs_of(
 ) -> np.ndarray:
     """Every window whose context and horizon hold at least one observed cell.
 
+    A scene that is too short for a whole window has one window, its last: the steps before its
+    first time are missing. A scene that ends with its horizon's first step has none.
+
     Args:
         panel: the data.
         context_length: L.
@@ -165,22 +171,21 @@ def cutoffs_of(
         DataError: if no scene is long enough, or nothing is observed where it would have to be.
     """
     stride = whole("stride", stride)
-    need = context_length + prediction_length
-    room = panel.length - need
-    if not len(room) or room.max() < 0:
+    last = panel.cutoff - prediction_length
+    if last.max() < 1:
         raise DataError(
-            f"too little context: a window needs context_length + prediction_length = "
-            f"{context_length} + {prediction_length} = {need} steps, but the longest scene has "
-            f"{int(panel.length.max(initial=0))}; shorten one of them or give longer scenes"
+            f"too little context: a window needs a step of context and prediction_length = "
+            f"{prediction_length} steps, but the longest scene has {int(panel.cutoff.max())}; "
+            "give longer scenes, or fit with a smaller prediction_length"
         )
-    counts = np.maximum(room // stride + 1, 0)
-    counts[room < 0] = 0
+    first = np.minimum(last, context_length)
+    counts = np.where(last >= 1, (last - first) // stride + 1, 0)
     scene = np.repeat(np.arange(len(counts)), counts)
     back = np.arange(len(scene)) - np.repeat(np.cumsum(counts) - counts, counts)
-    cutoff = panel.length[scene] - prediction_length - stride * back
+    cutoff = last[scene] - stride * back
     observed, offset = _observed_before(panel)
     at = offset[scene] + cutoff
-    in_context = observed[at] > observed[at - context_length]
+    in_context = observed[at] > observed[at - np.minimum(cutoff, context_length)]
     in_horizon = observed[at + prediction_length] > observed[at]
     pairs = np.stack([scene, cutoff], axis=1)[in_context & in_horizon]
     if not len(pairs):
@@ -192,22 +197,31 @@ def cutoffs_of(
 
 
 def last_cutoffs(panel: Panel, context_length: int) -> np.ndarray:
-    """One window for each scene, whose context ends at the scene's last time: (S, 2).
+    """One window for each scene, whose context ends at its last observed time: (S, 2).
 
-    Raises:
-        DataError: if a scene's history is shorter than the context.
+    Warns:
+        SeriesDroppedWarning: for series that are not observed within their scene's context.
     """
-    short = np.flatnonzero(panel.cutoff < context_length)
-    if len(short):
-        scene = short[0]
-        name = panel.columns.scene
-        where = f"{name} {show(panel.scene_labels[scene])}" if name else "the frame"
-        raise DataError(
-            f"too little context: {where} has {int(panel.cutoff[scene])} steps of history, but "
-            f"context_length={context_length} ({len(short)} of {len(panel.cutoff)} scenes are too "
-            f"short); give more history, or fit with a smaller context_length"
-        )
+    dropped = np.flatnonzero(~panel.observed_within(context_length))
+    if len(dropped):
+        warn_user(_dropped(panel, dropped, context_length), SeriesDroppedWarning)
     return np.stack([np.arange(len(panel.cutoff)), panel.cutoff], axis=1)
+
+
+def _dropped(panel: Panel, rows: np.ndarray, context_length: int) -> str:
+    """Series (m,) that get no forecast, counted and named with their last observed time."""
+    named = []
+    for row in rows[:5].tolist():
+        scene, begin = panel.row_scene[row : row + 1], panel.cell_offset[row]
+        steps = np.flatnonzero(panel.present[begin : begin + panel.cutoff[scene[0]]])
+        time = show(panel.times(scene, steps[-1:])[0]) if len(steps) else ""
+        named.append(f"{panel.series_name(row)} ({f'last at {time}' if time else 'never observed'})")
+    more = ", ..." if len(rows) > 5 else ""
+    return (
+        f"{len(rows)} of {len(panel.row_scene)} series get no forecast: they are not observed "
+        f"within the last {context_length} steps (context_length) of their scene: "
+        f"{', '.join(named)}{more}"
+    )
 
 
 def split_cutoffs(
@@ -223,6 +237,7 @@ def split_cutoffs(
     last tenth of each scene's time.
     """
     lengths = context_length, prediction_length
+    _check_lengths(panel, *lengths)
     every = cutoffs_of(panel, *lengths)
     if held_out is not None:
         return every, cutoffs_of(held_out, *lengths, stride=prediction_length)
@@ -231,7 +246,7 @@ def split_cutoffs(
     if len(scenes) >= 10:
         kept = np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 10]
         return every[~np.isin(every[:, 0], kept)], sparse[np.isin(sparse[:, 0], kept)]
-    from_step = panel.length - np.maximum(panel.length // 10, prediction_length)
+    from_step = panel.cutoff - np.maximum(panel.cutoff // 10, prediction_length)
     early = every[:, 1] + prediction_length <= from_step[every[:, 0]]
     late = sparse[:, 1] >= from_step[sparse[:, 0]]
     if not early.any():  # too short to hold anything out
@@ -246,6 +261,35 @@ def some_of(windows: WindowDataset, rows: int, seed: int) -> Window:
     order = np.random.default_rng(seed).permutation(len(scene))
     count = max(1, int(np.searchsorted(np.cumsum(size[order]), rows)))
     return windows.__getitems__(list(np.sort(order[:count])))
+
+
+def _check_lengths(panel: Panel, context_length: int, prediction_length: int) -> None:
+    """Refuse to learn from scenes of which none fills a window, and tell which are not used.
+
+    Raises:
+        DataError: if no scene has L + H steps.
+
+    Warns:
+        UserWarning: if some scenes have no step of context.
+    """
+    need, longest = context_length + prediction_length, int(panel.cutoff.max())
+    if longest < need:
+        fits = longest - prediction_length
+        remedy = Remedy(f"forecaster.set_params(context_length={fits})", f"--context {fits}")
+        raise DataError(
+            f"too little context: a window needs context_length + prediction_length = "
+            f"{context_length} + {prediction_length} = {need} steps, but the longest scene has "
+            f"{longest}; give longer scenes" + (", or a shorter context" if fits > 0 else ""),
+            remedy if fits > 0 else None,
+        )
+    unused = np.flatnonzero(panel.cutoff <= prediction_length)
+    if len(unused):
+        warn_user(
+            f"{len(unused)} of {len(panel.cutoff)} scenes are not used, they have no more than "
+            f"prediction_length = {prediction_length} steps: "
+            f"{', '.join(map(panel.scene_name, unused[:5].tolist()))}"
+            f"{', ...' if len(unused) > 5 else ''}"
+        )
 
 
 def _observed_before(panel: Panel) -> tuple[np.ndarray, np.ndarray]:

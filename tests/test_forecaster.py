@@ -93,13 +93,15 @@ def test_columns_for_one_target_without_scenes(single):
 def test_rows_are_every_series_seen_in_the_context_and_every_step(several, frame):
     history = frame[frame.ds < NOW]
     history = history[~((history.unique_id == "home_0") & (history.ds >= NOW - L))]
-    found = several.predict(history)
+    with pytest.warns(SeriesDroppedWarning, match=r"scene 0, unique_id 'home_0' \(last at \d\)"):
+        found = several.predict(history)
     seen = history[history.ds >= NOW - L][["scene", "unique_id"]].drop_duplicates()
     wanted = seen.merge(pd.DataFrame({"ds": range(NOW, NOW + H)}), how="cross")
     wanted = wanted.sort_values(KEYS, ignore_index=True)
     pd.testing.assert_frame_equal(found[KEYS], wanted, check_dtype=False)
     assert "home_0" not in set(found.unique_id)
-    draws = several.sample(history, 3)
+    with pytest.warns(SeriesDroppedWarning):
+        draws = several.sample(history, 3)
     assert draws.sample_id.tolist() == np.repeat(np.arange(3), len(found)).tolist()
     for _, one in draws.groupby("sample_id"):
         pd.testing.assert_frame_equal(one[KEYS].reset_index(drop=True), wanted, check_dtype=False)
@@ -209,7 +211,8 @@ def test_ragged_series_are_aligned_by_time(single):
     started = (history.unique_id == "t10") & (history.ds < last - pd.Timedelta(days=3))
     assert "t10" in set(single.predict(history[~started]).unique_id)
     gone = (history.unique_id == "t00") & (history.ds > last - pd.Timedelta(days=30))
-    assert "t00" not in set(single.predict(history[~gone]).unique_id)
+    with pytest.warns(SeriesDroppedWarning, match=r"1 of 6 series .*'t00' \(last at 2024-\d\d-"):
+        assert "t00" not in set(single.predict(history[~gone]).unique_id)
 
 
 def test_scenes_may_end_at_different_times(several, frame):
@@ -356,11 +359,12 @@ BAD = {
     "infinite": (broken("y", np.inf), r"column 'y' .* 1 infinite values .*scene 0.*replace them"),
     "too little": (
         make_frame(steps=L),
-        r"too little context: .*11 \+ 4 = 15 steps, but the longest scene has 11; shorten",
+        r"too little context: .*11 \+ 4 = 15 steps, but the longest scene has 11; "
+        r"give longer scenes, or a shorter context: forecaster.set_params\(context_length=7\)",
     ),
     "empty": (make_frame()[:0], r"the frame is empty: it has no rows; check how it was read"),
     "no window": (
-        make_frame(missing=0.0).assign(x=lambda f: f.x.where(f.ds < 2)),
+        make_frame(missing=0.0).assign(x=lambda f: f.x.where((f.ds < 2) | (f.ds == f.ds.max()))),
         r"no window has a series observed both in its context and in its horizon: give",
     ),
 }
@@ -382,14 +386,19 @@ def test_predict_says_what_is_wrong_with_a_frame(case, several):
         several.predict(frame)
 
 
-def test_predict_says_how_much_context_it_needs(several, single, frame):
-    short = frame[(frame.scene != 1) | (frame.ds < L - 1)]
-    with pytest.raises(DataError, match=r"too little context: scene 1 has 10 .*context_length=11"):
-        several.predict(short)
-    with pytest.raises(DataError, match=r"too little context: the frame has 5 steps"):
-        single.predict(market(days=5))
-    with pytest.raises(DataError, match=r"too little context"):
-        several.backtest(frame[frame.ds < L])
+def test_a_short_history_is_padded_with_missing_steps(several, single, frame):
+    """What is not there is missing: as if rows without targets stood in front."""
+    short = frame[(frame.scene != 1) | ((frame.ds > L) & (frame.ds < L + 4))]
+    early = frame[frame.ds.eq(0) & frame.scene.eq(1)].assign(x=np.nan)
+    padded = pd.concat([early, short])
+    for verb in (several.predict, several.backtest, lambda f: several.sample(f, 2)):
+        one, two = verb(short), verb(padded)
+        assert (one.scene == 1).any() and np.isfinite(one.filter(like="HiPerformer")).all(None)
+        pd.testing.assert_frame_equal(one, two)
+    assert len(single.predict(market(days=1))) == 6 * H
+    several.backtest(frame[frame.ds < L])
+    with pytest.raises(DataError, match=r"too little context: .*, but the longest scene has 4"):
+        several.backtest(frame[frame.ds < 4])
 
 
 def test_predict_says_when_time_is_of_another_kind(single, several, frame):
@@ -598,7 +607,7 @@ def test_a_frame_to_stop_by_may_be_given(frame):
     forecaster = small(columns=COLUMNS).fit(frame, val=make_frame(seed=9))
     assert len(forecaster.predict(frame))
     with pytest.raises(DataError, match="too little context"):
-        small(columns=COLUMNS).fit(frame, val=frame[frame.ds < L])
+        small(columns=COLUMNS).fit(frame, val=frame[frame.ds < H])
 
 
 def test_learning_learns():

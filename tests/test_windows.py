@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Panel, read_frame
-from hierforecast.windows import SeriesDropout, WindowDataset, cutoffs_of, last_cutoffs
+from hierforecast.windows import SeriesDropout, WindowDataset, cutoffs_of, last_cutoffs, split_cutoffs
 from tests.helpers import EVERYTHING, H, L, make_frame
 
 
@@ -41,20 +41,22 @@ def panel() -> Panel:
 @pytest.mark.parametrize("stride", [1, 3, H])
 def test_cutoffs_are_all_windows_with_something_in_both_parts(panel, stride):
     wanted = []
-    for scene, length in enumerate(panel.length):
-        for cutoff in range(length - H, L - 1, -stride):
+    for scene, length in enumerate(panel.cutoff):
+        # A scene that is too short for a whole window has one, whose context is cut.
+        for cutoff in range(length - H, min(L, length - H) - 1, -stride):
+            begin = max(0, cutoff - L)
             seen = np.array(
                 [
-                    panel.present[cell(panel, row, cutoff - L) : cell(panel, row, cutoff + H)]
+                    panel.present[cell(panel, row, begin) : cell(panel, row, cutoff + H)]
                     for row in rows_of(panel, scene)
                 ]
             )
-            if seen[:, :L].any() and seen[:, L:].any():
+            if seen[:, : cutoff - begin].any() and seen[:, cutoff - begin :].any():
                 wanted.append((scene, cutoff))
     found = cutoffs_of(panel, L, H, stride)
     assert [tuple(pair) for pair in found.tolist()] == sorted(wanted)
-    assert {scene for scene, _ in wanted} == {0, 1, 3, 4}
-    every = sum(max(0, length - L - H + 1) for length in panel.length)
+    assert {scene for scene, _ in wanted} == {0, 1, 2, 3, 4} and panel.cutoff[2] < L + H
+    every = sum(max(1, length - L - H + 1) for length in panel.cutoff)
     assert len(wanted) < every / stride, "the panel has windows of nothing"
 
 
@@ -124,14 +126,18 @@ def test_what_stands_in_missing_cells_never_gets_out(panel):
 
 
 def test_last_cutoffs_end_with_the_scene(panel):
-    with pytest.raises(DataError, match=r"too little context: scene 2 has 9 steps .*of 5 scenes"):
-        last_cutoffs(panel, L)
-    assert last_cutoffs(panel, 9).tolist() == [[0, 30], [1, 16], [2, 9], [3, 25], [4, 30]]
+    expected = r"^5 of 42 series get no forecast: .* scene 0, unique_id 'away_1' \(never observed\)"
+    for length in (9, L):  # scene 2 is shorter than L: its context is cut
+        with pytest.warns(SeriesDroppedWarning, match=expected):
+            found = last_cutoffs(panel, length)
+        assert found.tolist() == [[0, 30], [1, 16], [2, 9], [3, 25], [4, 30]]
 
 
 def test_too_short_and_too_empty_panels_are_named(panel):
     with pytest.raises(DataError, match=r"too little context: .* 28 \+ 4 = 32 steps, .* has 30"):
-        cutoffs_of(panel, 28, H)
+        split_cutoffs(panel, 28, H, 0)
+    with pytest.raises(DataError, match=r"too little context: .* = 30 steps, .* has 30"):
+        cutoffs_of(panel, L, 30)
     with pytest.raises(DataError, match=r"stride=0 must be"):
         cutoffs_of(panel, L, H, stride=0)
     empty = replace(panel, present=np.zeros_like(panel.present))

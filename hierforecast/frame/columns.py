@@ -6,22 +6,44 @@ training frame and used again at prediction, so that a category keeps its code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from hierforecast.errors import DataError
 
+# Roles whose columns are read as labels, which may share columns.
+LABELS = {"id", "scene", "group", "group_type", "static"}
 
-def _names(role: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
+Names: TypeAlias = str | Sequence[str]
+
+
+def _names(role: str, given: Any) -> tuple[str, ...]:
     """Column names of a role as a tuple; a single name may be given bare."""
     if given is None:
         return ()
-    names = (given,) if isinstance(given, str) else tuple(given)
-    for name in names:
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, Iterable):
+        names = (names,)
+    for name in (names := tuple(names)):
         if not isinstance(name, str):
             raise DataError(f"Columns({role}=...) takes column names, got {name!r}: give strings")
     return names
+
+
+def _label(role: str, given: Any) -> Any:
+    """The column of a label, or a tuple of at least two; one in a list is that one."""
+    names = _names(role, given)
+    if not names:
+        raise DataError(f"Columns({role}=...) names no column: give one or several")
+    if len(set(names)) < len(names):
+        raise DataError(f"Columns({role}={list(names)}) names a column twice: name it once")
+    return names[0] if len(names) == 1 else names
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, as JSON has them and as people write them."""
+    return [plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
@@ -29,26 +51,30 @@ class Columns:
     """The role of each column of a long frame (one row per series and time).
 
     Args:
-        id: column that names the series.
+        id: column that names the series, or several that do so together (``["store", "item"]``).
         time: column of integer steps, dates or datetimes.
         target: column to forecast, or several (``["x", "y"]``).
         group: the class of each series, a list from coarse to fine (``["sector", "industry"]``),
-            or None: one group that holds every series.
-        scene: column of independent sample spaces, or None: the frame is one scene.
+            or None: one group that holds every series. An entry of the list may be a list of
+            columns that name one level together (``[["country", "region"], "store"]``).
+        scene: column of independent sample spaces, or several that name one together, or None: the
+            frame is one scene.
         group_type: labels groups that are not interchangeable (ball, team), or None.
         past_covariates: columns known up to the cutoff only.
         known_covariates: columns known for the forecast steps too.
         static: columns that do not change within a series.
 
     Raises:
-        DataError: if a role has no column or a wrong one, or a column has two roles.
+        DataError: if a role has no column or a wrong one, or a column has two roles. Only labels
+            (`id`, `scene`, `group`, `group_type`, `static`) may share columns; `id` and `scene`
+            may not share one with each other.
     """
 
-    id: str = "unique_id"
+    id: Names = "unique_id"
     time: str = "ds"
-    target: str | Sequence[str] = "y"
-    group: str | Sequence[str] | None = "group"
-    scene: str | None = None
+    target: Names = "y"
+    group: str | Sequence[Names] | None = "group"
+    scene: Names | None = None
     group_type: str | None = None
     past_covariates: Sequence[str] = ()
     known_covariates: Sequence[str] = ()
@@ -57,15 +83,23 @@ class Columns:
     def __post_init__(self) -> None:
         for role in ("past_covariates", "known_covariates", "static"):
             object.__setattr__(self, role, _names(role, getattr(self, role)))
-        for role in ("target", "group"):
-            if not isinstance(getattr(self, role), (str, type(None))):
-                object.__setattr__(self, role, _names(role, getattr(self, role)))
-        for role in ("id", "time"):
-            if not isinstance(getattr(self, role), str):
-                raise DataError(f"Columns({role}=...) must be the name of one column")
-        for role in ("scene", "group_type"):
-            if not isinstance(getattr(self, role), (str, type(None))):
-                raise DataError(f"Columns({role}=...) must be the name of one column, or None")
+        object.__setattr__(self, "id", _label("id", self.id))
+        if self.scene is not None:
+            object.__setattr__(self, "scene", _label("scene", self.scene))
+        if not isinstance(self.target, str):
+            object.__setattr__(self, "target", _names("target", self.target))
+        if self.group is not None and not isinstance(self.group, str):
+            if not isinstance(self.group, Iterable):
+                _names("group", self.group)  # raises
+            levels = tuple(_label("group", level) for level in self.group)
+            if len(set(levels)) < len(levels):
+                raise DataError(f"Columns(group={plain(levels)}) names a level twice: once will do")
+            object.__setattr__(self, "group", levels)
+        for role in ("time", "group_type"):
+            optional = () if role == "time" else (type(None),)
+            if not isinstance(getattr(self, role), (str, *optional)):
+                more = ", or None" if optional else ""
+                raise DataError(f"Columns({role}=...) must be the name of one column{more}")
         if not self.targets:
             raise DataError("Columns(target=...) names no column: give at least one to forecast")
         self._check_roles()
@@ -73,8 +107,9 @@ class Columns:
     def _check_roles(self) -> None:
         seen: dict[str, str] = {}
         for role, name in self.roles():
-            # A type for each group ("no two may be swapped") is a sensible wish.
-            if name in seen and not (role == "group_type" and seen[name] == "group"):
+            # Labels are only read, but an answer has the columns of ids and scenes once.
+            shared = LABELS.issuperset((role, seen.get(name))) and role != seen.get(name)
+            if name in seen and (not shared or {role, seen[name]} == {"id", "scene"}):
                 raise DataError(
                     f"column {name!r} has two roles, {seen[name]!r} and {role!r}: give each column "
                     "one role in Columns(...), or copy it under another name"
@@ -82,25 +117,47 @@ class Columns:
             seen.setdefault(name, role)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """The columns that name the series."""
+        return _names("id", self.id)
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """The columns that name the scenes; empty if the frame is one scene."""
+        return _names("scene", self.scene)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What tells rows apart: scenes, ids and the time, the first columns of every answer."""
+        return (*self.scenes, *self.ids, self.time)
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """The target columns."""
         return _names("target", self.target)
 
     @property
+    def levels(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of each level of groups, coarse to fine; empty if all form one group."""
+        given = (self.group,) if isinstance(self.group, str) else self.group or ()
+        return tuple(_names("group", level) for level in given)
+
+    @property
     def groups(self) -> tuple[str, ...]:
-        """The group columns, coarse to fine; empty if all series form one group."""
-        return _names("group", self.group)
+        """The columns of all levels in one row."""
+        return tuple(dict.fromkeys(name for level in self.levels for name in level))
 
     def roles(self) -> list[tuple[str, str]]:
         """(role, column) for every column needed, in the order of the arguments."""
         pairs: list[tuple[str, str]] = []
         for role in self.__dataclass_fields__:
-            pairs += [(role, name) for name in _names(role, getattr(self, role))]
+            names = self.groups if role == "group" else _names(role, getattr(self, role))
+            pairs += [(role, name) for name in names]
         return pairs
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, ready for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: plain(v) for k, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Columns:

@@ -17,27 +17,58 @@ if TYPE_CHECKING:
     from hierforecast.frame.panel import Panel
 
 
-def fill_known(panel: Panel, frame: Any, horizon: int, context: int | None) -> None:
+def fill_known(
+    panel: Panel, frame: Any, horizon: int, context: int | None, cell: np.ndarray
+) -> None:
     """Write the known covariates of the horizon's cells into the panel.
+
+    They may also stand in the history itself, in rows after the last observed time: what `frame`
+    does not tell is taken from there.
 
     Args:
         panel: read with this horizon; its `known` is written.
-        frame: scene, id, time and known covariates; rows of other series and times are ignored.
+        frame: scene, id, time and known covariates, or None; rows of other series and times are
+            ignored.
         horizon: steps.
         context: only series observed in the last `context` steps of history need to be there; None
             means observed at any step.
+        cell: cells of the panel that the history has rows for.
 
     Raises:
-        DataError: if the frame is missing, or lacks a step of a series that needs it.
+        DataError: if a step of a series that needs it is in neither frame.
     """
     columns = panel.columns
+    filled = np.zeros(len(panel.present), dtype=bool)
+    filled[cell] = True
+    first = panel.cell_offset + panel.cutoff[panel.row_scene]
+    given = filled[first[:, None] + np.arange(horizon)].reshape(-1)
+    what = "the frame"
+    if frame is not None:
+        table = Table.open(frame, columns, "known")
+        what = table.what
+        given |= _write(panel, table, horizon)
+    lacking = ~given & np.repeat(panel.observed_within(context), horizon)
+    if not lacking.any():
+        return
+    missing = (
+        f"{int(lacking.sum())} of the steps to forecast, the first is "
+        f"{_step_name(panel, lacking, horizon)}"
+    )
     if frame is None:
         raise DataError(
             f"the known covariates {list(columns.known_covariates)} need their future values: give "
-            f"known=, a frame with the next {horizon} steps of every series"
+            f"known=, a frame with the next {horizon} steps of every series, or append these rows "
+            f"without targets; there are none for {missing}"
         )
-    table = Table.open(frame, columns, "known")
-    what = table.what
+    raise DataError(
+        f"{what} lacks {missing}: give the {horizon} steps after the last observed time of each "
+        "scene, for every series"
+    )
+
+
+def _write(panel: Panel, table: Table, horizon: int) -> np.ndarray:
+    """Write what the known frame tells; which steps of which rows it does, (R * horizon,) bool."""
+    columns = panel.columns
     needed = ("id", "time", "scene", "known_covariates")
     table.require([role for role in columns.roles() if role[0] in needed])
     at, row, step = _place(panel, table)
@@ -46,26 +77,21 @@ def fill_known(panel: Panel, frame: Any, horizon: int, context: int | None) -> N
     at, row, step, ahead = at[use], row[use], step[use], ahead[use]
     count = np.bincount(row * horizon + ahead, minlength=len(panel.ids) * horizon)
     if (count > 1).any():
-        raise DataError(f"{what} has duplicated rows: {_step_name(panel, count > 1, horizon)}")
-    lacking = (count == 0) & np.repeat(_observed(panel, context), horizon)
-    if lacking.any():
-        raise DataError(
-            f"{what} lacks {int(lacking.sum())} of the steps to forecast, the first is "
-            f"{_step_name(panel, lacking, horizon)}: give the {horizon} steps after the last time "
-            "of each scene, for every series"
-        )
+        twice = _step_name(panel, count > 1, horizon)
+        raise DataError(f"{table.what} has duplicated rows: {twice}")
     for c, name in enumerate(columns.known_covariates):
         values, _ = encode(table, name, "known", panel.known.dtype, panel.vocabulary)
         panel.known[panel.cell_offset[row] + step, c] = values[at]
+    return count > 0
 
 
 def _place(panel: Panel, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of the known frame that belong to the panel, (m,) each: index, panel row, step."""
-    columns, labels = panel.columns, panel.labels.id.to_numpy()
+    columns, labels = panel.columns, panel.labels.ids
     scene: np.ndarray = np.zeros(len(table), dtype=np.int64)
-    if columns.scene is not None:
-        scene = _find(table, columns.scene, panel.scene_labels)
-    ids = _find(table, columns.id, labels)
+    if columns.scenes:
+        scene = _find(table, columns.scenes, panel.scene_labels)
+    ids = _find(table, columns.ids, labels)
     rows = panel.row_scene * len(labels) + panel.labels.row_id
     key = scene * len(labels) + ids
     row = np.searchsorted(rows, key).clip(max=len(rows) - 1)
@@ -77,18 +103,10 @@ def _place(panel: Panel, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return at[on_grid], row[on_grid], step[on_grid]
 
 
-def _find(table: Table, name: str, among: np.ndarray) -> np.ndarray:
+def _find(table: Table, names: tuple[str, ...], among: np.ndarray) -> np.ndarray:
     """Position (n,) of each row's label in `among`, -1 where it is not there."""
-    codes, labels = table.labels(name)
+    codes, labels = table.keys(names)
     return pd.Index(among).get_indexer(pd.Index(labels))[codes]
-
-
-def _observed(panel: Panel, context: int | None) -> np.ndarray:
-    """Rows (R,) bool that are observed in the last `context` steps of history."""
-    cutoff = panel.cutoff[panel.row_scene]
-    begin = np.zeros_like(cutoff) if context is None else (cutoff - context).clip(min=0)
-    seen = np.concatenate([[0], np.cumsum(panel.present)])
-    return seen[panel.cell_offset + cutoff] > seen[panel.cell_offset + begin]
 
 
 def _step_name(panel: Panel, which: np.ndarray, horizon: int) -> str:
@@ -96,6 +114,4 @@ def _step_name(panel: Panel, which: np.ndarray, horizon: int) -> str:
     row, ahead = divmod(int(np.argmax(which)), horizon)
     scene = panel.row_scene[row : row + 1]
     time = panel.times(scene, panel.cutoff[scene] + ahead)[0]
-    columns = panel.columns
-    first = f"{columns.scene} {show(panel.scene_labels[scene[0]])}, " if columns.scene else ""
-    return f"{first}{columns.id} {show(panel.ids[row])}, {columns.time} {show(time)}"
+    return f"{panel.series_name(row)}, {panel.columns.time} {show(time)}"

@@ -12,11 +12,11 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
-import pandas as pd
 
 from hierforecast.errors import DataError
 from hierforecast.frame.clock import Clock, Times
 from hierforecast.frame.columns import Columns, Vocabulary
+from hierforecast.frame.duplicates import check_duplicates
 from hierforecast.frame.known import fill_known
 from hierforecast.frame.roles import Roles
 from hierforecast.frame.step import Step, infer_step
@@ -31,14 +31,16 @@ class Labels:
     """The label columns of the frame, kept in its own library and types.
 
     Args:
-        scene: (S,) scene labels in order, None without a scene column.
-        id: (I,) distinct ids in order.
+        scene: (S,) scene labels in order, one column or several; none without a scene column.
+        id: (I,) distinct ids in order, one column or several.
+        ids: (I,) the same as one array, of tuples if there are several columns.
         row_id: (R,) int64 index of each row's id.
         time: (1,) any time of the frame: its type is what counts.
     """
 
-    scene: nw.Series[Any] | None
-    id: nw.Series[Any]
+    scene: tuple[nw.Series[Any], ...]
+    id: tuple[nw.Series[Any], ...]
+    ids: np.ndarray
     row_id: np.ndarray
     time: nw.Series[Any]
 
@@ -55,11 +57,12 @@ class Panel:
         vocabulary: categories and types behind the codes.
         clock: the time of each step.
         labels: the label columns.
-        scene_labels: (S,) labels.
-        length: (S,) int64 steps of each scene, horizon included.
-        cutoff: (S,) int64 steps of history: up to the last time of any series of the scene.
+        scene_labels: (S,) labels, tuples if several columns name a scene.
+        length: (S,) int64 steps of each scene: up to its last row, and the horizon.
+        cutoff: (S,) int64 steps of history: up to the last observed time of any series of the
+            scene. Rows after it have no targets; they may tell known covariates in advance.
         row_offset: (S+1,) int64; scene s has rows ``row_offset[s]:row_offset[s + 1]``.
-        ids: (R,) labels.
+        ids: (R,) labels, tuples if several columns name a series.
         row_scene: (R,) int64.
         groups: (R, levels) int64 path codes, coarse to fine: a code has one parent. Zeros without
             group columns (one level).
@@ -98,6 +101,23 @@ class Panel:
         """The same labels as a column of the frame's own time type, for `to_frame`."""
         return like(name, self.times(scene, steps), self.labels.time)
 
+    def observed_within(self, context: int | None) -> np.ndarray:
+        """Rows (R,) bool observed in the last `context` steps of history; None: at any of them."""
+        end = self.cell_offset + self.cutoff[self.row_scene]
+        begin = self.cell_offset if context is None else np.maximum(self.cell_offset, end - context)
+        seen = np.concatenate([[0], np.cumsum(self.present)])
+        return seen[end] > seen[begin]
+
+    def scene_name(self, scene: int) -> str:
+        """``league 'a', match 3``, for messages; the frame if it is one scene."""
+        label = self.scene_labels[scene]
+        return _name(self.columns.scenes, label) if self.columns.scenes else "the frame"
+
+    def series_name(self, row: int) -> str:
+        """``scene 1, unique_id 'a'``, for messages."""
+        own = _name(self.columns.ids, self.ids[row])
+        return f"{self.scene_name(self.row_scene[row])}, {own}" if self.columns.scenes else own
+
     def to_frame(self, rows: np.ndarray, steps: np.ndarray, data: Mapping[str, Any]) -> Any:
         """A long frame of the library that was read, with its types of scene, id and time.
 
@@ -106,16 +126,16 @@ class Panel:
             data: (m,) columns by name: arrays, or what `time_column` gives.
 
         Returns:
-            ``[scene,] id, time``, then the data.
+            ``[scene,] id, time``, then the data; all columns of a scene and an id.
         """
         rows, labels = np.asarray(rows, dtype=np.int64), self.labels
-        scene = self.row_scene[rows]
-        out = [] if labels.scene is None else [nw.maybe_reset_index(labels.scene[scene])]
-        out.append(nw.maybe_reset_index(labels.id[labels.row_id[rows]]))
+        scene, ids = self.row_scene[rows], labels.row_id[rows]
+        out = [nw.maybe_reset_index(column[scene]) for column in labels.scene]
+        out += [nw.maybe_reset_index(column[ids]) for column in labels.id]
         out.append(self.time_column(self.columns.time, scene, steps))
         for name, column in data.items():
             if not isinstance(column, nw.Series):
-                backend = labels.id.implementation
+                backend = labels.time.implementation
                 column = nw.new_series(name, np.asarray(column), backend=backend)
             out.append(column.alias(name))
         return out[0].to_frame().with_columns(*out[1:]).to_native()
@@ -123,11 +143,30 @@ class Panel:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each row of the frame goes: the row and the cell of the panel, both (n,)."""
+    """Where each row of the frame goes.
+
+    Args:
+        row, cell: (n,) of the panel.
+        n_cells: of the panel.
+        moment: (n,) which of the frame's M distinct (scene, time) it is.
+        scene, step: (M,) of each moment, sorted.
+    """
 
     row: np.ndarray
     cell: np.ndarray
     n_cells: int
+    moment: np.ndarray
+    scene: np.ndarray
+    step: np.ndarray
+
+    def history(self, present: np.ndarray) -> np.ndarray:
+        """Steps (S,) up to each scene's last observed one, or up to its last row if none is."""
+        observed = np.zeros(len(self.step), dtype=bool)
+        observed[self.moment[present[self.cell]]] = True
+        steps = np.empty(int(self.scene[-1]) + 1, dtype=np.int64)
+        steps[self.scene] = self.step + 1  # of equal scenes the last one stays
+        steps[self.scene[observed]] = self.step[observed] + 1
+        return steps
 
 
 def read_frame(
@@ -172,10 +211,16 @@ def read_frame(
         "static": roles.static(),
     }
     panel = Panel(
-        columns, roles.vocabulary(), **skeleton, **content, values=values, present=present
+        columns,
+        roles.vocabulary(),
+        **skeleton,
+        **content,
+        values=values,
+        present=present,
+        cutoff=layout.history(present),
     )
     if horizon and columns.known_covariates:
-        fill_known(panel, known, horizon, context)
+        fill_known(panel, known, horizon, context, layout.cell)
     return panel
 
 
@@ -183,21 +228,23 @@ def _lay_out(table: Table, horizon: int, step: str | None) -> tuple[dict[str, An
     """Scenes, rows and cells of the panel, and the place of each row of the frame."""
     columns = table.columns
     scene, scene_labels = np.zeros(len(table), dtype=np.int32), np.zeros(1, dtype=np.int64)
-    if columns.scene is not None:
-        scene, scene_labels = table.labels(columns.scene)
-    ids, id_labels = table.labels(columns.id)
+    if columns.scenes:
+        scene, scene_labels = table.keys(columns.scenes)
+    ids, id_labels = table.keys(columns.ids)
     row, rows = pair(scene, ids, len(id_labels))
     row_scene, row_id = np.divmod(rows, len(id_labels))
     labels = Labels(
-        None if columns.scene is None else _sample(table.frame[columns.scene], scene),
-        _sample(table.frame[columns.id], ids),
+        _sample(table, columns.scenes, scene),
+        _sample(table, columns.ids, ids),
+        id_labels,
         row_id,
         table.frame[columns.time][:1],
     )
     del ids
-    clock, moment, steps, last = _read_clock(table, scene, scene_labels, step)
+    clock, moment, moments = _read_clock(table, scene, scene_labels, step)
     del scene
-    length = last + 1 + horizon
+    length = np.empty(len(scene_labels), dtype=np.int64)
+    length[moments[0]] = moments[1] + 1 + horizon  # of equal scenes the last one stays
     _check_size(table, length, row_scene)
     ends = np.cumsum(length[row_scene])
     skeleton = {
@@ -205,29 +252,36 @@ def _lay_out(table: Table, horizon: int, step: str | None) -> tuple[dict[str, An
         "labels": labels,
         "scene_labels": scene_labels,
         "length": length,
-        "cutoff": last + 1,
         "row_offset": np.searchsorted(row_scene, np.arange(len(scene_labels) + 1)),
         "ids": id_labels[row_id],
         "row_scene": row_scene,
         "cell_offset": ends - length[row_scene],
     }
     cell = skeleton["cell_offset"][row]
-    cell += steps[moment]
-    _check_duplicates(table, cell, int(ends[-1]))
-    return skeleton, Layout(row, cell, int(ends[-1]))
+    cell += moments[1][moment]
+    check_duplicates(table, row, cell, int(ends[-1]))
+    return skeleton, Layout(row, cell, int(ends[-1]), moment, *moments)
 
 
-def _sample(series: nw.Series[Any], codes: np.ndarray) -> nw.Series[Any]:
-    """One value of the column for each code, in their order."""
+def _name(columns: tuple[str, ...], label: Any) -> str:
+    """``store 1, item 'a'`` of a label, for messages."""
+    parts = label if len(columns) > 1 else (label,)
+    return ", ".join(f"{name} {show(part)}" for name, part in zip(columns, parts, strict=True))
+
+
+def _sample(
+    table: Table, names: tuple[str, ...], codes: np.ndarray
+) -> tuple[nw.Series[Any], ...]:
+    """One value of each column for each code, in their order."""
     at = np.empty(int(codes.max()) + 1, dtype=np.int64)
     at[codes] = np.arange(len(codes))
-    return nw.maybe_reset_index(series[at])
+    return tuple(nw.maybe_reset_index(table.frame[name][at]) for name in names)
 
 
 def _read_clock(
     table: Table, scene: np.ndarray, scene_labels: np.ndarray, given: str | None
-) -> tuple[Clock, np.ndarray, np.ndarray, np.ndarray]:
-    """The clock; each row's moment (n,), a (scene, time); each moment's step; each scene's last."""
+) -> tuple[Clock, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """The clock; each row's moment (n,), a (scene, time); scene and step of each moment."""
     columns = table.columns
     times = Times.read(table, columns.time)
     codes, distinct = rank(times.values)
@@ -246,7 +300,7 @@ def _read_clock(
         step = infer_step(at, counted[time], unit, step.wall)
 
     def name_scene(i: int) -> str:
-        return "the frame" if columns.scene is None else f"{columns.scene} {show(scene_labels[i])}"
+        return _name(columns.scenes, scene_labels[i]) if columns.scenes else "the frame"
 
     clock, steps = Clock.read(
         at,
@@ -257,7 +311,7 @@ def _read_clock(
         name_scene=name_scene,
         column=columns.time,
     )
-    return clock, moment, steps, steps[np.flatnonzero(np.diff(at, append=len(scene_labels)))]
+    return clock, moment, (at, steps)
 
 
 def _check_size(table: Table, length: np.ndarray, row_scene: np.ndarray) -> None:
@@ -268,18 +322,4 @@ def _check_size(table: Table, length: np.ndarray, row_scene: np.ndarray) -> None
             f"longest scene has {int(length.max()):,} steps): column {table.columns.time!r} has a "
             "step too small for its span, or short series stand far apart in one scene; round the "
             "times, resample, or split the frame with Columns(scene=...)"
-        )
-
-
-def _check_duplicates(table: Table, cell: np.ndarray, n_cells: int) -> None:
-    seen = np.zeros(n_cells, dtype=bool)
-    seen[cell] = True
-    extra = len(cell) - int(np.count_nonzero(seen))
-    if extra:
-        first = int(np.argmax(pd.Series(cell).duplicated().to_numpy()))
-        keys = [c for c in (table.columns.scene, table.columns.id, table.columns.time) if c]
-        missing = "" if table.columns.scene else ", or name the scene column in Columns(scene=...)"
-        raise DataError(
-            f"{extra} rows of {table.what} are duplicated in ({', '.join(keys)}), the first is "
-            f"{table.where(first)}: keep one row each, e.g. frame.drop_duplicates({keys}){missing}"
         )

@@ -8,12 +8,10 @@ recipe is run by a test on the very frame that asked for it.
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from hierforecast.errors import Remedy
-
-if TYPE_CHECKING:
-    from hierforecast.frame.columns import Columns
+from hierforecast.frame.columns import Columns, plain
 
 
 class Recipe(NamedTuple):
@@ -68,6 +66,13 @@ REBUILDS = {
         "{it}.unique({keys!r}, keep='first', maintain_order=True)",
         "keep one row for each {keys}",
     ),
+    "average": Recipe(
+        "{it}.groupby({keys!r}, as_index=False, sort=False, observed=True).agg("
+        "lambda column: column.mean() if column.name in {targets!r} else column.iloc[0])",
+        "{it}.group_by({keys!r}, maintain_order=True).agg("
+        "pl.col({targets!r}).fill_nan(None).mean(), pl.exclude({keys!r}, {targets!r}).first())",
+        "write the mean of {targets} for each {keys}",
+    ),
     "reset_index": Recipe("{it}.reset_index()", "{it}", "write the index as a column"),
 }
 
@@ -114,8 +119,8 @@ def rebuild(library: str, recipe: str, variable: str = "frame", **words: Any) ->
         new = f"pa.Table.from_pandas({new}, preserve_index=False)"
     else:
         new = new.format(it=variable, **words)
-    plain = {k: ", ".join(v) if isinstance(v, list) else v for k, v in words.items()}
-    return Remedy(f"{variable} = {new}", of.options.format(**plain))
+    names = {k: ", ".join(v) if isinstance(v, list) else v for k, v in words.items()}
+    return Remedy(f"{variable} = {new}", of.options.format(**names))
 
 
 FLAGS = {"past_covariates": "past", "known_covariates": "known", "group_type": "group-type"}
@@ -125,13 +130,8 @@ def assign_roles(columns: Columns, **changes: Any) -> Remedy:
     """A remedy that gives columns other roles."""
     changed = replace(columns, **changes)
     given = {f.name: (getattr(changed, f.name), f.default) for f in fields(changed)}
-    code = ", ".join(f"{k}={_plain(v)!r}" for k, (v, default) in given.items() if v != default)
+    code = ", ".join(f"{k}={plain(v)!r}" for k, (v, default) in given.items() if v != default)
     return Remedy(f"columns = Columns({code})", " ".join(_options(changed, changes)))
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as the lists that people write."""
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 def _options(columns: Columns, roles: Any) -> list[str]:

@@ -133,9 +133,10 @@ class Roles:
             DataError: if a series of a scene is in two groups.
         """
         path, levels = np.zeros(self.n_rows, dtype=np.int32), []
-        for name in self.table.columns.groups:
-            codes, labels = self.table.labels(name)
-            path, _ = pair(path, self._constant(name, codes, labels, "group"), len(labels))
+        for names in self.table.columns.levels:
+            for name in names:
+                codes, labels = self.table.labels(name)
+                path, _ = pair(path, self._constant(name, codes, labels, "group"), len(labels))
             levels.append(path)
         return np.stack(levels or [path], axis=1).astype(np.int64)
 
@@ -212,14 +213,13 @@ class Roles:
         return value
 
     def _series(self, at: int) -> str:
+        """``series 'a' of scene 0``, or ``series store 1, item 'a'``."""
         columns = self.table.columns
-        scene = (
-            "" if columns.scene is None else f" of {columns.scene} {self._cell(columns.scene, at)}"
-        )
-        return f"series {self._cell(columns.id, at)}{scene}"
-
-    def _cell(self, name: str, at: int) -> str:
-        return show(self.table.frame[name][int(at)])
+        name = self.table.cells(columns.ids, at)
+        if len(columns.ids) == 1:
+            name = name.removeprefix(f"{columns.id} ")
+        scene = self.table.cells(columns.scenes, at)
+        return f"series {name}" + (f" of {scene}" if scene else "")
 
 
 def _missing(covariate: Covariate) -> float:

@@ -6,6 +6,7 @@ of a text column, is asked of each library in its own way, so that no text leave
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -77,17 +78,47 @@ def factorize(series: nw.Series[Any]) -> tuple[np.ndarray, np.ndarray]:
         codes, values = rank(physical)
         at = np.empty(len(values), dtype=np.int64)
         at[codes] = np.arange(len(codes))
-        if values[0] < 0:
-            codes, at = codes - np.int32(1), at[1:]
         labels = native.gather(at).cast(pl.String).to_numpy()
     else:
         codes, labels = pd.factorize(native if implementation.is_pandas() else series.to_numpy())
-    labels = np.asarray(labels)
-    order = np.argsort(labels, kind="stable")
-    # One entry more, so that the code -1 of a null finds its -1 there.
-    table = np.full(len(order) + 1, -1, dtype=np.int32)
-    table[order] = np.arange(len(order), dtype=np.int32)
-    return table[codes], labels[order]
+    return _sorted_labels(codes, np.asarray(labels))
+
+
+def _sorted_labels(codes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same column with sorted labels: those that some row has, each once, and none null.
+
+    Args:
+        codes: (n,) -1 where null.
+        labels: (k,) as a dictionary holds them, which may know more than the rows have.
+    """
+    distinct, labels = pd.factorize(labels)
+    codes = np.append(distinct, -1)[codes]  # the code -1 of a null finds the last entry
+    used = np.zeros(len(labels) + 1, dtype=bool)
+    used[codes] = True
+    kept = np.flatnonzero(used[:-1])
+    kept = kept[np.argsort(labels[kept], kind="stable")]
+    table = np.full(len(labels) + 1, -1, dtype=np.int32)
+    table[kept] = np.arange(len(kept), dtype=np.int32)
+    return table[codes], labels[kept]
+
+
+def join(
+    parts: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and labels of several columns read together: each label is a tuple.
+
+    Labels are told apart by their codes, never by a text made of them.
+    """
+    codes, labels = parts[0]
+    if len(parts) == 1:
+        return codes, labels
+    for more, others in parts[1:]:
+        codes, distinct = pair(codes, more, len(others))
+    at = np.empty(len(distinct), dtype=np.int64)
+    at[codes] = np.arange(len(codes))
+    together = np.empty(len(at), dtype=object)
+    together[:] = list(zip(*(names[own[at]].tolist() for own, names in parts), strict=True))
+    return codes, together
 
 
 def like(name: str, values: np.ndarray, template: nw.Series[Any]) -> nw.Series[Any]:
@@ -203,6 +234,13 @@ class Table:
                 f"{', '.join(map(repr, names))}; name yours with Columns({role}=...){without}"
             )
 
+    def keys(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Codes (n,) int32 of columns that name something together, and their labels (k,), sorted.
+
+        The labels are tuples if there are several columns.
+        """
+        return join([self.labels(name) for name in names])
+
     def labels(self, name: str, *, nulls: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Codes (n,) int32 of a column and its labels (k,), sorted; a null has code -1.
 
@@ -268,9 +306,12 @@ class Table:
 
     def where(self, row: int) -> str:
         """``scene 3, unique_id 'a', ds 12`` of one row, for messages."""
-        columns = self.columns
-        names = [n for n in (columns.scene, columns.id, columns.time) if n in self.frame.columns]
-        return ", ".join(f"{n} {show(self.frame[n][int(row)])}" for n in names)
+        return self.cells(self.columns.keys, row)
+
+    def cells(self, names: Sequence[str], row: int) -> str:
+        """``store 1, item 'a'`` of one row, for messages."""
+        there = [n for n in names if n in self.frame.columns]
+        return ", ".join(f"{n} {show(self.frame[n][int(row)])}" for n in there)
 
 
 def show(value: Any) -> str:

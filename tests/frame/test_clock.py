@@ -115,10 +115,11 @@ def test_scenes_may_have_phases_of_their_own() -> None:
     assert panel.times(np.array([1]), np.array([2])).tolist() == [107]
 
 
-def test_a_row_without_target_makes_its_time_exist() -> None:
+def test_a_row_without_target_makes_its_time_exist_but_history_ends_before() -> None:
     late = series([3]).assign(y=np.nan, unique_id="b")
     panel = read_frame(pd.concat([series([0, 1]), late]), COLUMNS)
-    assert panel.cutoff.tolist() == [4] and panel.present.tolist() == [True, True] + [False] * 6
+    assert panel.length.tolist() == [4] and panel.present.tolist() == [True, True] + [False] * 6
+    assert panel.cutoff.tolist() == [2]
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])

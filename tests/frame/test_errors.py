@@ -44,7 +44,7 @@ CASES = {
     "duplicated": (
         pd.concat([make(), make()[5:7]], ignore_index=True),
         r"2 rows .* duplicated in \(scene, unique_id, ds\), the first is scene 0, unique_id 'b', "
-        r"ds 1: .*drop_duplicates",
+        r"ds 1; they have the same targets, keep one row each: frame = frame\.|ds 1; .*pa\.Table",
     ),
     "two groups": (
         put("team", 2, "w"),
@@ -108,8 +108,16 @@ def test_columns_given_wrongly() -> None:
         Columns(target=[])
     with pytest.raises(DataError, match=r"Columns\(target=\.\.\.\) takes column names, got 3"):
         Columns(target=["y", 3])  # type: ignore[list-item]
-    with pytest.raises(DataError, match=r"Columns\(scene=\.\.\.\) must be the name of one column"):
-        Columns(scene=["a", "b"])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"Columns\(time=\.\.\.\) must be the name of one column"):
+        Columns(time=["a", "b"])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="column 'a' has two roles, 'id' and 'scene'"):
+        Columns(id=["a", "b"], scene="a")
+    with pytest.raises(DataError, match=r"Columns\(scene=\.\.\.\) takes column names, got 3"):
+        Columns(scene=3)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"Columns\(id=\['a', 'a'\]\) names a column twice"):
+        Columns(id=["a", "a"])
+    with pytest.raises(DataError, match=r"names a level twice"):
+        Columns(group=[["a", "b"], ("a", "b")])
     assert Columns(group_type="group").groups == ("group",)
     assert Columns(target=["x", "y"], static="z").static == ("z",)
     assert hash(Columns(target=["x"])) == hash(Columns(target=("x",)))

@@ -1,0 +1,97 @@
+"""Rows of one series and time: what they are, and so what mends them."""
+
+from __future__ import annotations
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+
+from hierforecast.errors import DataError
+from hierforecast.frame.remedies import assign_roles
+from hierforecast.frame.table import Table, factorize, pair, rank
+
+LABELS = (nw.String, nw.Categorical, nw.Enum, nw.Boolean)
+MOST = 3  # columns that may be needed beside the id to name a series
+
+
+def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: int) -> None:
+    """Raise if two rows of a frame fill one cell of the panel.
+
+    Series that share an id are told apart by another column, which is proposed as part of the id.
+    Only rows that say the same are to be dropped.
+
+    Args:
+        table: the frame, of n rows.
+        row, cell: (n,) row and cell of the panel.
+        n_cells: of the panel.
+
+    Raises:
+        DataError: with the remedy that fits the rows.
+    """
+    seen = np.zeros(n_cells, dtype=bool)
+    seen[cell] = True
+    extra = len(cell) - int(np.count_nonzero(seen))
+    if not extra:
+        return
+    columns, keys = table.columns, list(table.columns.keys)
+    first = int(np.argmax(pd.Series(cell).duplicated().to_numpy()))
+    text = (
+        f"{extra} rows of {table.what} are duplicated in ({', '.join(keys)}), the first is "
+        f"{table.where(first)}"
+    )
+    told = _tell_apart(table, row, cell)
+    if told:
+        names = " and ".join(map(repr, told))
+        apart = "" if columns.scenes else " (or make it the scene, if its series never meet)"
+        raise DataError(
+            f"{text}; these rows differ in {names}: series that share an id are named by both"
+            f"{apart}",
+            assign_roles(columns, id=(*told, *columns.ids)),
+        )
+    if _agree(table, cell):
+        remedy = table.rebuild("drop_duplicates", keys=keys)
+        raise DataError(f"{text}; they have the same targets, keep one row each", remedy)
+    remedy = table.rebuild("average", keys=keys, targets=list(columns.targets))
+    raise DataError(f"{text}; their targets differ, make one of them, such as the mean", remedy)
+
+
+def _tell_apart(table: Table, row: np.ndarray, cell: np.ndarray) -> tuple[str, ...]:
+    """The columns beside the id, if any, that make every row another series or time."""
+    columns, told = table.columns, []
+    other = {*columns.keys, *columns.targets, *columns.past_covariates, *columns.known_covariates}
+    names = dict.fromkeys((*columns.groups, *table.frame.columns))
+    codes = {n: c for n in names if n not in other and (c := _codes(table, n)) is not None}
+    series = row
+    while codes and len(told) < MOST:
+        finer = {n: pair(cell, c, int(c.max()) + 1) for n, c in codes.items()}
+        best = max(finer, key=lambda n: len(finer[n][1]))
+        before, (cell, cells) = len(rank(cell)[1]), finer[best]
+        if len(cells) == before:
+            break
+        own = codes.pop(best)
+        series, n_series = pair(series, own, int(own.max()) + 1)
+        told.append(best)
+        # What numbers the rows names no series.
+        if len(cells) == len(cell):
+            return tuple(told) if 2 * len(n_series) <= len(cell) else ()
+    return ()
+
+
+def _codes(table: Table, name: str) -> np.ndarray | None:
+    """Codes (n,) of a column that can be a label, else None."""
+    series = table.frame[name]
+    if not (series.dtype in LABELS or series.dtype.is_integer()) or series.null_count():
+        return None
+    return factorize(series)[0]
+
+
+def _agree(table: Table, cell: np.ndarray) -> bool:
+    """Whether rows of one cell have the same targets."""
+    order = np.argsort(cell, kind="stable")
+    same = np.diff(cell[order]) == 0
+    for name in table.columns.targets:
+        values = table.numbers(name, np.float64)[order]
+        equal = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+        if not equal[same].all():
+            return False
+    return True
