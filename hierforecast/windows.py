@@ -155,8 +155,8 @@ def cutoffs_of(
 ) -> np.ndarray:
     """Every window whose context and horizon hold at least one observed cell.
 
-    A scene that is too short for a whole window has one window, its last: the steps before its
-    first time are missing. A scene that ends with its horizon's first step has none.
+    A scene lasts from its first observed step to its last. One that is too short for a whole window
+    has one window, its last: the steps before its first are missing.
 
     Args:
         panel: the data.
@@ -171,18 +171,18 @@ def cutoffs_of(
         DataError: if no scene is long enough, or nothing is observed where it would have to be.
     """
     stride = whole("stride", stride)
-    last = panel.cutoff - prediction_length
-    if last.max() < 1:
+    room = panel.cutoff - panel.begin - prediction_length
+    if room.max() < 1:
         raise DataError(
             f"too little context: a window needs a step of context and prediction_length = "
-            f"{prediction_length} steps, but the longest scene has {int(panel.cutoff.max())}; "
-            "give longer scenes, or fit with a smaller prediction_length"
+            f"{prediction_length} steps, but the longest scene has "
+            f"{int(room.max()) + prediction_length}; give longer scenes, or fit with a smaller "
+            "prediction_length"
         )
-    first = np.minimum(last, context_length)
-    counts = np.where(last >= 1, (last - first) // stride + 1, 0)
+    counts = np.where(room >= 1, np.maximum(room - context_length, 0) // stride + 1, 0)
     scene = np.repeat(np.arange(len(counts)), counts)
     back = np.arange(len(scene)) - np.repeat(np.cumsum(counts) - counts, counts)
-    cutoff = last[scene] - stride * back
+    cutoff = panel.cutoff[scene] - prediction_length - stride * back
     observed, offset = _observed_before(panel)
     at = offset[scene] + cutoff
     in_context = observed[at] > observed[at - np.minimum(cutoff, context_length)]
@@ -246,7 +246,8 @@ def split_cutoffs(
     if len(scenes) >= 10:
         kept = np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 10]
         return every[~np.isin(every[:, 0], kept)], sparse[np.isin(sparse[:, 0], kept)]
-    from_step = panel.cutoff - np.maximum(panel.cutoff // 10, prediction_length)
+    held = np.maximum((panel.cutoff - panel.begin) // 10, prediction_length)
+    from_step = panel.cutoff - held
     early = every[:, 1] + prediction_length <= from_step[every[:, 0]]
     late = sparse[:, 1] >= from_step[sparse[:, 0]]
     if not early.any():  # too short to hold anything out
@@ -272,7 +273,8 @@ def _check_lengths(panel: Panel, context_length: int, prediction_length: int) ->
     Warns:
         UserWarning: if some scenes have no step of context.
     """
-    need, longest = context_length + prediction_length, int(panel.cutoff.max())
+    length = panel.cutoff - panel.begin
+    need, longest = context_length + prediction_length, int(length.max())
     if longest < need:
         fits = longest - prediction_length
         remedy = Remedy(f"forecaster.set_params(context_length={fits})", f"--context {fits}")
@@ -282,10 +284,10 @@ def _check_lengths(panel: Panel, context_length: int, prediction_length: int) ->
             f"{longest}; give longer scenes" + (", or a shorter context" if fits > 0 else ""),
             remedy if fits > 0 else None,
         )
-    unused = np.flatnonzero(panel.cutoff <= prediction_length)
+    unused = np.flatnonzero(length <= prediction_length)
     if len(unused):
         warn_user(
-            f"{len(unused)} of {len(panel.cutoff)} scenes are not used, they have no more than "
+            f"{len(unused)} of {len(panel.cutoff)} scenes are not used: they have no more than "
             f"prediction_length = {prediction_length} steps: "
             f"{', '.join(map(panel.scene_name, unused[:5].tolist()))}"
             f"{', ...' if len(unused) > 5 else ''}"

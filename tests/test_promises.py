@@ -20,6 +20,7 @@ from hierforecast import (
 )
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
+from hierforecast.errors import SeriesDroppedWarning
 from hierforecast.testing import randomize_
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
 
@@ -196,6 +197,7 @@ def test_a_broken_model_is_caught_from_frame_to_frame(frame):
     ],
     ids=["one of a group", "a whole group", "the only one of a type", "in one scene"],
 )
+@pytest.mark.filterwarnings("ignore::hierforecast.errors.SeriesDroppedWarning")
 def test_missing_rows_missing_values_and_no_series_are_the_same_for_the_others(
     forecaster, frame, gone, scenes
 ):
@@ -255,8 +257,9 @@ def test_a_step_and_a_scene_without_anybody(forecaster, frame):
     """A step that nobody has is a step; a scene that nobody is seen in is forecast for nobody."""
     history = frame.copy()
     history.loc[(history.scene == 0) & (history.ds.between(14, 16)), ["x", "y"]] = np.nan
-    history.loc[(history.scene == 1) & (history.ds >= NOW - L), ["x", "y"]] = np.nan
-    forecast = predict(forecaster, history)
+    history.loc[history.scene == 1, ["x", "y"]] = np.nan
+    with pytest.warns(SeriesDroppedWarning, match=r"^9 of 27 series .*\(never observed\)"):
+        forecast = predict(forecaster, history)
     assert set(forecast.scene) == {0, 2}
     assert forecast.notna().all().all()
     two = forecast[forecast.scene == 2]
@@ -264,12 +267,16 @@ def test_a_step_and_a_scene_without_anybody(forecaster, frame):
     assert worst(before[before.scene == 2], two) <= 1e-10
 
 
-def test_nobody_anywhere_is_an_empty_forecast(forecaster, frame):
-    history = frame.copy()
-    history.loc[history.ds >= NOW - L, ["x", "y"]] = np.nan
-    forecast = predict(forecaster, history)
-    assert len(forecast) == 0
-    assert list(forecast.columns) == list(predict(forecaster, frame).columns)
+def test_steps_that_nobody_has_any_more_are_no_history(forecaster, frame):
+    """Rows without targets after the last observed time, more than a context of them."""
+    since = NOW - L - 1
+    history = frame[frame.ds < NOW].copy()
+    history.loc[history.ds >= since, ["x", "y"]] = np.nan
+    known = frame if forecaster.columns.known_covariates else None
+    one = forecaster.predict(history, [80])  # what is known in advance stands in these rows
+    two = forecaster.predict(history[history.ds < since], [80], known=known)
+    assert one.ds.min() == since and len(one) == 27 * H
+    assert worst(one, two) <= 1e-10
 
 
 # --- 3. nothing leaks ----------------------------------------------------------------------------

@@ -41,6 +41,7 @@ def panel() -> Panel:
 @pytest.mark.parametrize("stride", [1, 3, H])
 def test_cutoffs_are_all_windows_with_something_in_both_parts(panel, stride):
     wanted = []
+    assert not panel.begin.any()
     for scene, length in enumerate(panel.cutoff):
         # A scene that is too short for a whole window has one, whose context is cut.
         for cutoff in range(length - H, min(L, length - H) - 1, -stride):

@@ -59,7 +59,8 @@ class Panel:
         labels: the label columns.
         scene_labels: (S,) labels, tuples if several columns name a scene.
         length: (S,) int64 steps of each scene: up to its last row, and the horizon.
-        cutoff: (S,) int64 steps of history: up to the last observed time of any series of the
+        begin: (S,) int64 first observed step; the rows before it have no targets.
+        cutoff: (S,) int64 end of the history: the step after the last observed time of any series of the
             scene. Rows after it have no targets; they may tell known covariates in advance.
         row_offset: (S+1,) int64; scene s has rows ``row_offset[s]:row_offset[s + 1]``.
         ids: (R,) labels, tuples if several columns name a series.
@@ -80,6 +81,7 @@ class Panel:
     labels: Labels
     scene_labels: np.ndarray
     length: np.ndarray
+    begin: np.ndarray
     cutoff: np.ndarray
     row_offset: np.ndarray
     ids: np.ndarray
@@ -159,14 +161,19 @@ class Layout:
     scene: np.ndarray
     step: np.ndarray
 
-    def history(self, present: np.ndarray) -> np.ndarray:
-        """Steps (S,) up to each scene's last observed one, or up to its last row if none is."""
+    def history(self, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First observed step of each scene (S,), and the one after its last.
+
+        Both are the step after its last row if none is observed.
+        """
         observed = np.zeros(len(self.step), dtype=bool)
         observed[self.moment[present[self.cell]]] = True
-        steps = np.empty(int(self.scene[-1]) + 1, dtype=np.int64)
-        steps[self.scene] = self.step + 1  # of equal scenes the last one stays
-        steps[self.scene[observed]] = self.step[observed] + 1
-        return steps
+        end = np.empty(int(self.scene[-1]) + 1, dtype=np.int64)
+        end[self.scene] = self.step + 1  # of equal scenes the last one stays
+        begin = end.copy()
+        scene, step = self.scene[observed], self.step[observed]
+        begin[scene[::-1]], end[scene] = step[::-1], step + 1
+        return begin, end
 
 
 def read_frame(
@@ -210,6 +217,7 @@ def read_frame(
         "known": roles.cells("known", layout.cell, layout.n_cells),
         "static": roles.static(),
     }
+    begin, cutoff = layout.history(present)
     panel = Panel(
         columns,
         roles.vocabulary(),
@@ -217,7 +225,8 @@ def read_frame(
         **content,
         values=values,
         present=present,
-        cutoff=layout.history(present),
+        begin=begin,
+        cutoff=cutoff,
     )
     if horizon and columns.known_covariates:
         fill_known(panel, known, horizon, context, layout.cell)
