@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -22,7 +23,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command; what the user can mend ends with exit code 2."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except (ValueError, OSError, MissingExtraError, NotFittedError) as error:
             if ctx.params.get("traceback"):
                 raise
@@ -74,6 +77,11 @@ def read_settings(given: Names, known: Mapping[str, Any]) -> dict[str, Any]:
         except json.JSONDecodeError:
             options[key] = value
     return options
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One line, without the place in the code that it comes from."""
+    say(f"warning: {' '.join(str(message).split())}")
 
 
 def say(text: str) -> None:

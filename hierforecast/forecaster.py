@@ -107,7 +107,8 @@ class Forecaster:
         """Learn from a frame.
 
         Args:
-            frame: long frame of training scenes; it is not changed.
+            frame: long frame of training scenes; it is not changed. A scene lasts from its first
+                observed time to its last; one shorter than context and horizon gives one window.
             val: frame for early stopping; None holds out a tenth of the scenes, or the last tenth
                 of the time if there are few.
             resume: go on with an interrupted fit from the checkpoint in
@@ -190,17 +191,26 @@ class Forecaster:
     # --- forecasting -----------------------------------------------------------------------------
 
     def predict(self, frame: Any, level: Sequence[float] | None = None, known: Any = None) -> Any:
-        """Forecast the steps after each scene's last time, for every series seen in its context.
+        """Forecast the steps after each scene's last observed time.
+
+        Rows after it, in which no series has a target, are no history: they may tell the known
+        covariates in advance. A history shorter than the context is one whose first steps are
+        missing.
 
         Args:
             frame: history; a series may be missing at any step, at the end too.
             level: coverages in percent of intervals to add, e.g. ``[80, 95]``.
-            known: frame with the future values of the known covariates.
+            known: frame with the future values of the known covariates; what it does not tell is
+                taken from `frame`.
 
         Returns:
             A frame of the library that was given, one row per series and future step:
             ``[scene,] unique_id, ds, HiPerformer[, HiPerformer-lo-90, HiPerformer-hi-90]``; with
             several targets ``HiPerformer_x``, ``HiPerformer_y`` and so on.
+
+        Warns:
+            SeriesDroppedWarning: for series without a forecast, because they are not observed
+                within the context.
         """
         panel, cutoffs = self._history(frame, known)
         return self._forecasts(panel, cutoffs).to_frame(level)

@@ -215,7 +215,9 @@ def _dropped(panel: Panel, rows: np.ndarray, context_length: int) -> str:
         scene, begin = panel.row_scene[row : row + 1], panel.cell_offset[row]
         steps = np.flatnonzero(panel.present[begin : begin + panel.cutoff[scene[0]]])
         time = show(panel.times(scene, steps[-1:])[0]) if len(steps) else ""
-        named.append(f"{panel.series_name(row)} ({f'last at {time}' if time else 'never observed'})")
+        named.append(
+            f"{panel.series_name(row)} ({f'last at {time}' if time else 'never observed'})"
+        )
     more = ", ..." if len(rows) > 5 else ""
     return (
         f"{len(rows)} of {len(panel.row_scene)} series get no forecast: they are not observed "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -280,3 +281,40 @@ def test_demo_writes_everything_it_lists(tmp_path):
     assert json.loads((tmp_path / "demo" / "forecaster" / "forecaster.json").read_text())
     folder = Path(tmp_path / "demo")
     call("predict", folder / "history.csv", folder / "forecaster", "--level", 90)
+
+
+def test_labels_of_several_columns(tmp_path):
+    keys = [("no", "1", "x"), ("no", "2", "x"), ("se", "1", "x"), ("se", "01", "y")]
+    names = ["country", "store", "item"]
+    table = pd.DataFrame(
+        [(*key, t, t + 10.0 * k) for k, key in enumerate(keys) for t in range(20)],
+        columns=[*names, "ds", "y"],
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    fit = ["fit", tmp_path / "t.csv", tmp_path / "m", *SIZES, "--model", "last-value"]
+    roles = "--id country --id store --id item --group country,store --group item"
+    call(*fit, *roles.split())
+    columns = json.loads((tmp_path / "m" / "forecaster.json").read_text())["columns"]
+    assert columns["id"] == names and columns["group"] == [["country", "store"], "item"]
+    call("predict", tmp_path / "t.csv", tmp_path / "m", "--out", tmp_path / "f.csv")
+    found = pd.read_csv(tmp_path / "f.csv", dtype=str)
+    assert list(found) == [*names, "ds", "LastValue"]
+    first = found[found.ds == "20"].set_index(names)["LastValue"].astype(float)
+    assert first.to_dict() == {key: 19 + 10.0 * k for k, key in enumerate(keys)}
+    scenes = ["--scene country", "--scene store", "--id item"]
+    call(*fit, *" ".join(scenes).split())
+    found = call("predict", tmp_path / "t.csv", tmp_path / "m").stdout.splitlines()
+    assert found[0] == "country,store,item,ds,LastValue" and found[1] == "no,1,x,20,19.0"
+    message = complaint(*fit, "--id", "item")
+    assert message.endswith("--id country --id store --id item"), message
+
+
+def test_what_gets_no_forecast_is_a_line_of_warning(fitted, tmp_path):
+    history = pd.read_csv(fitted / "history.csv")
+    history = history[(history.unique_id != "home_1") | (history.ds < 2)]
+    history.to_csv(tmp_path / "h.csv", index=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = call("predict", tmp_path / "h.csv", fitted / "ridge")
+    assert result.stderr.startswith("warning: 3 of 33 series get no forecast")
+    assert len(result.stderr.splitlines()) == 1

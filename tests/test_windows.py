@@ -10,7 +10,13 @@ import torch
 
 from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Panel, read_frame
-from hierforecast.windows import SeriesDropout, WindowDataset, cutoffs_of, last_cutoffs, split_cutoffs
+from hierforecast.windows import (
+    SeriesDropout,
+    WindowDataset,
+    cutoffs_of,
+    last_cutoffs,
+    split_cutoffs,
+)
 from tests.helpers import EVERYTHING, H, L, make_frame
 
 

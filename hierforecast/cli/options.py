@@ -29,7 +29,9 @@ ROLES: dict[str, Any] = {
     "id": Annotated[Names, option("--id", "Column that names the series; repeat. [unique_id]")],
     "time": Annotated[Text, option("--time", "Column of whole steps or of dates. [ds]")],
     "target": Annotated[Names, option("--target", "Column to forecast; repeat for several. [y]")],
-    "group": Annotated[Names, option("--group", "Column of groups; repeat, coarse to fine.")],
+    "group": Annotated[
+        Names, option("--group", "Column of groups, or A,B together; repeat, coarse to fine.")
+    ],
     "group_type": Annotated[Text, option("--group-type", "Column of the kinds of groups.")],
     "scene": Annotated[Names, option("--scene", "Column of independent scenes; repeat.")],
     "past_covariates": Annotated[Names, option("--past", "Covariate known to the cutoff; repeat.")],
@@ -47,15 +49,8 @@ Levels = Annotated[list[float] | None, option("--level", "Interval in percent; r
 def columns_of(given: Mapping[str, Any]) -> Columns:
     """The columns that `ROLES` name; a group ``a,b`` is one of two columns."""
     roles = {name: value for name, value in given.items() if value}
-    for name in ("id", "scene", "group"):
-        several = [_split(one) if name == "group" else one for one in roles.get(name, ())]
-        if several:
-            roles[name] = several[0] if len(several) == 1 and name != "group" else several
-    return Columns(**{"group": None, **roles})
-
-
-def _split(text: str) -> str | list[str]:
-    return text.split(",") if "," in text else text
+    roles["group"] = [level.split(",") for level in roles.get("group", ())] or None
+    return Columns(**roles)
 
 
 def declare(

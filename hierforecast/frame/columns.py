@@ -89,9 +89,8 @@ class Columns:
         if not isinstance(self.target, str):
             object.__setattr__(self, "target", _names("target", self.target))
         if self.group is not None and not isinstance(self.group, str):
-            if not isinstance(self.group, Iterable):
-                _names("group", self.group)  # raises
-            levels = tuple(_label("group", level) for level in self.group)
+            several = isinstance(self.group, Iterable)
+            levels = tuple(_label("group", g) for g in (self.group if several else [self.group]))
             if len(set(levels)) < len(levels):
                 raise DataError(f"Columns(group={plain(levels)}) names a level twice: once will do")
             object.__setattr__(self, "group", levels)

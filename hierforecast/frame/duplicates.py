@@ -57,7 +57,7 @@ def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: i
 
 def _tell_apart(table: Table, row: np.ndarray, cell: np.ndarray) -> tuple[str, ...]:
     """The columns beside the id, if any, that make every row another series or time."""
-    columns, told = table.columns, []
+    columns, told = table.columns, list[str]()
     other = {*columns.keys, *columns.targets, *columns.past_covariates, *columns.known_covariates}
     names = dict.fromkeys((*columns.groups, *table.frame.columns))
     codes = {n: c for n in names if n not in other and (c := _codes(table, n)) is not None}

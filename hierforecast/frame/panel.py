@@ -60,8 +60,8 @@ class Panel:
         scene_labels: (S,) labels, tuples if several columns name a scene.
         length: (S,) int64 steps of each scene: up to its last row, and the horizon.
         begin: (S,) int64 first observed step; the rows before it have no targets.
-        cutoff: (S,) int64 end of the history: the step after the last observed time of any series of the
-            scene. Rows after it have no targets; they may tell known covariates in advance.
+        cutoff: (S,) int64 end of the history: the step after the last observed one. Rows from there
+            on have no targets; they may tell known covariates in advance.
         row_offset: (S+1,) int64; scene s has rows ``row_offset[s]:row_offset[s + 1]``.
         ids: (R,) labels, tuples if several columns name a series.
         row_scene: (R,) int64.
@@ -256,6 +256,7 @@ def _lay_out(table: Table, horizon: int, step: str | None) -> tuple[dict[str, An
     length[moments[0]] = moments[1] + 1 + horizon  # of equal scenes the last one stays
     _check_size(table, length, row_scene)
     ends = np.cumsum(length[row_scene])
+    cell_offset = ends - length[row_scene]
     skeleton = {
         "clock": clock,
         "labels": labels,
@@ -264,10 +265,9 @@ def _lay_out(table: Table, horizon: int, step: str | None) -> tuple[dict[str, An
         "row_offset": np.searchsorted(row_scene, np.arange(len(scene_labels) + 1)),
         "ids": id_labels[row_id],
         "row_scene": row_scene,
-        "cell_offset": ends - length[row_scene],
+        "cell_offset": cell_offset,
     }
-    cell = skeleton["cell_offset"][row]
-    cell += moments[1][moment]
+    cell = cell_offset[row] + moments[1][moment]
     check_duplicates(table, row, cell, int(ends[-1]))
     return skeleton, Layout(row, cell, int(ends[-1]), moment, *moments)
 
@@ -278,9 +278,7 @@ def _name(columns: tuple[str, ...], label: Any) -> str:
     return ", ".join(f"{name} {show(part)}" for name, part in zip(columns, parts, strict=True))
 
 
-def _sample(
-    table: Table, names: tuple[str, ...], codes: np.ndarray
-) -> tuple[nw.Series[Any], ...]:
+def _sample(table: Table, names: tuple[str, ...], codes: np.ndarray) -> tuple[nw.Series[Any], ...]:
     """One value of each column for each code, in their order."""
     at = np.empty(int(codes.max()) + 1, dtype=np.int64)
     at[codes] = np.arange(len(codes))

@@ -77,7 +77,7 @@ def roles_of(columns: Columns | None, frame: Frame, target: str | None = None) -
     else:
         targets = _as_tuple(getattr(columns, "targets", None) or getattr(columns, "target", None))
         groups = _as_tuple(getattr(columns, "groups", None) or getattr(columns, "group", None))
-        roles = Roles(columns.id, columns.time, targets, groups, columns.scene)
+        roles = Roles(columns.id, columns.time, targets, groups, columns.scene)  # type: ignore[arg-type]
     if target is None:
         return roles
     if columns is not None and target not in roles.targets:
