@@ -6,6 +6,7 @@ from hierforecast._reading import read_table
 from hierforecast.errors import DataError, MissingExtraError, NotFittedError
 from hierforecast.forecaster import Forecaster
 from hierforecast.frame import Columns
+from hierforecast.frame.resampling import resample
 from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge, SeasonalNaive
 
 __version__ = version("hierforecast")
@@ -22,4 +23,5 @@ __all__ = [
     "Ridge",
     "SeasonalNaive",
     "read_table",
+    "resample",
 ]

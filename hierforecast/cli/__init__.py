@@ -62,5 +62,11 @@ def demo(
     run(out, seed=seed, scenes=scenes, steps=steps, quick=quick)
 
 
-for command in (forecasting.fit, forecasting.predict, measuring.evaluate, data.download):
+for command in (
+    forecasting.fit,
+    forecasting.predict,
+    measuring.evaluate,
+    data.download,
+    data.resample,
+):
     app.command()(command)

@@ -1,21 +1,24 @@
-"""``hierforecast download``: a data set as one long table."""
+"""``hierforecast download`` and ``resample``: a data set as one long table, at another step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
-from hierforecast import datasets
-from hierforecast._console import option, read_settings, say
+from hierforecast import Columns, datasets
+from hierforecast import resample as resampled
+from hierforecast._console import Names, option, read_settings, say
 from hierforecast._fetch import ENVIRONMENT_VARIABLE, cache_folder
 from hierforecast._files import check_kind
-from hierforecast.cli.options import Settings
+from hierforecast.cli.options import ROLES as ROLE_OPTIONS
+from hierforecast.cli.options import Settings, TableFiles, columns_of, declare
 from hierforecast.cli.output import deliver
+from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.errors import DataError
 
 LOADERS: dict[str, Callable[..., pd.DataFrame]] = {
@@ -52,3 +55,35 @@ def download(
         options["root"] = root
     deliver(LOADERS[name](**options), out)
     say(f"roles for fit: {ROLES[name]}")
+
+
+@reads_tables
+@declare("columns", ROLE_OPTIONS, columns_of)
+def resample(
+    paths: TableFiles,
+    out: Annotated[Path, typer.Argument(help="Table to write.")],
+    columns: Columns,
+    tables: Tables,
+    freq: Annotated[str | None, option("--freq", "New step: D, W-SUN, 15min, or a number.")] = None,
+    rate: Annotated[str | None, option("--rate", "Steps a second OLD:NEW, e.g. 25:5.")] = None,
+    how: Annotated[
+        Names, option("--how", "point, mean, sum, min, max, first, last; or COLUMN=one; repeat.")
+    ] = None,
+) -> None:
+    """Bring tables to another step; gaps stay gaps."""
+    check_kind(out)
+    numbers: Any = None if rate is None else [_number("--rate", part) for part in rate.split(":")]
+    step: int | str | None = int(freq) if freq is not None and freq.isdecimal() else freq
+    methods: str | dict[str, str] | None = None
+    if how:
+        pairs = [one.partition("=") for one in how]
+        methods = {name: method for name, _, method in pairs} if pairs[0][1] else how[0]
+    frame = tables.read(paths, columns)
+    deliver(resampled(frame, columns, freq=step, rate=numbers, how=methods), out)
+
+
+def _number(what: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise DataError(f"{what} {text}: give a number, e.g. {what} 25:5") from error

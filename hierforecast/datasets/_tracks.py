@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hierforecast.frame.newsteps import stride_of
+from hierforecast.frame.resampling import blend
+
 COURT = (94.0, 50.0)  # feet, origin at a corner
 HOOPS = ((5.25, 25.0), (88.75, 25.0))
 TEAM_SIZE = 5
 AGENTS = ("ball", *(f"{team}_{i}" for team in ("home", "away") for i in range(TEAM_SIZE)))
 TEAMS = ("ball", *("home",) * TEAM_SIZE, *("away",) * TEAM_SIZE)
 KINDS = ("ball", *("player",) * (2 * TEAM_SIZE))
-RATE_TOLERANCE = 1e-3  # 8.33 Hz is meant to be 100/12 Hz
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -80,21 +82,12 @@ def resample(
     """
     if not (np.isfinite(rate) and rate > 0):
         raise ValueError(f"rate must be a positive number of steps per second, not {rate!r}")
-    stride = native / rate
-    if round(stride) >= 1 and abs(stride - round(stride)) <= RATE_TOLERANCE * stride:
-        stride = float(round(stride))
-    if stride == 1.0:
+    stride = stride_of(native, rate)
+    if stride == 1:
         return tracks, lengths
-    kept = np.floor((lengths - 1) / stride + 1e-9).astype(np.int64) + 1
+    kept = (lengths - 1) * stride.denominator // stride.numerator + 1
     _, step, _ = rows_of(kept, [0])
-    position = step * stride
-    before = np.floor(position + 1e-9).astype(np.int64)
-    weight = np.maximum(position - before, 0.0)
-    weight[weight < 1e-9] = 0.0
+    before, rest = np.divmod(step * stride.numerator, stride.denominator)
     start = np.repeat(np.cumsum(lengths) - lengths, kept)
-    low = tracks[start + before]
-    if not weight.any():
-        return low, kept
-    high = tracks[start + np.minimum(before + 1, np.repeat(lengths, kept) - 1)]
-    share = weight.reshape(-1, *[1] * (tracks.ndim - 1)).astype(tracks.dtype)
-    return np.where(share > 0, low + share * (high - low), low), kept
+    after = start + np.minimum(before + 1, np.repeat(lengths, kept) - 1)
+    return blend(tracks, start + before, after, rest / stride.denominator), kept

@@ -17,7 +17,6 @@ from hierforecast._fetch import RemoteFile, locate
 from hierforecast.datasets import _socialvae
 from hierforecast.datasets._tracks import (
     COURT,
-    RATE_TOLERANCE,
     TEAM_SIZE,
     Floats,
     Integers,
@@ -26,6 +25,7 @@ from hierforecast.datasets._tracks import (
     tracks_to_columns,
 )
 from hierforecast.errors import DataError
+from hierforecast.frame.newsteps import TOLERANCE
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -194,7 +194,7 @@ def split_games(
 
 
 def _frame(scenes: _socialvae.Scenes, native: float, rate: float) -> pd.DataFrame:
-    if rate > native * (1 + RATE_TOLERANCE):
+    if rate > native * (1 + TOLERANCE):
         raise ValueError(
             f"rate={rate:g} is above the {native:g} Hz of this source; steps in between would be "
             f"invented, and easy to forecast. Pass rate={native:g} or less"
