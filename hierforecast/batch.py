@@ -80,7 +80,8 @@ class SceneBatch:
     """The context of a batch of scenes as packed rows (P rows, L context steps, H horizon steps).
 
     Args:
-        values: (P, L, D) targets in the user's units, zero where missing.
+        values: (P, L, D) targets, zero where missing: the user's numbers, or those less an offset,
+            over a unit, if the model names its `origin` (see `WindowDataset`).
         present: (P, L) whether the targets are observed at a step.
         past: (P, L, Cp) past covariates; categories are codes, missing numbers are NaN.
         known: (P, L + H, Ck) covariates known in advance.
@@ -89,6 +90,8 @@ class SceneBatch:
         scene: (P,) index of the scene in the batch.
         n_scenes: scenes in the batch.
         hierarchy: who meets whom.
+        level: (P, 1, D), where each row's offset lies: what to add to its values before they can
+            be compared with those of other rows; 0.0 where they can be as they are.
     """
 
     values: Tensor
@@ -100,6 +103,7 @@ class SceneBatch:
     scene: Tensor
     n_scenes: int
     hierarchy: Hierarchy
+    level: Tensor | float = 0.0
 
     def to(self, *args: Any, **kwargs: Any) -> SceneBatch:
         """Move every tensor to a device, or cast the floating ones to a dtype."""
@@ -111,16 +115,21 @@ class Future:
     """What came after the context; never handed to a model's `forward`.
 
     Args:
-        values: (P, H, D) targets, zero where missing.
+        values: (P, H, D) targets, zero where missing, in the units of the batch.
         present: (P, H) whether they are observed.
         rows: (P,) row of the panel that each packed row came from.
         cutoff: (P,) step of the scene at which the horizon starts.
+        offset: (P, 1, D) float64 and
+        unit: (D,) float64, on the CPU: ``offset + unit * values`` are the user's numbers.
     """
 
     values: Tensor
     present: Tensor
     rows: Tensor
     cutoff: Tensor
+    # Arrays: a device may have no float64, and a cast must not reach them.
+    offset: np.ndarray | float = 0.0
+    unit: np.ndarray | float = 1.0
 
     def to(self, *args: Any, **kwargs: Any) -> Future:
         """Move every tensor to a device, or cast the floating ones to a dtype."""

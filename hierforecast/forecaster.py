@@ -14,6 +14,7 @@ from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import NotFittedError
 from hierforecast.forecasts import Forecasts, evaluate_windows
 from hierforecast.frame import Columns, Panel, read_frame
+from hierforecast.frame.units import learn_units
 from hierforecast.metrics import Metric
 from hierforecast.task import Task
 from hierforecast.windows import (
@@ -133,14 +134,22 @@ class Forecaster:
             )
         lengths = self.context_length, self.prediction_length
         training, validation = split_cutoffs(panel, *lengths, self.seed, held_out)
+        end = np.zeros(len(panel.length), dtype=np.int64)
+        np.maximum.at(end, training[:, 0], training[:, 1] + self.prediction_length)
+        vocabulary = learn_units(panel, end)
+        for each in (panel, held_out or panel):
+            each.vocabulary = vocabulary
         hide = SeriesDropout(self.series_dropout) if self.series_dropout else None
-        windows = WindowDataset(panel, training, *lengths, hide=hide)
-        checks = WindowDataset(held_out or panel, validation, *lengths) if len(validation) else None
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             model = self.model.for_task(Task.of(panel, *lengths))
-            dtype = torch.from_numpy(panel.values[:0]).dtype
+            dtype = torch.from_numpy(np.zeros(0, panel.dtype)).dtype
             model = model.to(dtype)
+            origin = getattr(model, "origin", None)
+            windows = WindowDataset(panel, training, *lengths, hide=hide, origin=origin)
+            checks = None
+            if len(validation):
+                checks = WindowDataset(held_out or panel, validation, *lengths, origin=origin)
             model.fit_statistics(*some_of(windows, STATISTICS_ROWS, self.seed))
             self._learned(model, panel)
             try:
@@ -306,7 +315,8 @@ class Forecaster:
         self, panel: Panel, cutoffs: np.ndarray, batch_size: int | None = None
     ) -> Forecasts:
         lengths = self.context_length, self.prediction_length
-        windows = WindowDataset(panel, cutoffs, *lengths)
+        origin = getattr(self.model_, "origin", None)
+        windows = WindowDataset(panel, cutoffs, *lengths, origin=origin)
         accelerator = (self.trainer or {}).get("accelerator", "auto")
         device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
         return Forecasts(self.model_.to(device).eval(), windows, batch_size or self.batch_size)

@@ -23,11 +23,45 @@ TRAJECTORY_METRICS = ("ade", "fde", "min_ade", "min_fde", "nll_per_coordinate", 
 
 
 class Forecast(NamedTuple):
-    """The law of a batch of windows, what it was made from, and what came after."""
+    """The distribution of a batch of windows, what it was made from, and what came after.
+
+    Everything is in the units of the batch (see `WindowDataset`); the methods lead back.
+    """
 
     law: SceneDistribution
     batch: SceneBatch
     future: Future
+
+    def numbers(self, values: Tensor) -> Tensor:
+        """Values (..., P, H, D) as the user's numbers, float64."""
+        offset, unit = self._way_back()
+        return offset + unit * values.detach().double()
+
+    def distribution(self) -> SceneDistribution:
+        """The distribution of the user's numbers, float64 if it was not of them already."""
+        offset, unit = self._way_back()
+        if not offset.any() and bool((unit == 1).all()):
+            return self.law
+        return self.law.affine(offset, unit)
+
+    def _way_back(self) -> list[Tensor]:
+        """Offset and unit, (P, 1, D) and (D,), on the distribution's device."""
+        like = self.law.mean.new_zeros(1, 1, self.law.mean.shape[-1], dtype=torch.float64)
+        return [like + torch.as_tensor(x).to(like) for x in (self.future.offset, self.future.unit)]
+
+    def log_prob(self, rows: Tensor | None = None) -> Tensor:
+        """Log density (B,) of what came after in the user's numbers; of some rows (P,) only."""
+        future = self.future.to(self.law.mean.device)
+        seen = (
+            future.present
+            if rows is None
+            else future.present & rows.to(self.law.mean.device)[:, None]
+        )
+        stretch = np.log(np.broadcast_to(future.unit, future.values.shape[-1:])).sum()
+        cells = self.law.scene.new_zeros(self.batch.n_scenes)
+        cells = cells.index_add(0, self.law.scene, seen.sum(1))
+        # In float64, where a truth far off has a likelihood too.
+        return self.law.log_prob(future.values.double(), seen) - stretch * cells
 
 
 @dataclass
@@ -62,36 +96,47 @@ class Forecasts:
         """Point forecasts, intervals, and the truth if asked: a row per series, cutoff, step."""
         percents = levels(level)
         tables = []
-        for law, _, future in self:
-            cells = {"mean": law.mean}
+        for forecast in self:
+            cells = {"mean": forecast.numbers(forecast.law.mean)}
             for percent in percents:
                 for side, share in (("lo", 50 - percent / 2), ("hi", 50 + percent / 2)):
-                    cells[f"-{side}-{percent:g}"] = law.quantile(share / 100)
+                    bound = forecast.law.quantile(share / 100)
+                    cells[f"-{side}-{percent:g}"] = forecast.numbers(bound)
             if truth:
-                seen = future.present[..., None]
-                cells["truth"] = torch.where(seen, future.values, torch.nan)
-            tables.append((future, {k: v.detach().cpu().numpy() for k, v in cells.items()}))
+                cells["truth"] = self.truth(forecast.future)
+            tables.append((forecast.future, cells))
         return self._assemble(tables, truth=truth)
 
     def draws_to_frame(self, n: int) -> Any:
         """Joint draws: the rows of `to_frame` once per draw, with a ``sample_id``."""
         n = whole("n", n)
         tables = []
-        for law, _, future in self:
-            tables.append((future, {"mean": law.sample((n,)).detach().cpu().numpy()}))
+        for forecast in self:
+            draws = forecast.numbers(forecast.law.sample((n,)))
+            tables.append((forecast.future, {"mean": draws}))
         return self._assemble(tables, draws=n)
 
     def joint(self) -> tuple[SceneDistribution, Any]:
         """The law of all windows (one batch of them), rows in the order of its index frame."""
-        law, _, future = next(iter(self))
+        forecast = next(iter(self))
+        future = forecast.future
         order = np.argsort(future.rows.numpy(), kind="stable")
         panel = self.windows.panel
         rows, cutoff = future.rows.numpy()[order], future.cutoff.numpy()[order]
-        return law.rows(torch.from_numpy(order)), panel.to_frame(rows, cutoff, {})
+        law = forecast.distribution().rows(torch.from_numpy(order))
+        return law, panel.to_frame(rows, cutoff, {})
+
+    def truth(self, future: Future) -> Tensor:
+        """What came after, as the frame has it: (P, H, D) float64, NaN where missing."""
+        panel, ahead = self.windows.panel, np.arange(self.windows.prediction_length)
+        start = panel.cell_offset[future.rows.numpy()] + future.cutoff.numpy()
+        cells = start[:, None] + ahead
+        seen = panel.present[cells][..., None]
+        return torch.from_numpy(np.where(seen, panel.values[cells], np.nan))
 
     def _assemble(
         self,
-        tables: list[tuple[Future, dict[str, np.ndarray]]],
+        tables: list[tuple[Future, dict[str, Tensor]]],
         draws: int | None = None,
         truth: bool = False,
     ) -> Any:
@@ -103,7 +148,7 @@ class Forecasts:
         order = np.lexsort((cutoff, rows))
         rows, cutoff = rows[order], cutoff[order]
         cells = {
-            name: np.concatenate([table[name] for _, table in tables], axis=-3)[..., order, :, :]
+            name: torch.cat([t[name].cpu() for _, t in tables], dim=-3).numpy()[..., order, :, :]
             for name in tables[0][1]
         }
         copies = 1 if draws is None else draws
@@ -159,13 +204,14 @@ def evaluate_windows(
         metrics = POINT_METRICS if len(panel.columns.targets) == 1 else TRAJECTORY_METRICS
     table = MetricTable(metrics)
     n_samples, (level,) = whole("n_samples", n_samples), levels([level])
-    for law, batch, future in forecasts:
-        evaluation = _evaluation(law, batch, future, table.needs, n_samples, level)
+    for forecast in forecasts:
+        truth = forecasts.truth(forecast.future)
+        evaluation = _evaluation(forecast, truth, table.needs, n_samples, level)
         table.update(evaluation)
         for code, kind in enumerate(panel.vocabulary.types):
-            rows = batch.types == code
+            rows = forecast.batch.types == code
             if rows.any():
-                table.update(_part(evaluation, law, rows), part=str(kind))
+                table.update(_part(evaluation, forecast, rows), part=str(kind))
     name = type(forecasts.model).__name__
     rows_ = [r for r in table.rows() if np.isfinite(r["value"]) or r["part"] == "all"]
     backend = nw.get_native_namespace(nw.from_native(like))
@@ -176,34 +222,26 @@ def evaluate_windows(
     return nw.from_dict(columns, backend=backend).to_native()
 
 
-def _part(evaluation: Evaluation, law: SceneDistribution, rows: Tensor) -> Evaluation:
+def _part(evaluation: Evaluation, forecast: Forecast, rows: Tensor) -> Evaluation:
     """The same for some of the rows (P,) only; their likelihood is the exact marginal."""
-    rows = rows.to(law.mean.device)
     part = evaluation.subset(rows)
     if evaluation.log_prob is None:
         return part
-    return replace(
-        part, log_prob=law.log_prob(evaluation.truth, evaluation.present & rows[:, None])
-    )
+    return replace(part, log_prob=forecast.log_prob(rows))
 
 
 def _evaluation(
-    law: SceneDistribution,
-    batch: SceneBatch,
-    future: Future,
-    needs: Any,
-    n_samples: int,
-    level: float,
+    forecast: Forecast, truth: Tensor, needs: Any, n_samples: int, level: float
 ) -> Evaluation:
-    """What the metrics at hand need to know of one batch."""
-    future = future.to(law.mean.device)
-    given: dict[str, Tensor] = {"point": law.mean}
+    """What the metrics at hand need to know of one batch, in the user's numbers."""
+    law, batch = forecast.law, forecast.batch
+    given: dict[str, Tensor] = {"point": forecast.numbers(law.mean)}
     if "samples" in needs:
-        given["samples"] = law.sample((n_samples,))
+        given["samples"] = forecast.numbers(law.sample((n_samples,)))
     if "distribution" in needs:
-        given["log_prob"] = law.log_prob(future.values, future.present)
+        given["log_prob"] = forecast.log_prob()
     if "interval" in needs:
-        given["lower"] = law.quantile(0.5 - level / 200)
-        given["upper"] = law.quantile(0.5 + level / 200)
-    scene = batch.scene.to(law.mean.device)
-    return Evaluation(future.values, future.present, scene, batch.n_scenes, **given)
+        for side, share in (("lower", 0.5 - level / 200), ("upper", 0.5 + level / 200)):
+            given[side] = forecast.numbers(law.quantile(share))
+    truth = truth.to(law.mean.device)
+    return Evaluation(truth, forecast.future.present, batch.scene, batch.n_scenes, **given)

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from hierforecast._options import whole
@@ -18,6 +19,7 @@ from hierforecast.batch import Future, SceneBatch, hierarchy_of
 from hierforecast.errors import DataError, Remedy, SeriesDroppedWarning, warn_user
 from hierforecast.frame import Panel
 from hierforecast.frame.table import show
+from hierforecast.frame.units import AS_THEY_ARE
 
 
 class Window(NamedTuple):
@@ -81,12 +83,22 @@ class SeriesDropout:
 class WindowDataset(Dataset[Window]):
     """Windows of a panel; asked for a list of them, it hands back one packed batch.
 
+    A model may name the `origin` from which it wants numbers counted. They are then given less an
+    offset and over a unit, worked out in float64: float32 has seven digits, and a walk near 1e8
+    would spend them on its level. Its distribution is to be in the same units; `Forecasts` leads
+    back.
+
     Args:
         panel: the data.
         cutoffs: (W, 2) pairs (scene, step at which the horizon starts); see `cutoffs_of`.
         context_length: L.
         prediction_length: H.
         hide: hides context cells in training.
+        origin: ``"row"``: each row's own last visible value; ``"zero"``: none, but the units of the
+            training frame still; None: the user's numbers as they are.
+
+    Raises:
+        DataError: if the user's numbers as they are would not fit the panel's dtype.
     """
 
     def __init__(
@@ -96,9 +108,15 @@ class WindowDataset(Dataset[Window]):
         context_length: int,
         prediction_length: int,
         hide: Hide | None = None,
+        origin: str | None = None,
     ) -> None:
-        self.panel, self.cutoffs, self.hide = panel, cutoffs, hide
+        self.panel, self.cutoffs, self.hide, self.origin = panel, cutoffs, hide, origin
         self.context_length, self.prediction_length = context_length, prediction_length
+        learned = panel.vocabulary.targets if origin else ()
+        learned = learned or (AS_THEY_ARE,) * len(panel.columns.targets)
+        self.middle, self.unit = np.array([(u.offset, u.unit) for u in learned]).T
+        if origin is None:
+            _check_squares(panel)
 
     def __len__(self) -> int:
         """Windows."""
@@ -126,28 +144,82 @@ class WindowDataset(Dataset[Window]):
         rows, window, cells, present = rows[kept], window[kept], cells[kept], present[kept]
         order, hierarchy = hierarchy_of(window, panel.groups[rows])
         rows, window, cells, present = rows[order], window[order], cells[order], present[order]
-        values, tensor = panel.values[cells], torch.from_numpy
-        past, known = panel.past[cells[:, :length]], panel.known[cells]
+        seen, tensor = panel.present[cells], torch.from_numpy
+        seen[:, :length] = present
+        values, offset = self._targets(cells, present, seen)
+        known = self._covariates("known", cells)
         if len(cutoffs) and cutoffs.min() < length:
             known[step[window] < 0] = np.nan
         # A missing step hides all that was observed with it, also where a frame still holds it.
-        values[:, :length][~present], past[~present] = 0, np.nan
+        past = self._covariates("past", cells[:, :length])
+        past[~present] = np.nan
+        level: Tensor | float = 0.0
+        if self.origin == "row":
+            level = tensor(((offset - self.middle) / self.unit).astype(panel.dtype))
         batch = SceneBatch(
             values=tensor(values[:, :length]),
             present=tensor(present),
             past=tensor(past),
             known=tensor(known),
-            static=tensor(panel.static[rows]),
+            static=tensor(self._covariates("static", rows)),
             types=tensor(panel.types[rows]),
             scene=tensor(window),
             n_scenes=len(scenes),
             hierarchy=hierarchy,
+            level=level,
         )
-        ahead = panel.present[cells[:, length:]]
         future = Future(
-            tensor(values[:, length:]), tensor(ahead), tensor(rows), tensor(cutoffs[window])
+            tensor(values[:, length:]),
+            tensor(seen[:, length:]),
+            tensor(rows),
+            tensor(cutoffs[window]),
+            offset,
+            self.unit,
         )
         return Window(batch, future)
+
+    def _targets(
+        self, cells: np.ndarray, present: np.ndarray, seen: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """Values (P, L + H, D) in the model's units, 0 where not seen, and their offset (P, 1, D).
+
+        The offset is an observed value of the row itself, so the row moves with it exactly, and no
+        other row has a say in it.
+        """
+        values, length = self.panel.values[cells], present.shape[1]
+        offset: np.ndarray | float = 0.0
+        if self.origin == "row":
+            last = length - 1 - present[:, ::-1].argmax(1)
+            offset = values[np.arange(len(values)), last][:, None]
+        values = np.where(seen[..., None], values, offset)
+        values -= offset
+        if self.origin == "row":  # what differs by a rounding or two of its level is a constant
+            noise = 2 * np.finfo(np.float64).eps * np.abs(offset)
+            values[:, :length] *= (np.abs(values[:, :length]) > noise).any(1, keepdims=True)
+        values /= self.unit
+        return values.astype(self.panel.dtype, copy=False), offset
+
+    def _covariates(self, role: str, at: np.ndarray) -> np.ndarray:
+        """Covariates of a role in the model's units: (*at.shape, C)."""
+        values = getattr(self.panel, role)[at]
+        if self.origin is not None:
+            for c, covariate in enumerate(self.panel.vocabulary.of(role)):
+                if covariate.units != AS_THEY_ARE:
+                    values[..., c] = covariate.units.apply(values[..., c])
+        return values.astype(self.panel.dtype, copy=False)
+
+
+def _check_squares(panel: Panel) -> None:
+    """Refuse numbers whose squares the panel's dtype cannot hold: a model is given them as such."""
+    most = np.finfo(panel.dtype).max ** 0.5
+    for d, name in enumerate(panel.columns.targets):
+        largest = np.abs(panel.values[:, d]).max(initial=0, where=panel.present)
+        if largest > most:
+            raise DataError(
+                f"column {name!r} goes to {largest:g}, but the model takes numbers as they are and "
+                f"squares beyond {most:.3g} do not fit {panel.dtype}: divide the column by a "
+                "constant, or let the model name its origin (see WindowDataset)"
+            )
 
 
 def cutoffs_of(

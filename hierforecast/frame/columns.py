@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from hierforecast.errors import DataError
+from hierforecast.frame.units import AS_THEY_ARE, Units
 
 # Roles whose columns are read as labels, which may share columns.
 LABELS = {"id", "scene", "group", "group_type", "static"}
@@ -173,24 +174,28 @@ class Covariate:
         role: ``"past"``, ``"known"`` or ``"static"``.
         categories: the known labels, sorted; category i has code i + 1, anything else code 0.
             None for a numeric column.
+        units: of a numeric column.
     """
 
     name: str
     role: str
     categories: tuple[Any, ...] | None = None
+    units: Units = AS_THEY_ARE
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the training frame taught: covariates with their categories, and the group types.
+    """What the training frame taught: covariates with their categories, group types, units.
 
     Args:
         covariates: in the order past, known, static, and within a role as in `Columns`.
         types: labels of `Columns.group_type`, sorted; empty without that column.
+        targets: units of each target; empty (they are taken as they are) before version 0.3.
     """
 
     covariates: tuple[Covariate, ...] = ()
     types: tuple[Any, ...] = ()
+    targets: tuple[Units, ...] = ()
 
     def of(self, role: str) -> tuple[Covariate, ...]:
         """The covariates of one role: ``"past"``, ``"known"`` or ``"static"``."""
@@ -202,13 +207,20 @@ class Vocabulary:
             {**asdict(c), "categories": None if c.categories is None else list(c.categories)}
             for c in self.covariates
         ]
-        return {"covariates": covariates, "types": list(self.types)}
+        targets = [asdict(units) for units in self.targets]
+        return {"covariates": covariates, "types": list(self.types), "targets": targets}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Vocabulary:
         """Inverse of `to_dict`."""
         covariates = tuple(
-            Covariate(c["name"], c["role"], None if (k := c["categories"]) is None else tuple(k))
+            Covariate(
+                c["name"],
+                c["role"],
+                None if (k := c["categories"]) is None else tuple(k),
+                Units(**c.get("units", {})),
+            )
             for c in given["covariates"]
         )
-        return cls(covariates, tuple(given["types"]))
+        targets = tuple(Units(**units) for units in given.get("targets", ()))
+        return cls(covariates, tuple(given["types"]), targets)

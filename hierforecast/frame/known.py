@@ -80,7 +80,7 @@ def _write(panel: Panel, table: Table, horizon: int) -> np.ndarray:
         twice = _step_name(panel, count > 1, horizon)
         raise DataError(f"{table.what} has duplicated rows: {twice}")
     for c, name in enumerate(columns.known_covariates):
-        values, _ = encode(table, name, "known", panel.known.dtype, panel.vocabulary)
+        values, _ = encode(table, name, "known", panel.vocabulary)
         panel.known[panel.cell_offset[row] + step, c] = values[at]
     return count > 0
 

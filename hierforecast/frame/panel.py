@@ -68,11 +68,12 @@ class Panel:
         groups: (R, levels) int64 path codes, coarse to fine: a code has one parent. Zeros without
             group columns (one level).
         types: (R,) int64 index into ``vocabulary.types``; zeros without types.
-        static: (R, Cs) float; numbers with NaN for missing, or category codes with 0 for unknown.
+        static: (R, Cs) float64; numbers with NaN for missing, or category codes with 0 for unknown.
         cell_offset: (R,) int64.
-        values: (cells, D) float, 0 where not present.
+        values: (cells, D) float64, the numbers of the frame; 0 where not present.
         present: (cells,) bool, where all targets are observed.
-        past, known: (cells, Cp) and (cells, Ck) float, coded as `static`.
+        past, known: (cells, Cp) and (cells, Ck) float64, coded as `static`.
+        dtype: of what models are given.
     """
 
     columns: Columns
@@ -94,6 +95,7 @@ class Panel:
     present: np.ndarray
     past: np.ndarray
     known: np.ndarray
+    dtype: np.dtype[Any]
 
     def times(self, scene: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Time labels (m,) of steps (m,) in scenes (m,): int64, or datetime64 (UTC if zoned)."""
@@ -197,7 +199,7 @@ def read_frame(
         horizon: empty cells to append to every scene after its last time.
         step: `Clock.step` of the training panel; None infers it.
         context: if given, only series observed in the last `context` steps must be in `known`.
-        dtype: of values and covariates.
+        dtype: of what models are given; the panel itself is float64.
 
     Raises:
         TypeError: if `frame` is no frame.
@@ -208,7 +210,7 @@ def read_frame(
     table = Table.open(frame, columns)
     table.require(columns.roles())
     skeleton, layout = _lay_out(table, horizon, step)
-    roles = Roles(table, layout.row, len(skeleton["ids"]), vocabulary, dtype)
+    roles = Roles(table, layout.row, len(skeleton["ids"]), vocabulary)
     values, present = roles.targets(layout.cell, layout.n_cells)
     content: dict[str, Any] = {
         "groups": roles.groups(),
@@ -227,6 +229,7 @@ def read_frame(
         present=present,
         begin=begin,
         cutoff=cutoff,
+        dtype=np.dtype(dtype),
     )
     if horizon and columns.known_covariates:
         fill_known(panel, known, horizon, context, layout.cell)

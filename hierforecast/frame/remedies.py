@@ -42,10 +42,16 @@ CONVERSIONS = {
         "{it}.cast('string')",
     ),
     "finite": Recipe(
-        "{it}.where(np.isfinite({it}))",
-        "pl.when({it}.is_finite()).then({it})",
+        "{it}.where({it}.abs() < 1e38)",
+        "pl.when({it}.abs() < 1e38).then({it})",
         "leave the infinite cells of the column {column} empty, which means missing",
-        "pc.if_else(pc.is_finite({it}), {it}, None)",
+        "pc.if_else(pc.less(pc.abs({it}), 1e38), {it}, None)",
+    ),
+    "floats": Recipe(  # rounds, where it must
+        "{it}.astype('float64')",
+        "{it}.cast(pl.Float64)",
+        "write plain numbers of at most 15 digits in the column {column}",
+        "pc.cast({it}, 'float64', safe=False)",
     ),
 }
 REBUILDS = {

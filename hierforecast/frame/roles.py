@@ -10,26 +10,28 @@ import numpy as np
 from hierforecast.errors import DataError
 from hierforecast.frame.columns import Covariate, Vocabulary
 from hierforecast.frame.table import Table, pair, show
+from hierforecast.frame.units import Units
 
 CATEGORICAL = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Object)
 
 
 def encode(
-    table: Table, name: str, role: str, dtype: Any, vocabulary: Vocabulary | None
+    table: Table, name: str, role: str, vocabulary: Vocabulary | None
 ) -> tuple[np.ndarray, Covariate]:
     """A covariate column as numbers, and what it is.
 
     Args:
         table, name: the column.
         role: ``"past"``, ``"known"`` or ``"static"``.
-        dtype: of the result.
         vocabulary: of the training frame; None learns the categories from this column.
 
     Returns:
-        (n,) numbers with NaN for missing, or codes with 0 for missing and unknown categories.
+        (n,) float64: numbers with NaN for missing, or codes with 0 for missing and unknown
+        categories.
 
     Raises:
-        DataError: if the column's type cannot be a covariate, or is not that of training.
+        DataError: if the column's type cannot be a covariate, or is not that of training, or its
+            numbers are not of the order of those of training.
     """
     learned = None
     if vocabulary is not None:
@@ -44,13 +46,16 @@ def encode(
             f"{table.type_of(name)}), but was {kinds[1]} in training: convert it as then"
         )
     if not categorical:
-        return table.numbers(name, dtype), learned or Covariate(name, role)
+        values = table.numbers(name)
+        if learned is not None:
+            check_range(table, name, values, learned.units)
+        return values, learned or Covariate(name, role)
     codes, labels = table.labels(name, nulls=True)
     if learned is None:
         learned = Covariate(name, role, categories_of(table, name, labels))
     position = {label: i + 1 for i, label in enumerate(learned.categories or ())}
     # The last entry is what the code -1 of a null finds.
-    lookup = np.array([*(position.get(label, 0) for label in labels.tolist()), 0], dtype=dtype)
+    lookup = np.array([*(position.get(label, 0) for label in labels.tolist()), 0], dtype=float)
     return lookup[codes], learned
 
 
@@ -82,14 +87,12 @@ class Roles:
         row: (n,) panel row of each row of the frame.
         n_rows: R.
         vocabulary: of the training frame, or None to learn it.
-        dtype: of values and covariates.
     """
 
     def __init__(
-        self, table: Table, row: np.ndarray, n_rows: int, vocabulary: Vocabulary | None, dtype: Any
+        self, table: Table, row: np.ndarray, n_rows: int, vocabulary: Vocabulary | None
     ) -> None:
-        self.table, self.row, self.n_rows = table, row, n_rows
-        self.given, self.dtype = vocabulary, dtype
+        self.table, self.row, self.n_rows, self.given = table, row, n_rows, vocabulary
         self.learned: list[Covariate] = []
         self.learned_types: tuple[Any, ...] = ()
 
@@ -101,13 +104,16 @@ class Roles:
         """Values (cells, D), 0 where missing, and present (cells,) bool.
 
         Raises:
-            DataError: if a target is not numeric, infinite, or never observed.
+            DataError: if a target is not numeric, infinite, whole and rounded by float64, not of
+                the order of training, or never observed.
         """
         names = self.table.columns.targets
-        values = np.zeros((n_cells, len(names)), dtype=self.dtype)
+        values = np.zeros((n_cells, len(names)))
         observed = np.ones(len(cell), dtype=bool)
         for d, name in enumerate(names):
-            column = self.table.numbers(name, self.dtype)
+            column = self.table.numbers(name, exact=True)
+            if self.given is not None and self.given.targets:
+                check_range(self.table, name, column, self.given.targets[d])
             missing = np.isnan(column)
             if missing.all():
                 raise DataError(
@@ -170,23 +176,26 @@ class Roles:
         Raises:
             DataError: if one changes within a series of a scene.
         """
-        out = np.empty((self.n_rows, len(self.table.columns.static)), dtype=self.dtype)
+        out = np.empty((self.n_rows, len(self.table.columns.static)))
         for c, name in enumerate(self.table.columns.static):
             values, covariate = self._encode(name, "static")
             out[:, c], given = _missing(covariate), _given(values, covariate)
             out[self.row[given], c] = values[given]
-            clash = np.flatnonzero(given & (out[self.row, c] != values))
+            change = np.abs(out[self.row, c] - values)
+            noise = np.flatnonzero(change > 0)  # the mean of a group, say, may be rounded twice
+            clash = noise[change[noise] > 1e-12 * np.abs(values[noise])]
             if len(clash):
                 raise DataError(
                     f"static column {name!r} changes within {self._series(clash[0])}: make it one "
                     "value per series, or use it as past_covariates or known_covariates"
                 )
+            np.minimum.at(out[:, c], self.row[noise], values[noise])  # for rows in any order
         return out
 
     def cells(self, role: str, cell: np.ndarray, n_cells: int) -> np.ndarray:
         """Covariates (cells, C) of ``"past"`` or ``"known"``; missing where there is no row."""
         names = getattr(self.table.columns, f"{role}_covariates")
-        out = np.empty((n_cells, len(names)), dtype=self.dtype)
+        out = np.empty((n_cells, len(names)))
         for c, name in enumerate(names):
             values, covariate = self._encode(name, role)
             out[:, c] = _missing(covariate)
@@ -194,7 +203,7 @@ class Roles:
         return out
 
     def _encode(self, name: str, role: str) -> tuple[np.ndarray, Covariate]:
-        values, covariate = encode(self.table, name, role, self.dtype, self.given)
+        values, covariate = encode(self.table, name, role, self.given)
         self.learned.append(covariate)
         return values, covariate
 
@@ -220,6 +229,21 @@ class Roles:
             name = name.removeprefix(f"{columns.id} ")
         scene = self.table.cells(columns.scenes, at)
         return f"series {name}" + (f" of {scene}" if scene else "")
+
+
+def check_range(table: Table, name: str, values: np.ndarray, units: Units) -> None:
+    """Refuse numbers (n,) so far from those of training that float32 could not hold both.
+
+    Raises:
+        DataError: naming the column.
+    """
+    far = units.beyond(values)
+    if far is not None:
+        raise DataError(
+            f"column {name!r} of {table.what} goes to {far:g}, but the numbers of training lie "
+            f"within {units.unit:g} of {units.offset:g}: give it in the units of training, or fit "
+            "again with such numbers"
+        )
 
 
 def _missing(covariate: Covariate) -> float:

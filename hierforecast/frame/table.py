@@ -20,6 +20,9 @@ from hierforecast.errors import DataError, FrameTypeError, Remedy
 from hierforecast.frame.columns import Columns
 from hierforecast.frame.remedies import convert, rebuild
 
+# Numbers beyond this are refused: float32 ends at 3.4e38.
+LARGEST = 1e38
+
 
 def rank(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Dense codes of integers, in increasing order, without sorting them.
@@ -270,11 +273,15 @@ class Table:
                 self.rebuild(recipe, column=name),
             )
 
-    def numbers(self, name: str, dtype: Any) -> np.ndarray:
-        """A numeric or bool column (n,), NaN where missing; perhaps a view: do not write to it.
+    def numbers(self, name: str, exact: bool = False) -> np.ndarray:
+        """A numeric or bool column (n,) in float64, NaN where missing; perhaps a view: only read.
+
+        Args:
+            name: the column.
+            exact: refuse whole numbers that float64 would round.
 
         Raises:
-            DataError: if the column is not numeric or has infinite values.
+            DataError: if the column is not numeric, or holds numbers beyond 1e38 or infinite ones.
         """
         series = self.frame[name]
         kind = series.dtype
@@ -282,22 +289,38 @@ class Table:
             raise DataError(
                 f"column {name!r} of {self.what} is not numeric (its type is "
                 f"{self.type_of(name)}); convert it",
-                self.convert("numbers", name),
+                self.convert("floats" if self._is_long(series) else "numbers", name),
             )
-        if kind == nw.Boolean or kind.is_decimal():
+        if exact and kind.is_integer():
+            self._reject_rounding(name, series)
+        if kind in (nw.Boolean, nw.Int128, nw.UInt128) or kind.is_decimal():
             series = series.cast(nw.Float64())
-        with np.errstate(over="ignore"):
-            values = series.to_numpy().astype(dtype, copy=False)
-        infinite = np.isinf(values)
-        if infinite.any():
-            at = np.flatnonzero(infinite)
+        values = series.to_numpy().astype(np.float64, copy=False)
+        if max(np.fmax.reduce(values), -np.fmin.reduce(values)) > LARGEST:
+            at = np.flatnonzero(np.abs(values) > LARGEST)
             raise DataError(
                 f"column {name!r} of {self.what} has {len(at)} infinite values (or beyond the "
-                f"range of {np.dtype(dtype)}), the first at {self.where(at[0])}: replace them by "
-                "NaN, which means missing, or by numbers",
+                f"range of float32, {LARGEST:g}), the first at {self.where(at[0])}: replace them "
+                "by NaN, which means missing, or by numbers",
                 self.convert("finite", name),
             )
         return values
+
+    @staticmethod
+    def _is_long(series: nw.Series[Any]) -> bool:
+        """Whether a column holds Python's integers, which `pd.to_numeric` leaves as they are."""
+        native = series.to_native()
+        return series.dtype == nw.Object and pd.api.types.infer_dtype(native) == "integer"
+
+    def _reject_rounding(self, name: str, series: nw.Series[Any]) -> None:
+        low, high = series.min(), series.max()
+        if low is not None and max(int(high), -int(low)) > 2**53:
+            raise DataError(
+                f"column {name!r} of {self.what} holds whole numbers beyond 2**53, which float64 "
+                "rounds; take a constant off them, or convert it if their last digits do not "
+                "matter",
+                self.convert("floats", name),
+            )
 
     def type_of(self, name: str) -> str:
         """The library's own name of a column's type, for messages."""

@@ -67,6 +67,11 @@ class Baseline(nn.Module):
         return kind_of(batch, len(self.spread) // 2)
 
     @property
+    def origin(self) -> str:
+        """From where the model wants values counted, see `WindowDataset`."""
+        return self.scaler.origin
+
+    @property
     def horizon(self) -> int:
         """Steps forecast."""
         return self.spread.shape[1]
@@ -78,7 +83,7 @@ class Baseline(nn.Module):
         scaled = self.scaler(batch)
         ahead = tame((future.values - scaled.location) / scaled.scale, future.present)
         self.fit_point(scaled, batch, ahead, future.present)
-        error = (ahead - self.point(scaled, batch)).square()
+        error = (ahead - self.point(scaled, batch)).double().square()
         kind = self.kind(batch)
         for code in range(len(self.spread)):
             seen = future.present & (kind == code)[:, None]
@@ -87,7 +92,7 @@ class Baseline(nn.Module):
             self.spread[code] = torch.where(spread > 0, spread, torch.ones_like(spread))
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
-        """The law of the horizon, (P, H, D) in the user's units."""
+        """The law of the horizon, (P, H, D) in the units of the batch."""
         scaled = self.scaler(batch)
         law = Normal(self.point(scaled, batch), self.spread[self.kind(batch)], validate_args=False)
         scenes = IndependentScenes(law, batch.scene, batch.n_scenes)

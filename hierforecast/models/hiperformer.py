@@ -20,7 +20,7 @@ from hierforecast.nn.embedding import TokenEmbedding
 from hierforecast.nn.encoder import Encoder
 from hierforecast.nn.heads import Head, head_to_dict, make_head
 from hierforecast.nn.linear import LinearForecast, kind_of
-from hierforecast.nn.scale import make_scale, tame
+from hierforecast.nn.scale import clamp, make_scale, tame
 from hierforecast.task import Task
 
 
@@ -85,6 +85,11 @@ class HiPerformer(nn.Module):
         self.reach: Tensor
         self.register_buffer("reach", torch.ones(task.prediction_length, task.n_targets))
 
+    @property
+    def origin(self) -> str:
+        """From where the model wants values counted, see `WindowDataset`."""
+        return self.scaler.origin
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The options of the constructor, without the task."""
         names = ("width", "depth", "heads", "dropout", "head", "patch", "scale", "waves")
@@ -117,7 +122,7 @@ class HiPerformer(nn.Module):
         self.linear.fit(moves, ahead / self.reach, future.present, kind, batch.scene)
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
-        """The joint law of the horizon, (P, H, D) in the user's units."""
+        """The joint law of the horizon, (P, H, D) in the units of the batch."""
         parts, origin, unit = self._parts(batch)
         return self._law(*parts, batch.scene, batch.n_scenes).affine(origin, unit)
 
@@ -132,7 +137,7 @@ class HiPerformer(nn.Module):
         """
         (location, spread, shape), origin, unit = self._parts(batch)
         seen, scenes = future.present, (batch.scene, batch.n_scenes)
-        truth = (future.values - origin) / unit
+        truth = clamp((future.values - origin) / unit)
         law = self._law(location.detach(), spread, shape, *scenes)
         likelihood = law.log_prob(truth, seen).sum() / (seen.sum().clamp(min=1) * truth.shape[-1])
         if not self.scaler.moves:
@@ -145,7 +150,7 @@ class HiPerformer(nn.Module):
 
     def _parts(self, batch: SceneBatch) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
         """Location, spread and shape in the network's units; origin and unit that lead back."""
-        scaled = self.scaler(batch)
+        scaled = self.scaler(batch).clamp()
         tokens, present = self.embedding(batch, scaled)
         seen, ahead = None if present.all() else present, self.embedding.horizon_tokens
         moved, shape = self.decoder(self.encoder(tokens, batch.hierarchy, seen, ahead))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch, pad_to_patches
-from hierforecast.nn.scale import Scaled
+from hierforecast.nn.scale import Scaled, clamp
 from hierforecast.task import Task
 
 
@@ -36,7 +36,7 @@ class CovariateEmbedding(nn.Module):
     def fit(self, x: Tensor) -> None:
         """Learn centre and spread of the numeric covariates x (..., C)."""
         for column, i in enumerate(self.numeric):
-            cells = x[..., i][x[..., i].isfinite()]
+            cells = x[..., i][x[..., i].isfinite()].double()
             if len(cells) > 1 and cells.std() > 0:
                 self.centre[column], self.spread[column] = cells.mean(), cells.std()
 
@@ -46,7 +46,7 @@ class CovariateEmbedding(nn.Module):
         seen = numbers.isfinite()
         zero = numbers.new_zeros(())
         scaled = (torch.where(seen, numbers, zero) - self.centre) / self.spread
-        parts = [torch.where(seen, scaled, zero), seen.to(x.dtype)]
+        parts = [torch.where(seen, clamp(scaled), zero), seen.to(x.dtype)]
         parts += [
             table(x[..., i].nan_to_num(0).long())
             for i, table in zip(self.categorical, self.tables, strict=True)

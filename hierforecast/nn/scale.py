@@ -1,17 +1,22 @@
-"""From the user's units to the network's and back, by what the context alone shows.
+"""From the units of a batch to the network's and back, by what the context alone shows.
 
 A scale commutes with every permutation, a missing series counts as if it had never been there, and
-all look at present context cells only, so nothing leaks.
+all look at present context cells only, so nothing leaks. Its `origin` says from where it wants
+values counted (see `WindowDataset`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hierforecast.batch import SceneBatch
+
+# Sizes below this count as none: over them, float32 would overflow.
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -21,13 +26,22 @@ class Scaled:
     Args:
         relative: (P, L, D) values less `location`, over `scale`; gaps filled.
         absolute: (P, L, A) features that keep the absolute position (A may be 0).
-        location: (P, 1, D) and scale: (P, 1, D), in the user's units.
+        location: (P, 1, D) and scale: (P, 1, D), in the units of the batch.
     """
 
     relative: Tensor
     absolute: Tensor
     location: Tensor
     scale: Tensor
+
+    def clamp(self) -> Scaled:
+        """The same for a network, whose squares must fit: wild cells lie a million units off."""
+        return replace(self, relative=clamp(self.relative), absolute=clamp(self.absolute))
+
+
+def clamp(x: Tensor) -> Tensor:
+    """Numbers in the network's units, bounded so that their squares and sums fit float32."""
+    return x.clamp(-1e6, 1e6)
 
 
 def tame(x: Tensor, present: Tensor | None = None, limit: float = 20.0) -> Tensor:
@@ -81,6 +95,7 @@ class CoordinateScale(nn.Module):
     """
 
     moves = True  # the network moves the linear forecast
+    origin = "row"
 
     def __init__(self, n_targets: int) -> None:
         super().__init__()
@@ -94,7 +109,7 @@ class CoordinateScale(nn.Module):
         """Learn centre and spread from the present context cells of training windows."""
         if not batch.present.any():
             return
-        cells = batch.values[batch.present]
+        cells = (batch.values + batch.level)[batch.present].double()
         middle = cells.median(0).values
         cells = middle + tame(cells - middle)
         self.centre.copy_(cells.mean(0))
@@ -104,7 +119,7 @@ class CoordinateScale(nn.Module):
         """Scale the context of a batch."""
         filled, last = fill_gaps(batch.values, batch.present)
         scale = self.spread.expand_as(last)
-        absolute = (filled - self.centre) / self.spread
+        absolute = (filled + (batch.level - self.centre)) / self.spread
         return Scaled((filled - last) / scale, absolute, last, scale)
 
 
@@ -124,7 +139,8 @@ class MirroredScale(CoordinateScale):
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
         scaled = super().forward(batch)
-        here = (scaled.location[:, 0] - self.centre) * batch.present.any(1, keepdim=True)
+        here = (scaled.location + (batch.level - self.centre))[:, 0]
+        here = here * batch.present.any(1, keepdim=True)
         middle = here.new_zeros(batch.n_scenes, here.shape[-1]).index_add(0, batch.scene, here)
         side = torch.where(middle < 0, -1.0, 1.0).to(here.dtype)[batch.scene][:, None]
         return Scaled(
@@ -135,34 +151,53 @@ class MirroredScale(CoordinateScale):
 class SeriesScale(nn.Module):
     """For prices and counts: each series by its own mean and spread in the context.
 
+    A context that shows no spread of its own, a constant or a single cell, takes the usual one of
+    the training frame. Levels say nothing: 1e8 plus a walk is scaled as the walk is.
+
     Args:
         n_targets: D.
     """
 
     moves = True
+    origin = "row"
 
     def __init__(self, n_targets: int) -> None:
         super().__init__()
         self.n_absolute = 0
+        self.usual: Tensor
+        self.register_buffer("usual", torch.ones(n_targets))
 
     def fit(self, batch: SceneBatch) -> None:
-        """Nothing to learn: the context of each series says it all."""
+        """Learn the usual spread: the median of those of training windows that show one."""
+        for target, spread in enumerate(self._moments(batch)[2][:, 0].T):
+            if (spread > TINY).any():
+                self.usual[target] = spread[spread > TINY].median()
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
+        filled, mean, spread = self._moments(batch)
+        # Saved before there was a usual spread: the size of the series takes its place.
+        usual = torch.where(self.usual.isnan(), (mean + batch.level).abs(), self.usual)
+        scale = _positive(torch.where(spread > TINY, spread, usual))
+        return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
+
+    def _moments(self, batch: SceneBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """The context with gaps filled (P, L, D), mean and spread (P, 1, D) of present cells."""
+        filled, last = fill_gaps(batch.values, batch.present)
         present = batch.present[..., None]
-        count = present.sum(1, keepdim=True).clamp(min=1).to(batch.values.dtype)
-        shown = torch.where(present, batch.values, batch.values.new_zeros(()))
+        count = present.sum(1, keepdim=True).clamp(min=1).to(filled.dtype)
+        # From the last cell, so that a constant has no spread, not even one of roundings.
+        shown = torch.where(present, filled - last, filled.new_zeros(()))
         mean = shown.sum(1, keepdim=True) / count
         deviation = torch.where(present, shown - mean, shown.new_zeros(()))
-        spread = (deviation.square().sum(1, keepdim=True) / count).sqrt()
-        # Few cells show no spread of their own, and a constant series has none: then the size of
-        # the series counts: wholly for a single cell, by the square less for more, and never under
-        # a hundredth.
-        size = mean.abs() * count.square().reciprocal().clamp(min=0.01)
-        scale = _positive(torch.maximum(spread, size))
-        filled, _ = fill_gaps(shown, batch.present)
-        return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
+        # Over the largest, so that squares neither overflow nor vanish.
+        largest = deviation.abs().amax(1, keepdim=True)
+        square = (deviation / _positive(largest)).square().sum(1, keepdim=True) / count
+        return filled, last + mean, largest * square.sqrt()
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state.setdefault(f"{prefix}usual", torch.full_like(self.usual, torch.nan))
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
 class ReturnsScale(nn.Module):
@@ -183,6 +218,7 @@ class ReturnsScale(nn.Module):
     """
 
     moves = False
+    origin = "zero"
 
     def __init__(self, n_targets: int, decay: float = 0.94, prior: float = 3.0) -> None:
         super().__init__()
@@ -193,7 +229,7 @@ class ReturnsScale(nn.Module):
     def fit(self, batch: SceneBatch) -> None:
         """Learn the usual size from the present context cells of training windows."""
         if batch.present.any():
-            size = tame(batch.values[batch.present]).square().mean(0).sqrt()
+            size = tame(batch.values[batch.present]).double().square().mean(0).sqrt()
             self.usual.copy_(_positive(size))
 
     def forward(self, batch: SceneBatch) -> Scaled:
@@ -233,4 +269,4 @@ def make_scale(name: str, n_targets: int) -> Scale:
 
 def _positive(scale: Tensor) -> Tensor:
     """Replace zeros by one: what never varies needs no unit."""
-    return torch.where(scale > 0, scale, torch.ones_like(scale))
+    return torch.where(scale > TINY, scale, torch.ones_like(scale))
