@@ -18,7 +18,7 @@ from benchmarks.timing import Timings, interleave
 from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.datasets import simulate_basketball
 from hierforecast.optim import Muon, matrices_and_others
-from hierforecast.windows import Window, WindowDataset, last_cutoffs
+from hierforecast.windows import Window, last_cutoffs
 
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
 CONTEXT, HORIZON, SCENES_PER_BATCH = 40, 10, 64
@@ -135,7 +135,7 @@ def predict(
 def _batches(fitted: Forecaster, history: pd.DataFrame) -> list[Window]:
     """What predict hands to the model, made beforehand."""
     panel = fitted._read(history, horizon=HORIZON, context=CONTEXT)
-    windows = WindowDataset(panel, last_cutoffs(panel, CONTEXT), CONTEXT, HORIZON)
+    windows = fitted._windows(panel, last_cutoffs(panel, CONTEXT))
     starts = range(0, len(windows), fitted.batch_size)
     stop = len(windows)
     return [

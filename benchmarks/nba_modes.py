@@ -95,9 +95,10 @@ def measure(
     point, likelihood = MetricTable(["ade", "fde"]), MetricTable(["nll_per_coordinate"])
     ball = list(panel.vocabulary.types).index("ball")
     torch.manual_seed(forecaster.seed)
-    for law_in_feet, batch, future in forecaster._forecasts(panel, cutoffs):
-        law = law_in_feet.affine(0.0, METRES)
-        values = future.values.to(law.mean) * METRES
+    forecasts = forecaster._forecasts(panel, cutoffs)
+    for forecast in forecasts:
+        law, batch, future = forecast.distribution().affine(0.0, METRES), *forecast[1:]
+        values = forecasts.truth(future).to(law.mean) * METRES
         about = (future.present, batch.scene, batch.n_scenes)
         truth = Evaluation(values, *about, point=law.mean)
         point.update(truth)

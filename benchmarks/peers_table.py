@@ -33,7 +33,7 @@ from benchmarks.peers import (
 from benchmarks.timing import Timings, interleave, steady
 from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, Ridge
 from hierforecast.datasets import load_nba, load_soccer
-from hierforecast.windows import Window, WindowDataset, cutoffs_of
+from hierforecast.windows import Window, cutoffs_of
 
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
 LENGTHS = {"context_length": 40, "prediction_length": 10}
@@ -131,7 +131,7 @@ def fitted(
 def batches(forecaster: Forecaster, frame: pd.DataFrame, size: int) -> Window:
     """One batch of windows of a frame."""
     panel = forecaster._read(frame)
-    windows = WindowDataset(panel, cutoffs_of(panel, 40, 10, 10), 40, 10)
+    windows = forecaster._windows(panel, cutoffs_of(panel, 40, 10, 10))
     return windows.__getitems__(list(range(min(size, len(windows)))))
 
 

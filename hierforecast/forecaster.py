@@ -314,12 +314,16 @@ class Forecaster:
     def _forecasts(
         self, panel: Panel, cutoffs: np.ndarray, batch_size: int | None = None
     ) -> Forecasts:
-        lengths = self.context_length, self.prediction_length
-        origin = getattr(self.model_, "origin", None)
-        windows = WindowDataset(panel, cutoffs, *lengths, origin=origin)
+        windows = self._windows(panel, cutoffs)
         accelerator = (self.trainer or {}).get("accelerator", "auto")
         device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
         return Forecasts(self.model_.to(device).eval(), windows, batch_size or self.batch_size)
+
+    def _windows(self, panel: Panel, cutoffs: np.ndarray) -> WindowDataset:
+        """What the fitted model is given."""
+        lengths = self.context_length, self.prediction_length
+        origin = getattr(self.model_, "origin", None)
+        return WindowDataset(panel, cutoffs, *lengths, origin=origin)
 
     # --- saving ----------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ def _agree(table: Table, cell: np.ndarray) -> bool:
     order = np.argsort(cell, kind="stable")
     same = np.diff(cell[order]) == 0
     for name in table.columns.targets:
-        values = table.numbers(name, np.float64)[order]
+        values = table.numbers(name)[order]
         equal = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
         if not equal[same].all():
             return False

@@ -93,9 +93,9 @@ def test_what_the_units_mean(name):
         for row in range(len(seen)):
             cells = batch.values[row, seen[row]]
             torch.testing.assert_close(scaled.location[row, 0], cells.mean(0))
-            floor = max(0.01, len(cells) ** -2) * cells.mean(0).abs()
-            spread = cells.std(0, correction=0).maximum(floor)
-            torch.testing.assert_close(scaled.scale[row, 0], spread)
+            spread = cells.std(0, correction=0)
+            unit = torch.where(spread > 0, spread, scale.usual)
+            torch.testing.assert_close(scaled.scale[row, 0], unit)
         assert scaled.absolute.shape == (len(seen), TASK.context_length, 0)
     else:
         cells = batch.values[seen]
