@@ -1,30 +1,51 @@
-"""A folder with weights as safetensors and everything else as JSON; reading it runs no code."""
+"""A folder with weights as safetensors and everything else as JSON; reading it runs no code.
+
+The weights are named after their content. The JSON names them, with their size and SHA-256, and
+holds a SHA-256 of each of its own entries. Saving writes the weights, then replaces the JSON in one
+step, then removes the weights that it names no longer: a reader finds one save or the next, whole,
+and a killed save leaves the one before. Where folders cannot be locked (Windows) old weights stay.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
-import shutil
-import tempfile
+import re
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from hierforecast._atomic import LEFTOVER, only_writer, write_atomically
+from hierforecast._budget import Budget
+from hierforecast._limits import MIB, parse_json, read_file
 from hierforecast.errors import DataError
 
-WEIGHTS = "weights.safetensors"
+FORMAT = 2
+# Format 1 had no checksums, and weights of one name.
+OLD_FORMAT, OLD_WEIGHTS = 1, "weights.safetensors"
+WEIGHTS = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
+LARGEST_JSON, LARGEST_WEIGHTS = 64 * MIB, 2**36
+DTYPES = {"float16", "bfloat16", "float32", "float64"}
+
+T = TypeVar("T")
 
 
 def write_folder(
     path: Path, options: str, document: dict[str, Any], module: nn.Module, what: str
 ) -> None:
-    """Write a folder: a reader sees the old one or the new, never a half.
+    """Write a folder: a reader sees the old save or the new, never a half or a mixture.
 
     Args:
-        path: of the folder.
+        path: of the folder; links are followed.
         options: name of the JSON file.
         document: its content.
         module: whose weights are kept.
@@ -32,45 +53,36 @@ def write_folder(
 
     Raises:
         DataError: if `path` is a file, or a folder with anything else in it.
+        TypeError: if JSON does not hold what `document` holds.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     check_place(path, options, what)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-        save_file(weights, fresh / WEIGHTS)
-        (fresh / options).write_text(json.dumps(document, indent=2) + "\n")
-        fresh.chmod(0o755)
-        _replace(fresh, path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def read_folder(
-    path: Path, options: str, version: int, what: str
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The document and the weights in a folder, checked to be whole and of this format.
-
-    Raises:
-        FileNotFoundError: if a file is missing.
-        DataError: if one is damaged, or of another format.
-    """
-    for name in (options, WEIGHTS):
-        if not (path / name).exists():
-            raise FileNotFoundError(f"{path} holds no {name}: is it a folder that save() wrote?")
-    try:
-        document = json.loads((path / options).read_text())
-        weights = load_file(path / WEIGHTS)
-    except (ValueError, SafetensorError) as error:  # ValueError: no JSON, or no text at all
-        raise DataError(f"{path} is damaged ({error}): save the {what} again") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != version:
-        raise DataError(
-            f"{path} has format {found!r}, this version reads {version}: "
-            "load it with the version that saved it"
-        )
-    return document, weights
+    weights = save({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+    digest = hashlib.sha256(weights).hexdigest()
+    name = f"weights-{digest[:16]}.safetensors"
+    by = {package: version(package) for package in ("hierforecast", "torch")}
+    entries = {
+        "format": FORMAT,
+        "saved_by": by,
+        "weights": {"file": name, "sha256": digest, "size": len(weights)},
+        **document,
+    }
+    entries = json.loads(json.dumps(entries))  # as a reader will see it
+    text = json.dumps({**entries, "sha256": _checksums(entries)}, indent=2) + "\n"
+    if len(text) > LARGEST_JSON:
+        raise DataError(f"the options of this {what} have {len(text):,} bytes: more than is read")
+    path.mkdir(parents=True, exist_ok=True)
+    with only_writer(path) as certain:
+        kept = {entry.name for entry in path.iterdir()}  # unless all goes well
+        try:
+            write_atomically(path / name, lambda stream: stream.write(weights))
+            write_atomically(path / options, lambda stream: stream.write(text.encode()))
+            kept = {options, name}
+        finally:
+            for entry in path.iterdir() if certain else ():
+                if entry.name not in kept and _is_ours(entry, options):
+                    with contextlib.suppress(OSError):  # the next save will try again
+                        entry.unlink()
 
 
 def check_place(path: Path, options: str, what: str) -> None:
@@ -79,25 +91,201 @@ def check_place(path: Path, options: str, what: str) -> None:
     Raises:
         DataError: if `path` is a file, or a folder with anything else in it.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return
-    if not path.is_dir() or {entry.name for entry in path.iterdir()} - {options, WEIGHTS}:
+    if not path.is_dir() or not all(_is_ours(entry, options) for entry in path.iterdir()):
         raise DataError(
             f"{path} holds something else than a saved {what}, which saving would remove: "
             "give a new folder, e.g. one inside it"
         )
 
 
-def _replace(fresh: Path, path: Path) -> None:
-    """Put a folder where another one may stand, so that neither is ever half there."""
-    if not path.exists():
-        os.replace(fresh, path)
-        return
-    old = fresh.with_name(f"{fresh.name}-old")
-    os.replace(path, old)
+def _is_ours(entry: Path, options: str) -> bool:
+    """Whether a save wrote it, or began to."""
+    name = entry.name
+    ours = (
+        name == options
+        or WEIGHTS.fullmatch(name)
+        or (name == OLD_WEIGHTS and entry.with_name(options).is_file())
+        or (LEFTOVER.fullmatch(name) and name.startswith((f".{options}.", ".weights-")))
+    )
+    # A file may have gone since the folder was listed: another save cleans up.
+    return bool(ours) and (entry.is_file() or not os.path.lexists(entry))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a folder holds. Its parts are checked one by one as they are built.
+
+    Args:
+        file: the JSON file.
+        what: it describes, for messages.
+        document: its content.
+        weights: by name.
+    """
+
+    file: Path
+    what: str
+    document: dict[str, Any]
+    weights: dict[str, Tensor]
+
+    def part(self, key: str, make: Callable[[Any], T]) -> T:
+        """What `make` builds of one entry.
+
+        Raises:
+            DataError: if the entry is missing, or `make` fails; it names the file and the key.
+        """
+        if key not in self.document:
+            raise self.error(f"has no key {key!r}")
+        try:
+            return make(self.document[key])
+        except Exception as error:  # an entry may hold anything
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error) or repr(error)
+            raise self.error(f"has a key {key!r} that cannot be used ({reason})") from error
+
+    def error(self, problem: str) -> DataError:
+        """An error that names the file, the versions and the remedy."""
+        return _error(self.file, self.what, self.document, problem)
+
+    def check(self) -> None:
+        """Refuse a document that was changed after it was saved.
+
+        Raises:
+            DataError: then.
+        """
+        _check_intact(self.file, self.what, self.document)
+
+    def fill(self, build: Callable[[], nn.Module], keys: str, *, ours: bool = True) -> nn.Module:
+        """A module that `build` makes, with the saved weights in it.
+
+        Args:
+            build: makes the module, of the saved options.
+            keys: what says how it is built, for messages.
+            ours: whether they decide how large it gets; then it gets no larger than the weights,
+                and no random numbers are drawn.
+
+        Raises:
+            DataError: if it cannot be built, or the weights are those of another.
+        """
+        try:
+            with Budget(self.weights.values()) if ours else nullcontext():
+                module = build()
+            own = module.state_dict()
+            found, wanted = (
+                {k: f"{v.dtype} {tuple(v.shape)}".removeprefix("torch.") for k, v in some.items()}
+                for some in (self.weights, own)
+            )
+            odd = next((k for k in {**wanted, **found} if wanted.get(k) != found.get(k)), None)
+            if odd is None:
+                module.load_state_dict(self.weights)
+                return module.eval()
+        except Exception as error:
+            raise self.error(f"cannot be built by {keys} ({error})") from error
+        raise self.error(
+            f"has weights of another {self.what} than {keys} would build: {odd!r} is "
+            f"{found.get(odd, 'missing')} there and should be {wanted.get(odd, 'missing')}"
+        )
+
+
+def read_folder(path: Path, options: str, what: str) -> Saved:
+    """What a folder holds, whole and of a format that is known.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        DataError: if one is damaged, or of another format; the message names it.
+    """
+    before = None
+    while True:
+        content = _read(path, options, LARGEST_JSON)
+        try:
+            return _parse_folder(path / options, content, what)
+        except FileNotFoundError:
+            if content == before:
+                raise
+            before = content  # a save may have replaced JSON and weights in between: look again
+
+
+def read_dtype(name: Any) -> torch.dtype:
+    """A dtype by the name that was saved.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if name not in DTYPES:
+        raise ValueError(f"{name!r} is none of {', '.join(sorted(DTYPES))}")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _read(folder: Path, name: str, limit: int) -> bytes:
     try:
-        os.replace(fresh, path)
-    except OSError:
-        os.replace(old, path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        return read_file(folder / name, limit)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            f"{folder} holds no {name}: is it a folder that save() wrote?"
+        ) from error
+
+
+def _parse_folder(file: Path, content: bytes, what: str) -> Saved:
+    remedy = f"save the {what} again"
+    document = parse_json(content, file, remedy)
+    found = document.get("format") if isinstance(document, dict) else None
+    if found not in (OLD_FORMAT, FORMAT) or isinstance(found, (bool, float)):
+        problem = f"has format {found!r}, this version reads {OLD_FORMAT} and {FORMAT}"
+        raise _error(file, what, document if isinstance(document, dict) else {}, problem)
+    listed = {"file": OLD_WEIGHTS} if found == OLD_FORMAT else document.get("weights")
+    name = str(listed.get("file")) if isinstance(listed, dict) else ""
+    if name != OLD_WEIGHTS and not WEIGHTS.fullmatch(name):
+        raise _error(file, what, document, f"has a key 'weights' that names no file ({name!r})")
+    try:
+        packed = _read(file.parent, name, LARGEST_WEIGHTS)
+        if found == FORMAT:
+            _check_content(packed, listed)
+        weights = load(packed)
+    except Exception as error:
+        _check_intact(file, what, document)
+        if isinstance(error, (OSError, MemoryError)):
+            raise
+        raise DataError(f"'{file.parent / name}' is damaged ({error}): {remedy}") from error
+    return Saved(file, what, document, weights)
+
+
+def _check_content(packed: bytes, listed: dict[str, Any]) -> None:
+    size, digest = listed.get("size"), listed.get("sha256")
+    if len(packed) != size:
+        raise DataError(f"it has {len(packed):,} bytes and was saved with {size}")
+    if hashlib.sha256(packed).hexdigest() != digest:
+        raise DataError(f"its SHA-256 is not {digest}")
+
+
+def _check_intact(file: Path, what: str, document: dict[str, Any]) -> None:
+    """Refuse a JSON that is not what was saved; format 1 cannot tell."""
+    if document["format"] == OLD_FORMAT:
+        return
+    stated, found = document.get("sha256"), _checksums(document)
+    stated = stated if isinstance(stated, dict) else {}
+    for key in {**found, **stated}:
+        if stated.get(key) != found.get(key):
+            problem = f"was changed after it was saved: its key {key!r} does not fit its SHA-256"
+            raise _error(file, what, document, problem)
+
+
+def _checksums(document: dict[str, Any]) -> dict[str, str]:
+    """SHA-256 of each entry, however it is laid out and ordered."""
+    texts = {
+        key: json.dumps(value, sort_keys=True, separators=(",", ":"))
+        for key, value in document.items()
+        if key != "sha256"
+    }
+    return {key: hashlib.sha256(text.encode()).hexdigest() for key, text in texts.items()}
+
+
+def _error(file: Path, what: str, document: dict[str, Any], problem: str) -> DataError:
+    by = document.get("saved_by")
+    theirs = by.get("hierforecast") if isinstance(by, dict) else None
+    here = version("hierforecast")
+    remedy = f"save the {what} again"
+    if theirs != here:
+        remedy = f"load it with the version that saved it, or {remedy}"
+    who = f"saved by hierforecast {theirs or 'of an earlier version'}, this is {here}"
+    return DataError(f"'{file}' {problem} ({who}): {remedy}")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from hierforecast import models
-from hierforecast._saving import read_folder, write_folder
+from hierforecast._saving import Saved, read_dtype, read_folder, write_folder
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Vocabulary
+from hierforecast.frame.step import Step
 from hierforecast.task import Task
 
 if TYPE_CHECKING:
     from hierforecast.forecaster import Forecaster
 
-OPTIONS, VERSION, WHAT = "forecaster.json", 1, "forecaster"
+OPTIONS, WHAT = "forecaster.json", "forecaster"
 
 
 def save(forecaster: Forecaster, path: Path) -> None:
@@ -30,7 +30,6 @@ def save(forecaster: Forecaster, path: Path) -> None:
     params = forecaster.get_params(deep=False)
     options = {k: v for k, v in params.items() if k not in ("model", "columns", "trainer")}
     document = {
-        "format": VERSION,
         "model": {"class": type(model).__name__, "options": model.to_dict()},  # type: ignore[operator]
         "task": model.task.to_dict(),  # type: ignore[union-attr, operator]
         "dtype": str(next(iter(model.state_dict().values())).dtype).removeprefix("torch."),
@@ -44,44 +43,68 @@ def save(forecaster: Forecaster, path: Path) -> None:
 
 
 def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecaster:
-    """Read a forecaster from the folder `path`.
+    """Read a forecaster from the folder `path`; everything is checked before a network is built.
 
     Raises:
         FileNotFoundError: if there is none.
-        DataError: if it is damaged, of another format, or of a model class that is not known here.
+        DataError: if it is damaged, was edited, is of another version or of a model class that is
+            not known here; the message names the file and the key.
     """
-    document, weights = read_folder(path, OPTIONS, VERSION, WHAT)
-    name = document["model"]["class"]
-    plan = _known_model(name)(**document["model"]["options"]) if model is None else model
-    if type(plan).__name__ != name:
-        raise DataError(f"{path} holds a {name}, but model is a {type(plan).__name__}")
-    forecaster = kind(
-        plan,
-        columns=Columns.from_dict(document["columns"]),
-        trainer=document["trainer"],
-        **document["options"],
+    saved = read_folder(path, OPTIONS, WHAT)
+    plan = saved.part("model", lambda entry: _plan(entry, model))
+    columns = saved.part("columns", Columns.from_dict)
+    trainer = saved.part("trainer", _plain)
+    forecaster = saved.part(
+        "options", lambda given: kind(plan, columns=columns, trainer=trainer, **given)
     )
-    built = plan.for_task(Task.from_dict(document["task"]))  # type: ignore[operator]
-    try:
-        built.to(getattr(torch, document["dtype"])).load_state_dict(weights)
-    except RuntimeError as error:
-        raise DataError(
-            f"{path} holds weights of another model ({error}): save the forecaster again, or give "
-            "load(path, model=...) the options it was fitted with"
-        ) from error
-    forecaster.model_ = built.eval()
-    forecaster.vocabulary_ = Vocabulary.from_dict(document["vocabulary"])
-    forecaster.step_ = document["step"]
+    saved.part("options", lambda given: forecaster._check_options())
+    forecaster.vocabulary_ = saved.part("vocabulary", Vocabulary.from_dict)
+    forecaster.step_ = saved.part("step", _step)
+    task = saved.part("task", Task.from_dict)
+    _check_task(saved, task, forecaster)
+    dtype = saved.part("dtype", read_dtype)
+    saved.check()
+    keys = "its keys 'model' and 'task'" if model is None else "the model given"
+    build = lambda: plan.for_task(task).to(dtype)  # noqa: E731
+    forecaster.model_ = saved.fill(build, keys, ours=model is None)
     return forecaster
 
 
-def _known_model(name: str) -> Any:
+def _plan(entry: dict[str, Any], model: nn.Module | None) -> Any:
+    """The model that the file names, not yet built, or the instance that the user gave for it."""
+    name, options = entry["class"], entry["options"]
+    if model is not None:
+        if type(model).__name__ != name:
+            raise DataError(f"the file holds a {name}, but model is a {type(model).__name__}")
+        return model
     if name not in models.__all__:
         raise DataError(
             f"the saved model is a {name!r}, which this package does not hold: give an instance, "
             f"Forecaster.load(path, model={name}())"
         )
-    return getattr(models, name)
+    return getattr(models, name)(**options)
+
+
+def _step(text: str) -> str:
+    Step.parse(text)
+    return text
+
+
+def _check_task(saved: Saved, task: Task, forecaster: Forecaster) -> None:
+    """Refuse shapes that do not fit the columns and options beside them."""
+    vocabulary, columns = forecaster.vocabulary_, forecaster.columns
+    expected = {
+        "context_length": forecaster.context_length,
+        "prediction_length": forecaster.prediction_length,
+        "n_targets": len(columns.targets),
+        "n_levels": max(1, len(columns.groups)),
+        **vocabulary.sizes(),
+    }
+    for name, value in expected.items():
+        if getattr(task, name) != value:
+            raise saved.error(
+                f"has {name}={getattr(task, name)!r} in its key 'task', and {value!r} elsewhere"
+            )
 
 
 def _plain(trainer: Any) -> dict[str, Any] | None:

@@ -33,20 +33,12 @@ class Task:
     @classmethod
     def of(cls, panel: Panel, context_length: int, prediction_length: int) -> Task:
         """The shapes that a panel asks for."""
-        sizes = {
-            role: tuple(
-                None if c.categories is None else len(c.categories)
-                for c in panel.vocabulary.of(role)
-            )
-            for role in ("past", "known", "static")
-        }
         return cls(
             context_length,
             prediction_length,
             n_targets=panel.values.shape[1],
             n_levels=panel.groups.shape[1],
-            n_types=max(1, len(panel.vocabulary.types)),
-            **sizes,
+            **panel.vocabulary.sizes(),
         )
 
     def to_dict(self) -> dict[str, Any]:

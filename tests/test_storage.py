@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import os
 import pickle
@@ -12,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
+import hierforecast
 from hierforecast import (
     ConstantVelocity,
     DataError,
@@ -20,9 +23,9 @@ from hierforecast import (
     LastValue,
     Ridge,
     SeasonalNaive,
-    _saving,
+    _atomic,
 )
-from hierforecast._saving import WEIGHTS
+from hierforecast._saving import OLD_FORMAT, OLD_WEIGHTS
 from hierforecast.nn.heads import LowRankHead
 from hierforecast.storage import OPTIONS
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
@@ -51,6 +54,12 @@ def frame() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def fitted(frame) -> Forecaster:
     return tiny(HiPerformer(12, 1, 2), max_steps=1).fit(frame)
+
+
+def weights_of(folder: Path) -> Path:
+    """The one file of weights in a saved folder."""
+    (found,) = folder.glob("weights*.safetensors")
+    return found
 
 
 def answers(forecaster: Forecaster, frame: pd.DataFrame) -> list[pd.DataFrame]:
@@ -85,8 +94,15 @@ def test_loading_gives_the_same_forecast_bit_for_bit_and_so_does_saving_again(
 def test_options_are_json_and_weights_are_safetensors(fitted, tmp_path):
     fitted.save(str(tmp_path / "a" / "b"))
     folder = tmp_path / "a" / "b"
-    assert sorted(p.name for p in folder.iterdir()) == [OPTIONS, WEIGHTS]
-    assert json.loads((folder / OPTIONS).read_text())["model"]["class"] == "HiPerformer"
+    document = json.loads((folder / OPTIONS).read_text())
+    content = weights_of(folder).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"weights-{digest[:16]}.safetensors"
+    assert sorted(p.name for p in folder.iterdir()) == [OPTIONS, name]
+    assert document["weights"] == {"file": name, "sha256": digest, "size": len(content)}
+    here = {"hierforecast": hierforecast.__version__, "torch": torch.__version__}
+    assert document["format"] == 2 and document["saved_by"] == here
+    assert document["model"]["class"] == "HiPerformer"
     assert [p.name for p in folder.parent.iterdir()] == ["b"], "no temporary files are left"
 
 
@@ -117,50 +133,44 @@ def test_an_empty_folder_and_a_relative_path_will_do(fitted, tmp_path, monkeypat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "here", "link"]
 
 
-@pytest.mark.parametrize("stage", ["weights", "options", "put in place"])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3], ids=str)
 def test_a_save_that_fails_leaves_the_old_one(stage, fitted, frame, tmp_path, monkeypatch):
+    """Whichever of its four steps it is: weights written, put in place, options likewise."""
     old = tiny(LastValue()).fit(frame)
     old.save(tmp_path / "f")
+    steps = itertools.count()
 
-    def full(*args: Any, **options: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full(real: Any) -> Any:
+        def call(*args: Any) -> Any:
+            if next(steps) == stage:
+                raise OSError(28, "No space left on device")
+            return real(*args)
 
-    if stage == "weights":
-        monkeypatch.setattr(_saving, "save_file", full)
-    elif stage == "options":
-        monkeypatch.setattr(Path, "write_text", full)
-    else:
-        replace = os.replace
-        monkeypatch.setattr(
-            os,
-            "replace",
-            lambda a, b: (
-                full()
-                if Path(a).joinpath(OPTIONS).exists()
-                and "LastValue" not in Path(a, OPTIONS).read_text()
-                else replace(a, b)
-            ),
-        )
-    with pytest.raises(OSError, match="No space left"):
+        return call
+
+    monkeypatch.setattr(_atomic, "sync_folder", lambda folder: None)
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, full(getattr(os, name)))
+    with pytest.raises(OSError, match=r"No space left on device: '.*/f/(weights|forecaster)"):
         fitted.save(tmp_path / "f")
     monkeypatch.undo()
-    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    assert sorted(os.listdir(tmp_path / "f")) == [OPTIONS, weights_of(tmp_path / "f").name]
     pd.testing.assert_frame_equal(
         Forecaster.load(tmp_path / "f").predict(frame), old.predict(frame), check_exact=True
     )
 
 
-@pytest.mark.parametrize("name", [OPTIONS, WEIGHTS])
-def test_damaged_and_missing_files_are_named(name, fitted, tmp_path):
+@pytest.mark.parametrize("which", ["options", "weights"])
+def test_damaged_and_missing_files_are_named(which, fitted, tmp_path):
     fitted.save(tmp_path / "f")
-    file = tmp_path / "f" / name
+    file = tmp_path / "f" / OPTIONS if which == "options" else weights_of(tmp_path / "f")
     content = file.read_bytes()
     for damage in (b"", content[: len(content) // 2], content[:20], b"\xff\xfe junk \x00"):
         file.write_bytes(damage)
-        with pytest.raises(DataError, match=r"f is damaged .*: save the forecaster again"):
+        with pytest.raises(DataError, match=rf"{file}' is damaged .*: save the forecaster again"):
             Forecaster.load(tmp_path / "f")
     file.unlink()
-    with pytest.raises(FileNotFoundError, match=rf"holds no {name}: is it a folder that save"):
+    with pytest.raises(FileNotFoundError, match=rf"holds no {file.name}: is it a folder that save"):
         Forecaster.load(tmp_path / "f")
     with pytest.raises(FileNotFoundError, match="nowhere holds no"):
         Forecaster.load(tmp_path / "nowhere")
@@ -169,15 +179,26 @@ def test_damaged_and_missing_files_are_named(name, fitted, tmp_path):
 def test_other_formats_and_other_weights_are_named(fitted, frame, tmp_path):
     fitted.save(tmp_path / "f")
     tiny(HiPerformer(16, 1, 2), max_steps=1).fit(frame).save(tmp_path / "g")
-    options = (tmp_path / "f" / OPTIONS).read_text()
-    for text in (options.replace('"format": 1', '"format": 99'), "[]", "{}"):
-        (tmp_path / "f" / OPTIONS).write_text(text)
-        with pytest.raises(DataError, match=r"has format .*, this version reads 1"):
+    file = tmp_path / "f" / OPTIONS
+    options = file.read_text()
+    newer = options.replace('"format": 2', '"format": 99').replace(hierforecast.__version__, "9.9")
+    for text in (newer, "[]", "{}"):
+        file.write_text(text)
+        with pytest.raises(DataError, match=rf"{OPTIONS}' has format .*, this version reads 1 a"):
             Forecaster.load(tmp_path / "f")
-    (tmp_path / "f" / OPTIONS).write_text(options)
-    (tmp_path / "g" / WEIGHTS).replace(tmp_path / "f" / WEIGHTS)
-    with pytest.raises(DataError, match=r"holds weights of another model"):
+    file.write_text(newer)
+    with pytest.raises(DataError, match=r"saved by hierforecast 9.9, this is .*load it with the v"):
         Forecaster.load(tmp_path / "f")
+    file.write_text(options)
+    weights_of(tmp_path / "g").replace(weights_of(tmp_path / "f"))
+    with pytest.raises(DataError, match=r"weights-.*' is damaged \(it has .* bytes and was saved"):
+        Forecaster.load(tmp_path / "f")
+    document = json.loads((tmp_path / "g" / OPTIONS).read_text())
+    mixed = {**document, "format": OLD_FORMAT, "model": json.loads(options)["model"]}
+    (tmp_path / "g" / OPTIONS).write_text(json.dumps(mixed))  # the old format has no checksums
+    weights_of(tmp_path / "f").replace(tmp_path / "g" / OLD_WEIGHTS)
+    with pytest.raises(DataError, match=r"has weights of another forecaster than its keys 'model'"):
+        Forecaster.load(tmp_path / "g")
 
 
 class Trap:
@@ -187,14 +208,15 @@ class Trap:
         return os.mkdir, ("trapped",)
 
 
-@pytest.mark.parametrize("name", [OPTIONS, WEIGHTS])
-def test_loading_runs_no_code(name, fitted, tmp_path, monkeypatch):
+@pytest.mark.parametrize("which", ["options", "weights"])
+def test_loading_runs_no_code(which, fitted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fitted.save("f")
-    Path("f", name).write_bytes(pickle.dumps(Trap()))
+    file = Path("f", OPTIONS) if which == "options" else weights_of(Path("f"))
+    file.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(DataError, match="damaged"):
         Forecaster.load("f")
-    torch.save({"x": Trap()}, Path("f", name))
+    torch.save({"x": Trap()}, file)
     with pytest.raises(DataError, match="damaged"):
         Forecaster.load("f")
     assert not Path("trapped").exists()

@@ -201,6 +201,18 @@ class Vocabulary:
         """The covariates of one role: ``"past"``, ``"known"`` or ``"static"``."""
         return tuple(c for c in self.covariates if c.role == role)
 
+    def sizes(self) -> dict[str, Any]:
+        """What a network must be built for: categories of each covariate, and group types."""
+        return {
+            "n_types": max(1, len(self.types)),
+            **{
+                role: tuple(
+                    None if c.categories is None else len(c.categories) for c in self.of(role)
+                )
+                for role in ("past", "known", "static")
+            },
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, ready for JSON."""
         covariates = [

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from hierforecast._saving import check_place, read_folder, write_folder
-from hierforecast.errors import DataError
+from hierforecast._saving import check_place, read_dtype, read_folder, write_folder
 from hierforecast.image_ssl.nn.resnet import ResNet
 
 __all__ = ["check_folder", "load_backbone", "read_made_by", "save_backbone"]
 
-OPTIONS, VERSION, WHAT = "backbone.json", 1, "backbone"
+OPTIONS, WHAT = "backbone.json", "backbone"
 
 
 def save_backbone(
@@ -33,7 +31,6 @@ def save_backbone(
         TypeError: if JSON does not hold what `made_by` holds.
     """
     document = {
-        "format": VERSION,
         "class": ResNet.__name__,
         "options": backbone.to_dict(),
         "dtype": str(next(backbone.parameters()).dtype).removeprefix("torch."),
@@ -49,26 +46,14 @@ def load_backbone(path: Path | str) -> ResNet:
         FileNotFoundError: if there is none.
         DataError: if it is damaged, of another format, or holds weights of another network.
     """
-    document, weights = read_folder(Path(path), OPTIONS, VERSION, WHAT)
-    name = document.get("class")
+    saved = read_folder(Path(path), OPTIONS, WHAT)
+    name = saved.part("class", str)
     if name != ResNet.__name__:
-        raise DataError(f"{path} holds a {name!r}, which this package does not know")
-    try:
-        backbone = ResNet.from_dict(document["options"])
-        dtype = getattr(torch, document["dtype"])
-        backbone.to(dtype)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"the options in {Path(path) / OPTIONS} build no network "
-            f"({type(error).__name__}: {error}): save the {WHAT} again"
-        ) from error
-    try:
-        backbone.load_state_dict(weights)
-    except RuntimeError as error:
-        raise DataError(
-            f"{path} holds weights of another network ({error}): save the {WHAT} again"
-        ) from error
-    return backbone.eval()
+        raise saved.error(f"holds a {name!r}, which this package does not know")
+    options, dtype = saved.part("options", dict), saved.part("dtype", read_dtype)
+    saved.check()
+    build = lambda: ResNet.from_dict(options).to(dtype)  # noqa: E731
+    return saved.fill(build, "its key 'options'")  # type: ignore[return-value]
 
 
 def read_made_by(path: Path | str) -> dict[str, Any]:
@@ -77,8 +62,9 @@ def read_made_by(path: Path | str) -> dict[str, Any]:
     Raises:
         FileNotFoundError, DataError: as `load_backbone` does.
     """
-    document, _ = read_folder(Path(path), OPTIONS, VERSION, WHAT)
-    made_by = document.get("made_by")
+    saved = read_folder(Path(path), OPTIONS, WHAT)
+    saved.check()
+    made_by = saved.document.get("made_by")
     return made_by if isinstance(made_by, dict) else {}
 
 
@@ -88,4 +74,4 @@ def check_folder(path: Path | str) -> None:
     Raises:
         DataError: if `path` is a file, or a folder with anything else in it.
     """
-    check_place(Path(path).resolve(), OPTIONS, WHAT)
+    check_place(Path(os.path.realpath(path)), OPTIONS, WHAT)

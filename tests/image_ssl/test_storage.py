@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hierforecast._saving import WEIGHTS
+from hierforecast._saving import OLD_WEIGHTS
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.nn import EVEN, ResNet, Sampling, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.storage import (
@@ -101,33 +101,59 @@ def test_saving_replaces_an_older_save_and_nothing_else(saved, tmp_path):
     check_folder(tmp_path / "new")
 
 
-@pytest.mark.parametrize("name", [OPTIONS, WEIGHTS])
-def test_damaged_and_missing_files_are_named(name, saved):
-    file = saved / name
+def file_of(folder, which):
+    (weights,) = folder.glob("weights*.safetensors")
+    return folder / OPTIONS if which == "options" else weights
+
+
+@pytest.mark.parametrize("which", ["options", "weights"])
+def test_damaged_and_missing_files_are_named(which, saved):
+    file = file_of(saved, which)
     content = file.read_bytes()
     for damage in (b"", content[: len(content) // 2], content[:20], b"\xff\xfe junk \x00"):
         file.write_bytes(damage)
-        with pytest.raises(DataError, match=r"net is damaged .*: save the backbone again"):
+        with pytest.raises(DataError, match=rf"{file}' is damaged .*: save the backbone again"):
             load_backbone(saved)
     file.unlink()
-    with pytest.raises(FileNotFoundError, match=rf"holds no {name}"):
+    with pytest.raises(FileNotFoundError, match=rf"holds no {file.name}"):
         load_backbone(saved)
 
 
-def test_other_formats_classes_and_networks_are_named(saved, tmp_path):
+def test_other_formats_classes_and_networks_are_named(saved):
     options = small_resnet("C4", 2).to_dict()
     change(saved, format=99)
-    with pytest.raises(DataError, match="has format 99, this version reads 1"):
+    with pytest.raises(DataError, match="has format 99, this version reads 1 and 2"):
         load_backbone(saved)
-    change(saved, format=1, **{"class": "os.system"})
+    change(saved, format=2, **{"class": "os.system"})
     with pytest.raises(DataError, match=r"holds a 'os.system', which"):
         load_backbone(saved)
-    for other in ({"width": 3}, {"group": "D4"}, {"depths": [1, 1]}):
-        change(saved, options={**options, **other}, **{"class": "ResNet"})
-        with pytest.raises(DataError, match="holds weights of another network"):
-            load_backbone(saved)
+    change(saved, options={**options, "width": 3}, **{"class": "ResNet"})
+    with pytest.raises(DataError, match="its key 'options' does not fit its SHA-256"):
+        load_backbone(saved)
+    with pytest.raises(DataError, match="its key 'options' does not fit its SHA-256"):
+        read_made_by(saved)
     change(saved, options=options)
     assert load_backbone(saved).to_dict() == options
+    change(saved, made_by={"steps": 10**6})
+    with pytest.raises(DataError, match="its key 'made_by' does not fit its SHA-256"):
+        load_backbone(saved)
+
+
+@pytest.fixture
+def unchecked(saved):
+    """The same in the old format, which has no checksums."""
+    file_of(saved, "weights").rename(saved / OLD_WEIGHTS)
+    change(saved, format=1)
+    return saved
+
+
+@pytest.mark.parametrize(
+    "other", [{"width": 3}, {"group": "D4"}, {"depths": [1, 1]}, {"bottleneck": True}], ids=str
+)
+def test_options_of_another_network_are_named(other, unchecked):
+    change(unchecked, options={**small_resnet("C4", 2).to_dict(), **other})
+    with pytest.raises(DataError, match="weights of another backbone than its key 'options' would"):
+        load_backbone(unchecked)
 
 
 @pytest.mark.parametrize(
@@ -139,19 +165,24 @@ def test_other_formats_classes_and_networks_are_named(saved, tmp_path):
         {"width": "many"},
         {"colour": "red"},
         {"image_size": 32},
+        {"width": 10**9},
+        {"width": 10**5},
+        {"depths": [1, 10**7, 1]},
+        {"depths": [1] * 1000},
+        {"stem": [{"kernel": 10**6, "stride": 1, "padding": 1}]},
     ],
-    ids=str,
+    ids=lambda bad: str(bad)[:40],
 )
-def test_options_that_build_nothing_are_named(bad, saved):
-    change(saved, options={**small_resnet("C4", 2).to_dict(), **bad})
-    with pytest.raises(DataError, match=r"backbone.json build no network"):
-        load_backbone(saved)
+def test_options_that_build_nothing_are_named(bad, unchecked):
+    change(unchecked, options={**small_resnet("C4", 2).to_dict(), **bad})
+    with pytest.raises(DataError, match=r"backbone.json' cannot be built by its key 'options'"):
+        load_backbone(unchecked)
 
 
 @pytest.mark.parametrize("dtype", ["float99", "save", "int8", None])
 def test_a_dtype_that_is_none_is_named(dtype, saved):
     change(saved, dtype=dtype)
-    with pytest.raises(DataError, match=r"backbone.json build no network"):
+    with pytest.raises(DataError, match=r"backbone.json' has a key 'dtype' that cannot be used"):
         load_backbone(saved)
 
 
@@ -162,13 +193,14 @@ class Trap:
         return os.mkdir, ("trapped",)
 
 
-@pytest.mark.parametrize("name", [OPTIONS, WEIGHTS])
-def test_loading_runs_no_code(name, saved, tmp_path, monkeypatch):
+@pytest.mark.parametrize("which", ["options", "weights"])
+def test_loading_runs_no_code(which, saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (saved / name).write_bytes(pickle.dumps(Trap()))
+    file = file_of(saved, which)
+    file.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(DataError, match="damaged"):
         load_backbone(saved)
-    torch.save({"x": Trap()}, saved / name)
+    torch.save({"x": Trap()}, file)
     with pytest.raises(DataError, match="damaged"):
         load_backbone(saved)
     assert not Path("trapped").exists()
