@@ -251,7 +251,7 @@ def test_errors_name_the_column_and_the_remedy(frames, tmp_path):
         (lambda: plot.plot_rollout(history, forecast, court="ice"), r"court='ice'"),
         (lambda: plot.plot_rollout([1, 2]), r"pandas, polars or pyarrow"),
         (lambda: plot.plot_rollout(history, samples=forecast), r"no column 'sample_id'"),
-        (lambda: plot.animate_rollout(history, path=tmp_path / "a.mp4"), r"\.gif or \.html"),
+        (lambda: plot.animate_rollout(history, path=tmp_path / "a.avi"), r"\.gif, \.html or \.mp4"),
         (lambda: plot.plot_forecast(history, forecast, ids=["x9"]), r"ids \['x9'\]"),
         (lambda: plot.plot_forecast(history, forecast, groups=["q"]), r"groups \['q'\]"),
         (lambda: plot.plot_forecast(history, forecast, levels=[50]), r"level \[50\]"),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from hierforecast.plot.animate import animate_rollout
-from hierforecast.plot.courts import draw_court, draw_pitch
+from hierforecast.plot.courts import draw_court, draw_field, draw_pitch
 from hierforecast.plot.fan import plot_forecast, plot_groups
 from hierforecast.plot.horizon import plot_errors
 from hierforecast.plot.matrix import plot_attention, plot_correlation
@@ -15,6 +15,7 @@ from hierforecast.plot.rollout import plot_rollout
 __all__ = [
     "animate_rollout",
     "draw_court",
+    "draw_field",
     "draw_pitch",
     "plot_attention",
     "plot_correlation",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Ellipse
 
-from hierforecast.plot.scenes import SceneView
-from hierforecast.plot.style import BALL, INK, MUTED, TRUTH, arrowhead, scale_of
+from hierforecast.plot.density import draw_density
+from hierforecast.plot.labels import SHORT, legible
+from hierforecast.plot.style import BALL, HOME, INK, MUTED, TRUTH, arrowhead, scale_of
+from hierforecast.plot.view import SceneView
 
 DASHED, DOTTED = (0, (3.5, 2.2)), (0, (1.0, 1.6))
+MAX_PATHS = 240  # 20 draws of 12 series; more are spaghetti
 
 
 @dataclass
@@ -51,25 +54,45 @@ class Brush:
 
 
 def draw_view(
-    ax: Axes, view: SceneView, colors: dict[Hashable, str], *, moving: bool = False
+    ax: Axes,
+    view: SceneView,
+    colors: Mapping[Hashable, str],
+    labels: Mapping[Hashable, str],
+    *,
+    max_paths: int = MAX_PATHS,
+    moving: bool = False,
 ) -> list[Artist]:
     """Draw every series of the scene; with `moving`, the dots run ahead to the last time drawn.
+
+    Args:
+        ax: to draw on.
+        view: the scene.
+        colors: of the groups.
+        labels: texts of the series that have one.
+        max_paths: above this many sampled paths a density is drawn instead.
+        moving: for a frame of an animation.
 
     Returns:
         the artists, so that an animation can remove them again.
     """
     brush = Brush(ax, scale_of(ax))
+    paths = moving or view.n_paths <= max_paths
+    if not paths:
+        for group, image in draw_density(ax, view, colors):
+            brush.name = group
+            brush.keep(image, "density")
     for series in view.series:
         brush.name = series
-        brush.color = colors.get(view.group.get(series, ""), MUTED)
+        brush.color = colors.get(view.group.get(series), MUTED) if colors else HOME
         if series not in view.past:
             brush.color = MUTED
         _draw_past(brush, view)
-        _draw_samples(brush, view, moving)
+        if paths:
+            _draw_samples(brush, view, moving)
         _draw_region(brush, view)
         _draw_truth(brush, view, moving)
         _draw_forecast(brush, view, moving)
-        _draw_now(brush, view, moving)
+        _draw_now(brush, view, labels.get(series), moving)
     return brush.artists
 
 
@@ -83,8 +106,7 @@ def _draw_past(brush: Brush, view: SceneView) -> None:
         for piece in track.pieces(view.step):
             brush.line(piece.xy, "past", linewidth=1.4, linestyle=DASHED, alpha=0.55, zorder=2)
         return
-    since = min(t.times[0] for t in view.past.values())
-    span = max(float((view.cutoff - since) / view.step), 1.0)
+    since, span = view.since, max(float((view.cutoff - view.since) / view.step), 1.0)
     segments, shades = [], []
     for piece in track.pieces(view.step):
         segments += [piece.xy[i : i + 2] for i in range(len(piece) - 1)]
@@ -122,15 +144,7 @@ def _start(view: SceneView, series: Hashable) -> np.ndarray | None:
 
 
 def _draw_region(brush: Brush, view: SceneView) -> None:
-    if view.level is None:
-        return
-    if brush.name in view.samples:
-        shape = sample_ellipse(view.samples[brush.name][1][:, -1], view.level)
-    elif brush.name in view.region:
-        low, high = view.region[brush.name]
-        shape = ((low + high) / 2, *(high - low), 0.0)
-    else:
-        return
+    shape = region_of(view, brush.name)
     if shape is None:
         return
     centre, width, height, angle = shape
@@ -143,9 +157,30 @@ def _draw_region(brush: Brush, view: SceneView) -> None:
     brush.keep(drawn, "region")
 
 
-def sample_ellipse(
-    points: np.ndarray, level: float
-) -> tuple[np.ndarray, float, float, float] | None:
+Shape = tuple[np.ndarray, float, float, float]  # centre (2,), width, height, angle in degrees
+
+
+def region_of(view: SceneView, series: Hashable) -> Shape | None:
+    """The ellipse of a series at the last step: of its samples, or else of its two intervals."""
+    if view.level is None:
+        return None
+    if series in view.samples:
+        return sample_ellipse(view.samples[series][1][:, -1], view.level)
+    if series in view.region:
+        low, high = view.region[series]
+        return ((low + high) / 2, *(high - low), 0.0)
+    return None
+
+
+def box_of(shape: Shape) -> np.ndarray:
+    """The two corners (2, 2) of the upright box around an ellipse."""
+    centre, width, height, angle = shape
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    half = np.hypot([width * cos, width * sin], [height * sin, height * cos]) / 2
+    return np.stack([centre - half, centre + half])
+
+
+def sample_ellipse(points: np.ndarray, level: float) -> Shape | None:
     """The smallest ellipse of the samples' own shape that holds `level` percent of them.
 
     Args:
@@ -213,7 +248,7 @@ def _heading(xy: np.ndarray) -> float:
     return math.atan2(dy, dx)
 
 
-def _draw_now(brush: Brush, view: SceneView, moving: bool) -> None:
+def _draw_now(brush: Brush, view: SceneView, label: str | None, moving: bool) -> None:
     """The dot at the cutoff, or with `moving` at the forecast's end; hollow for hidden series."""
     here = view.last_seen(brush.name)
     if here is None:
@@ -224,7 +259,7 @@ def _draw_now(brush: Brush, view: SceneView, moving: bool) -> None:
             here, "hidden", markersize=9 if ball else 13, markerfacecolor="white",
             markeredgecolor=brush.color, markeredgewidth=2.0, zorder=5,
         )  # fmt: skip
-        _write(brush, here, brush.color)
+        _write(brush, here, label, brush.color)
         if moving and brush.name in view.forecast:
             end = view.forecast[brush.name].xy[-1]
             brush.mark(end, "now", markersize=9, markeredgecolor="white", zorder=5)
@@ -235,16 +270,20 @@ def _draw_now(brush: Brush, view: SceneView, moving: bool) -> None:
         here, "now", markersize=9 if ball else 14.5, zorder=5.5 if ball else 5,
         markeredgecolor=INK if ball else "white", markeredgewidth=1.2,
     )  # fmt: skip
-    _write(brush, here, "white")
+    _write(brush, here, label, "white")
 
 
-def _write(brush: Brush, xy: np.ndarray, color: str) -> None:
-    """A short number inside a dot, such as the 3 of `away_3`; longer names do not fit."""
-    short = str(brush.name).rsplit("_", 1)[-1]
-    if len(short) > 2 or brush.scale < 0.6:
+def _write(brush: Brush, xy: np.ndarray, label: str | None, color: str) -> None:
+    """The label: a short one inside the dot, a longer one beside it."""
+    if label is None:
         return
-    drawn = brush.ax.text(
-        xy[0], xy[1], short, color=color, fontsize=8.5 * brush.scale, fontweight="bold",
-        ha="center", va="center_baseline", zorder=6, clip_on=True,
+    inside = len(label) <= SHORT and brush.color != BALL
+    size = (8.5 if len(label) < SHORT or not inside else 7.0) * brush.scale
+    drawn = brush.ax.annotate(
+        label, (xy[0], xy[1]), xytext=(0 if inside else 9 * brush.scale, 0),
+        textcoords="offset points", color=color if inside else INK, fontsize=size,
+        fontweight="bold", ha="center" if inside else "left", va="center_baseline", zorder=6,
+        annotation_clip=True, clip_on=True,
     )  # fmt: skip
+    legible(drawn)
     brush.keep(drawn, "label")

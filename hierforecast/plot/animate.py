@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +12,22 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from hierforecast.errors import DataError
 from hierforecast.plot.agents import draw_view
-from hierforecast.plot.courts import Surface
+from hierforecast.plot.courts import Surface, find_ground
 from hierforecast.plot.frames import Frame
-from hierforecast.plot.movie import render, write_gif, write_html
+from hierforecast.plot.labels import Labels, legible, series_labels
+from hierforecast.plot.movie import render, writer_of
 from hierforecast.plot.rollout import draw_legend, draw_title, prepare_axes
-from hierforecast.plot.scenes import SceneView, read_scene
-from hierforecast.plot.style import FONT, MUTED, group_colors, new_axes, scale_of
+from hierforecast.plot.scenes import read_scene
+from hierforecast.plot.style import FONT, MUTED, group_colors, opened, scale_of
+from hierforecast.plot.view import SceneView
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
 
 Progress = bool | Callable[[int, int], object]
 HOLD = 6  # frames for which the last picture stays before the loop starts again
+UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))  # seconds a step takes at least
 
 
 def animate_rollout(
@@ -38,9 +40,13 @@ def animate_rollout(
     fps: float | None = None,
     *,
     columns: Columns | None = None,
-    court: Surface = "basketball",
+    court: Surface = "auto",
     model: str | None = None,
     context: int | None = 20,
+    agents: Sequence[Hashable] | None = None,
+    labels: Labels = "auto",
+    unit: str | None = None,
+    rate: float | None = None,
     title: str | None = None,
     figsize: tuple[float, float] = (9.6, 5.4),
     dpi: int = 100,
@@ -50,10 +56,13 @@ def animate_rollout(
 
     Args:
         history: as for `plot_rollout`, and so are `forecast`, `truth`, `samples`, `scene`,
-            `columns`, `court`, `model`, `context` and `title`.
-        path: where to write: `.gif`, or `.html` (one file with player and frames inside). With a
-            path no window or notebook output appears.
+            `columns`, `court`, `model`, `context`, `agents`, `labels`, `unit` and `title`.
+        path: where to write: `.gif`, `.html` (one file with player and frames inside), or `.mp4`
+            (with the ffmpeg of the system, or that of the extra `video`). With a path no window or
+            notebook output appears.
         fps: frames (time steps) a second; None takes 8, a little faster than life at 0.16 s a step.
+        rate: steps per second of the data: then the clock in the corner shows seconds instead of
+            steps. Dates and times need none.
         figsize: inches.
         dpi: pixels per inch of the file.
         progress: True for a progress bar while writing, or a function of (frame, frames).
@@ -62,11 +71,11 @@ def animate_rollout(
         the animation; keep a reference to it for as long as it should play.
 
     Raises:
-        DataError: as `plot_rollout`, or if `path` ends in neither `.gif` nor `.html`.
+        DataError: as `plot_rollout`, or for a `path` of another kind.
+        MissingExtraError: for `.mp4` without ffmpeg.
     """
     target = None if path is None else Path(path)
-    if target is not None and target.suffix.lower() not in (".gif", ".html"):
-        raise DataError(f"cannot write '{target}': let the path end in .gif or .html")
+    write = None if target is None else writer_of(target)
     view = read_scene(
         history,
         forecast,
@@ -77,32 +86,25 @@ def animate_rollout(
         model=model,
         level=None,
         context=context,
+        agents=agents,
     )
-    stage = Stage(new_axes(figsize, bare=target is not None), view, court, title)
-    rate = 8.0 if fps is None else float(fps)
-    if target is not None:
-        _write(stage, target, rate, dpi, progress)
+    texts = series_labels(view.series, view.group, labels)
+    ground = find_ground(court, *view.extent, view.crowd)
+    with opened(None, figsize, bare=target is not None) as ax:
+        stage = Stage(ax, view, ground, texts, rate)
+        stage.set_up(title, unit)
+    speed = 8.0 if fps is None else float(fps)
+    if target is not None and write is not None:
+        images = _rendered(stage, target.name, dpi, progress)
+        write(target, images, speed, HOLD)
     frames = len(stage.times) + HOLD
     animation = FuncAnimation(
-        stage.figure, stage.show, frames=frames, interval=1000 / rate, init_func=list
+        stage.figure, stage.show, frames=frames, interval=1000 / speed, init_func=list
     )
     if target is not None:
         # Else matplotlib warns, when it is deleted, that nothing was rendered.
         animation._draw_was_started = True  # type: ignore[attr-defined]
     return animation
-
-
-def timeline(view: SceneView) -> np.ndarray:
-    """Every time to be shown: the context's, then the forecast's and the truth's."""
-    tracks = [view.past, view.truth, view.forecast]
-    times = [track.times for group in tracks for track in group.values()]
-    times += [steps for steps, _ in view.samples.values()]
-    shown = np.unique(np.concatenate(times))
-    if view.forecast or view.samples:
-        ends = [t.times[-1] for t in view.forecast.values()]
-        ends += [t[-1] for t, _ in view.samples.values()]
-        shown = shown[shown <= max(ends)]
-    return shown
 
 
 @dataclass
@@ -111,53 +113,76 @@ class Stage:
 
     ax: Axes
     view: SceneView
-    court: Surface
-    title: str | None
+    ground: Any
+    labels: dict[Hashable, str]
+    rate: float | None = None
+    drawn: list[Artist] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
+    def set_up(self, title: str | None, unit: str | None) -> None:
         """Draw the surface, the legend and the title, and fix the layout."""
-        self.colors = group_colors(self.view.group.values())
-        self.times = timeline(self.view)
-        self.drawn: list[Artist] = []
-        prepare_axes(self.ax, self.view, self.court)
-        draw_legend(self.ax, self.view, self.colors, self.court, moving=True)
-        draw_title(self.ax, self.title, self.court)
+        self.colors = group_colors(self.view.groups)
+        self.times = self.view.times
+        prepare_axes(self.ax, self.view, self.ground, unit)
+        above = draw_legend(self.ax, self.view, self.colors, self.ground, moving=True)
+        draw_title(self.ax, title, self.ground, above)
         size = max(FONT["label"] * scale_of(self.ax), 10.0)
         style: dict[str, Any] = {"ha": "right", "va": "top", "color": MUTED, "fontsize": size}
         corner = self.ax.transAxes
         self.clock = self.ax.text(0.985, 0.985, "", transform=corner, zorder=8, **style)
         figure = self.ax.get_figure(root=True)
-        assert figure is not None  # `new_axes` made it
+        assert figure is not None  # `opened` made it
+        legible(figure)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # once is enough: the layout costs more than a frame
         self.figure = figure
 
     def show(self, frame: int) -> list[Artist]:
         """Replace the moving artists by those of a frame; frames past the end show the last."""
-        frame = min(frame, len(self.times) - 1)
+        time = self.times[min(frame, len(self.times) - 1)]
         while self.drawn:
             self.drawn.pop().remove()
-        now = self.view.until(self.times[frame])
-        self.drawn.extend(draw_view(self.ax, now, self.colors, moving=True))
-        ahead = int((self.times > self.view.cutoff).sum())
-        step = frame - (len(self.times) - 1 - ahead)
-        text = f"forecast +{step} of {ahead}" if step > 0 else f"history \N{MINUS SIGN}{-step}"
-        self.clock.set_text(text if step else "cutoff")
+        now = self.view.until(time)
+        self.drawn.extend(draw_view(self.ax, now, self.colors, self.labels, moving=True))
+        self.clock.set_text(self.clock_at(time))
         return [*self.drawn, self.clock]
 
+    def clock_at(self, time: Any) -> str:
+        """How far a time lies from the cutoff: in seconds or more where known, else in steps."""
+        away, end = time - self.view.cutoff, self.times[-1] - self.view.cutoff
+        if not away:
+            return "cutoff"
+        now, unit = self.elapsed(abs(away))
+        if time < self.view.cutoff:
+            return f"history \N{MINUS SIGN}{now}{unit}"
+        return f"forecast +{now} of {self.elapsed(end)[0]}{unit}"
 
-def _write(stage: Stage, path: Path, fps: float, dpi: int, progress: Progress) -> None:
+    def elapsed(self, span: Any) -> tuple[str, str]:
+        """A span of time as a number and its unit; steps have none."""
+        steps = float(span / self.view.step)
+        if isinstance(span, np.timedelta64):
+            step = float(self.view.step / np.timedelta64(1, "s"))
+        elif self.rate is not None:
+            step = 1 / self.rate
+        else:
+            return f"{steps:.0f}", ""
+        size, unit = next(pair for pair in UNITS if step >= pair[0])
+        step /= size or 1.0
+        decimals = 0 if step % 1 == 0 else 1 if step >= 0.1 else 2
+        return f"{steps * step:.{decimals}f}", f" {unit}"
+
+
+def _rendered(stage: Stage, name: str, dpi: int, progress: Progress) -> list[Any]:
+    """The picture of every frame."""
+    frames = len(stage.times)
     if progress is True:
         from rich.progress import Progress as Bar
 
         with Bar(transient=True) as bar:
-            task = bar.add_task(f"writing {path.name}", total=len(stage.times))
-            _write(stage, path, fps, dpi, lambda i, n: bar.update(task, completed=i + 1))
-        return
+            task = bar.add_task(f"writing {name}", total=frames)
+            return _rendered(stage, name, dpi, lambda i, n: bar.update(task, completed=i + 1))
     images = []
-    for i, image in enumerate(render(stage.ax, stage.show, len(stage.times), dpi)):
+    for i, image in enumerate(render(stage.ax, stage.show, frames, dpi)):
         images.append(image)
         if callable(progress):
-            progress(i, len(stage.times))
-    write = write_gif if path.suffix.lower() == ".gif" else write_html
-    write(path, images, fps, HOLD)
+            progress(i, frames)
+    return images

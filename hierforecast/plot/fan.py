@@ -10,7 +10,8 @@ import pandas as pd
 
 from hierforecast.errors import DataError
 from hierforecast.plot.curves import Tables, curve_of
-from hierforecast.plot.frames import Frame
+from hierforecast.plot.frames import DRAW, SERIES, TIME, Frame
+from hierforecast.plot.labels import text_of
 from hierforecast.plot.panels import Curve, Fan, draw_fans
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def plot_forecast(
     max_series: int = 12,
     context: int | None = None,
     share_y: bool = False,
+    unit: str | None = None,
     title: str | None = None,
 ) -> np.ndarray:
     """A fan chart for each series: history, forecast with its intervals, and truth if given.
@@ -43,17 +45,18 @@ def plot_forecast(
         history: long frame up to the cutoff; pandas, polars or pyarrow.
         forecast: what `Forecaster.predict` returned, with `level=[...]` for the bands.
         truth: what happened; only its times after the cutoff are drawn.
-        groups: draw the series of these groups only.
+        groups: draw the series of these groups only, which may be of any level of `columns`.
         ids: draw these series, in this order; None takes the first ones of the forecast.
         samples: joint draws; bands are then their quantiles.
         scene: which scene; may be left out if there is only one.
         columns: column roles; None guesses.
         model: name of the model in the forecast's columns; None takes the first.
-        target: which target; None takes the first.
+        target: which target; None takes the first. Of several, the one drawn is named at the side.
         levels: percent; None takes those of the forecast's columns (of samples: 50 and 90).
         max_series: at most this many panels.
         context: history steps shown; None takes four horizons.
         share_y: one y scale for all panels.
+        unit: of the target, written at the side.
         title: of the figure.
 
     Returns:
@@ -65,7 +68,7 @@ def plot_forecast(
     tables = Tables(history, forecast, truth, samples, scene, columns, model, target)
     chosen = tables.choose(ids, groups)[:max_series]
     fans = [_series_fan(tables, series, levels, context) for series in chosen]
-    return draw_fans(fans, title, share_y)
+    return draw_fans(fans, title, share_y, _with_unit(tables.label, unit))
 
 
 def plot_groups(
@@ -74,7 +77,7 @@ def plot_groups(
     truth: Frame | None = None,
     samples: Frame | None = None,
     *,
-    by: str | None = None,
+    by: str | Sequence[str] | None = None,
     aggregate: str = "mean",
     scene: Hashable | None = None,
     columns: Columns | None = None,
@@ -83,6 +86,7 @@ def plot_groups(
     levels: Sequence[float] | None = None,
     context: int | None = None,
     share_y: bool = False,
+    unit: str | None = None,
     title: str | None = None,
 ) -> np.ndarray:
     """A fan chart for each group, of the mean or sum over its series.
@@ -96,9 +100,10 @@ def plot_groups(
         forecast: point forecast; None takes the median of the aggregated samples.
         samples: what `Forecaster.sample` returned.
         truth: what happened after the cutoff.
-        by: group column of the history; None takes the coarsest of `columns`.
+        by: group column of the history, or several; None takes the coarsest level of `columns`.
         aggregate: `"mean"` or `"sum"`.
-        scene, columns, model, target, levels, context, share_y, title: as for `plot_forecast`.
+        scene, columns, model, target, levels, context, share_y, unit, title: as for
+            `plot_forecast`.
 
     Returns:
         the axes drawn, one per group, in order of their names.
@@ -111,16 +116,22 @@ def plot_groups(
     if forecast is None and samples is None:
         raise DataError("nothing to draw: give forecast=... or samples=... (or both)")
     tables = Tables(history, forecast, truth, samples, scene, columns, model, target)
-    member = tables.members(by)
+    member = tables.members(by if by is None or isinstance(by, str) else tuple(by))
     members: dict[Any, list[Hashable]] = {}
     for series in sorted(set(tables.choose(None, None)) & member.keys(), key=str):
         members.setdefault(member[series], []).append(series)
     fans = [
-        _group_fan(tables, str(name), members[name], aggregate, levels, context)
+        _group_fan(tables, text_of(name), members[name], aggregate, levels, context)
         for name in sorted(members, key=str)
     ]
     label = f"{aggregate} of {tables.roles.targets[0]}"
-    return draw_fans(fans, title, share_y, label)
+    return draw_fans(fans, title, share_y, _with_unit(label, unit))
+
+
+def _with_unit(label: str | None, unit: str | None) -> str | None:
+    if unit is None:
+        return label
+    return unit if label is None else f"{label} ({unit})"
 
 
 def _levels(available: Sequence[float], wanted: Sequence[float] | None) -> list[float]:
@@ -148,30 +159,26 @@ def _quantiles(wide: np.ndarray, levels: Sequence[float] | None) -> dict:
 def _series_fan(
     tables: Tables, series: Hashable, levels: Sequence[float] | None, context: int | None
 ) -> Fan:
-    roles = tables.roles
-
     def own(table: pd.DataFrame) -> pd.DataFrame:
-        return table[table[roles.id] == series].sort_values(roles.time)
+        return table[table[SERIES] == series].sort_values(TIME)
 
     assert tables.forecast is not None
     rows = own(tables.forecast)
     if tables.samples is not None:
-        draws = own(tables.samples).pivot(index="sample_id", columns=roles.time, values="value")
-        bands = _quantiles(draws.to_numpy(dtype=float), levels)
+        draws = own(tables.samples).pivot(index=DRAW, columns=TIME, values="value")
+        bands = _quantiles(draws.to_numpy(), levels)
     else:
         bands = {
-            level: (
-                rows[tables.names[level][0]].to_numpy(),
-                rows[tables.names[level][1]].to_numpy(),
-            )
+            level: (rows[low].to_numpy(), rows[high].to_numpy())
             for level in _levels(list(tables.names), levels)
+            for low, high in [tables.names[level]]
         }
-    past = curve_of(own(tables.past), roles.time)
+    past = curve_of(own(tables.past))
     return Fan(
-        title=str(series),
+        title=text_of(series),
         past=_tail(past, context, tables.horizon),
-        point=curve_of(rows, roles.time),
-        truth=curve_of(own(tables.truth), roles.time),
+        point=curve_of(rows),
+        truth=curve_of(own(tables.truth)),
         bands=bands,
         joined=len(past[0]) > 0 and past[0][-1] == tables.cutoff,
     )
@@ -190,29 +197,26 @@ def _group_fan(
     levels: Sequence[float] | None,
     context: int | None,
 ) -> Fan:
-    roles = tables.roles
-
     def total(table: pd.DataFrame | None, *keys: str) -> pd.DataFrame:
         if table is None:
             return pd.DataFrame({key: [] for key in (*keys, "value")})
-        rows = table[table[roles.id].isin(members)]
+        rows = table[table[SERIES].isin(members)]
         return rows.groupby(list(keys), as_index=False)["value"].agg(aggregate)
 
     bands: dict[float, tuple[np.ndarray, np.ndarray]] = {}
-    point = curve_of(total(tables.forecast, roles.time), roles.time)
+    point = curve_of(total(tables.forecast, TIME))
     if tables.samples is not None:
-        draws = total(tables.samples, "sample_id", roles.time)
-        wide = draws.pivot(index="sample_id", columns=roles.time, values="value")
-        values = wide.to_numpy(dtype=float)
+        wide = total(tables.samples, DRAW, TIME).pivot(index=DRAW, columns=TIME, values="value")
+        values = wide.to_numpy()
         bands = _quantiles(values, levels)
         if tables.forecast is None:
             point = wide.columns.to_numpy(), np.nanmedian(values, axis=0)
-    past = curve_of(total(tables.past, roles.time), roles.time)
+    past = curve_of(total(tables.past, TIME))
     return Fan(
         title=name,
         note=f"n = {len(members)}",
         past=_tail(past, context, tables.horizon),
         point=point,
-        truth=curve_of(total(tables.truth, roles.time), roles.time),
+        truth=curve_of(total(tables.truth, TIME)),
         bands=bands,
     )

@@ -1,10 +1,10 @@
-"""The plots' door: any data frame in, small pandas copies of the needed columns out."""
+"""The plots' door: any data frame in, small pandas tables with columns of fixed names out."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -12,35 +12,50 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
+from hierforecast.plot.labels import key_of
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
 
 Frame = Any  # pandas, polars or pyarrow: whatever narwhals reads
+Key = tuple[str, ...]  # the columns that name something together; nearly always one
+Where = tuple[Key, tuple[Any, ...]] | None  # columns and the values that kept rows have
 GROUP_NAMES = ("team", "group", "sector")
 INTERVAL = re.compile(r"^(?P<name>.+)-(?P<side>lo|hi)-(?P<level>\d+(?:\.\d+)?)$")
+# Columns of the tables that `pick` returns; no user's column has such a name.
+SERIES, TIME, DRAW, GROUP = "*series", "*time", "*draw", "*group"
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Which column plays which part in a picture."""
+    """Which columns play which part in a picture."""
 
-    id: str
+    id: Key
     time: str
     targets: tuple[str, ...]
-    groups: tuple[str, ...]
-    scene: str | None
+    groups: tuple[Key, ...]
+    scene: Key | None
 
     @property
-    def group(self) -> str | None:
-        """The coarsest group column: the one that gives colours."""
+    def group(self) -> Key | None:
+        """The coarsest level of groups: the one that gives colours."""
         return self.groups[0] if self.groups else None
 
+    @property
+    def names(self) -> set[str]:
+        """Every column that has a part."""
+        keys = [self.id, *self.groups, self.scene or ()]
+        return {self.time, *self.targets, *(name for key in keys for name in key)}
 
-def _as_tuple(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
+
+def key(given: str | Sequence[str]) -> Key:
+    """The columns of a label that one or several of them hold."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def say(columns: Key) -> str:
+    """The columns of a label, for messages."""
+    return repr(columns[0]) if len(columns) == 1 else repr(list(columns))
 
 
 def names_of(frame: Frame) -> list[str]:
@@ -70,29 +85,30 @@ def roles_of(columns: Columns | None, frame: Frame, target: str | None = None) -
     """
     names = names_of(frame)
     if columns is None:
-        targets: tuple[str, ...] = tuple(t for t in ("x", "y") if t in names) or ("y",)
-        groups = tuple(name for name in GROUP_NAMES if name in names)[:1]
-        scene = "scene" if "scene" in names else None
-        roles = Roles("unique_id", "ds", targets, groups, scene)
+        targets = tuple(t for t in ("x", "y") if t in names) or ("y",)
+        named = tuple((name,) for name in GROUP_NAMES if name in names)[:1]
+        scene = ("scene",) if "scene" in names else None
+        roles = Roles(("unique_id",), "ds", targets, named, scene)
     else:
-        targets = _as_tuple(getattr(columns, "targets", None) or getattr(columns, "target", None))
-        groups = _as_tuple(getattr(columns, "groups", None) or getattr(columns, "group", None))
-        roles = Roles(columns.id, columns.time, targets, groups, columns.scene)  # type: ignore[arg-type]
+        given = columns.group or ()
+        levels = tuple(key(level) for level in ((given,) if isinstance(given, str) else given))
+        scenes = None if columns.scene is None else key(columns.scene)
+        roles = Roles(key(columns.id), columns.time, columns.targets, levels, scenes)
     if target is None:
         return roles
     if columns is not None and target not in roles.targets:
         raise DataError(f"target={target!r} is none of the targets {list(roles.targets)}")
-    return Roles(roles.id, roles.time, (target,), roles.groups, roles.scene)
+    return replace(roles, targets=(target,))
 
 
-def need(names: Iterable[str], wanted: Sequence[str], what: str) -> None:
+def need(names: Iterable[str], wanted: Iterable[str], what: str) -> None:
     """Check that columns are there.
 
     Raises:
         DataError: naming the missing ones, what there is, and the remedy.
     """
     have = list(names)
-    missing = [name for name in wanted if name not in have]
+    missing = [name for name in dict.fromkeys(wanted) if name not in have]
     if missing:
         raise DataError(
             f"the {what} frame has no column {', '.join(map(repr, missing))} (it has "
@@ -102,25 +118,90 @@ def need(names: Iterable[str], wanted: Sequence[str], what: str) -> None:
 
 
 def pick(
-    frame: Frame, wanted: Sequence[str], what: str, where: tuple[str, Any] | None = None
+    frame: Frame,
+    what: str,
+    where: Where = None,
+    *,
+    labels: dict[str, Key] | None = None,
+    time: str | None = None,
+    values: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Copy of the `wanted` columns as pandas; the frame given is left as it is.
+    """A small table of what a picture needs; the frame given is left as it is.
 
     Args:
         frame: pandas, polars or pyarrow.
-        wanted: names of columns.
         what: how errors call the frame, e.g. `"history"`.
-        where: (column, value) that kept rows have.
+        where: columns and the values that kept rows have.
+        labels: name in the table -> the columns that hold this label; of several columns one text.
+        time: the time column, `TIME` in the table: int64, float64 or datetime64 as on the wall.
+        values: numeric columns, float64 in the table; NaN where there is none.
+
+    Raises:
+        DataError: naming a column that is missing or holds no numbers.
     """
-    need(names_of(frame), wanted, what)
+    labels = labels or {}
+    wanted = [name for columns in labels.values() for name in columns]
+    need(names_of(frame), [*wanted, *([] if time is None else [time]), *values], what)
     table = nw.from_native(frame, eager_only=True)
     if where is not None:
-        table = table.filter(nw.col(where[0]) == where[1])
-    return pd.DataFrame({name: np.array(table[name].to_numpy()) for name in dict.fromkeys(wanted)})
+        pairs = zip(*where, strict=True)
+        table = table.filter(*(nw.col(name) == value for name, value in pairs))
+    found: dict[str, Any] = {name: _labels(table, columns) for name, columns in labels.items()}
+    if time is not None:
+        found[TIME] = _times(table[time])
+    found |= {name: _numbers(table[name], what) for name in values}
+    return pd.DataFrame(found)
 
 
-def choose_scene(frame: Frame, roles: Roles, scene: Hashable | None, what: str) -> Any:
-    """The (column, value) that selects one scene, or None for a frame without scenes.
+def pick_samples(frame: Frame, roles: Roles, where: Where, values: Sequence[str]) -> pd.DataFrame:
+    """The same of joint draws, with the column DRAW.
+
+    Raises:
+        DataError: also if a draw holds a series twice at one time.
+    """
+    labels = {SERIES: roles.id, DRAW: ("sample_id",)}
+    where = where_in(frame, where)
+    table = pick(frame, "samples", where, labels=labels, time=roles.time, values=values)
+    if table.duplicated([SERIES, TIME, DRAW]).any():
+        raise DataError(
+            f"the samples hold {say(roles.id)}, {roles.time!r} and 'sample_id' of one draw several "
+            "times: give those of one scene, or say how scenes are told apart with "
+            "columns=Columns(scene=...)"
+        )
+    return table
+
+
+def _labels(table: nw.DataFrame[Any], columns: Key) -> np.ndarray:
+    """The labels (n,) of one column as they are, those of several as texts."""
+    if len(columns) == 1:
+        return np.array(table[columns[0]].to_numpy())
+    codes, labels = pd.MultiIndex.from_arrays(
+        [np.array(table[name].to_numpy()) for name in columns]
+    ).factorize()
+    return np.array([key_of(label) for label in labels], dtype=object)[codes]
+
+
+def _times(series: nw.Series[Any]) -> np.ndarray:
+    if series.dtype.is_integer():
+        return series.to_numpy().astype(np.int64)
+    if series.dtype == nw.Date:
+        series = series.cast(nw.Datetime("us"))
+    if series.dtype == nw.Datetime and getattr(series.dtype, "time_zone", None) is not None:
+        series = series.dt.replace_time_zone(None)
+    return np.array(series.to_numpy())
+
+
+def _numbers(series: nw.Series[Any], what: str) -> np.ndarray:
+    if not series.dtype.is_numeric():
+        raise DataError(
+            f"column {series.name!r} of the {what} frame holds no numbers (its type is "
+            f"{series.dtype}): a picture needs numbers there"
+        )
+    return np.array(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
+
+
+def choose_scene(frame: Frame, roles: Roles, scene: Any | None, what: str) -> Where:
+    """The columns and values that select one scene, or None for a frame without scenes.
 
     Raises:
         DataError: if several scenes are there and none was named, or the named one is not there.
@@ -132,23 +213,27 @@ def choose_scene(frame: Frame, roles: Roles, scene: Hashable | None, what: str) 
                 "name it with columns=Columns(scene=...)"
             )
         return None
-    need(names_of(frame), [roles.scene], what)
-    found = nw.from_native(frame, eager_only=True)[roles.scene].unique().sort().to_list()
-    few = ", ".join(map(repr, found[:5])) + (", ..." if len(found) > 5 else "")
+    need(names_of(frame), roles.scene, what)
+    table = nw.from_native(frame, eager_only=True).select(roles.scene)
+    rows = [tuple(row) for row in table.unique().sort(*roles.scene).rows()]
+    found = {key_of(row): row for row in rows}
+    several = len(roles.scene) > 1
+    shown = [repr(row if several else row[0]) for row in rows]
+    few = ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
     if scene is None and len(found) != 1:
         raise DataError(
-            f"the {what} frame holds {len(found)} scenes in column {roles.scene!r}: choose one "
+            f"the {what} frame holds {len(found)} scenes in column {say(roles.scene)}: choose one "
             f"of {few} with scene=..."
         )
-    if scene is not None and scene not in found:
-        raise DataError(f"scene={scene!r} is not in column {roles.scene!r} of the {what}: {few}")
-    value = found[0] if scene is None else scene
-    return roles.scene, value.item() if isinstance(value, np.generic) else value
+    chosen = next(iter(found), None) if scene is None else key_of(scene)
+    if chosen not in found:
+        raise DataError(f"scene={scene!r} is not in column {say(roles.scene)} of the {what}: {few}")
+    return roles.scene, found[chosen]
 
 
-def where_in(frame: Frame, where: tuple[str, Any] | None) -> tuple[str, Any] | None:
-    """`where`, if the frame has that column; a frame cut to one scene may have dropped it."""
-    return where if where is not None and where[0] in names_of(frame) else None
+def where_in(frame: Frame, where: Where) -> Where:
+    """`where`, if the frame has these columns; a frame cut to one scene may have dropped them."""
+    return where if where is not None and set(where[0]) <= set(names_of(frame)) else None
 
 
 def models_of(frame: Frame, roles: Roles, what: str = "forecast") -> list[str]:
@@ -161,14 +246,15 @@ def models_of(frame: Frame, roles: Roles, what: str = "forecast") -> list[str]:
         DataError: if there is none.
     """
     table = nw.from_native(frame, eager_only=True)
-    parts = {roles.id, roles.time, roles.scene, "cutoff", "sample_id", *roles.targets}
-    parts |= set(roles.groups)
+    parts = roles.names | {"cutoff", "sample_id"}
     names = [name for name in table.columns if name not in parts and not INTERVAL.match(name)]
     first = roles.targets[0]
     prefixed = [name[: -len(first) - 1] for name in names if name.endswith(f"_{first}")]
     found = [m for m in prefixed if m and all(f"{m}_{t}" in names for t in roles.targets)]
     if not found and len(roles.targets) == 1:
-        found = [name for name in names if table.schema[name].is_numeric()]
+        numeric = [name for name in names if table.schema[name].is_numeric()]
+        # What follows a model's name and a dash (`Model-q-10`) is another column of that model.
+        found = [name for name in numeric if not any(name.startswith(f"{m}-") for m in numeric)]
     if not found:
         wanted = ", ".join(f"'<Model>_{t}'" for t in roles.targets)
         raise DataError(

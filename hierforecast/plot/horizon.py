@@ -10,8 +10,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from hierforecast.plot.frames import Frame, model_columns, models_of, names_of, need, pick, roles_of
-from hierforecast.plot.style import CYCLE, FONT, INK, MUTED, calm, new_axes, scale_of, spread
+from hierforecast.errors import DataError
+from hierforecast.plot.frames import (
+    SERIES,
+    TIME,
+    Frame,
+    model_columns,
+    models_of,
+    names_of,
+    need,
+    pick,
+    roles_of,
+)
+from hierforecast.plot.labels import legible, text_of
+from hierforecast.plot.style import CYCLE, FONT, INK, MUTED, calm, opened, scale_of, spread
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -47,7 +59,13 @@ def plot_errors(
         DataError: naming the column that is missing.
     """
     table = error_table(backtest, by, history=history, columns=columns, models=models)
-    ax = new_axes() if ax is None else ax
+    with opened(ax) as ax:
+        _draw(ax, table, by, unit, title)
+        legible(ax)
+    return ax
+
+
+def _draw(ax: Axes, table: pd.DataFrame, by: str, unit: str, title: str | None) -> None:
     (_draw_lines if by == "step" else _draw_dots)(ax, table)
     scale = scale_of(ax)
     text = f"mean error ({unit})" if unit else "mean error"
@@ -60,7 +78,6 @@ def plot_errors(
     if title is not None:
         size = FONT["title"] * scale
         ax.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=10)
-    return ax
 
 
 def error_table(
@@ -76,25 +93,32 @@ def error_table(
     need(names_of(backtest), ["cutoff", *roles.targets], "backtest")
     chosen = list(models) if models is not None else models_of(backtest, roles, "backtest")
     points = {name: model_columns(backtest, roles, name, "backtest") for name in chosen}
-    base = [roles.id, roles.time, "cutoff", *([roles.scene] if roles.scene else [])]
-    own = [by] if by != "step" and by in names_of(backtest) else []
     flat = [name for names in points.values() for name in names]
-    table = pick(backtest, [*base, *own, *roles.targets, *flat], "backtest")
+    labels = {SERIES: roles.id, "*cutoff": ("cutoff",)}
+    labels |= {"*scene": roles.scene} if roles.scene else {}
+    own = by != "step" and by in names_of(backtest)
+    labels |= {by: (by,)} if own else {}
+    values = [*roles.targets, *flat]
+    table = pick(backtest, "backtest", labels=labels, time=roles.time, values=values)
     if by == "step":
-        keys = [name for name in (roles.scene, "cutoff") if name]
-        table["step"] = table.groupby(keys)[roles.time].rank("dense").astype(int)
+        keys = ["*cutoff", *(["*scene"] if roles.scene else [])]
+        table[by] = table.groupby(keys)[TIME].rank("dense").astype(int)
     elif not own:
-        need(names_of(backtest if history is None else history), [by], "backtest")
-        keys = [roles.id, *([roles.scene] if roles.scene else [])]
-        known = pick(history, [*keys, by], "history").dropna().drop_duplicates(keys)
-        table = table.merge(known, on=keys, how="left")
+        given = backtest if history is None else history
+        need(names_of(given), [by], "backtest" if history is None else "history")
+        keys = [name for name in labels if name != "*cutoff"]
+        known = pick(given, "history", labels={**{k: labels[k] for k in keys}, by: (by,)})
+        table = table.merge(known.dropna().drop_duplicates(keys), on=keys, how="left")
     truth = table[list(roles.targets)].to_numpy(dtype=float)
     for name, names in points.items():
         gap = table[names].to_numpy(dtype=float) - truth
         table[f"error of {name}"] = np.sqrt((gap**2).sum(axis=1))
     errors = table.groupby(by)[[f"error of {name}" for name in chosen]].mean()
     errors.columns = pd.Index(chosen)
-    return errors.dropna(how="all")
+    errors = errors.dropna(how="all")
+    if errors.empty:
+        raise DataError("no row of the backtest has both a truth and a forecast: nothing to draw")
+    return errors
 
 
 def _draw_lines(ax: Axes, errors: pd.DataFrame) -> None:
@@ -111,7 +135,7 @@ def _draw_lines(ax: Axes, errors: pd.DataFrame) -> None:
     places = spread(ends, 0.045 * ax.get_ylim()[1])
     for i, name in enumerate(errors.columns):
         ax.annotate(
-            f"{name}  {ends[i]:.3g}", (errors.index[-1], places[i]), xytext=(10, 0),
+            f"{text_of(name)}  {ends[i]:.3g}", (errors.index[-1], places[i]), xytext=(10, 0),
             textcoords="offset points", color=CYCLE[i % len(CYCLE)], va="center",
             fontsize=FONT["label"] * scale, fontweight="bold" if i == 0 else "normal",
             annotation_clip=False,
@@ -129,9 +153,9 @@ def _draw_dots(ax: Axes, errors: pd.DataFrame) -> None:
         size = (12 if i == 0 else 9) * scale
         ax.plot(
             errors[name], rows, linestyle="none", marker="o", color=color, markersize=size,
-            markeredgecolor="white", label=str(name), zorder=4 + 0.1 * i,
+            markeredgecolor="white", label=text_of(name), zorder=4 + 0.1 * i,
         )  # fmt: skip
-    ax.set_yticks(rows, [str(name) for name in errors.index])
+    ax.set_yticks(rows, [text_of(name) for name in errors.index])
     ax.tick_params(axis="y", labelsize=FONT["label"] * scale, labelcolor=INK)
     ax.set_xlim(0, float(np.nanmax(values)) * 1.06)
     ax.set_ylim(-0.6, len(errors) - 0.4)

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
-from matplotlib.image import AxesImage
 
 from hierforecast.errors import DataError
 from hierforecast.plot.frames import (
+    DRAW,
+    GROUP,
+    SERIES,
+    TIME,
     Frame,
+    Roles,
+    Where,
     choose_scene,
     model_columns,
     names_of,
-    need,
     pick,
+    pick_samples,
     roles_of,
+    say,
     where_in,
 )
-from hierforecast.plot.style import (
-    DIVERGING,
-    FAINT,
-    FONT,
-    INK,
-    MUTED,
-    SEQUENTIAL,
-    new_axes,
-    scale_of,
-)
+from hierforecast.plot.labels import key_of
+from hierforecast.plot.maps import Groups, draw_map
+from hierforecast.plot.style import DIVERGING, SEQUENTIAL
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
-
-Groups = Mapping[Any, Hashable] | Sequence[Hashable]
-SQUARE = (9.0, 6.75)  # inches: a slide high; a square map would leave the rest of its width empty
-MAX_LABELS = 40  # above this many series only the groups are named
 
 
 def plot_correlation(
@@ -51,6 +45,7 @@ def plot_correlation(
     scene: Hashable | None = None,
     columns: Columns | None = None,
     model: str | None = None,
+    members: bool | None = None,
     title: str | None = None,
 ) -> Axes:
     """How the series of a joint forecast move together.
@@ -63,6 +58,8 @@ def plot_correlation(
         history: frame with the group column, instead of `groups`.
         step: forecast step from 0 (-1 is the last), or `"mean"`: pooled over all steps.
         scene, columns, model: as for `plot_rollout`.
+        members: True for a cell per pair of series; False for the mean over all pairs of two
+            groups, or within one; None takes groups above 40 series, where single cells are noise.
         title: set in bold at the top left.
 
     Raises:
@@ -71,24 +68,26 @@ def plot_correlation(
     if isinstance(samples, np.ndarray):
         matrix = _square(samples)
         names = _names(labels, len(matrix))
-        where = None
     else:
         roles = roles_of(columns, samples if history is None else history)
-        where = choose_scene(samples, roles, scene, "samples") if roles.scene else None
+        scened = roles.scene is not None and set(roles.scene) <= set(names_of(samples))
+        where = choose_scene(samples, roles, scene, "samples") if scened else None
         points = model_columns(samples, roles, model, "samples")
-        wanted = [roles.id, roles.time, "sample_id", *points]
-        table = pick(samples, wanted, "samples", where_in(samples, where))
-        names, draws = _draws(table, roles.id, roles.time, points, labels)
+        names, draws = _draws(pick_samples(samples, roles, where, points), roles, points, labels)
         matrix = correlation_of(draws if step == "mean" else draws[:, :, [int(step)]])
-    if groups is None and history is not None:
-        group = roles_of(columns, history).group
-        need(names_of(history), [group or "group"], "history")
-        found = pick(history, [roles_of(columns, history).id, str(group)], "history").dropna()
-        groups = dict(zip(found.iloc[:, 0], found.iloc[:, 1], strict=True))
-    off = matrix[~np.eye(len(matrix), dtype=bool)]
-    limit = float(np.clip(np.ceil(np.nanmax(np.abs(off), initial=0.1) * 10) / 10, 0.1, 1.0))
+        if groups is None and history is not None:
+            groups = _groups_of(history, roles, where)
     matrix = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
-    return _draw_map(ax, matrix, names, groups, DIVERGING, (-limit, limit), "correlation", title)
+    return draw_map(ax, matrix, names, groups, DIVERGING, "correlation", members, title)
+
+
+def _groups_of(history: Frame, roles: Roles, where: Where) -> dict[Any, Hashable] | None:
+    """The coarsest group of each series, if there are groups."""
+    if roles.group is None:
+        return None
+    labels = {SERIES: roles.id, GROUP: roles.group}
+    found = pick(history, "history", where_in(history, where), labels=labels).dropna()
+    return dict(zip(found[SERIES], found[GROUP], strict=True))
 
 
 def plot_attention(
@@ -97,6 +96,7 @@ def plot_attention(
     groups: Groups | None = None,
     ax: Axes | None = None,
     *,
+    members: bool | None = None,
     title: str | None = None,
 ) -> Axes:
     """Who attends to whom: a row per query, a column per key.
@@ -107,6 +107,7 @@ def plot_attention(
         labels: names of the series.
         groups: group of each series (mapping, or in the order of `labels`); orders the map.
         ax: axes to draw on; None makes a new figure.
+        members: as for `plot_correlation`.
         title: set in bold at the top left.
 
     Raises:
@@ -115,8 +116,7 @@ def plot_attention(
     weights = np.asarray(weights, dtype=float)
     matrix = _square(weights.reshape(-1, *weights.shape[-2:]).mean(axis=0))
     names = _names(labels, len(matrix))
-    limits = (0.0, float(np.nanmax(matrix, initial=1e-9)))
-    return _draw_map(ax, matrix, names, groups, SEQUENTIAL, limits, "attention", title)
+    return draw_map(ax, matrix, names, groups, SEQUENTIAL, "attention", members, title)
 
 
 def correlation_of(draws: np.ndarray) -> np.ndarray:
@@ -134,124 +134,33 @@ def correlation_of(draws: np.ndarray) -> np.ndarray:
 
 
 def _draws(
-    table: Any, id_: str, time: str, points: list[str], labels: Sequence[Hashable] | None
+    table: Any, roles: Roles, points: list[str], labels: Sequence[Hashable] | None
 ) -> tuple[list[Hashable], np.ndarray]:
     """Series names and their draws (N, K, H, D)."""
-    ordered = table.sort_values([id_, "sample_id", time], kind="stable")
-    names = list(dict.fromkeys(ordered[id_]))
-    k, h = ordered["sample_id"].nunique(), ordered[time].nunique()
+    ordered = table.sort_values([SERIES, DRAW, TIME], kind="stable")
+    names = list(dict.fromkeys(ordered[SERIES]))
+    k, h = ordered[DRAW].nunique(), ordered[TIME].nunique()
     if len(ordered) != len(names) * k * h:
         raise DataError(
             f"samples are not joint: {len(names)} series, {k} values of 'sample_id' and {h} of "
-            f"{time!r} need {len(names) * k * h} rows, there are {len(ordered)}: give the frame "
-            "that Forecaster.sample returned, of one scene"
+            f"{roles.time!r} need {len(names) * k * h} rows, there are {len(ordered)}: give the "
+            "frame that Forecaster.sample returned, of one scene"
         )
-    draws = ordered[points].to_numpy(dtype=float).reshape(len(names), k, h, len(points))
+    draws = ordered[points].to_numpy().reshape(len(names), k, h, len(points))
     if labels is None:
         return names, draws
-    unknown = [label for label in labels if label not in names]
+    wanted = [key_of(label) for label in labels]
+    unknown = [label for label in wanted if label not in names]
     if unknown:
-        raise DataError(f"labels {unknown[:5]!r} are not in column {id_!r} of the samples")
-    return list(labels), draws[[names.index(label) for label in labels]]
+        raise DataError(f"labels {unknown[:5]!r} are not in column {say(roles.id)} of the samples")
+    return wanted, draws[[names.index(label) for label in wanted]]
 
 
 def _names(labels: Sequence[Hashable] | None, size: int) -> list[Hashable]:
-    return [*range(size)] if labels is None else list(labels)
+    return [*range(size)] if labels is None else [key_of(label) for label in labels]
 
 
 def _square(matrix: np.ndarray) -> np.ndarray:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise DataError(f"expected a square matrix (N, N), got shape {matrix.shape}")
     return matrix.astype(float)
-
-
-def _draw_map(
-    ax: Axes | None,
-    matrix: np.ndarray,
-    names: list[Hashable],
-    groups: Groups | None,
-    colors: Colormap,
-    limits: tuple[float, float],
-    label: str,
-    title: str | None,
-) -> Axes:
-    if len(names) != len(matrix):
-        raise DataError(f"{len(names)} labels do not fit a matrix of {len(matrix)} series")
-    order, blocks = _blocks(names, groups)
-    matrix, names = matrix[np.ix_(order, order)], [names[i] for i in order]
-    ax = new_axes(SQUARE) if ax is None else ax
-    scale = scale_of(ax)
-    image = ax.imshow(
-        matrix,
-        cmap=colors.with_extremes(bad="#E6E8EC"),
-        vmin=limits[0],
-        vmax=limits[1],
-        interpolation="nearest",
-    )
-    for name, start, stop in blocks:
-        if start:
-            for line in (ax.axhline, ax.axvline):
-                line(start - 0.5, color="white", linewidth=1.0 + 60 / (len(names) + 20))
-        if name is not None and (stop - start) * 34 >= len(names):
-            ax.text(
-                1.012, 1 - (start + stop) / 2 / len(names), str(name), transform=ax.transAxes,
-                fontsize=max(FONT["label"] * scale, 9) * (1 if len(blocks) < 8 else 0.85),
-                fontweight="bold", color=INK, va="center",
-            )  # fmt: skip
-    _ticks(ax, names, scale)
-    _color_bar(ax, image, label, scale)
-    if title is not None:
-        size = FONT["title"] * scale
-        ax.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=10)
-    return ax
-
-
-def _color_bar(ax: Axes, image: AxesImage, label: str, scale: float) -> None:
-    figure = ax.get_figure(root=True)
-    assert figure is not None  # axes on show belong to one
-    bar = figure.colorbar(image, ax=ax, shrink=0.5, aspect=18, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=FONT["tick"] * scale, labelcolor=MUTED)
-    bar.set_label(label, color=MUTED, fontsize=FONT["label"] * scale)
-
-
-def _blocks(
-    names: list[Hashable], groups: Groups | None
-) -> tuple[list[int], list[tuple[Hashable | None, int, int]]]:
-    """Order that puts groups side by side, and where each group starts and stops."""
-    if groups is None:
-        return list(range(len(names))), [(None, 0, len(names))]
-    if isinstance(groups, Mapping):
-        group = [groups.get(name, "other") for name in names]
-    else:
-        group = list(groups)
-    if len(group) != len(names):
-        raise DataError(f"{len(group)} groups do not fit {len(names)} series")
-    order = sorted(range(len(names)), key=lambda i: str(group[i]))
-    blocks: list[tuple[Hashable | None, int, int]] = []
-    for place, i in enumerate(order):
-        if blocks and blocks[-1][0] == group[i]:
-            blocks[-1] = (group[i], blocks[-1][1], place + 1)
-        else:
-            blocks.append((group[i], place, place + 1))
-    return order, blocks
-
-
-def _ticks(ax: Axes, names: list[Hashable], scale: float) -> None:
-    ax.tick_params(length=0, labelcolor=MUTED)
-    for side in ax.spines.values():
-        side.set_visible(False)
-    if len(names) > MAX_LABELS:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.set_xlabel(f"{len(names)} series", color=MUTED, fontsize=FONT["tick"] * scale)
-        return
-    size = FONT["tick"] * scale * min(1.0, 0.55 + 8 / len(names))
-    places = range(len(names))
-    ax.set_xticks(places, [str(name) for name in names], rotation=90, fontsize=size)
-    ax.set_yticks(places, [str(name) for name in names], fontsize=size)
-    if len(names) <= 25:
-        ax.set_xticks(np.arange(len(names)) - 0.5, minor=True)
-        ax.set_yticks(np.arange(len(names)) - 0.5, minor=True)
-        ax.grid(which="minor", color=FAINT, linewidth=0.4, alpha=0.5)
-        ax.tick_params(which="minor", length=0)

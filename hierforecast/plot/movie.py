@@ -1,9 +1,12 @@
-"""Frames to files: GIF, or one HTML page with its own player (no script or font from outside)."""
+"""Frames to files: GIF, MP4, or one HTML page with its own player, and nothing from outside."""
 
 from __future__ import annotations
 
 import base64
 import io
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +15,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
+
+from hierforecast._atomic import write_atomically
+from hierforecast.errors import DataError, import_extra
+
+Writer = Callable[[Path, list[Image.Image], float, int], None]
+# The first one plays everywhere; the other is in every ffmpeg.
+CODECS = (("libx264", "-crf", "18"), ("mpeg4", "-q:v", "2"))
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -45,6 +55,22 @@ show(0);
 """
 
 
+def writer_of(path: Path) -> Writer:
+    """What writes files of this kind: called with path, images, frames a second and frames to hold.
+
+    Raises:
+        DataError: for another kind than .gif, .html and .mp4.
+        MissingExtraError: for .mp4 without ffmpeg.
+    """
+    writers: dict[str, Writer] = {".gif": write_gif, ".html": write_html, ".mp4": write_mp4}
+    writer = writers.get(path.suffix.lower())
+    if writer is None:
+        raise DataError(f"cannot write '{path}': let the path end in .gif, .html or .mp4")
+    if writer is write_mp4:
+        ffmpeg()  # or a missing one would be found out after the drawing
+    return writer
+
+
 def render(
     ax: Axes, show: Callable[[int], list[Artist]], frames: int, dpi: float
 ) -> Iterator[Image.Image]:
@@ -75,9 +101,55 @@ def write_gif(path: Path, images: list[Image.Image], fps: float, hold: int) -> N
     frames = [indexed(image, palette) for image in images]
     step = round(1000 / fps)
     times = [step] * (len(frames) - 1) + [step * (hold + 1)]
-    frames[0].save(
-        path, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0
-    )
+    options = {"save_all": True, "append_images": frames[1:], "duration": times, "loop": 0}
+    write_atomically(path, lambda stream: frames[0].save(stream, format="GIF", **options))
+
+
+def ffmpeg() -> str:
+    """The system's ffmpeg, or that of the extra `video`.
+
+    Raises:
+        MissingExtraError: if there is neither.
+    """
+    found = shutil.which("ffmpeg")
+    if found is not None:
+        return found
+    extra = import_extra("imageio_ffmpeg", "video", "to write .mp4 files (or ffmpeg on the PATH)")
+    return str(extra.get_ffmpeg_exe())
+
+
+def write_mp4(path: Path, images: list[Image.Image], fps: float, hold: int) -> None:
+    """A film; the last frame stays for `hold` frames more.
+
+    Raises:
+        MissingExtraError: if there is no ffmpeg.
+        DataError: if ffmpeg fails, with what it said.
+    """
+    frames = [_even(image) for image in images]
+    raw = b"".join(frame.tobytes() for frame in [*frames, *frames[-1:] * hold])
+    size = f"{frames[0].width}x{frames[0].height}"
+    given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", f"{fps:g}", "-i", "-"]
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        for codec in CODECS:
+            wanted = ["-an", "-c:v", *codec, "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+            command = [ffmpeg(), "-y", "-loglevel", "error", *given, *wanted, str(film)]
+            run = subprocess.run(command, input=raw, capture_output=True)
+            if run.returncode == 0:
+                write_atomically(path, lambda stream: stream.write(film.read_bytes()))
+                return
+    said = run.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    raise DataError(f"ffmpeg could not write '{path}': {''.join(said)}")
+
+
+def _even(image: Image.Image) -> Image.Image:
+    """The image with sides of even length, as films need them; what is added is white."""
+    wide, high = image.width + image.width % 2, image.height + image.height % 2
+    if (wide, high) == image.size:
+        return image
+    larger = Image.new("RGB", (wide, high), "white")
+    larger.paste(image)
+    return larger
 
 
 def palette_of(image: Image.Image) -> np.ndarray:
@@ -117,4 +189,4 @@ def write_html(path: Path, images: list[Image.Image], fps: float, hold: int) -> 
         hold=hold,
         interval=round(1000 / fps),
     )
-    path.write_text(page, encoding="utf-8")
+    write_atomically(path, lambda stream: stream.write(page.encode("utf-8")))

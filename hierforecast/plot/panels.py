@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from hierforecast.errors import DataError
+from hierforecast.plot.labels import legible, text_of
 from hierforecast.plot.style import FONT, HOME, INK, MUTED, SLIDE, TRUTH, calm, tint, width_of
 
 Curve = tuple[np.ndarray, np.ndarray]  # times (T,), values (T,)
@@ -64,7 +65,7 @@ def draw_fans(
         if i // columns < rows - 1:
             ax.xaxis.set_in_layout(False)
     if label is not None:
-        figure.supylabel(label, fontsize=FONT["tick"], color=MUTED)
+        figure.supylabel(text_of(label), fontsize=FONT["tick"], color=MUTED)
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.04, rect=(0, 0, 0.985, 1))
     handles = fan_handles(fans)
@@ -76,6 +77,7 @@ def draw_fans(
         figure.text(
             0.012, 0.985, title, fontsize=FONT["title"], fontweight="bold", color=INK, va="top"
         ).set_in_layout(False)
+    legible(figure)
     return axes
 
 
@@ -112,7 +114,7 @@ def draw_fan(ax: Axes, fan: Fan, color: str = HOME) -> Axes:
 def _panel_title(ax: Axes, fan: Fan) -> None:
     """The title, smaller or cut where the panel has no room for it; the note in an empty corner."""
     width = 72 * width_of(ax) - 30
-    size = float(np.clip(width / (0.64 * len(fan.title)), 9.5, FONT["label"]))
+    size = float(np.clip(width / (0.64 * max(len(fan.title), 1)), 9.5, FONT["label"]))
     room = int(width / (0.64 * size))
     text = fan.title if len(fan.title) <= room else fan.title[: room - 1].rstrip() + "…"
     ax.set_title(text, loc="left", fontsize=size, fontweight="bold", color=INK, pad=4)

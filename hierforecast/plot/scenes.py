@@ -1,130 +1,40 @@
-"""One scene, ready to draw: every series' past, truth, forecast and samples as small arrays."""
+"""Frames to one scene that is ready to draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
 from hierforecast.plot.frames import (
+    DRAW,
+    GROUP,
+    SERIES,
+    TIME,
     Frame,
     Roles,
+    Where,
     choose_scene,
     levels_of,
     model_columns,
     names_of,
     pick,
+    pick_samples,
     roles_of,
     where_in,
 )
+from hierforecast.plot.labels import key_of
+from hierforecast.plot.view import SceneView, Track, Tracks, Window
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
 
-
-@dataclass(frozen=True)
-class Track:
-    """Where a series was (or is forecast to be): `times` (T,) ascending, `xy` (T, 2), finite."""
-
-    times: np.ndarray
-    xy: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-    def where(self, keep: Callable[[np.ndarray], np.ndarray]) -> Track:
-        """The part whose times `keep` accepts."""
-        kept = keep(self.times)
-        return Track(self.times[kept], self.xy[kept])
-
-    def pieces(self, step: Any) -> list[Track]:
-        """Unbroken runs: a gap longer than a step and a half starts a new one."""
-        cuts = np.flatnonzero(np.diff(self.times) > step * 1.5) + 1
-        runs = zip(np.split(self.times, cuts), np.split(self.xy, cuts), strict=True)
-        return [Track(times, xy) for times, xy in runs]
-
-
-Tracks = dict[Hashable, Track]
-
-
-@dataclass(frozen=True)
-class SceneView:
-    """What a rollout shows of one scene.
-
-    Attributes:
-        past: observed up to the cutoff, the context shown.
-        truth: observed after the cutoff; for a hidden series, after it was seen last.
-        unseen: what truth knows up to the cutoff about series that history never shows.
-        forecast: one point track per series.
-        samples: series -> (times (H,), draws (K, H, 2)).
-        region: series -> (lo (2,), hi (2,)), the interval of each coordinate at the last step.
-        level: of the interval, in percent; None draws none.
-        group: series -> group.
-        left_out: in the history, but not in the forecast that was given.
-        cutoff: last time of the history.
-        step: time between two rows.
-    """
-
-    past: Tracks
-    truth: Tracks
-    unseen: Tracks
-    forecast: Tracks
-    samples: dict[Hashable, tuple[np.ndarray, np.ndarray]]
-    region: dict[Hashable, tuple[np.ndarray, np.ndarray]]
-    level: float | None
-    group: dict[Hashable, Hashable]
-    left_out: frozenset[Hashable]
-    cutoff: Any
-    step: Any
-
-    @property
-    def series(self) -> list[Hashable]:
-        """Every series seen anywhere, the ball's group last so that it lies on top."""
-        found = dict.fromkeys([*self.past, *self.unseen, *self.truth, *self.forecast])
-        found |= dict.fromkeys(self.samples)
-        return sorted(found, key=lambda s: str(self.group.get(s)).casefold() == "ball")
-
-    def hidden(self, series: Hashable) -> bool:
-        """Whether the forecaster did not see this series at the cutoff.
-
-        True for a series that is not in the history, one not observed at the cutoff, and one
-        that was left out of the forecast although there is a forecast.
-        """
-        track = self.past.get(series)
-        return track is None or track.times[-1] != self.cutoff or series in self.left_out
-
-    def last_seen(self, series: Hashable) -> np.ndarray | None:
-        """Position (2,) at the last time at or before the cutoff; the first known one if none."""
-        for tracks, at in ((self.past, -1), (self.unseen, -1), (self.truth, 0)):
-            if len(tracks.get(series, ())):
-                return tracks[series].xy[at]
-        return None
-
-    def until(self, time: Any) -> SceneView:
-        """The scene as it stood at `time`: before the cutoff nothing of the future is there."""
-
-        def early(times: np.ndarray) -> np.ndarray:
-            return times <= time
-
-        def cut(tracks: Tracks) -> Tracks:
-            parts = {series: track.where(early) for series, track in tracks.items()}
-            return {series: track for series, track in parts.items() if len(track)}
-
-        samples = {s: (t[early(t)], xy[:, early(t)]) for s, (t, xy) in self.samples.items()}
-        return replace(
-            self,
-            past=cut(self.past),
-            truth=cut(self.truth),
-            unseen=cut(self.unseen),
-            forecast=cut(self.forecast),
-            samples={s: (t, xy) for s, (t, xy) in samples.items() if len(t)},
-            region={},
-            cutoff=min(time, self.cutoff),
-        )
+GLANCE = 100_000  # rows of which the extent of a history is read off
 
 
 def read_scene(
@@ -138,6 +48,7 @@ def read_scene(
     model: str | None = None,
     level: float | None = 90,
     context: int | None = None,
+    agents: Sequence[Hashable] | None = None,
 ) -> SceneView:
     """Read one scene out of the frames that `plot_rollout` takes; see there.
 
@@ -154,33 +65,117 @@ def read_scene(
         raise DataError("the history of this scene has no row with finite positions")
     future, regions, level = _forecast(forecast, roles, where, model, level)
     drawn = _samples(samples, roles, where, model)
+    truth_table = past_table if truth is None else _observed(truth, roles, where, "truth")
     starts = [t.times[0] for t in future.values()] + [t[0] for t, _ in drawn.values()]
-    times = np.unique(past_table[roles.time].to_numpy())
+    times = np.unique(past_table[TIME].to_numpy())
     before = times[times < min(starts)] if starts else times
     if len(before) == 0:
         raise DataError(f"no history lies before the forecast's first {roles.time!r}")
-    cutoff, step = before[-1], np.diff(times).min() if len(times) > 1 else 1
-    seen = _tracks(past_table, roles, roles.targets)
-    truth_table = past_table if truth is None else _observed(truth, roles, where, "truth")
-    known = _tracks(truth_table, roles, roles.targets)
-    since = before[-context] if context and len(before) >= context else before[0]
-    past = _between(seen, since, cutoff)
-    visible = {s for s, track in seen.items() if (track.times <= cutoff).any()}
-    known_ids = future.keys() | drawn.keys()
-    group = _groups(roles, where, (truth, "truth"), (history, "history"))
-    return SceneView(
-        past=past | {s: _last(seen[s], cutoff) for s in visible - past.keys()},
-        truth=_after(known, {s: _last(seen[s], cutoff).times[0] for s in visible}, cutoff),
-        unseen={s: t for s, t in _between(known, since, cutoff).items() if s not in visible},
-        forecast=future,
-        samples=drawn,
-        region=regions,
-        level=level,
-        group=group,
-        left_out=frozenset(visible - known_ids if known_ids else ()),
-        cutoff=cutoff,
-        step=step,
+    window = Window(
+        before[-context] if context and len(before) >= context else before[0], before[-1]
     )
+    seen, known = _tracks(past_table, roles.targets), _tracks(truth_table, roles.targets)
+    ids = future.keys() | drawn.keys()
+    view = _in_window(seen, known, ids, window)
+    chosen = _agents(agents, view["past"].keys() | view["unseen"].keys() | ids)
+    steps = [
+        times,
+        truth_table[TIME],
+        *(t.times for t in future.values()),
+        *(t for t, _ in drawn.values()),
+    ]
+    return SceneView(
+        **view,
+        forecast=future,
+        samples={s: x for s, x in drawn.items() if s in chosen},
+        region={s: x for s, x in regions.items() if s in chosen},
+        level=level,
+        group=_groups(roles, where, (truth, "truth"), (history, "history")),
+        left_out=frozenset(view["past"].keys() - ids if ids else ()),
+        since=window.since,
+        cutoff=window.cutoff,
+        step=_step_of(steps),
+        targets=roles.targets,
+        extent=_extent(history, roles),
+        crowd=int(past_table.groupby(TIME).size().max()),
+    )
+
+
+def _in_window(
+    seen: Tracks, known: Tracks, ids: AbstractSet[Hashable], window: Window
+) -> dict[str, Tracks]:
+    """Past, truth and unseen of the series to draw; who left before the context is not drawn.
+
+    With a forecast these are the series forecast and those that it leaves out though they were seen
+    at the cutoff; without one, those seen in the window. And the hidden: in no history up to the
+    cutoff, but in the truth, around the cutoff or where the truth begins.
+
+    Args:
+        seen, known: what history and truth know, at any time.
+        ids: series forecast.
+        window: the context shown.
+    """
+    cutoff = window.cutoff
+    visible = {s: early for s, t in seen.items() if len(early := t.where(lambda x: x <= cutoff))}
+    shown = {
+        s
+        for s, t in visible.items()
+        if s in ids or (t.times[-1] == cutoff if ids else window.holds(t.times).any())
+    }
+    begin = min((t.times[0] for t in known.values()), default=cutoff)
+    hidden = {
+        s
+        for s, t in known.items()
+        if s not in visible
+        and (s in ids or t.times[0] == begin > cutoff or window.holds(t.times).any())
+        and t.times[-1] >= cutoff
+    }
+    past = {s: _or_last(visible[s].where(window.holds), visible[s]) for s in shown}
+    unseen = {s: t for s in hidden if len(t := known[s].where(window.holds))}
+    truth = {}
+    for s in (shown | hidden) & known.keys():
+        # Of a series that was lost before the cutoff, the truth begins there.
+        lost = visible[s].times[-1] if s in shown else cutoff
+        later = known[s].times > lost
+        track = known[s].where(lambda x, later=later: later & (x >= window.since))  # type: ignore[misc]
+        if len(track) and track.times[-1] > cutoff:
+            truth[s] = track
+    return {"past": past, "truth": truth, "unseen": unseen}
+
+
+def _or_last(shown: Track, track: Track) -> Track:
+    """What is in the window, or the one position seen last before it."""
+    return shown if len(shown) else Track(track.times[-1:], track.xy[-1:])
+
+
+def _agents(
+    agents: Sequence[Hashable] | None, known: AbstractSet[Hashable]
+) -> AbstractSet[Hashable]:
+    if agents is None:
+        return known
+    wanted = [key_of(name) for name in ([agents] if isinstance(agents, str) else agents)]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        few = sorted(known, key=str)[:5]
+        raise DataError(f"agents {unknown[:5]!r} are not in this scene, which has {few!r}, ...")
+    return set(wanted)
+
+
+def _extent(history: Frame, roles: Roles) -> tuple[np.ndarray, np.ndarray]:
+    """Between which positions (2,) nearly all of the history lies, other scenes included."""
+    table = nw.from_native(history, eager_only=True)
+    few = table.gather_every(max(1, len(table) // GLANCE))
+    xy = pick(few.to_native(), "history", values=roles.targets).to_numpy()
+    low, high = np.quantile(xy[np.isfinite(xy).all(axis=1)], [0.005, 0.995], axis=0)
+    return low, high
+
+
+def _step_of(times: list[Any]) -> Any:
+    """The time between two rows: the least there is; of a single time, any positive one."""
+    apart = np.diff(np.unique(np.concatenate([np.asarray(t) for t in times])))
+    if len(apart):
+        return apart.min()
+    return np.timedelta64(1, "s") if apart.dtype.kind == "m" else 1
 
 
 def _two_targets(roles: Roles) -> Roles:
@@ -192,53 +187,39 @@ def _two_targets(roles: Roles) -> Roles:
     return roles
 
 
-def _between(tracks: Tracks, since: Any, until: Any) -> Tracks:
-    parts = {s: t.where(lambda x: (x >= since) & (x <= until)) for s, t in tracks.items()}
-    return {s: t for s, t in parts.items() if len(t)}
-
-
-def _after(tracks: Tracks, last_seen: dict[Hashable, Any], cutoff: Any) -> Tracks:
-    """What came after each series was seen last: for a hidden one that begins before the cutoff."""
-    since = {s: last_seen.get(s, cutoff) for s in tracks}
-    parts = {s: t.where(lambda x, s=s: x > since[s]) for s, t in tracks.items()}  # type: ignore[misc]
-    return {s: t for s, t in parts.items() if len(t) and t.times[-1] > cutoff}
-
-
-def _last(track: Track, cutoff: Any) -> Track:
-    """The one position seen last: kept although it lies before the context that is shown."""
-    seen = track.where(lambda x: x <= cutoff)
-    return Track(seen.times[-1:], seen.xy[-1:])
-
-
-def _tracks(table: pd.DataFrame, roles: Roles, values: Any) -> Tracks:
-    ordered = table.sort_values(roles.time, kind="stable")
+def _tracks(table: pd.DataFrame, values: Sequence[str]) -> Tracks:
+    xy = table[list(values)].to_numpy()
+    table = table[np.isfinite(xy).all(axis=1)]
     return {
-        series: Track(rows[roles.time].to_numpy(), rows[list(values)].to_numpy(dtype=float))
-        for series, rows in ordered.groupby(roles.id, sort=True, observed=True)
+        series: Track(rows[TIME].to_numpy(), rows[list(values)].to_numpy())
+        for series, rows in table.sort_values(TIME, kind="stable").groupby(SERIES, sort=True)
     }
 
 
-def _observed(frame: Frame, roles: Roles, where: Any, what: str) -> pd.DataFrame:
+def _observed(frame: Frame, roles: Roles, where: Where, what: str) -> pd.DataFrame:
     where = where_in(frame, where) if what == "truth" else where
-    table = pick(frame, [roles.id, roles.time, *roles.targets], what, where)
-    return table[np.isfinite(table[list(roles.targets)].to_numpy(dtype=float)).all(axis=1)]
+    table = pick(
+        frame, what, where, labels={SERIES: roles.id}, time=roles.time, values=roles.targets
+    )
+    return table[np.isfinite(table[list(roles.targets)].to_numpy()).all(axis=1)]
 
 
 def _groups(
-    roles: Roles, where: Any, *frames: tuple[Frame | None, str]
+    roles: Roles, where: Where, *frames: tuple[Frame | None, str]
 ) -> dict[Hashable, Hashable]:
     """Group of each series; later frames win, a series without one is not listed."""
     found: dict[Hashable, Hashable] = {}
     for frame, what in frames:
-        if frame is None or roles.group is None or roles.group not in names_of(frame):
+        if frame is None or roles.group is None or not set(roles.group) <= set(names_of(frame)):
             continue
-        table = pick(frame, [roles.id, roles.group], what, where_in(frame, where)).dropna()
-        found |= dict(zip(table[roles.id], table[roles.group], strict=True))
+        labels = {SERIES: roles.id, GROUP: roles.group}
+        table = pick(frame, what, where_in(frame, where), labels=labels).dropna().drop_duplicates()
+        found |= dict(zip(table[SERIES], table[GROUP], strict=True))
     return found
 
 
 def _forecast(
-    frame: Frame | None, roles: Roles, where: Any, model: str | None, level: float | None
+    frame: Frame | None, roles: Roles, where: Where, model: str | None, level: float | None
 ) -> tuple[Tracks, dict, float | None]:
     if frame is None:
         return {}, {}, level
@@ -253,29 +234,35 @@ def _forecast(
     pairs = levels.get(float(level), []) if level is not None else []
     bounds = [name for pair in pairs for name in pair]
     table = pick(
-        frame, [roles.id, roles.time, *points, *bounds], "forecast", where_in(frame, where)
-    )
+        frame, "forecast", where_in(frame, where), labels={SERIES: roles.id}, time=roles.time,
+        values=[*points, *bounds],
+    )  # fmt: skip
     if table.empty:
         raise DataError(f"the forecast frame has no rows of scene {where[1] if where else ''!r}")
+    tracks = _tracks(table, points)
+    if not tracks:
+        raise DataError(f"column {points[0]!r} of the forecast frame holds no finite position")
     regions = {}
     if bounds:
-        last = table[table[roles.time] == table[roles.time].max()]
-        ends = last[bounds].to_numpy(dtype=float)
-        regions = {s: (row[0::2], row[1::2]) for s, row in zip(last[roles.id], ends, strict=True)}
-    return _tracks(table, roles, points), regions, level
+        last = table[table[TIME] == table[TIME].max()]
+        ends = last[bounds].to_numpy()
+        pairs_of = zip(last[SERIES], ends, strict=True)
+        regions = {s: (row[0::2], row[1::2]) for s, row in pairs_of if np.isfinite(row).all()}
+    return tracks, regions, level
 
 
 def _samples(
-    frame: Frame | None, roles: Roles, where: Any, model: str | None
+    frame: Frame | None, roles: Roles, where: Where, model: str | None
 ) -> dict[Hashable, tuple[np.ndarray, np.ndarray]]:
     if frame is None:
         return {}
     points = model_columns(frame, roles, model, "samples")
-    wanted = [roles.id, roles.time, "sample_id", *points]
-    table = pick(frame, wanted, "samples", where_in(frame, where))
+    table = pick_samples(frame, roles, where, points)
     draws = {}
-    for series, rows in table.groupby(roles.id, sort=True, observed=True):
-        wide = rows.pivot(index="sample_id", columns=roles.time, values=points)
-        values = [wide[point].to_numpy(dtype=float) for point in points]
-        draws[series] = (wide[points[0]].columns.to_numpy(), np.stack(values, axis=-1))
+    for series, rows in table.groupby(SERIES, sort=True):
+        wide = rows.pivot(index=DRAW, columns=TIME, values=points)
+        xy = np.stack([wide[point].to_numpy() for point in points], axis=-1)
+        whole = np.isfinite(xy).all(axis=(1, 2))
+        if whole.any():
+            draws[series] = (wide[points[0]].columns.to_numpy(), xy[whole])
     return draws

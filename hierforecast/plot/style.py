@@ -7,7 +7,9 @@ common colour-vision deficiencies and, mostly, in grey. Nothing here touches `rc
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -60,11 +62,31 @@ def tint(color: str, amount: float) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def new_axes(figsize: tuple[float, float] = SLIDE, *, bare: bool = False) -> Axes:
-    """Axes of a fresh figure; `bare` keeps the figure out of pyplot's registry."""
-    if bare:
-        return Figure(figsize=figsize, layout="constrained").subplots()
-    return plt.subplots(figsize=figsize, layout="constrained")[1]
+@contextmanager
+def opened(
+    ax: Axes | None,
+    figsize: tuple[float, float] = SLIDE,
+    *,
+    layout: Literal["constrained", "compressed"] = "constrained",
+    bare: bool = False,
+) -> Iterator[Axes]:
+    """The axes given, or those of a new figure, which does not stay open if drawing fails.
+
+    Args:
+        ax: given, or None.
+        figsize: inches.
+        layout: `"compressed"` for axes of a fixed aspect.
+        bare: keep the figure out of pyplot's registry.
+    """
+    if ax is not None:
+        yield ax
+        return
+    figure = (Figure if bare else plt.figure)(figsize=figsize, layout=layout)
+    try:
+        yield figure.subplots()
+    except BaseException:
+        plt.close(figure)
+        raise
 
 
 def width_of(ax: Axes) -> float:
@@ -76,6 +98,24 @@ def width_of(ax: Axes) -> float:
     if spec is None or ax.get_figure() is not figure:
         return float(ax.get_position().width * figure.get_figwidth())
     return float(figure.get_figwidth() * len(spec.colspan) / spec.get_gridspec().ncols)
+
+
+def height_of(ax: Axes) -> float:
+    """Height in inches that these axes may take."""
+    figure = ax.get_figure(root=True)
+    spec = ax.get_subplotspec()
+    if figure is None:
+        return SLIDE[1]
+    if spec is None or ax.get_figure() is not figure:
+        return float(ax.get_position().height * figure.get_figheight())
+    return float(figure.get_figheight() * len(spec.rowspan) / spec.get_gridspec().nrows)
+
+
+def settle(ax: Axes) -> None:
+    """Lay the figure out once: texts that hang on axes move when these first shrink."""
+    figure = ax.get_figure(root=True)
+    if figure is not None and figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
 
 
 def scale_of(ax: Axes) -> float:
