@@ -11,12 +11,13 @@ RMSE is ``METRICS["rmse"]``: the root of the mean of `mse`.
 """
 
 from hierforecast.metrics.evaluation import Evaluation, Totals, mean_of, sample_quantiles
-from hierforecast.metrics.point import mae, mse
+from hierforecast.metrics.point import bias, mae, mse, wape
 from hierforecast.metrics.probabilistic import (
     coverage,
     crps,
     crps_sum,
     energy_score,
+    mean_weighted_quantile_loss,
     nll,
     nll_per_coordinate,
     quantile_loss,
@@ -24,6 +25,7 @@ from hierforecast.metrics.probabilistic import (
     width,
 )
 from hierforecast.metrics.registry import METRICS, Metric, MetricTable, find_metric
+from hierforecast.metrics.scaled import mase, rmsse
 from hierforecast.metrics.trajectory import (
     ade,
     fde,
@@ -41,6 +43,7 @@ __all__ = [
     "MetricTable",
     "Totals",
     "ade",
+    "bias",
     "coverage",
     "crps",
     "crps_sum",
@@ -48,7 +51,9 @@ __all__ = [
     "fde",
     "find_metric",
     "mae",
+    "mase",
     "mean_of",
+    "mean_weighted_quantile_loss",
     "min_ade",
     "min_fde",
     "min_jade",
@@ -58,7 +63,9 @@ __all__ = [
     "nll",
     "nll_per_coordinate",
     "quantile_loss",
+    "rmsse",
     "sample_quantiles",
+    "wape",
     "weighted_quantile_loss",
     "width",
 ]

@@ -7,9 +7,10 @@ Letters: P rows, H horizon steps, D targets, K joint samples, B scenes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,6 +64,10 @@ class Evaluation:
         samples: (K, P, H, D); sample k of all rows of a scene is one joint draw.
         log_prob: (B,) natural log of the joint density of each scene's present cells.
         lower, upper: (P, H, D) bounds of one central interval.
+        quantiles: probability -> (P, H, D) quantile of each cell.
+        scale: steps of a season -> (2, P, D) mean absolute and mean squared change over a season
+            before the cutoff, for each row and target; nan where there is none. The key None is
+            the season that metrics take if they name none.
 
     Raises:
         ValueError: for a wrong shape, a scene index out of range or NaN truth in a present cell.
@@ -77,6 +82,8 @@ class Evaluation:
     log_prob: Tensor | None = None
     lower: Tensor | None = None
     upper: Tensor | None = None
+    quantiles: Mapping[float, Tensor] | None = None
+    scale: Mapping[int | None, Tensor] | None = None
 
     def __post_init__(self) -> None:
         truth = _as_float(self.truth)
@@ -94,7 +101,7 @@ class Evaluation:
                 f"scene runs from {int(scene.min())} to {int(scene.max())}; number the scenes of a "
                 f"batch from 0 to n_scenes - 1 = {self.n_scenes - 1}"
             )
-        clean: dict[str, Tensor] = {"present": present, "scene": scene}
+        clean: dict[str, Any] = {"present": present, "scene": scene}
         clean["truth"] = _zero_absent(truth, present)
         if clean["truth"].isnan().any():
             raise ValueError("truth is NaN in present cells; mark those cells as not present")
@@ -102,12 +109,21 @@ class Evaluation:
             value = getattr(self, name)
             if value is not None:
                 clean[name] = self._checked(name, _as_float(value).to(truth.device), present)
+        for name in ("quantiles", "scale"):
+            if getattr(self, name) is not None:
+                clean[name] = {
+                    key: self._checked(name, _as_float(value).to(truth.device), present)
+                    for key, value in getattr(self, name).items()
+                }
         for name, tensor in clean.items():
             object.__setattr__(self, name, tensor)
 
     def _checked(self, name: str, value: Tensor, present: Tensor) -> Tensor:
         if name == "log_prob":
             _check_shape(name, value, (self.n_scenes,))
+            return value
+        if name == "scale":
+            _check_shape(name, value, (2, self.truth.shape[0], self.truth.shape[2]))
             return value
         if name == "samples" and (value.ndim != 4 or value.shape[0] == 0):
             raise ValueError(
@@ -119,7 +135,7 @@ class Evaluation:
         return _zero_absent(value, present)
 
     def __repr__(self) -> str:
-        names = ("point", "samples", "log_prob", "lower", "upper")
+        names = ("point", "samples", "log_prob", "lower", "upper", "quantiles", "scale")
         given = [name for name in names if getattr(self, name) is not None]
         rows, steps, targets = self.truth.shape
         return (
@@ -137,9 +153,9 @@ class Evaluation:
         """(K, P, H, D) samples in rising order for each cell and target; sorted once, then kept."""
         return self.need("samples").sort(dim=0).values
 
-    def need(self, name: str) -> Tensor:
-        """The optional array `name`, or a ValueError that says to give it."""
-        value: Tensor | None = getattr(self, name)
+    def need(self, name: str) -> Any:
+        """The optional array (or mapping of arrays) `name`, or a ValueError that asks for it."""
+        value = getattr(self, name)
         if value is None:
             raise ValueError(f"this metric needs '{name}'; give it as Evaluation({name}=...)")
         return value
@@ -160,6 +176,13 @@ class Evaluation:
             name: None if (value := getattr(self, name)) is None else value[rows]
             for name in ("point", "lower", "upper")
         }
+        mapped: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else cut(values)
+            for name, cut in (
+                ("quantiles", lambda values: {k: v[rows] for k, v in values.items()}),
+                ("scale", lambda values: {k: v[:, rows] for k, v in values.items()}),
+            )
+        }
         return Evaluation(
             truth=self.truth[rows],
             present=self.present[rows],
@@ -167,6 +190,7 @@ class Evaluation:
             n_scenes=self.n_scenes,
             samples=None if self.samples is None else self.samples[:, rows],
             **optional,
+            **mapped,
         )
 
     def with_interval(self, level: float) -> Evaluation:

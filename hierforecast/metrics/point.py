@@ -23,3 +23,25 @@ def mse(evaluation: Evaluation) -> Totals:
         Totals of shape (P, H, D).
     """
     return Totals((evaluation.need("point") - evaluation.truth).square(), evaluation.cells)
+
+
+def bias(evaluation: Evaluation) -> Totals:
+    """Mean of point - truth over present cells and targets, units of the targets.
+
+    Above zero where the forecast is too high.
+
+    Returns:
+        Totals of shape (P, H, D).
+    """
+    return Totals(evaluation.need("point") - evaluation.truth, evaluation.cells)
+
+
+def wape(evaluation: Evaluation) -> Totals:
+    """Weighted absolute percentage error: summed |point - truth| over summed |truth|, no units.
+
+    A share (0.1 is ten percent), also called ND. It is inf where every truth is zero.
+
+    Returns:
+        Totals of shape (P, H, D), weighted by |truth|.
+    """
+    return Totals((evaluation.need("point") - evaluation.truth).abs(), evaluation.truth.abs())

@@ -117,8 +117,7 @@ def quantile_loss(evaluation: Evaluation, levels: tuple[float, ...] = DECILES) -
     loss = torch.zeros_like(truth)
     for level in levels:  # one at a time: a few levels, each as large as the truth
         (quantile,) = sample_quantiles(evaluation.sorted_samples, (level,))
-        error = truth - quantile
-        loss = loss + 2 * torch.maximum(level * error, (level - 1) * error)
+        loss = loss + _twice_pinball(truth, quantile, level)
     return Totals(loss / len(levels), evaluation.cells)
 
 
@@ -137,6 +136,31 @@ def weighted_quantile_loss(evaluation: Evaluation, levels: tuple[float, ...] = D
         Totals of shape (P, H, D), weighted by |truth|.
     """
     return Totals(quantile_loss(evaluation, levels).total, evaluation.truth.abs())
+
+
+def mean_weighted_quantile_loss(
+    evaluation: Evaluation, levels: tuple[float, ...] = DECILES
+) -> Totals:
+    """`weighted_quantile_loss` of the distribution's own quantiles: exact, without samples.
+
+    GluonTS's "mean_weighted_sum_quantile_loss": for each level twice the summed pinball loss over
+    summed |truth|, then the mean over levels. It is inf where every truth is zero.
+
+    Args:
+        evaluation: with `quantiles` of these levels.
+        levels: probabilities in (0, 1).
+
+    Returns:
+        Totals of shape (P, H, D), weighted by |truth|.
+    """
+    quantiles, truth = evaluation.need("quantiles"), evaluation.truth
+    lacking = [level for level in levels if level not in quantiles]
+    if lacking:
+        raise ValueError(f"there is no quantile {lacking[0]}: give it in Evaluation(quantiles=...)")
+    loss = torch.zeros_like(truth)
+    for level in levels:
+        loss = loss + _twice_pinball(truth, quantiles[level], level)
+    return Totals(loss / len(levels), truth.abs())
 
 
 def coverage(evaluation: Evaluation) -> Totals:
@@ -159,6 +183,11 @@ def width(evaluation: Evaluation) -> Totals:
         Totals of shape (P, H, D).
     """
     return Totals(evaluation.need("upper") - evaluation.need("lower"), evaluation.cells)
+
+
+def _twice_pinball(truth: Tensor, quantile: Tensor, level: float) -> Tensor:
+    error = truth - quantile
+    return 2 * torch.maximum(level * error, (level - 1) * error)
 
 
 def _negative_log_prob(evaluation: Evaluation, per_coordinate: bool) -> Totals:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -11,10 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hierforecast.metrics import point, probabilistic, trajectory
+from hierforecast.metrics import point, probabilistic, scaled, trajectory
 from hierforecast.metrics.evaluation import Evaluation, Totals
 
-Needs = Literal["point", "samples", "distribution", "interval"]
+Needs = Literal["point", "samples", "distribution", "interval", "quantiles", "scale"]
+Best = Literal["lowest", "nearest zero", "nearest level"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,11 @@ class Metric:
     Args:
         name: as in `METRICS`.
         needs: what the forecast must offer: "point" (`Evaluation.point`), "samples", "distribution"
-            (`log_prob`) or "interval" (`lower` and `upper`).
+            (`log_prob`), "interval" (`lower` and `upper`), "quantiles" or "scale" (with `point`).
         function: Evaluation -> Totals, one numerator and weight per unit.
         description: one line with units.
         finish: last step, of the mean over everything (a root for RMSE).
+        best: which of several values is best; None where none is (a width alone).
     """
 
     name: str
@@ -35,6 +38,23 @@ class Metric:
     function: Callable[..., Totals]
     description: str
     finish: Callable[[Tensor], Tensor] | None = None
+    best: Best | None = "lowest"
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What `using` was given."""
+        return getattr(self.function, "keywords", {})
+
+    def best_of(self, values: Iterable[float], level: float = 90) -> float:
+        """The best of several values of this metric; nan where there is none.
+
+        Args:
+            values: of one part, from several forecasters.
+            level: in percent, of the interval whose coverage was measured.
+        """
+        aim = {"nearest zero": 0.0, "nearest level": level / 100}.get(str(self.best))
+        known = [value for value in values if self.best and value == value]  # nan is unlike itself
+        return min(known, key=lambda v: v if aim is None else abs(v - aim), default=float("nan"))
 
     def using(self, **options: Any) -> Metric:
         """The same with options of its function, e.g. ``METRICS["min_ade"].using(k=5)``.
@@ -68,6 +88,12 @@ METRICS: dict[str, Metric] = _registry(
     Metric("mae", "point", point.mae, "mean absolute error, target units"),
     Metric("mse", "point", point.mse, "mean squared error, squared target units"),
     Metric("rmse", "point", point.mse, "root of the mean squared error, target units", torch.sqrt),
+    Metric("wape", "point", point.wape, "sum of absolute errors over sum of |truth|, a share"),
+    Metric(
+        "bias", "point", point.bias, "mean of forecast - truth, target units", best="nearest zero"
+    ),
+    Metric("mase", "scale", scaled.mase, "MAE over that of a seasonal naive forecast before"),
+    Metric("rmsse", "scale", scaled.rmsse, "RMSE over that of a seasonal naive forecast before"),
     Metric("ade", "point", trajectory.ade, "average displacement error, target units"),
     Metric("fde", "point", trajectory.fde, "displacement at the last step, target units"),
     Metric("min_ade", "samples", trajectory.min_ade, "ADE of each row's best sample"),
@@ -94,26 +120,55 @@ METRICS: dict[str, Metric] = _registry(
         probabilistic.weighted_quantile_loss,
         "quantile loss over the sum of |truth|, no units",
     ),
-    Metric("coverage", "interval", probabilistic.coverage, "share of truths inside the interval"),
-    Metric("width", "interval", probabilistic.width, "mean width of the interval, target units"),
+    Metric(
+        "mean_weighted_quantile_loss",
+        "quantiles",
+        probabilistic.mean_weighted_quantile_loss,
+        "the same of exact quantiles, no samples",
+    ),
+    Metric(
+        "coverage",
+        "interval",
+        probabilistic.coverage,
+        "share of truths inside the interval",
+        best="nearest level",
+    ),
+    Metric("width", "interval", probabilistic.width, "mean width, target units", best=None),
 )
+SHORT = {"mwql": "mean_weighted_quantile_loss", "nd": "wape"}
 
 
 def find_metric(metric: str | Metric) -> Metric:
     """A metric by name; a `Metric` is handed back as it is.
+
+    Options may stand behind the name, as tables show them: ``"mase[season=7]"``.
 
     Raises:
         ValueError: for an unknown name; it lists the names and the closest one.
     """
     if isinstance(metric, Metric):
         return metric
+    metric, bracket, options = str(metric).partition("[")
+    metric = SHORT.get(metric, metric)
     if metric in METRICS:
-        return METRICS[metric]
+        found = METRICS[metric]
+        return found.using(**_read_options(metric, options)) if bracket else found
     plain = {name.replace("_", ""): name for name in METRICS}
     wanted = "".join(letter for letter in str(metric).lower() if letter.isalnum())
     close = get_close_matches(wanted, plain, n=1, cutoff=0.5)
     hint = f" Did you mean '{plain[close[0]]}'?" if close else ""
     raise ValueError(f"no metric is called '{metric}'.{hint} There are: {', '.join(METRICS)}")
+
+
+def _read_options(name: str, text: str) -> dict[str, Any]:
+    """``k=5,threshold=6.56]`` as options."""
+    pairs = [pair.partition("=") for pair in text.removesuffix("]").split(",")]
+    try:
+        return {key.strip(): json.loads(value) for key, _, value in pairs}
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"the options of '{name}[{text}' cannot be read: give numbers, {name}[key=1,other=2]"
+        ) from error
 
 
 class MetricTable:

@@ -26,6 +26,9 @@ def make(seed: int = 0, sizes: tuple[int, ...] = SIZES, missing: float = 0.3) ->
         present[scene == 1] = False
     truth = rng.normal(size=(rows, H, D)) * 3
     lower = truth + rng.normal(size=truth.shape) - 1
+    scale = rng.random((2, rows, D)) + 0.5
+    if rows > 8:  # a constant history, and none
+        scale[:, 5], scale[:, 8] = 0, np.nan
     return Evaluation(
         truth=truth,
         present=present,
@@ -36,6 +39,8 @@ def make(seed: int = 0, sizes: tuple[int, ...] = SIZES, missing: float = 0.3) ->
         log_prob=rng.normal(size=len(sizes)),
         lower=lower,
         upper=lower + rng.random(truth.shape) * 3,
+        quantiles={q / 10: truth + rng.normal(size=truth.shape) for q in range(1, 10)},
+        scale={None: scale, 3: 2 * scale},
     )
 
 
@@ -155,6 +160,26 @@ def slow_quantile(e: Evaluation, weighted: bool) -> float:
     return sum(losses) / 9 / size if weighted else np.mean(losses)
 
 
+def slow_exact_quantile(e: Evaluation) -> float:
+    """GluonTS's way round: a weighted loss for each level first, then their mean."""
+    each = []
+    for level, quantile in e.quantiles.items():
+        pairs = [(float(e.truth[c]), float(quantile[c])) for c in cells(e)]
+        loss = sum(2 * (level * (y - q) if y >= q else (1 - level) * (q - y)) for y, q in pairs)
+        each.append(loss / sum(abs(y) for y, _ in pairs))
+    return np.mean(each)
+
+
+def slow_scaled(e: Evaluation, power: int) -> float:
+    values = []
+    for row, d in product(range(len(e.truth)), range(D)):
+        error = [abs(float(e.point[c] - e.truth[c])) for c in cells(e) if (c[0], c[2]) == (row, d)]
+        scale = float(e.scale[None][power - 1, row, d])
+        if error and scale > 0:
+            values.append((np.mean([x**power for x in error]) / scale) ** (1 / power))
+    return np.mean(values)
+
+
 def over_cells(function: Callable[[float, float, float, float], float]):
     def slow(e: Evaluation) -> float:
         arrays = (e.truth, e.point, e.lower, e.upper)
@@ -167,6 +192,10 @@ SLOW: dict[str, Callable[[Evaluation], float]] = {
     "mae": over_cells(lambda y, p, lo, hi: abs(p - y)),
     "mse": over_cells(lambda y, p, lo, hi: (p - y) ** 2),
     "rmse": lambda e: math.sqrt(SLOW["mse"](e)),
+    "wape": lambda e: SLOW["mae"](e) / over_cells(lambda y, p, lo, hi: abs(y))(e),
+    "bias": over_cells(lambda y, p, lo, hi: p - y),
+    "mase": lambda e: slow_scaled(e, 1),
+    "rmsse": lambda e: slow_scaled(e, 2),
     "ade": lambda e: slow_displacement(e, final=False),
     "fde": lambda e: slow_displacement(e, final=True),
     "min_ade": lambda e: slow_best(e, final=False),
@@ -181,6 +210,7 @@ SLOW: dict[str, Callable[[Evaluation], float]] = {
     "energy_score": slow_energy,
     "quantile_loss": lambda e: slow_quantile(e, weighted=False),
     "weighted_quantile_loss": lambda e: slow_quantile(e, weighted=True),
+    "mean_weighted_quantile_loss": slow_exact_quantile,
     "coverage": over_cells(lambda y, p, lo, hi: lo <= y <= hi),
     "width": over_cells(lambda y, p, lo, hi: hi - lo),
 }

@@ -34,6 +34,9 @@ def test_garbage_in_absent_cells_changes_nothing(name: str, garbage: float) -> N
     spoilt = {n: getattr(evaluation, n).masked_fill(absent, garbage) for n in names}
     empty = evaluation.scene_sum(evaluation.present.sum(1)) == 0
     assert empty.any()
+    spoilt["quantiles"] = {
+        q: value.masked_fill(absent, garbage) for q, value in evaluation.quantiles.items()
+    }
     spoilt["log_prob"] = evaluation.log_prob.masked_fill(empty, garbage)
     assert METRICS[name](replace(evaluation, **spoilt)) == METRICS[name](evaluation)
 
@@ -62,6 +65,8 @@ def test_nan_forecast_of_a_present_cell_shows(name: str) -> None:
     broken = {n: getattr(evaluation, n).clone() for n in ("point", "samples", "lower", "log_prob")}
     broken["point"][2, -1] = broken["samples"][1, 2, -1] = broken["lower"][2, -1] = torch.nan
     broken["log_prob"][0] = torch.nan
+    broken["quantiles"] = {q: value.clone() for q, value in evaluation.quantiles.items()}
+    broken["quantiles"][0.3][2, -1] = torch.nan
     assert math.isnan(METRICS[name](replace(evaluation, **broken)))
 
 
@@ -153,19 +158,46 @@ def test_unknown_name_lists_the_names_and_the_closest() -> None:
     assert find_metric("crps") is METRICS["crps"] is find_metric(METRICS["crps"])
 
 
+def test_options_may_stand_behind_the_name() -> None:
+    found = find_metric("miss_rate[threshold=6.56,k=5]")
+    assert found.name == "miss_rate[threshold=6.56,k=5]"
+    assert dict(found.options) == {"threshold": 6.56, "k": 5}
+    assert find_metric("mase[season=3]")(make()) == pytest.approx(METRICS["mase"](make()) / 2)
+    assert find_metric("mwql") is METRICS["mean_weighted_quantile_loss"]
+    with pytest.raises(ValueError, match=r"options of 'mase\[season=week\]' cannot be read: give"):
+        find_metric("mase[season=week]")
+    with pytest.raises(ValueError, match=r"no metric is called 'mass'\. Did you mean 'mase'\?"):
+        find_metric("mass[season=3]")
+
+
+def test_the_best_of_several() -> None:
+    values = [0.7, -0.1, 0.93, math.nan]
+    best = {name: METRICS[name].best_of(values) for name in ("mae", "bias", "coverage", "width")}
+    assert best == pytest.approx(
+        {"mae": -0.1, "bias": -0.1, "coverage": 0.93, "width": math.nan}, nan_ok=True
+    )
+    assert METRICS["coverage"].best_of(values, level=80) == 0.7
+    assert math.isnan(METRICS["mae"].best_of([math.nan]))
+
+
 ARRAY = {
     "point": "point",
     "samples": "samples",
     "distribution": "log_prob",
     "interval": "(lower|upper)",
+    "quantiles": "quantiles",
+    "scale": "point",
 }
 
 
 def test_every_metric_says_what_it_needs() -> None:
-    bare = replace(make(), point=None, samples=None, log_prob=None, lower=None, upper=None)
+    names = "point samples log_prob lower upper quantiles scale".split()
+    bare = replace(make(), **dict.fromkeys(names))
     for metric in METRICS.values():
         with pytest.raises(ValueError, match=rf"give it as Evaluation\({ARRAY[metric.needs]}="):
             metric(bare)
+    with pytest.raises(ValueError, match=r"give it as Evaluation\(scale="):
+        METRICS["mase"](replace(make(), scale=None))
 
 
 @pytest.mark.parametrize(
@@ -179,6 +211,8 @@ def test_every_metric_says_what_it_needs() -> None:
         ({"point": torch.zeros(1, 15, H, D)}, "point has shape"),
         ({"samples": torch.zeros(15, H, D)}, "samples have shape"),
         ({"samples": torch.zeros(3, 15, H + 1, D)}, r"expected \(3, 15, 4, 2\)"),
+        ({"quantiles": {0.5: torch.zeros(15, H)}}, r"quantiles has shape \(15, 4\)"),
+        ({"scale": {None: torch.zeros(15, D)}}, r"scale has shape .*expected \(2, 15, 2\)"),
         ({"log_prob": torch.zeros(15)}, r"log_prob has shape \(15,\); expected \(6,\)"),
     ],
 )
@@ -198,10 +232,14 @@ def test_bad_options_are_named() -> None:
         min_ade(make(), k=7)
     with pytest.raises(ValueError, match="probabilities"):
         METRICS["quantile_loss"].using(levels=(50,))(make())
+    with pytest.raises(ValueError, match=r"no quantile 0\.95: give it in Evaluation\(quantiles="):
+        METRICS["mean_weighted_quantile_loss"].using(levels=(0.5, 0.95))(make())
+    with pytest.raises(ValueError, match=r"no scale for season=7: give it as Evaluation\(scale="):
+        METRICS["rmsse"].using(season=7)(make())
 
 
 def test_evaluation_shows_what_it_holds() -> None:
     assert repr(make()) == (
         "Evaluation(15 rows of 6 scenes, 4 steps, 2 targets, "
-        "with point, samples, log_prob, lower, upper)"
+        "with point, samples, log_prob, lower, upper, quantiles, scale)"
     )
