@@ -20,6 +20,7 @@ from torch import Tensor
 from benchmarks._results import write_section
 from benchmarks._runs import arguments, fit_or_load
 from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, Ridge
+from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.datasets import load_nba
 from hierforecast.distributions import SceneDistribution
 from hierforecast.metrics import Evaluation, MetricTable
@@ -91,11 +92,10 @@ def measure(
     forecaster: Forecaster, frame: pd.DataFrame, stride: int, **futures: Scores
 ) -> dict[str, dict[str, str]]:
     """Rows of the table: name -> metric -> figure, in metres, over all windows of a frame."""
-    panel, cutoffs = forecaster._past(frame, stride)
+    forecasts = forecasts_of(forecaster, frame, Rolling(stride=stride))
     point, likelihood = MetricTable(["ade", "fde"]), MetricTable(["nll_per_coordinate"])
-    ball = list(panel.vocabulary.types).index("ball")
+    ball = list(forecasts.windows.panel.vocabulary.types).index("ball")
     torch.manual_seed(forecaster.seed)
-    forecasts = forecaster._forecasts(panel, cutoffs)
     for forecast in forecasts:
         law, batch, future = forecast.distribution().affine(0.0, METRES), *forecast[1:]
         values = forecasts.truth(future).to(law.mean) * METRES

@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import NotFittedError
-from hierforecast.forecasts import Forecasts, evaluate_windows
+from hierforecast.forecasts import Forecasts
 from hierforecast.frame import Columns, Panel, read_frame
 from hierforecast.frame.units import learn_units
+from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 from hierforecast.task import Task
 from hierforecast.windows import (
     SeriesDropout,
     WindowDataset,
-    cutoffs_of,
     last_cutoffs,
     some_of,
     split_cutoffs,
@@ -199,7 +200,14 @@ class Forecaster:
 
     # --- forecasting -----------------------------------------------------------------------------
 
-    def predict(self, frame: Any, level: Sequence[float] | None = None, known: Any = None) -> Any:
+    def predict(
+        self,
+        frame: Any,
+        level: Sequence[float] | float | None = None,
+        known: Any = None,
+        *,
+        quantiles: Sequence[float] | float | None = None,
+    ) -> Any:
         """Forecast the steps after each scene's last observed time.
 
         Rows after it, in which no series has a target, are no history: they may tell the known
@@ -211,18 +219,21 @@ class Forecaster:
             level: coverages in percent of intervals to add, e.g. ``[80, 95]``.
             known: frame with the future values of the known covariates; what it does not tell is
                 taken from `frame`.
+            quantiles: probabilities of quantiles to add, e.g. ``[0.1, 0.5]``.
 
         Returns:
             A frame of the library that was given, one row per series and future step:
-            ``[scene,] unique_id, ds, HiPerformer[, HiPerformer-lo-90, HiPerformer-hi-90]``; with
-            several targets ``HiPerformer_x``, ``HiPerformer_y`` and so on.
+            ``[scene,] unique_id, ds, HiPerformer[, HiPerformer-lo-90, HiPerformer-hi-90][,
+            HiPerformer-q-10]``; with several targets ``HiPerformer_x``, ``HiPerformer_y`` and so
+            on. (utilsforecast takes ``-q-`` columns for models: tell it
+            ``models=["HiPerformer"]``.)
 
         Warns:
             SeriesDroppedWarning: for series without a forecast, because they are not observed
                 within the context.
         """
         panel, cutoffs = self._history(frame, known)
-        return self._forecasts(panel, cutoffs).to_frame(level)
+        return self._forecasts(panel, cutoffs).to_frame(level, quantiles)
 
     def sample(self, frame: Any, n: int, seed: int | None = None, known: Any = None) -> Any:
         """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
@@ -242,59 +253,70 @@ class Forecaster:
         return self._forecasts(panel, cutoffs, batch_size=max(len(cutoffs), 1)).joint()
 
     def backtest(
-        self, frame: Any, stride: int | None = None, level: Sequence[float] | None = None
+        self,
+        frame: Any,
+        n_windows: int | None = None,
+        start: Any = None,
+        stride: int | None = None,
+        refit: bool | int = False,
+        level: Sequence[float] | float | None = None,
+        quantiles: Sequence[float] | float | None = None,
     ) -> Any:
         """Forecast from many cutoffs of a frame, truth and forecast side by side.
 
         Args:
             frame: scenes with their outcome.
+            n_windows: the last so many cutoffs of each scene (with `start` the first so many).
+                None: all that have a whole context before and a whole horizon after them.
+            start: first time that may be forecast, e.g. ``"2024-06-01"`` or a step; cutoffs then
+                count forward from there, else back from each scene's end.
             stride: steps between cutoffs; None: `prediction_length`, so that no step is counted
                 twice.
-            level: as in `predict`.
+            refit: True fits a copy anew at every cutoff, on what was observed up to it, a number at
+                every so many cutoffs; this forecaster need not be fitted then, and stays as it is.
+            level, quantiles: as in `predict`.
 
         Returns:
-            ``[scene,] unique_id, ds, cutoff``, the targets (NaN where missing), the forecasts.
+            ``[scene,] unique_id, ds, cutoff``, the targets (NaN where missing), the forecasts;
+            ``cutoff`` is the last time that a forecast could see.
         """
-        panel, cutoffs = self._past(frame, stride)
-        return self._forecasts(panel, cutoffs).to_frame(level, truth=True)
+        rolling = Rolling(n_windows, start, stride, refit)
+        return forecasts_of(self, frame, rolling).to_frame(level, quantiles, truth=True)
 
     def evaluate(
         self,
         frame: Any,
-        metrics: Sequence[str | Metric] | None = None,
+        metrics: str | Metric | Sequence[str | Metric] | None = None,
         *,
+        n_windows: int | None = None,
+        start: Any = None,
         stride: int | None = None,
+        refit: bool | int = False,
         n_samples: int = 20,
         level: float = 90,
     ) -> Any:
-        """Measure forecasts from many cutoffs of a frame.
+        """Measure forecasts from many cutoffs of a frame; `compare` measures several forecasters.
 
         Args:
             frame: scenes with their outcome.
             metrics: names of `hierforecast.metrics.METRICS`, or metrics; None: a set that fits.
-            stride: as in `backtest`.
+            n_windows, start, stride, refit: as in `backtest`.
             n_samples: joint draws for the metrics that need them.
             level: coverage in percent of the interval that coverage and width look at.
 
         Returns:
             A tidy frame: model, part (all series, and each group type), metric, value.
         """
-        panel, cutoffs = self._past(frame, stride)
+        forecasts = forecasts_of(self, frame, Rolling(n_windows, start, stride, refit))
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            forecasts = self._forecasts(panel, cutoffs)
-            return evaluate_windows(forecasts, metrics, n_samples, level, frame)
+            return frame_like(frame, evaluate_windows(forecasts, metrics, n_samples, level))
 
     def _history(self, frame: Any, known: Any) -> tuple[Panel, np.ndarray]:
         panel = self._read(
             frame, known=known, horizon=self.prediction_length, context=self.context_length
         )
         return panel, last_cutoffs(panel, self.context_length)
-
-    def _past(self, frame: Any, stride: int | None) -> tuple[Panel, np.ndarray]:
-        panel = self._read(frame)
-        stride = self.prediction_length if stride is None else stride
-        return panel, cutoffs_of(panel, self.context_length, self.prediction_length, stride)
 
     def _read(self, frame: Any, **options: Any) -> Panel:
         if not hasattr(self, "model_"):

@@ -1,25 +1,21 @@
-"""From a model's laws to frames and metrics: the last stretch of every verb of `Forecaster`."""
+"""From a model's distributions to frames: the last stretch of every verb of `Forecaster`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import narwhals as nw
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hierforecast import _options
 from hierforecast._options import levels, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
-from hierforecast.metrics import Evaluation, Metric, MetricTable
 from hierforecast.windows import WindowDataset
-
-POINT_METRICS = ("mae", "rmse", "nll_per_coordinate", "crps", "energy_score", "coverage")
-TRAJECTORY_METRICS = ("ade", "fde", "min_ade", "min_fde", "nll_per_coordinate", "coverage")
 
 
 class Forecast(NamedTuple):
@@ -87,21 +83,29 @@ class Forecasts:
                 yield Forecast(self.model(batch.to(device)), batch, future)
 
     @property
+    def name(self) -> str:
+        """The model's."""
+        return type(self.model).__name__
+
+    @property
     def columns(self) -> list[str]:
         """Columns of the point forecast: the model's name, with the target if there are several."""
-        name, targets = type(self.model).__name__, self.windows.panel.columns.targets
+        name, targets = self.name, self.windows.panel.columns.targets
         return [name] if len(targets) == 1 else [f"{name}_{target}" for target in targets]
 
-    def to_frame(self, level: Sequence[float] | None = None, truth: bool = False) -> Any:
-        """Point forecasts, intervals, and the truth if asked: a row per series, cutoff, step."""
-        percents = levels(level)
+    def to_frame(self, level: Any = None, quantiles: Any = None, truth: bool = False) -> Any:
+        """Points, intervals, quantiles, and the truth if asked: a row per series, cutoff, step."""
+        percents, probabilities = levels(level), _options.quantiles(quantiles)
+        self._check_names(["cutoff"] * truth, truth)
         tables = []
         for forecast in self:
             cells = {"mean": forecast.numbers(forecast.law.mean)}
             for percent in percents:
                 for side, share in (("lo", 50 - percent / 2), ("hi", 50 + percent / 2)):
                     bound = forecast.law.quantile(share / 100)
-                    cells[f"-{side}-{percent:g}"] = forecast.numbers(bound)
+                    cells[f"-{side}-{percent:.10g}"] = forecast.numbers(bound)
+            for share in probabilities:
+                cells[f"-q-{100 * share:.10g}"] = forecast.numbers(forecast.law.quantile(share))
             if truth:
                 cells["truth"] = self.truth(forecast.future)
             tables.append((forecast.future, cells))
@@ -110,6 +114,7 @@ class Forecasts:
     def draws_to_frame(self, n: int) -> Any:
         """Joint draws: the rows of `to_frame` once per draw, with a ``sample_id``."""
         n = whole("n", n)
+        self._check_names(["sample_id"], False)
         tables = []
         for forecast in self:
             draws = forecast.numbers(forecast.law.sample((n,)))
@@ -141,7 +146,6 @@ class Forecasts:
         truth: bool = False,
     ) -> Any:
         """One frame of all batches, sorted by (draw,) scene, series, cutoff and step."""
-        self._check_names(["sample_id"] * (draws is not None) + ["cutoff"] * truth, truth)
         panel, steps = self.windows.panel, self.windows.prediction_length
         rows = np.concatenate([future.rows.numpy() for future, _ in tables])
         cutoff = np.concatenate([future.cutoff.numpy() for future, _ in tables])
@@ -179,69 +183,3 @@ class Forecasts:
                 f"the answer would have two columns {twice!r}: rename that column of the frame, "
                 "and in Columns(...) too"
             )
-
-
-def evaluate_windows(
-    forecasts: Forecasts,
-    metrics: str | Sequence[str | Metric] | None,
-    n_samples: int,
-    level: float,
-    like: Any,
-) -> Any:
-    """Metrics over all windows, for all series and for each group type, as a tidy frame.
-
-    Args:
-        forecasts: what to measure.
-        metrics: names or metrics; None: a set that fits the number of targets.
-        n_samples: joint draws for the metrics that need them.
-        level: coverage in percent of the interval measured.
-        like: a frame of the library to answer in.
-    """
-    panel = forecasts.windows.panel
-    if isinstance(metrics, str):
-        metrics = [metrics]
-    if metrics is None:
-        metrics = POINT_METRICS if len(panel.columns.targets) == 1 else TRAJECTORY_METRICS
-    table = MetricTable(metrics)
-    n_samples, (level,) = whole("n_samples", n_samples), levels([level])
-    for forecast in forecasts:
-        truth = forecasts.truth(forecast.future)
-        evaluation = _evaluation(forecast, truth, table.needs, n_samples, level)
-        table.update(evaluation)
-        for code, kind in enumerate(panel.vocabulary.types):
-            rows = forecast.batch.types == code
-            if rows.any():
-                table.update(_part(evaluation, forecast, rows), part=str(kind))
-    name = type(forecasts.model).__name__
-    rows_ = [r for r in table.rows() if np.isfinite(r["value"]) or r["part"] == "all"]
-    backend = nw.get_native_namespace(nw.from_native(like))
-    columns = {
-        "model": [name] * len(rows_),
-        **{key: [row[key] for row in rows_] for key in ("part", "metric", "value")},
-    }
-    return nw.from_dict(columns, backend=backend).to_native()
-
-
-def _part(evaluation: Evaluation, forecast: Forecast, rows: Tensor) -> Evaluation:
-    """The same for some of the rows (P,) only; their likelihood is the exact marginal."""
-    part = evaluation.subset(rows)
-    if evaluation.log_prob is None:
-        return part
-    return replace(part, log_prob=forecast.log_prob(rows))
-
-
-def _evaluation(
-    forecast: Forecast, truth: Tensor, needs: Any, n_samples: int, level: float
-) -> Evaluation:
-    """What the metrics at hand need to know of one batch, in the user's numbers."""
-    law, batch = forecast.law, forecast.batch
-    given: dict[str, Tensor] = {"point": forecast.numbers(law.mean)}
-    if "samples" in needs:
-        given["samples"] = forecast.numbers(law.sample((n_samples,)))
-    if "distribution" in needs:
-        given["log_prob"] = forecast.log_prob()
-    if "interval" in needs:
-        for side, share in (("lower", 0.5 - level / 200), ("upper", 0.5 + level / 200)):
-            given[side] = forecast.numbers(law.quantile(share))
-    truth = truth.to(law.mean.device)
-    return Evaluation(truth, forecast.future.present, batch.scene, batch.n_scenes, **given)

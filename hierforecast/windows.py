@@ -234,7 +234,8 @@ def cutoffs_of(
         panel: the data.
         context_length: L.
         prediction_length: H.
-        stride: steps between cutoffs of a scene, counted back from its last possible cutoff.
+        stride: steps between cutoffs of a scene, counted back from the last of them, whose
+            horizon ends with the scene's last observed step.
 
     Returns:
         (W, 2) pairs (scene, cutoff), by scene and cutoff.

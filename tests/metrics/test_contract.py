@@ -191,7 +191,7 @@ ARRAY = {
 
 
 def test_every_metric_says_what_it_needs() -> None:
-    names = "point samples log_prob lower upper quantiles scale".split()
+    names = ["point", "samples", "log_prob", "lower", "upper", "quantiles", "scale"]
     bare = replace(make(), **dict.fromkeys(names))
     for metric in METRICS.values():
         with pytest.raises(ValueError, match=rf"give it as Evaluation\({ARRAY[metric.needs]}="):

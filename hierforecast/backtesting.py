@@ -1,0 +1,246 @@
+"""Backtests: which windows of a frame are forecast, and by which fit.
+
+A *cutoff* is the last time that a forecast may see, as in the ``cutoff`` column of the answer; the
+forecast begins one step later. Series of ten days, ``prediction_length=2``::
+
+    n_windows=2                    cutoffs at day 6 and day 8: days 7 8, 9 10
+    n_windows=2, stride=1          cutoffs at day 7 and day 8: days 8 9, 9 10
+    start="day 6"                  cutoffs at day 5 and day 7: days 6 7, 8 9
+    start="day 6", n_windows=1     cutoff at day 5: days 6 7
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from hierforecast._options import show, whole
+from hierforecast.errors import DataError
+from hierforecast.forecasts import Forecast, Forecasts
+from hierforecast.frame import Panel, read_frame
+from hierforecast.frame.clock import Times
+from hierforecast.frame.table import Table
+from hierforecast.frame.table import show as show_time
+from hierforecast.windows import WindowDataset, cutoffs_of
+
+if TYPE_CHECKING:
+    from hierforecast.forecaster import Forecaster
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """Which windows of a frame to forecast, and how often to fit anew.
+
+    Args:
+        n_windows: the last so many of each scene; with `start` the first so many (or fewer, where
+            the scene ends). None: all.
+        start: first time that may be forecast, of the time column's kind: a whole number, a date, a
+            datetime or their text. Cutoffs count forward from it; without it they count back from
+            each scene's end.
+        stride: steps between cutoffs; None: the prediction length, so that no step counts twice.
+        refit: True fits anew at every cutoff, a number at every so many, False never.
+    """
+
+    n_windows: int | None = None
+    start: Any = None
+    stride: int | None = None
+    refit: bool | int = False
+
+    def __post_init__(self) -> None:
+        if self.n_windows is not None:
+            object.__setattr__(self, "n_windows", whole("n_windows", self.n_windows))
+        if self.stride is not None:
+            object.__setattr__(self, "stride", whole("stride", self.stride))
+        if isinstance(self.refit, (bool, np.bool_)):
+            object.__setattr__(self, "refit", int(self.refit))
+        else:
+            object.__setattr__(self, "refit", whole("refit", self.refit))
+
+    def cutoffs(self, panel: Panel, context: int, horizon: int, fits: bool = False) -> np.ndarray:
+        """The windows: (W, 2) pairs (scene, step at which the horizon starts), sorted.
+
+        Args:
+            panel: the frame.
+            context, horizon: steps that a window sees, and forecasts.
+            fits: whether something is fitted on what lies before a cutoff: then there must be a
+                window to learn from.
+
+        Raises:
+            DataError: if there is no such window, or not as many as asked for.
+        """
+        stride = horizon if self.stride is None else self.stride
+        every = cutoffs_of(panel, context, horizon)
+        if self.start is None:
+            pairs = cutoffs_of(panel, context, horizon, stride)
+        else:
+            first = np.maximum(first_steps(panel, self.start, every), context)
+            away = every[:, 1] - first[every[:, 0]]
+            pairs = every[(away >= 0) & (away % stride == 0)]
+        if fits:
+            learned = panel.times(every[:, 0], every[:, 1] + horizon - 1).min()
+            pairs = pairs[panel.times(pairs[:, 0], pairs[:, 1] - 1) >= learned]
+            if not len(pairs):
+                raise DataError(
+                    "nothing to fit on: before each cutoff lie fewer than context_length + "
+                    f"prediction_length = {context} + {horizon} steps; give a longer history, a "
+                    "later start or fewer windows"
+                )
+        return pairs if self.n_windows is None else self._few(pairs, panel, stride)
+
+    def _few(self, pairs: np.ndarray, panel: Panel, stride: int) -> np.ndarray:
+        """The first or last `n_windows` of each scene."""
+        count = np.bincount(pairs[:, 0], minlength=len(panel.length))
+        rank = np.arange(len(pairs)) - (np.cumsum(count) - count)[pairs[:, 0]]
+        if self.start is not None:
+            return pairs[rank < self.n_windows]
+        if count.max() < int(self.n_windows or 0):
+            raise DataError(
+                f"n_windows={self.n_windows} is more than there are: no scene has room for more "
+                f"than {count.max()} windows {stride} steps apart; lower n_windows or stride, or "
+                "give a longer history"
+            )
+        return pairs[rank >= count[pairs[:, 0]] - self.n_windows]
+
+
+def first_steps(panel: Panel, start: Any, every: np.ndarray) -> np.ndarray:
+    """Each scene's first step at or after a time, (S,) int64.
+
+    Args:
+        panel: the frame.
+        start: the time.
+        every: (W, 2) all possible windows.
+
+    Raises:
+        DataError: if `start` is no time of the frame's kind, or too late for any window.
+    """
+    last = panel.times(every[:, 0], every[:, 1]).max()
+    moment = _read_time(panel, start, last)
+    scene = np.repeat(np.arange(len(panel.length)), panel.length)
+    step = np.arange(len(scene)) - np.repeat(np.cumsum(panel.length) - panel.length, panel.length)
+    before = panel.times(scene, step) < moment
+    if moment > last:
+        raise DataError(
+            f"start={show(start)} is too late: a whole horizon must follow; the last possible "
+            f"start is {show_time(last)}"
+        )
+    return np.bincount(scene, weights=before, minlength=len(panel.length)).astype(np.int64)
+
+
+def _read_time(panel: Panel, value: Any, example: Any) -> Any:
+    """A time as the panel's clock counts it: a whole number, or a datetime64 in UTC."""
+    clock, name = panel.clock, panel.columns.time
+    value = value.as_py() if hasattr(value, "as_py") else value  # a scalar of pyarrow
+    number = isinstance(value, Integral) and not isinstance(value, bool)
+    try:
+        if clock.unit is None:
+            if not (number or isinstance(value, str)):
+                raise TypeError("no whole number")
+            return int(value)
+        if number or isinstance(value, (bool, float)) or pd.isna(moment := pd.Timestamp(value)):
+            raise TypeError("no date")
+    except (TypeError, ValueError) as error:
+        kind = "whole steps" if clock.unit is None else "dates"
+        raise DataError(
+            f"start={show(value)} is no time of column {name!r}, which holds {kind}: give one of "
+            f"them, e.g. {show_time(example)}"
+        ) from error
+    if (moment.tz is not None) and clock.zone is None:
+        raise DataError(
+            f"start={show(value)} has a time zone but the times of column {name!r} have none: "
+            f"leave it out, e.g. {show_time(example)}"
+        )
+    if clock.zone is not None:
+        if moment.tz is None:
+            moment = moment.tz_localize(clock.zone, ambiguous=True, nonexistent="shift_forward")
+        moment = moment.tz_convert("UTC").tz_localize(None)
+    return moment.to_datetime64()
+
+
+def forecasts_of(
+    forecaster: Forecaster, frame: Any, rolling: Rolling, context: int | None = None
+) -> Forecasts:
+    """The forecasts of a backtest; they are made when they are iterated over.
+
+    Args:
+        forecaster: is not changed; must be fitted unless it is fitted anew.
+        frame: scenes with their outcome.
+        rolling: which windows.
+        context: steps that each cutoff must have before it; None: the forecaster's.
+
+    Raises:
+        NotFittedError: if there is no fit to use.
+        DataError: if the frame cannot be used so.
+    """
+    sizes = context or forecaster.context_length, forecaster.prediction_length
+    if not rolling.refit:
+        panel = forecaster._read(frame)
+        return forecaster._forecasts(panel, rolling.cutoffs(panel, *sizes))
+    forecaster._check_options()
+    panel = read_frame(frame, forecaster.columns, dtype=forecaster._dtype())
+    if panel.clock.unit is None and len(panel.length) > 1:
+        raise DataError(
+            f"a refit learns from all that happened before a cutoff, but column "
+            f"{forecaster.columns.time!r} counts steps, which need not mean the same time in "
+            f"each of {len(panel.length)} scenes: give dates, or one scene, or fit once on other "
+            "scenes and leave refit out"
+        )
+    cutoffs = rolling.cutoffs(panel, *sizes, fits=True)
+    windows = WindowDataset(panel, cutoffs, forecaster.context_length, sizes[1])
+    return Refitted(
+        forecaster.model, windows, forecaster.batch_size, forecaster, frame, rolling.refit
+    )
+
+
+@dataclass
+class Refitted(Forecasts):
+    """Forecasts of a copy of a forecaster that is fitted anew as time goes on.
+
+    Args:
+        forecaster: the plan; it is not changed.
+        frame: the user's.
+        every: cutoffs from one fit to the next; cutoffs of one time count once.
+    """
+
+    forecaster: Forecaster
+    frame: Any
+    every: int
+
+    def __iter__(self) -> Iterator[Forecast]:
+        scene, cutoff = self.windows.cutoffs.T
+        times, when = np.unique(self.windows.panel.times(scene, cutoff - 1), return_inverse=True)
+        fits = times[:: self.every]
+        bar = (self.forecaster.trainer or {}).get("enable_progress_bar", True)
+        for number, time in enumerate(track(fits, "refit", disable=not bar)):
+            copy = _unfitted_copy(self.forecaster)
+            try:
+                copy.fit(_until(self.frame, copy, time))
+            except DataError as error:
+                raise DataError(f"the fit at cutoff {show_time(time)} failed: {error}") from error
+            panel = copy._read(self.frame)
+            chosen = self.windows.cutoffs[when.reshape(-1) // self.every == number]
+            yield from copy._forecasts(panel, chosen)
+
+
+def _unfitted_copy(forecaster: Forecaster) -> Forecaster:
+    """The same options; its fits show no bar of their own and leave the user's folders alone."""
+    trainer = {**(forecaster.trainer or {}), "enable_progress_bar": False}
+    trainer.pop("default_root_dir", None)
+    if "callbacks" in trainer:  # they remember the fit that they were in
+        trainer["callbacks"] = deepcopy(trainer["callbacks"])
+    return type(forecaster)(**{**forecaster.get_params(deep=False), "trainer": trainer})
+
+
+def _until(frame: Any, forecaster: Forecaster, time: Any) -> Any:
+    """The rows of a frame up to a time, in its own library."""
+    table = Table.open(frame, forecaster.columns)
+    times = Times.read(table, forecaster.columns.time)
+    kept = times.values <= np.asarray(time).view(np.int64)
+    return nw.from_native(frame, eager_only=True)[np.flatnonzero(kept)].to_native()
