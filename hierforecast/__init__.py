@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from hierforecast._reading import read_table
+from hierforecast.comparison import compare
 from hierforecast.errors import DataError, MissingExtraError, NotFittedError
 from hierforecast.forecaster import Forecaster
 from hierforecast.frame import Columns
@@ -22,6 +23,7 @@ __all__ = [
     "NotFittedError",
     "Ridge",
     "SeasonalNaive",
+    "compare",
     "read_table",
     "resample",
 ]

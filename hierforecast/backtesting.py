@@ -11,15 +11,17 @@ forecast begins one step later. Series of ten days, ``prediction_length=2``::
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
+from rich.console import Console
 from rich.progress import track
 
 from hierforecast._options import show, whole
@@ -29,7 +31,7 @@ from hierforecast.frame import Panel, read_frame
 from hierforecast.frame.clock import Times
 from hierforecast.frame.table import Table
 from hierforecast.frame.table import show as show_time
-from hierforecast.windows import WindowDataset, cutoffs_of
+from hierforecast.windows import WindowDataset, cutoffs_of, observed_before
 
 if TYPE_CHECKING:
     from hierforecast.forecaster import Forecaster
@@ -77,23 +79,32 @@ class Rolling:
             DataError: if there is no such window, or not as many as asked for.
         """
         stride = horizon if self.stride is None else self.stride
-        every = cutoffs_of(panel, context, horizon)
-        if self.start is None:
-            pairs = cutoffs_of(panel, context, horizon, stride)
-        else:
-            first = np.maximum(first_steps(panel, self.start, every), context)
-            away = every[:, 1] - first[every[:, 0]]
-            pairs = every[(away >= 0) & (away % stride == 0)]
+        pairs = cutoffs_of(panel, context, horizon, stride)
+        if self.start is not None:
+            pairs = self._from_start(panel, cutoffs_of(panel, context, horizon), stride)
         if fits:
-            learned = panel.times(every[:, 0], every[:, 1] + horizon - 1).min()
-            pairs = pairs[panel.times(pairs[:, 0], pairs[:, 1] - 1) >= learned]
+            pairs = pairs[
+                panel.times(pairs[:, 0], pairs[:, 1] - 1) >= _learnable(panel, context + horizon)
+            ]
             if not len(pairs):
                 raise DataError(
                     "nothing to fit on: before each cutoff lie fewer than context_length + "
                     f"prediction_length = {context} + {horizon} steps; give a longer history, a "
-                    "later start or fewer windows"
+                    "later start or a shorter context"
                 )
         return pairs if self.n_windows is None else self._few(pairs, panel, stride)
+
+    def fit_once(self) -> Rolling:
+        """The same with one fit, at the first cutoff."""
+        return replace(self, refit=sys.maxsize)
+
+    def _from_start(self, panel: Panel, every: np.ndarray, stride: int) -> np.ndarray:
+        """Of all possible windows (W, 2) those that count forward from the start."""
+        scenes, at = np.unique(every[:, 0], return_index=True)
+        first = first_steps(panel, self.start, every)
+        first[scenes] = np.maximum(first[scenes], every[at, 1])
+        away = every[:, 1] - first[every[:, 0]]
+        return every[(away >= 0) & (away % stride == 0)]
 
     def _few(self, pairs: np.ndarray, panel: Panel, stride: int) -> np.ndarray:
         """The first or last `n_windows` of each scene."""
@@ -123,8 +134,7 @@ def first_steps(panel: Panel, start: Any, every: np.ndarray) -> np.ndarray:
     """
     last = panel.times(every[:, 0], every[:, 1]).max()
     moment = _read_time(panel, start, last)
-    scene = np.repeat(np.arange(len(panel.length)), panel.length)
-    step = np.arange(len(scene)) - np.repeat(np.cumsum(panel.length) - panel.length, panel.length)
+    scene, step = _all_steps(panel)
     before = panel.times(scene, step) < moment
     if moment > last:
         raise DataError(
@@ -132,6 +142,27 @@ def first_steps(panel: Panel, start: Any, every: np.ndarray) -> np.ndarray:
             f"start is {show_time(last)}"
         )
     return np.bincount(scene, weights=before, minlength=len(panel.length)).astype(np.int64)
+
+
+def _all_steps(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+    """Scene and number of every step of every scene."""
+    length = panel.length
+    scene = np.repeat(np.arange(len(length)), length)
+    return scene, np.arange(len(scene)) - (np.cumsum(length) - length)[scene]
+
+
+def _learnable(panel: Panel, need: int) -> Any:
+    """The first time by which a scene has so many steps, from an observed one to an observed one.
+
+    Without any it is the last of all times, which no cutoff reaches.
+    """
+    scene, step = _all_steps(panel)
+    observed, offset = observed_before(panel)
+    at = offset[scene] + step
+    enough = (observed[at + 1] > observed[at]) & (step + 1 - panel.begin[scene] >= need)
+    if not enough.any():
+        return panel.times(scene, step).max()
+    return panel.times(scene[enough], step[enough]).min()
 
 
 def _read_time(panel: Panel, value: Any, example: Any) -> Any:
@@ -165,7 +196,11 @@ def _read_time(panel: Panel, value: Any, example: Any) -> Any:
 
 
 def forecasts_of(
-    forecaster: Forecaster, frame: Any, rolling: Rolling, context: int | None = None
+    forecaster: Forecaster,
+    frame: Any,
+    rolling: Rolling,
+    context: int | None = None,
+    fits: bool = False,
 ) -> Forecasts:
     """The forecasts of a backtest; they are made when they are iterated over.
 
@@ -174,6 +209,7 @@ def forecasts_of(
         frame: scenes with their outcome.
         rolling: which windows.
         context: steps that each cutoff must have before it; None: the forecaster's.
+        fits: whether each cutoff must have something to learn from before it, too.
 
     Raises:
         NotFittedError: if there is no fit to use.
@@ -182,7 +218,7 @@ def forecasts_of(
     sizes = context or forecaster.context_length, forecaster.prediction_length
     if not rolling.refit:
         panel = forecaster._read(frame)
-        return forecaster._forecasts(panel, rolling.cutoffs(panel, *sizes))
+        return forecaster._forecasts(panel, rolling.cutoffs(panel, *sizes, fits))
     forecaster._check_options()
     panel = read_frame(frame, forecaster.columns, dtype=forecaster._dtype())
     if panel.clock.unit is None and len(panel.length) > 1:
@@ -217,8 +253,10 @@ class Refitted(Forecasts):
         scene, cutoff = self.windows.cutoffs.T
         times, when = np.unique(self.windows.panel.times(scene, cutoff - 1), return_inverse=True)
         fits = times[:: self.every]
-        bar = (self.forecaster.trainer or {}).get("enable_progress_bar", True)
-        for number, time in enumerate(track(fits, "refit", disable=not bar)):
+        bar = len(fits) > 1 and (self.forecaster.trainer or {}).get("enable_progress_bar", True)
+        # Beside the answer, which the command line may send elsewhere.
+        shown = track(fits, "refit", console=Console(stderr=True), disable=not bar)
+        for number, time in enumerate(shown):
             copy = _unfitted_copy(self.forecaster)
             try:
                 copy.fit(_until(self.frame, copy, time))

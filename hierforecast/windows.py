@@ -256,7 +256,7 @@ def cutoffs_of(
     scene = np.repeat(np.arange(len(counts)), counts)
     back = np.arange(len(scene)) - np.repeat(np.cumsum(counts) - counts, counts)
     cutoff = panel.cutoff[scene] - prediction_length - stride * back
-    observed, offset = _observed_before(panel)
+    observed, offset = observed_before(panel)
     at = offset[scene] + cutoff
     in_context = observed[at] > observed[at - np.minimum(cutoff, context_length)]
     in_horizon = observed[at + prediction_length] > observed[at]
@@ -369,7 +369,7 @@ def _check_lengths(panel: Panel, context_length: int, prediction_length: int) ->
         )
 
 
-def _observed_before(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+def observed_before(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
     """Cumulated count of observed cells by step, for all scenes end to end, and their offsets.
 
     Entry ``offset[s] + t`` counts the cells of scene `s` observed before step `t`.

@@ -22,6 +22,7 @@ Key = tuple[str, ...]  # the columns that name something together; nearly always
 Where = tuple[Key, tuple[Any, ...]] | None  # columns and the values that kept rows have
 GROUP_NAMES = ("team", "group", "sector")
 INTERVAL = re.compile(r"^(?P<name>.+)-(?P<side>lo|hi)-(?P<level>\d+(?:\.\d+)?)$")
+QUANTILE = re.compile(r"-q-\d+(?:\.\d+)?$").search
 # Columns of the tables that `pick` returns; no user's column has such a name.
 SERIES, TIME, DRAW, GROUP = "*series", "*time", "*draw", "*group"
 
@@ -247,7 +248,7 @@ def models_of(frame: Frame, roles: Roles, what: str = "forecast") -> list[str]:
     """
     table = nw.from_native(frame, eager_only=True)
     parts = roles.names | {"cutoff", "sample_id"}
-    names = [name for name in table.columns if name not in parts and not INTERVAL.match(name)]
+    names = [n for n in table.columns if n not in parts and not (INTERVAL.match(n) or QUANTILE(n))]
     first = roles.targets[0]
     prefixed = [name[: -len(first) - 1] for name in names if name.endswith(f"_{first}")]
     found = [m for m in prefixed if m and all(f"{m}_{t}" in names for t in roles.targets)]
