@@ -229,7 +229,8 @@ def forecasts_of(
             "scenes and leave refit out"
         )
     cutoffs = rolling.cutoffs(panel, *sizes, fits=True)
-    windows = WindowDataset(panel, cutoffs, forecaster.context_length, sizes[1])
+    # A list of windows only, for what they hold is read again after each fit.
+    windows = WindowDataset(panel, cutoffs, forecaster.context_length, sizes[1], origin="zero")
     return Refitted(
         forecaster.model, windows, forecaster.batch_size, forecaster, frame, rolling.refit
     )
