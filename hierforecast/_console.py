@@ -15,6 +15,7 @@ from hierforecast._words import as_options
 from hierforecast.errors import DataError, MissingExtraError, NotFittedError
 
 Names: TypeAlias = list[str] | None
+KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 class Commands(TyperGroup):
@@ -62,8 +63,13 @@ def option(name: str, text: str, **more: Any) -> Any:
 def read_settings(given: Names, known: Mapping[str, Any]) -> dict[str, Any]:
     """``key=value`` texts as options; a value is JSON where it can be, else text.
 
+    Args:
+        given: the texts.
+        known: the options, with their defaults.
+
     Raises:
-        DataError: if a text has no ``=``, or its key is not in `known`.
+        DataError: if a text has no ``=``, its key is not in `known`, or its value is no number
+            where the default is one.
     """
     options: dict[str, Any] = {}
     for setting in given or []:
@@ -76,6 +82,10 @@ def read_settings(given: Names, known: Mapping[str, Any]) -> dict[str, Any]:
             options[key] = json.loads(value)
         except json.JSONDecodeError:
             options[key] = value
+        kind = type(known[key])
+        fits = {bool: (bool,), int: (int,), float: (int, float)}.get(kind, (object,))
+        if not isinstance(options[key], fits) or (kind is not bool and options[key] is True):
+            raise DataError(f"--set {setting}: {key} must be {KINDS[kind]}, e.g. {known[key]}")
     return options
 
 

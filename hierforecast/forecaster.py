@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hierforecast._options import number, share, show, whole
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import NotFittedError
@@ -29,6 +30,11 @@ from hierforecast.windows import (
 
 # Rows of training windows from which units and baselines are learned.
 STATISTICS_ROWS = 50_000
+# What Lightning knows.
+PRECISIONS = (
+    "32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "transformer-engine",
+    "transformer-engine-float16", "32", "64", "16", "bf16",
+)  # fmt: skip
 
 
 class Forecaster:
@@ -176,17 +182,27 @@ class Forecaster:
     def _check_options(self) -> None:
         """Refuse what would fail later in a less obvious place."""
         for name in ("context_length", "prediction_length", "batch_size", "max_steps"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
-        if not 0 <= self.series_dropout <= 0.5:
-            raise ValueError(f"series_dropout={self.series_dropout!r} must lie between 0 and 0.5")
+            setattr(self, name, whole(name, getattr(self, name)))
+        self.seed = whole("seed", self.seed, 0, 2**63 - 1)
+        self.learning_rate = number("learning_rate", self.learning_rate, 0, ends=False)
+        self.series_dropout = share("series_dropout", self.series_dropout, 0, 0.5)
         if not isinstance(self.columns, Columns):
             raise TypeError(
                 f"columns={self.columns!r} must be Columns(...), e.g. Columns(target='y')"
             )
         if not hasattr(self.model, "for_task") or isinstance(self.model, type):
             raise TypeError(f"model={self.model!r} must be an instance of a model: HiPerformer()")
+        self._check_trainer()
+
+    def _check_trainer(self) -> None:
+        if not isinstance(self.trainer, Mapping | None):
+            raise TypeError(
+                f"trainer={show(self.trainer)} must be a dict of options of Lightning's Trainer, "
+                "e.g. {'accelerator': 'cpu'}"
+            )
+        precision = (self.trainer or {}).get("precision")
+        if precision is not None and str(precision) not in PRECISIONS:
+            raise ValueError(f"precision={precision!r} must be one of {', '.join(PRECISIONS)}")
         ours = {"max_steps", "max_epochs", "enable_checkpointing"} & set(self.trainer or {})
         if ours:
             raise ValueError(
@@ -237,6 +253,7 @@ class Forecaster:
 
     def sample(self, frame: Any, n: int, seed: int | None = None, known: Any = None) -> Any:
         """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
+        seed = None if seed is None else whole("seed", seed, 0, 2**63 - 1)
         panel, cutoffs = self._history(frame, known)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed if seed is None else seed)

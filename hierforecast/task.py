@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hierforecast.frame import Panel
+from hierforecast.frame.step import season_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Task:
         n_levels: levels of nested groups.
         n_types: kinds of groups that are not interchangeable.
         past, known, static: for each covariate its number of categories, or None if numeric.
+        season: steps of a season that the step of time suggests, or None.
     """
 
     context_length: int
@@ -29,6 +31,7 @@ class Task:
     past: tuple[int | None, ...] = ()
     known: tuple[int | None, ...] = ()
     static: tuple[int | None, ...] = ()
+    season: int | None = None
 
     @classmethod
     def of(cls, panel: Panel, context_length: int, prediction_length: int) -> Task:
@@ -39,6 +42,7 @@ class Task:
             n_targets=panel.values.shape[1],
             n_levels=panel.groups.shape[1],
             **panel.vocabulary.sizes(),
+            season=season_of(panel.clock.step),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -191,3 +191,28 @@ def _infer_calendar(days: np.ndarray, same: np.ndarray, wall: bool) -> Step | No
         if (business != gaps).any():
             return Step("B", most_common(business), wall=wall)
     return None
+
+
+def season_of(step: str) -> int | None:
+    """Steps of the usual season: a day of hours, a week of days, a year of weeks or months.
+
+    Args:
+        step: what `Clock.step` says.
+
+    Returns:
+        None where there is none: integers, steps that do not divide a season.
+    """
+    known = Step.parse(step)
+    day = NANOSECONDS["D"]
+    if known.kind == "int":
+        return None
+    if known.kind == "M":
+        steps = 12 / known.size
+    elif known.kind == "B":
+        week = getattr(known, "week", "").count("1") or 5
+        steps = week / known.size if week > 1 else 52 / known.size
+    elif known.size < day:
+        steps = day / known.size
+    else:
+        steps = 7 * day / known.size if known.size < 7 * day else 52 * 7 * day / known.size
+    return int(steps) if steps >= 1 and steps == int(steps) else None

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from hierforecast._options import number, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes, SceneDistribution
+from hierforecast.errors import DataError
 from hierforecast.nn.linear import LinearForecast, kind_of
 from hierforecast.nn.scale import Scaled, make_scale, tame
 from hierforecast.task import Task
@@ -33,6 +35,7 @@ class Baseline(nn.Module):
     def __init__(self, scale: str = "auto", task: Task | None = None) -> None:
         super().__init__()
         self.scale, self.task = scale, task
+        make_scale(scale, n_targets=1)  # an unknown name is an error here, not at fit
         if task is not None:
             self.scaler = make_scale(scale, task.n_targets)
             self.spread: Tensor
@@ -127,13 +130,22 @@ class SeasonalNaive(Baseline):
     """Each step repeats the one a season before.
 
     Args:
-        season: steps of a season; at most the context length.
+        season: steps of a season, at most the context length; None: what the step of time says, a
+            week of days, a day of hours, a year of weeks, months or quarters.
         scale: as in `HiPerformer`.
         task: the shapes to build for.
+
+    Raises:
+        DataError: if the season is longer than the context, or the step says none.
     """
 
-    def __init__(self, season: int = 1, scale: str = "auto", task: Task | None = None) -> None:
-        self.season = season  # before `build` looks at it
+    def __init__(
+        self, season: int | None = None, scale: str = "auto", task: Task | None = None
+    ) -> None:
+        # How long it may be is known when it is built, and then it is found out if it is None.
+        if season is not None and not (isinstance(season, int) and season < 1):
+            season = whole("season", season)
+        self.season = season
         super().__init__(scale, task)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -141,17 +153,24 @@ class SeasonalNaive(Baseline):
         return {"season": self.season, "scale": self.scale}
 
     def build(self, task: Task) -> None:
-        """Check that a season fits into the context."""
-        if not 1 <= self.season <= task.context_length:
-            raise ValueError(
-                f"season={self.season} must be between 1 and context_length={task.context_length}: "
+        """Find the season, and check that it fits into the context."""
+        season = task.season if self.season is None else self.season
+        if season is None:
+            raise DataError(
+                "SeasonalNaive() finds no season in this step of time: say how many steps a season "
+                "has, SeasonalNaive(season=7)"
+            )
+        if not 1 <= season <= task.context_length:
+            raise DataError(
+                f"season={season} must be between 1 and context_length={task.context_length}: "
                 "lengthen the context or shorten the season"
             )
+        self.lag = season
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""
-        ahead = torch.arange(self.horizon, device=scaled.relative.device) % self.season
-        return scaled.relative[:, ahead - self.season]
+        ahead = torch.arange(self.horizon, device=scaled.relative.device) % self.lag
+        return scaled.relative[:, ahead - self.lag]
 
 
 class Ridge(Baseline):
@@ -168,7 +187,7 @@ class Ridge(Baseline):
         self, penalty: float | None = None, scale: str = "auto", task: Task | None = None
     ) -> None:
         super().__init__(scale, task)
-        self.penalty = penalty
+        self.penalty = None if penalty is None else number("penalty", penalty, 0)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The options of the constructor, without the task."""

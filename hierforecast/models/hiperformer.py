@@ -13,8 +13,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from hierforecast._options import number, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
+from hierforecast.errors import DataError
 from hierforecast.nn.decoder import Decoder
 from hierforecast.nn.embedding import TokenEmbedding
 from hierforecast.nn.encoder import Encoder
@@ -43,6 +45,9 @@ class HiPerformer(nn.Module):
             ``"returns"`` (each by its recent size; no direction is learned), or ``"auto"``:
             coordinates for several targets, series for one.
         task: the shapes to build for.
+
+    Raises:
+        DataError: if an option is not what it may be.
     """
 
     # Where weights lie between hidden layers, for the optimiser.
@@ -61,13 +66,15 @@ class HiPerformer(nn.Module):
         task: Task | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.width, self.depth, self.heads, self.dropout = width, depth, heads, dropout
-        self.head, self.patch, self.scale, self.waves = head, patch, scale, waves
+        self.width, self.depth = whole("width", width), whole("depth", depth)
+        self.heads, self.dropout = whole("heads", heads), number("dropout", dropout, 0, 0.99)
+        self.patch, self.waves = whole("patch", patch), whole("waves", waves, 0)
+        if self.width % self.heads:
+            raise DataError(f"width={width} is not a multiple of heads={heads}: give one that is")
+        self.head, self.scale = head, scale
         self.task = Task.from_dict(dict(task)) if isinstance(task, Mapping) else task
         self._law = make_head(head)
         make_scale(scale, n_targets=1)  # an unknown name is an error here, not at fit
-        if patch < 1:
-            raise ValueError(f"patch={patch} must be at least one step")
         if self.task is not None:
             self._build(self.task)
 

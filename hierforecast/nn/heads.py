@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Normal, StudentT
 from torch.nn import functional as F
 
+from hierforecast._options import share, show, whole
 from hierforecast.distributions import (
     IndependentScenes,
     IndependentSteps,
@@ -22,6 +23,7 @@ from hierforecast.distributions import (
     ModeMixture,
     SceneDistribution,
 )
+from hierforecast.errors import DataError
 
 # Softplus of this is one: a head starts out with the spread it is given.
 _ONE = 0.5413
@@ -80,6 +82,13 @@ class Head:
         The shape (P, H, features) is made of raw numbers, positive and negative ones.
         """
         raise NotImplementedError
+
+
+def _check(head: Any) -> None:
+    """Keep a head's options as plain numbers: one mode at least, ranks from 0, shares up to 1."""
+    for name, value in asdict(head).items():
+        kept = share(name, value) if name == "joint" else whole(name, value, int(name == "modes"))
+        object.__setattr__(head, name, kept)
 
 
 def _errors(location: Tensor, truth: Tensor, present: Tensor) -> Tensor:
@@ -142,6 +151,9 @@ class LowRankHead(Head):
     rank: int = 8
     series_rank: int = 4
 
+    def __post_init__(self) -> None:
+        _check(self)
+
     def features(self, n_targets: int) -> int:
         """See `Head`."""
         return n_targets * (1 + self.rank + self.series_rank)
@@ -169,6 +181,9 @@ class StepsHead(Head):
 
     rank: int = 8
     pooled = 1
+
+    def __post_init__(self) -> None:
+        _check(self)
 
     def features(self, n_targets: int) -> int:
         """See `Head`."""
@@ -206,6 +221,9 @@ class MixtureHead(Head):
     rank: int = 8
     series_rank: int = 4
     joint: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check(self)
 
     @property
     def locations(self) -> tuple[int, ...]:
@@ -277,10 +295,12 @@ def make_head(head: str | Head | Mapping[str, Any]) -> Head:
     """A head by its name, as it is, or from what `head_to_dict` wrote."""
     if isinstance(head, str):
         if head not in HEADS:
-            raise ValueError(f"head={head!r} is not one of {sorted(HEADS)}, nor a Head")
+            raise DataError(f"head={head!r} is not one of {sorted(HEADS)}, nor a Head")
         return HEADS[head]()
     if isinstance(head, Mapping):
         return HEADS[head["name"]](**head["options"])
+    if not isinstance(head, Head):
+        raise DataError(f"head={show(head)} is not one of {sorted(HEADS)}, nor a Head")
     return head
 
 

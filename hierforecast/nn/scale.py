@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.batch import SceneBatch
+from hierforecast.errors import DataError
 
 # Sizes below this count as none: over them, float32 would overflow.
 TINY = 1e-30
@@ -262,8 +263,8 @@ def make_scale(name: str, n_targets: int) -> Scale:
     """A scale by its name; ``"auto"``: coordinates for several targets, series for one."""
     if name == "auto":
         name = "coordinates" if n_targets > 1 else "series"
-    if name not in SCALES:
-        raise ValueError(f"scale={name!r} is not one of {['auto', *SCALES]}")
+    if not isinstance(name, str) or name not in SCALES:
+        raise DataError(f"scale={name!r} is not one of {['auto', *SCALES]}")
     return SCALES[name](n_targets)
 
 
