@@ -16,7 +16,7 @@ from torch.distributions import Normal
 from hierforecast._options import number, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes, SceneDistribution
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, Remedy
 from hierforecast.nn.linear import LinearForecast, kind_of
 from hierforecast.nn.scale import Scaled, make_scale, tame
 from hierforecast.task import Task
@@ -157,8 +157,8 @@ class SeasonalNaive(Baseline):
         season = task.season if self.season is None else self.season
         if season is None:
             raise DataError(
-                "SeasonalNaive() finds no season in this step of time: say how many steps a season "
-                "has, SeasonalNaive(season=7)"
+                "this step of time has no usual season; say how many steps a season has",
+                Remedy("forecaster.model = SeasonalNaive(season=7)", "--set season=7"),
             )
         if not 1 <= season <= task.context_length:
             raise DataError(

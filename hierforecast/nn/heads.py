@@ -293,15 +293,13 @@ HEADS: dict[str, type[Any]] = {
 
 def make_head(head: str | Head | Mapping[str, Any]) -> Head:
     """A head by its name, as it is, or from what `head_to_dict` wrote."""
-    if isinstance(head, str):
-        if head not in HEADS:
-            raise DataError(f"head={head!r} is not one of {sorted(HEADS)}, nor a Head")
-        return HEADS[head]()
-    if isinstance(head, Mapping):
-        return HEADS[head["name"]](**head["options"])
-    if not isinstance(head, Head):
+    if isinstance(head, Head):
+        return head
+    options = head.get("options", {}) if isinstance(head, Mapping) else {}
+    name = head.get("name") if isinstance(head, Mapping) else head
+    if not isinstance(name, str) or name not in HEADS:
         raise DataError(f"head={show(head)} is not one of {sorted(HEADS)}, nor a Head")
-    return head
+    return HEADS[name](**options)
 
 
 def head_to_dict(head: str | Head | Mapping[str, Any]) -> str | dict[str, Any]:
