@@ -97,7 +97,7 @@ def _check_task(saved: Saved, task: Task, forecaster: Forecaster) -> None:
         "context_length": forecaster.context_length,
         "prediction_length": forecaster.prediction_length,
         "n_targets": len(columns.targets),
-        "n_levels": max(1, len(columns.groups)),
+        "n_levels": max(1, len(columns.levels)),
         **vocabulary.sizes(),
     }
     for name, value in expected.items():
