@@ -28,9 +28,9 @@ from hierforecast._options import show, whole
 from hierforecast.errors import DataError
 from hierforecast.forecasts import Forecast, Forecasts
 from hierforecast.frame import Panel, read_frame
-from hierforecast.frame.clock import Times
 from hierforecast.frame.table import Table
 from hierforecast.frame.table import show as show_time
+from hierforecast.frame.times import Times
 from hierforecast.windows import WindowDataset, cutoffs_of, observed_before
 
 if TYPE_CHECKING:
@@ -169,20 +169,25 @@ def _read_time(panel: Panel, value: Any, example: Any) -> Any:
     """A time as the panel's clock counts it: a whole number, or a datetime64 in UTC."""
     clock, name = panel.clock, panel.columns.time
     value = value.as_py() if hasattr(value, "as_py") else value  # a scalar of pyarrow
+    value = value.start_time if isinstance(value, pd.Period) else value
+    read = pd.Timedelta if clock.duration else pd.Timestamp
     number = isinstance(value, Integral) and not isinstance(value, bool)
     try:
         if clock.unit is None:
             if not (number or isinstance(value, str)):
                 raise TypeError("no whole number")
             return int(value)
-        if number or isinstance(value, (bool, float)) or pd.isna(moment := pd.Timestamp(value)):
+        if number or isinstance(value, (bool, float)) or pd.isna(moment := read(value)):
             raise TypeError("no date")
     except (TypeError, ValueError) as error:
-        kind = "whole steps" if clock.unit is None else "dates"
+        kind = "durations" if clock.duration else "dates"
+        kind = "whole steps" if clock.unit is None else kind
         raise DataError(
             f"start={show(value)} is no time of column {name!r}, which holds {kind}: give one of "
             f"them, e.g. {show_time(example)}"
         ) from error
+    if clock.duration:
+        return moment.to_timedelta64()
     if (moment.tz is not None) and clock.zone is None:
         raise DataError(
             f"start={show(value)} has a time zone but the times of column {name!r} have none: "

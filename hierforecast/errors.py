@@ -64,6 +64,10 @@ class SeriesDroppedWarning(UserWarning):
     """Series that get no forecast, because nothing of them is observed within the context."""
 
 
+class CoarseSeriesWarning(UserWarning):
+    """Series that step by far more than the grid on which they are forecast."""
+
+
 class UnknownLabelsWarning(UserWarning):
     """A covariate none of whose labels was there in training."""
 

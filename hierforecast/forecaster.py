@@ -137,6 +137,8 @@ class Forecaster:
                 self.columns,
                 vocabulary=panel.vocabulary,
                 step=panel.clock.step,
+                context=self.context_length,
+                variable="val",
                 dtype=self._dtype(),
             )
         lengths = self.context_length, self.prediction_length
@@ -330,9 +332,7 @@ class Forecaster:
             return frame_like(frame, evaluate_windows(forecasts, metrics, n_samples, level))
 
     def _history(self, frame: Any, known: Any) -> tuple[Panel, np.ndarray]:
-        panel = self._read(
-            frame, known=known, horizon=self.prediction_length, context=self.context_length
-        )
+        panel = self._read(frame, known=known, horizon=self.prediction_length)
         return panel, last_cutoffs(panel, self.context_length)
 
     def _read(self, frame: Any, **options: Any) -> Panel:
@@ -346,6 +346,7 @@ class Forecaster:
             self.columns,
             vocabulary=self.vocabulary_,
             step=self.step_,
+            context=self.context_length,
             dtype=dtype,
             **options,
         )

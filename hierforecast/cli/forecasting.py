@@ -11,6 +11,7 @@ from hierforecast._console import Names, option, read_settings, say
 from hierforecast._files import check_kind, ending_of
 from hierforecast.cli.options import (
     DEFAULTS,
+    FREQ,
     ROLES,
     Folder,
     Levels,
@@ -38,7 +39,7 @@ class ModelName(StrEnum):
 
 
 @reads_tables
-@declare("columns", ROLES, columns_of)
+@declare("columns", ROLES | FREQ, columns_of)
 def fit(
     paths: TableFiles,
     folder: NewFolder,
@@ -120,6 +121,8 @@ def predict(
     """Forecast the steps that follow a table."""
     if samples is not None and level:
         raise DataError("--samples and --level exclude each other: draws have no intervals")
+    if seed is not None and samples is None:
+        raise DataError("--seed is of the draws: give --samples too, or leave it out")
     if out is not None:
         check_kind(out)
     forecaster = Forecaster.load(folder)

@@ -38,6 +38,11 @@ ROLES: dict[str, Any] = {
     "known_covariates": Annotated[Names, option("--known", "Covariate known ahead too; repeat.")],
     "static": Annotated[Names, option("--static", "Covariate that stays the same; repeat.")],
 }
+FREQ: dict[str, Any] = {
+    "freq": Annotated[
+        Text, option("--freq", "Step of the times: B, W-SUN, 15min, 'Mon Tue Wed', 10. [found]")
+    ],
+}
 
 Settings = Annotated[Names, option("--set", "Option KEY=VALUE, see above; repeat.")]
 Seed = Annotated[int, option("--seed", "Of everything random.")]
@@ -47,9 +52,11 @@ Levels = Annotated[list[float] | None, option("--level", "Interval in percent; r
 
 
 def columns_of(given: Mapping[str, Any]) -> Columns:
-    """The columns that `ROLES` name; a group ``a,b`` is one of two columns."""
+    """The columns that `ROLES` and `FREQ` name; a group ``a,b`` is one of two columns."""
     roles = {name: value for name, value in given.items() if value}
     roles["group"] = [level.split(",") for level in roles.get("group", ())] or None
+    if roles.get("freq", "").isdigit():
+        roles["freq"] = int(roles["freq"])
     return Columns(**roles)
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from hierforecast.errors import DataError
+from hierforecast.frame.freq import freq_to_json, plain_freq
 from hierforecast.frame.units import AS_THEY_ARE, Units
 
 # Roles whose columns are read as labels, which may share columns.
@@ -43,8 +44,8 @@ def _label(role: str, given: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists, as JSON has them and as people write them."""
-    return [plain(v) for v in value] if isinstance(value, tuple) else value
+    """Tuples as lists and pandas' days of one's own in words, as JSON has them."""
+    return [plain(v) for v in value] if isinstance(value, tuple) else freq_to_json(value)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Columns:
 
     Args:
         id: column that names the series, or several that do so together (``["store", "item"]``).
-        time: column of integer steps, dates or datetimes.
+        time: column of integer steps, dates, datetimes, durations or pandas' periods.
         target: column to forecast, or several (``["x", "y"]``).
         group: the class of each series, a list from coarse to fine (``["sector", "industry"]``),
             or None: one group that holds every series. An entry of the list may be a list of
@@ -64,11 +65,16 @@ class Columns:
         past_covariates: columns known up to the cutoff only.
         known_covariates: columns known for the forecast steps too.
         static: columns that do not change within a series.
+        freq: the step of the time column, where the data do not show it: an alias or an offset of
+            pandas (``"B"``, ``"W-SUN"``, ``"15min"``), the days of the week that there are
+            (``"Mon Tue Wed Thu Fri Sat"``), ``CustomBusinessDay(weekmask=..., holidays=[...])`` or
+            ``{"weekmask": ..., "holidays": [...]}``, a duration, or an integer for integer times.
+            None finds it in the data.
 
     Raises:
-        DataError: if a role has no column or a wrong one, or a column has two roles. Only labels
-            (`id`, `scene`, `group`, `group_type`, `static`) may share columns; `id` and `scene`
-            may not share one with each other.
+        DataError: if a role has no column or a wrong one, a column has two roles, or `freq` is no
+            frequency. Only labels (`id`, `scene`, `group`, `group_type`, `static`) may share
+            columns; `id` and `scene` may not share one with each other.
     """
 
     id: Names = "unique_id"
@@ -80,8 +86,10 @@ class Columns:
     past_covariates: Sequence[str] = ()
     known_covariates: Sequence[str] = ()
     static: Sequence[str] = ()
+    freq: Any = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "freq", plain_freq(self.freq))
         for role in ("past_covariates", "known_covariates", "static"):
             object.__setattr__(self, role, _names(role, getattr(self, role)))
         object.__setattr__(self, "id", _label("id", self.id))
@@ -150,7 +158,7 @@ class Columns:
     def roles(self) -> list[tuple[str, str]]:
         """(role, column) for every column needed, in the order of the arguments."""
         pairs: list[tuple[str, str]] = []
-        for role in self.__dataclass_fields__:
+        for role in (name for name in self.__dataclass_fields__ if name != "freq"):
             names = self.groups if role == "group" else _names(role, getattr(self, role))
             pairs += [(role, name) for name in names]
         return pairs

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
-from hierforecast.frame.clock import Times
 from hierforecast.frame.roles import encode
 from hierforecast.frame.step import Step
 from hierforecast.frame.table import Table, show
+from hierforecast.frame.times import Times
 
 if TYPE_CHECKING:
     from hierforecast.frame.panel import Panel
@@ -97,9 +97,10 @@ def _place(panel: Panel, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarr
     row = np.searchsorted(rows, key).clip(max=len(rows) - 1)
     at = np.flatnonzero((scene >= 0) & (ids >= 0) & (rows[row] == key))
     row = row[at]
-    times = Times.read(table, columns.time).as_in(panel.clock, table.what)
+    times, held = Times.read(table, columns.time).as_in(panel.clock, table.what)
     counted = times.on(Step.parse(panel.clock.step))[at]
     step, on_grid = panel.clock.steps(panel.row_scene[row], counted)
+    on_grid &= held[at]
     return at[on_grid], row[on_grid], step[on_grid]
 
 

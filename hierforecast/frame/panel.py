@@ -14,13 +14,16 @@ import narwhals as nw
 import numpy as np
 
 from hierforecast.errors import DataError
-from hierforecast.frame.clock import Clock, Times
+from hierforecast.frame.clock import Clock
 from hierforecast.frame.columns import Columns, Vocabulary
 from hierforecast.frame.duplicates import check_duplicates
 from hierforecast.frame.known import fill_known
+from hierforecast.frame.regularity import check_series
 from hierforecast.frame.roles import Roles
-from hierforecast.frame.step import Step, infer_step
-from hierforecast.frame.table import Table, like, pair, rank, show
+from hierforecast.frame.step import Step
+from hierforecast.frame.table import Table, pair, show
+from hierforecast.frame.timeline import Moments, check_room, lay_time
+from hierforecast.frame.times import column_like
 
 # A grid this much larger than the frame, and this large, is a mistake rather than missing data.
 MAX_FILL, MAX_CELLS = 50, 50_000_000
@@ -103,7 +106,7 @@ class Panel:
 
     def time_column(self, name: str, scene: np.ndarray, steps: np.ndarray) -> nw.Series[Any]:
         """The same labels as a column of the frame's own time type, for `to_frame`."""
-        return like(name, self.times(scene, steps), self.labels.time)
+        return column_like(name, self.times(scene, steps), self.labels.time, self.clock.unit)
 
     def observed_within(self, context: int | None) -> np.ndarray:
         """Rows (R,) bool observed in the last `context` steps of history; None: at any of them."""
@@ -187,6 +190,7 @@ def read_frame(
     horizon: int = 0,
     step: str | None = None,
     context: int | None = None,
+    variable: str = "frame",
     dtype: Any = np.float32,
 ) -> Panel:
     """Read a long frame into arrays; the frame itself is not changed.
@@ -197,7 +201,9 @@ def read_frame(
         vocabulary: of the training panel, so that codes agree; None learns it here.
         known: frame with scene, id, time and the known covariates of the `horizon` steps.
         horizon: empty cells to append to every scene after its last time.
-        step: `Clock.step` of the training panel; None infers it.
+        step: `Clock.step` of the training panel; None takes that of ``columns.freq``, or finds it
+            in the times.
+        variable: how remedies call the frame: ``frame`` or ``val``.
         context: if given, only series observed in the last `context` steps must be in `known`.
         dtype: of what models are given; the panel itself is float64.
 
@@ -205,11 +211,17 @@ def read_frame(
         TypeError: if `frame` is no frame.
         DataError: if the frame cannot be used; the message names the column and the remedy.
     """
+    if known is not None and not columns.known_covariates:
+        Table.open(known, columns, "known")  # what is no frame at all is said first
+        raise DataError(
+            "known= was given, but nothing in Columns uses it: name its columns with "
+            "Columns(known_covariates=[...]) and fit again, or leave it out"
+        )
     if horizon < 0:
         raise DataError(f"horizon={horizon} must be 0 or more steps")
-    table = Table.open(frame, columns)
+    table = Table.open(frame, columns, variable)
     table.require(columns.roles())
-    skeleton, layout = _lay_out(table, horizon, step)
+    skeleton, layout = _lay_out(table, horizon, step, context)
     roles = Roles(table, layout.row, len(skeleton["ids"]), vocabulary)
     values, present = roles.targets(layout.cell, layout.n_cells)
     content: dict[str, Any] = {
@@ -236,7 +248,9 @@ def read_frame(
     return panel
 
 
-def _lay_out(table: Table, horizon: int, step: str | None) -> tuple[dict[str, Any], Layout]:
+def _lay_out(
+    table: Table, horizon: int, step: str | None, context: int | None
+) -> tuple[dict[str, Any], Layout]:
     """Scenes, rows and cells of the panel, and the place of each row of the frame."""
     columns = table.columns
     scene, scene_labels = np.zeros(len(table), dtype=np.int32), np.zeros(1, dtype=np.int64)
@@ -253,10 +267,13 @@ def _lay_out(table: Table, horizon: int, step: str | None) -> tuple[dict[str, An
         table.frame[columns.time][:1],
     )
     del ids
-    clock, moment, moments = _read_clock(table, scene, scene_labels, step)
+    moments = Moments.read(table, row, scene)
     del scene
+    clock, steps = lay_time(moments, step, context)
     length = np.empty(len(scene_labels), dtype=np.int64)
-    length[moments[0]] = moments[1] + 1 + horizon  # of equal scenes the last one stays
+    length[moments.scene] = steps + 1 + horizon  # of equal scenes the last one stays
+    if horizon:
+        check_room(table, clock, length - 1)
     _check_size(table, length, row_scene)
     ends = np.cumsum(length[row_scene])
     cell_offset = ends - length[row_scene]
@@ -270,9 +287,12 @@ def _lay_out(table: Table, horizon: int, step: str | None) -> tuple[dict[str, An
         "row_scene": row_scene,
         "cell_offset": cell_offset,
     }
-    cell = cell_offset[row] + moments[1][moment]
-    check_duplicates(table, row, cell, int(ends[-1]))
-    return skeleton, Layout(row, cell, int(ends[-1]), moment, *moments)
+    cell = cell_offset[row] + steps[moments.of_row]
+    seen = check_duplicates(table, row, cell, int(ends[-1]))
+    if step is None:
+        check_series(moments, Step.parse(clock.step), seen, cell_offset)
+    layout = Layout(row, cell, int(ends[-1]), moments.of_row, moments.scene, steps)
+    return skeleton, layout
 
 
 def _name(columns: tuple[str, ...], label: Any) -> str:
@@ -286,42 +306,6 @@ def _sample(table: Table, names: tuple[str, ...], codes: np.ndarray) -> tuple[nw
     at = np.empty(int(codes.max()) + 1, dtype=np.int64)
     at[codes] = np.arange(len(codes))
     return tuple(nw.maybe_reset_index(table.frame[name][at]) for name in names)
-
-
-def _read_clock(
-    table: Table, scene: np.ndarray, scene_labels: np.ndarray, given: str | None
-) -> tuple[Clock, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """The clock; each row's moment (n,), a (scene, time); scene and step of each moment."""
-    columns = table.columns
-    times = Times.read(table, columns.time)
-    codes, distinct = rank(times.values)
-    if int(distinct[-1]) - int(distinct[0]) >= 2**63:
-        raise DataError(
-            f"column {columns.time!r} spans more than 2**63: use smaller integers, or a coarser "
-            "unit of datetimes"
-        )
-    unit, zone = times.unit, times.zone
-    times = Times(distinct, unit, zone)
-    step = Step.parse(given) if given is not None else Step("", 0, wall=times.is_daily())
-    counted = times.on(step)
-    moment, moments = pair(scene, codes, len(distinct))
-    at, time = np.divmod(moments, len(distinct))
-    if given is None:
-        step = infer_step(at, counted[time], unit, step.wall)
-
-    def name_scene(i: int) -> str:
-        return _name(columns.scenes, scene_labels[i]) if columns.scenes else "the frame"
-
-    clock, steps = Clock.read(
-        at,
-        counted[time],
-        unit=unit,
-        zone=zone,
-        step=step,
-        name_scene=name_scene,
-        column=columns.time,
-    )
-    return clock, moment, (at, steps)
 
 
 def _check_size(table: Table, length: np.ndarray, row_scene: np.ndarray) -> None:

@@ -7,6 +7,7 @@ recipe is run by a test on the very frame that asked for it.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
@@ -40,6 +41,12 @@ CONVERSIONS = {
         "{it}.cast(pl.String)",
         "write the column {column} as text",
         "{it}.cast('string')",
+    ),
+    "from_zero": Recipe(
+        "{it} - {it}.min()",
+        "{it} - {it}.min()",
+        "count the column {column} from its first step",
+        "pc.subtract({it}, pc.min({it}))",
     ),
     "finite": Recipe(
         "{it}.where({it}.abs() < 1e38)",
@@ -83,16 +90,17 @@ REBUILDS = {
 }
 
 
-def convert(library: str, recipe: str, column: str, variable: str = "frame") -> Remedy:
+def convert(library: str, recipe: str | Recipe, column: str, variable: str = "frame") -> Remedy:
     """A remedy that replaces a column.
 
     Args:
         library: ``"pandas"``, ``"polars"`` or ``"pyarrow"``.
-        recipe: of `CONVERSIONS`.
+        recipe: of `CONVERSIONS`, or its name there.
         column: its name.
         variable: what code calls the frame.
     """
-    words, name = CONVERSIONS[recipe], repr(column)
+    words = CONVERSIONS[recipe] if isinstance(recipe, str) else recipe
+    name = repr(column)
     options = words.options.format(column=column)
     cell = f"{variable}[{name}]"
     if library == "polars":
@@ -109,16 +117,16 @@ def convert(library: str, recipe: str, column: str, variable: str = "frame") -> 
     return Remedy(f"{variable} = {variable}.set_column({at}, {name}, {new})", options)
 
 
-def rebuild(library: str, recipe: str, variable: str = "frame", **words: Any) -> Remedy:
+def rebuild(library: str, recipe: str | Recipe, variable: str = "frame", **words: Any) -> Remedy:
     """A remedy that replaces the whole frame.
 
     Args:
         library: ``"pandas"``, ``"polars"`` or ``"pyarrow"``.
-        recipe: of `REBUILDS`.
+        recipe: of `REBUILDS`, or its name there.
         variable: what code calls the frame.
         words: for the placeholders of the recipe.
     """
-    of = REBUILDS[recipe]
+    of = REBUILDS[recipe] if isinstance(recipe, str) else recipe
     new = {"pandas": of.pandas, "polars": of.polars, "pyarrow": of.pyarrow}[library]
     if new is None:
         new = of.pandas.format(it=f"{variable}.to_pandas()", **words)
@@ -146,6 +154,7 @@ def _options(columns: Columns, roles: Any) -> list[str]:
         value, flag = getattr(columns, role), FLAGS.get(role, role)
         if not value:
             words.append(f"leave out --{flag}")
-        for name in (value,) if isinstance(value, str) else value or ():
-            words.append(f"--{flag} {name if isinstance(name, str) else ','.join(name)}")
+        for name in (value,) if isinstance(value, str | int) else value or ():
+            text = ",".join(name) if isinstance(name, tuple) else str(name)
+            words.append(f"--{flag} {shlex.quote(text)}")
     return words

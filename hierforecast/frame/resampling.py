@@ -16,7 +16,8 @@ from hierforecast.frame.columns import Columns
 from hierforecast.frame.newsteps import NewSteps, new_steps
 from hierforecast.frame.panel import _lay_out
 from hierforecast.frame.step import per_day
-from hierforecast.frame.table import Table, like, zone_of
+from hierforecast.frame.table import Table, zone_of
+from hierforecast.frame.times import column_like
 
 POINT = "point"
 # What the values (n,) of whole steps amount to; each begins at `starts` and has so many.
@@ -110,7 +111,7 @@ class _Old:
 
     @classmethod
     def read(cls, table: Table) -> _Old:
-        skeleton, layout = _lay_out(table, 0, None)
+        skeleton, layout = _lay_out(table, 0, None, None)
         clock, length = skeleton["clock"], skeleton["length"]
         order = np.argsort(layout.cell)
         series = layout.row[order]
@@ -246,14 +247,16 @@ def _time_column(
     """Labels (k,) int64 in the type of the time column, or a finer one where they need it."""
     name, template = table.columns.time, table.frame[table.columns.time]
     if steps.unit is None:
-        return like(name, labels, template)
+        return column_like(name, labels, template, None)
+    if template.dtype == nw.Duration:
+        return column_like(name, labels.view(f"m8[{steps.unit}]"), template, unit)
     times = labels.view(f"M8[{steps.unit}]")
     if steps.unit != unit or (template.dtype == nw.Date and (labels % per_day(unit)).any()):
         zone = zone_of(template)
         template = template.cast(
             nw.Datetime(cast(Any, steps.unit), None if zone is None else str(zone))
         )
-    return like(name, times, template)
+    return column_like(name, times, template, steps.unit)
 
 
 def blend(values: np.ndarray, low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> np.ndarray:

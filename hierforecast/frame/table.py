@@ -18,7 +18,7 @@ from narwhals.exceptions import DuplicateError
 
 from hierforecast.errors import DataError, FrameTypeError, Remedy
 from hierforecast.frame.columns import Columns
-from hierforecast.frame.remedies import convert, rebuild
+from hierforecast.frame.remedies import Recipe, convert, rebuild
 
 # Numbers beyond this are refused: float32 ends at 3.4e38.
 LARGEST = 1e38
@@ -124,21 +124,6 @@ def join(
     return codes, together
 
 
-def like(name: str, values: np.ndarray, template: nw.Series[Any]) -> nw.Series[Any]:
-    """A column of the same library and type as `template`; datetimes are given in UTC."""
-    series = nw.new_series(name, values, backend=template.implementation)
-    native, model = series.to_native(), template.to_native()
-    if template.implementation.is_pandas():
-        if zone_of(template) is not None:
-            native = native.dt.tz_localize("UTC")
-        native = native.astype(model.dtype)
-    elif template.implementation.is_polars():
-        native = native.cast(model.dtype)
-    else:
-        native = native.cast(model.type)
-    return nw.from_native(native, series_only=True).alias(name)  # pyarrow's have no name
-
-
 def zone_of(series: nw.Series[Any]) -> Any:
     """Time zone of a datetime column, as pandas takes it, or None."""
     if series.implementation.is_pandas() and hasattr(series.to_native().dtype, "tz"):
@@ -170,11 +155,11 @@ class Table:
         """``"pandas"``, ``"polars"`` or ``"pyarrow"``."""
         return str(self.frame.implementation)
 
-    def convert(self, recipe: str, column: str) -> Remedy:
+    def convert(self, recipe: str | Recipe, column: str) -> Remedy:
         """A remedy that replaces a column, see `remedies.CONVERSIONS`."""
         return convert(self.library, recipe, column, self.variable)
 
-    def rebuild(self, recipe: str, **words: Any) -> Remedy:
+    def rebuild(self, recipe: str | Recipe, **words: Any) -> Remedy:
         """A remedy that replaces the frame, see `remedies.REBUILDS`."""
         return rebuild(self.library, recipe, self.variable, **words)
 
@@ -339,6 +324,8 @@ class Table:
 
 def show(value: Any) -> str:
     """A label or a time as a person would write it."""
+    if isinstance(value, np.timedelta64):
+        return str(pd.Timedelta(value))
     if isinstance(value, np.datetime64):
         value = pd.Timestamp(value)
     if hasattr(value, "isoformat"):

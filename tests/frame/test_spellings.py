@@ -1,0 +1,250 @@
+"""Time columns that are no times: the remedy runs on the very frame, and keeps all its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from hierforecast import Columns, Forecaster
+from hierforecast.cli import app
+from hierforecast.errors import DataError
+from hierforecast.frame import read_frame
+from hierforecast.models import LastValue
+
+pl = pytest.importorskip("polars")
+pa = pytest.importorskip("pyarrow")
+
+LIBRARIES: dict[str, Callable[[pd.DataFrame], Any]] = {
+    "pandas": lambda frame: frame,
+    "polars": pl.from_pandas,
+    "pyarrow": lambda frame: pa.Table.from_pandas(frame, preserve_index=False),
+}
+PLAIN = Columns(group=None)
+N = 40
+
+
+def long(times: Any) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame({"unique_id": u, "ds": times, "y": np.arange(len(times)) + 1.0}) for u in "ab"
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def first_label(frame: Any) -> str:
+    forecaster = Forecaster(LastValue(), context_length=8, prediction_length=3, columns=PLAIN)
+    forecast = forecaster.fit(frame).predict(frame)
+    forecast = forecast if isinstance(forecast, pd.DataFrame) else forecast.to_pandas()
+    return str(forecast["ds"].iloc[0]).removesuffix(" 00:00:00")
+
+
+def days(
+    form: str = "%Y-%m-%d", start: str = "2024-01-20", freq: str = "D", n: int = N
+) -> list[str]:
+    return pd.date_range(start, periods=n, freq=freq).strftime(form).tolist()
+
+
+@dataclass
+class Case:
+    """Times that cannot be read, what the error says, and the first label after the remedy."""
+
+    times: Any
+    message: str
+    first: str
+    options: str = ""
+    only: tuple[str, ...] = tuple(LIBRARIES)
+
+
+OBJECTS = ("pandas",)
+CASES = {
+    "seconds": Case(np.arange(400) * 0.04, "lie 0.04 apart", "400", "--time-step 0.04"),
+    "seconds, float32": Case((np.arange(400) * 0.04).astype("float32"), "0.04 apart", "400"),
+    "thirds": Case(np.arange(400) / 30, "lie 0.0333333 apart", "400", "--time-step"),
+    "late seconds": Case(7.013 + np.arange(400) * 0.04, "0.04 apart", "400", "--time-step 0.04"),
+    "gaps": Case(np.delete(np.arange(400) * 0.04, [5, 9, 70]), "0.04 apart", "400"),
+    "milliseconds": Case(np.arange(400) * 1e-3, "0.001 apart", "400", "--time-step 0.001"),
+    "whole floats": Case(np.arange(N) * 1.0, "whole numbers", str(N), "whole numbers in"),
+    "decimals": Case(
+        [Decimal(i) for i in range(N)], "whole numbers", str(N), only=("polars", "pyarrow")
+    ),
+    "ISO dates": Case(days(), "convert it", "2024-02-29"),
+    "ISO times": Case(days("%Y-%m-%d %H:%M", freq="h"), "convert it", "2024-01-21 16:00:00"),
+    "one offset": Case(days("%Y-%m-%dT00:00+02:00"), "convert it", "2024-02-2"),
+    "offsets": Case(
+        [f"{d}T01:00+01:00" for d in days()[:20]] + [f"{d}T02:00+02:00" for d in days()[20:]],
+        "their offsets from UTC differ",
+        "2024-02-29 00:00:00+00:00",
+        "--zone UTC",
+    ),
+    "day first": Case(days("%d/%m/%Y"), "'%d/%m/%Y'", "2024-02-29", "--date-format '%d/%m/%Y'"),
+    "day first, all small": Case(
+        days("%d/%m/%Y", "2024-01-01", n=12), "'%d/%m/%Y', or perhaps '%m/%d/%Y'", "2024-01-13"
+    ),
+    "month first": Case(days("%m/%d/%Y"), "'%m/%d/%Y'", "2024-02-29", "'%m/%d/%Y'"),
+    "German": Case(days("%d.%m.%Y %H:%M"), "'%d.%m.%Y %H:%M'", "2024-02-29"),
+    "American": Case(days("%b %d, %Y"), "'%b %d, %Y'", "2024-02-29"),
+    "half days": Case(days("%m/%d/%Y %I:%M %p", freq="12h"), "%I:%M %p", "2024-02-09"),
+    "digits": Case(days("%Y%m%d"), "'%Y%m%d'", "2024-02-29", "--date-format '%Y%m%d'"),
+    "months in digits": Case(days("%Y%m", freq="MS"), "'%Y%m'", "2027-06-01"),
+    "months": Case(days("%b %Y", freq="MS"), "'%b %Y'", "2027-06-01", "--date-format '%b %Y'"),
+    "FRED months": Case(days("%YM%m", freq="MS"), "'%YM%m'", "2027-06-01"),
+    "quarters": Case(
+        [f"{y} Q{q}" for y in range(1998, 2008) for q in "1234"], "quarters", "2008-01-01"
+    ),
+    "Q1 first": Case(
+        [f"Q{q}-{y}" for y in range(1998, 2008) for q in "1234"], "quarters", "2008-01-01"
+    ),
+    "weeks": Case(days("%G-W%V", "2023-12-03", "W"), "these are weeks", "2024-09-02"),
+    "text integers": Case([str(i) for i in range(N)], "whole numbers", str(N)),
+    "date objects": Case(
+        [date.fromisoformat(d) for d in days()], "its values are dates", "2024-02-29", only=OBJECTS
+    ),
+    "integer objects": Case(
+        pd.Series(range(N), dtype=object), "whole numbers", str(N), only=OBJECTS
+    ),
+    "categories": Case(pd.Categorical(days("%d/%m/%Y")), "'%d/%m/%Y'", "2024-02-29"),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("case", CASES)
+def test_remedies_of_times_keep_every_row(case: str, library: str) -> None:
+    given = CASES[case]
+    if library not in given.only:
+        pytest.skip(f"{library} has no such column")
+    frame = LIBRARIES[library](long(given.times))
+    with pytest.raises(DataError, match="column 'ds' of the frame is no time") as caught:
+        read_frame(frame, PLAIN)
+    told = caught.value.on_command_line()
+    assert given.message in str(caught.value) and given.options.split("'")[0] in told
+    assert not any(word in told for word in ("frame[", "pd.", "pl.", "pa.", "{"))
+    scope: dict[str, Any] = {"frame": frame, "pd": pd, "pl": pl, "pa": pa}
+    scope["pc"] = pytest.importorskip("pyarrow.compute")
+    exec(str(caught.value.remedy), scope)
+    assert first_label(scope["frame"]).startswith(given.first)
+    assert len(scope["frame"]) == 2 * len(given.times)
+    panel = read_frame(scope["frame"], PLAIN)
+    assert int(panel.present.sum()) == 2 * len(given.times)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([True, False], r"its type is bool\): .* are; name the time column"),
+        ([time(1), time(2)], "convert it"),
+        (["2024-01-01", "soon"], "'soon' is none that could be recognized"),
+        (["2024-01-01T00:00", "2024-01-02T00:00Z"], "'2024-01-01T00:00' has no offset from UTC"),
+        ([0.5, np.inf], "it has infinite values"),
+        ([0.5, np.nan], "has 2 null values, the first in row 1"),
+        ([datetime(2024, 1, 1), "2024-01-02"], "convert it|its values are dates"),
+    ],
+)
+def test_times_without_a_reading(times: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_frame(long(times), PLAIN)
+
+
+# --- periods and durations -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("freq", ["M", "2M", "Q-DEC", "Q-NOV", "Y", "W-SUN", "D", "h", "15min"])
+def test_periods_come_back_as_periods(freq: str) -> None:
+    times = pd.period_range("2024-01-01", periods=43, freq=freq)
+    frame = long(times[:40])
+    forecaster = Forecaster(LastValue(), context_length=8, prediction_length=3, columns=PLAIN)
+    forecast = forecaster.fit(frame).predict(frame)
+    assert (
+        forecast["ds"].dtype == times.dtype and forecast["ds"][:3].tolist() == times[40:].tolist()
+    )
+    alone = forecaster.predict(frame[frame.ds == times[39]])  # its type says how it goes on
+    assert alone["ds"][:3].tolist() == times[40:].tolist()
+    starts = frame.assign(ds=frame["ds"].dt.start_time)
+    assert forecaster.predict(starts)["ds"][:3].tolist() == times[40:].start_time.tolist()
+
+
+def test_periods_of_every_third_month_step_by_three() -> None:
+    frame = long(pd.period_range("2004-01", periods=90, freq="M")[::3])
+    panel = read_frame(frame, PLAIN)
+    assert panel.present.all() and len(panel.present) == 60
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_durations_come_back_as_durations(library: str, unit: str) -> None:
+    times = pd.to_timedelta(np.arange(63) * 40, unit="ms").as_unit(unit)
+    frame = LIBRARIES[library](long(times[:60]))
+    forecaster = Forecaster(LastValue(), context_length=8, prediction_length=3, columns=PLAIN)
+    forecast = forecaster.fit(frame).predict(frame)
+    ds = forecast["ds"].to_pylist() if library == "pyarrow" else forecast["ds"].to_list()
+    assert [pd.Timedelta(t) for t in ds[:3]] == times[60:].tolist()
+    kind = (lambda f: f["ds"].type) if library == "pyarrow" else (lambda f: f["ds"].dtype)
+    assert kind(forecast) == kind(frame)
+
+
+def test_durations_know_no_calendar() -> None:
+    workdays = pd.to_timedelta([0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 14, 15, 16], unit="D")
+    assert len(read_frame(long(workdays), PLAIN).present) == 2 * 17
+    with pytest.raises(DataError, match="holds durations, which do not step by"):
+        read_frame(long(workdays), Columns(group=None, freq="B"))
+    with pytest.raises(
+        DataError, match=r"goes from 0 days 00:00:00.120000 to 0 days 00:00:00.150000"
+    ):
+        read_frame(long(pd.to_timedelta([0, 40, 80, 120, 150, 160], unit="ms")), PLAIN)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def call(*arguments: Any, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout if code == 0 else result.stderr
+
+
+def test_a_frequency_on_the_command_line(tmp_path: Path) -> None:
+    table, model = tmp_path / "t.csv", tmp_path / "m"
+    shop = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat")
+    long(pd.date_range("2024-01-01", periods=30, freq=shop)).to_csv(table, index=False)
+    fit = ["fit", table, model, "--context", 8, "--horizon", 3, "--model", "last-value"]
+    for freq in ("Mon Tue Wed Thu Fri Sat", '{"weekmask": "Mon Tue Wed Thu Fri Sat"}'):
+        call(*fit, "--freq", freq)
+        lines = call("predict", table, model).splitlines()
+        assert [line.split(",")[1] for line in lines[1:4]] == [
+            "2024-02-05",
+            "2024-02-06",
+            "2024-02-07",
+        ]
+    told = call(*fit, "--freq", "B", code=2)
+    assert "2024-01-06 (a Saturday)" in told and "frame" not in told.replace("the frame", "")
+    assert "--freq" in told and "ME" in call(*fit, "--freq", "M", code=2)
+    long(range(0, 60, 2)).to_csv(table, index=False)
+    told = call(*fit, "--freq", 3, code=2)
+    assert told.endswith("--freq 2\n")
+    call(*fit, "--freq", 2)
+    assert [line.split(",")[1] for line in call("predict", table, model).splitlines()[1:4]] == [
+        "60",
+        "62",
+        "64",
+    ]
+    assert "uses it" in call("predict", table, model, "--known", table, code=2)
+    assert "--samples" in call("predict", table, model, "--seed", 3, code=2)
+
+
+def test_options_that_the_errors_of_times_name(tmp_path: Path) -> None:
+    table, model = tmp_path / "t.csv", tmp_path / "m"
+    fit = ["fit", table, model, "--context", 8, "--horizon", 3, "--model", "last-value"]
+    long([int(d) for d in days("%Y%m", "2021-01-01", "MS")]).to_csv(table, index=False)
+    told = call(*fit, code=2)
+    assert told.endswith("--date-format %Y%m\n") and "--freq" in told
+    call(*fit, "--date-format", "%Y%m")
+    shown = call("predict", table, model, "--date-format", "%Y%m").splitlines()
+    assert shown[1].split(",")[1] == "2024-05-01"
+    call(*fit, "--freq", 1)
