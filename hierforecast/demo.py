@@ -252,7 +252,7 @@ def write_files(
     write_atomically(picture, lambda stream: figure.savefig(stream, format="png", dpi=110))
     with console.status(f"writing {animation}"):
         animate_rollout(
-            past, ahead, truth, path=animation, dpi=size.dpi, title="Two players hidden"
+            past, ahead, truth, path=animation, rate=6.25, dpi=size.dpi, title="Two players hidden"
         )
     for path, table in zip(tables, (scores, history, forecast), strict=True):
         write_table(table, path)

@@ -149,7 +149,7 @@ def pick(
         table = table.filter(*(nw.col(name) == value for name, value in pairs))
     found: dict[str, Any] = {name: _labels(table, columns) for name, columns in labels.items()}
     if time is not None:
-        found[TIME] = _times(table[time])
+        found[TIME] = _times(table[time], what)
     found |= {name: _numbers(table[name], what) for name in values}
     return pd.DataFrame(found)
 
@@ -182,14 +182,20 @@ def _labels(table: nw.DataFrame[Any], columns: Key) -> np.ndarray:
     return np.array([key_of(label) for label in labels], dtype=object)[codes]
 
 
-def _times(series: nw.Series[Any]) -> np.ndarray:
+def _times(series: nw.Series[Any], what: str) -> np.ndarray:
     if series.dtype.is_integer():
         return series.to_numpy().astype(np.int64)
     if series.dtype == nw.Date:
         series = series.cast(nw.Datetime("us"))
     if series.dtype == nw.Datetime and getattr(series.dtype, "time_zone", None) is not None:
         series = series.dt.replace_time_zone(None)
-    return np.array(series.to_numpy())
+    values = np.array(series.to_numpy())
+    if values.dtype.kind in "fM":
+        return values
+    try:  # dates of Python's own, texts
+        return pd.to_datetime(pd.Series(values.astype(object))).to_numpy()
+    except (TypeError, ValueError) as error:
+        raise DataError(f"column {series.name!r} of the {what} frame holds no times") from error
 
 
 def _numbers(series: nw.Series[Any], what: str) -> np.ndarray:

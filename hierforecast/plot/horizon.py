@@ -22,7 +22,7 @@ from hierforecast.plot.frames import (
     pick,
     roles_of,
 )
-from hierforecast.plot.labels import legible, text_of
+from hierforecast.plot.labels import legend_text, legible, text_of
 from hierforecast.plot.style import CYCLE, FONT, INK, MUTED, calm, opened, scale_of, spread
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _draw_dots(ax: Axes, errors: pd.DataFrame) -> None:
         size = (12 if i == 0 else 9) * scale
         ax.plot(
             errors[name], rows, linestyle="none", marker="o", color=color, markersize=size,
-            markeredgecolor="white", label=text_of(name), zorder=4 + 0.1 * i,
+            markeredgecolor="white", label=legend_text(name), zorder=4 + 0.1 * i,
         )  # fmt: skip
     ax.set_yticks(rows, [text_of(name) for name in errors.index])
     ax.tick_params(axis="y", labelsize=FONT["label"] * scale, labelcolor=INK)

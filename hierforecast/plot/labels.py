@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import lru_cache
@@ -14,6 +15,8 @@ from matplotlib.text import Text
 from hierforecast.errors import DataError
 
 Labels = Mapping[Any, str] | Callable[[Any], object] | str | None
+LOG = logging.getLogger(__name__)
+BOXES = "Last Resort High-Efficiency"  # matplotlib's own: a box for every character
 SHORT = 3  # characters that fit into a dot
 
 
@@ -31,8 +34,14 @@ def plain(value: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """The same for matplotlib, to which `$` opens a formula and `_` hides a name from legends."""
-    text = plain(value).replace("$", r"\$")
+    """The same for matplotlib, to which two `$` are a formula."""
+    text = plain(value)
+    return text.replace("$", r"\$") if text.count("$") > 1 else text
+
+
+def legend_text(value: Any) -> str:
+    """The same for legends, which leave out what begins with `_`."""
+    text = text_of(value)
     return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
 
 
@@ -82,22 +91,27 @@ def _numbers(series: list[Hashable], group: Mapping[Any, Hashable]) -> dict[Hash
 
 
 def legible(artist: Artist) -> None:
-    """Give its texts that the usual font cannot write another one behind it, if there is one."""
+    """Give its texts that the usual font cannot write another one behind it."""
     for text in artist.findobj(Text):
         assert isinstance(text, Text)
         strange = frozenset(c for c in text.get_text() if ord(c) > 0x24F)
         if strange and (font := _font_for(strange)) is not None:
-            text.set_fontfamily([*text.get_fontfamily(), font])
+            text.set_fontfamily(list(dict.fromkeys([*text.get_fontfamily(), font])))
+            if font == BOXES:
+                text.set_fontweight("normal")  # it has no other
 
 
 @lru_cache(maxsize=256)
 def _font_for(characters: frozenset[str]) -> str | None:
-    """A font with what the usual one lacks; None if it lacks nothing, or no font has it."""
+    """The first font with what the usual one lacks; None if it lacks nothing."""
     usual = font_manager.findfont(font_manager.FontProperties())
     lacking = {ord(c) for c in characters} - font_manager.get_font(usual).get_charmap().keys()
     if not lacking:
         return None
     for entry in font_manager.fontManager.ttflist:
-        if lacking <= font_manager.get_font(entry.fname).get_charmap().keys():
+        known = font_manager.get_font(entry.fname).get_charmap().keys()
+        if entry.name != BOXES and lacking <= known:
             return entry.name
-    return None
+    shown = "".join(sorted(map(chr, lacking)))
+    LOG.warning("no font has %s: a picture shows boxes until the system has one that does", shown)
+    return BOXES

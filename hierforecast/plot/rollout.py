@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from hierforecast.plot.agents import DASHED, MAX_PATHS, box_of, draw_view, region_of
 from hierforecast.plot.courts import Ground, Surface, find_ground
 from hierforecast.plot.frames import Frame
-from hierforecast.plot.labels import Labels, legible, series_labels, text_of
+from hierforecast.plot.labels import Labels, legend_text, legible, series_labels, text_of
 from hierforecast.plot.scenes import read_scene
 from hierforecast.plot.style import (
     BALL,
@@ -168,7 +168,7 @@ def legend_handles(
     for name, color in colors.items():
         size, edge = (7, INK) if color == BALL else (10, "white")
         dot = {"marker": "o", "markersize": size * scale, "markeredgecolor": edge}
-        handles.append(line(text_of(name), color, linestyle="none", **dot))
+        handles.append(line(legend_text(name), color, linestyle="none", **dot))
     handles.append(line("past", to_rgba(MUTED, 0.5), linewidth=2.2))
     if view.forecast:
         head: Any = "o" if moving else arrowhead(0.0)
