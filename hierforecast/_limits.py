@@ -14,6 +14,7 @@ import math
 import os
 import stat
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def open_file(path: Path | str, limit: float = math.inf) -> Iterator[BinaryIO]:
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"'{path}' is a folder, a pipe or a device: give a file")
         if status.st_size > limit:
-            raise DataError(_too_large(path, f"has {status.st_size:,} bytes", limit))
+            raise DataError(too_large(path, f"has {status.st_size / MIB:,.1f} MiB", limit))
     except BaseException:
         os.close(number)
         raise
@@ -72,6 +73,14 @@ def read_file(path: Path | str, limit: int) -> bytes:
         return stream.read(os.fstat(stream.fileno()).st_size)
 
 
+def read_text(path: Path | str, limit: int = 64 * MIB) -> str:
+    """The text of a regular file in UTF-8; raises as `open_file`, and DataError if it is none."""
+    try:
+        return read_file(path, limit).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is no text in UTF-8 ({error}): get it again") from error
+
+
 def parse_json(content: bytes | str, where: Path | str, remedy: str = "get it again") -> Any:
     """What a JSON text holds.
 
@@ -80,9 +89,10 @@ def parse_json(content: bytes | str, where: Path | str, remedy: str = "get it ag
     """
     try:
         return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise DataError(f"'{where}' is damaged or is no JSON ({reason}): {remedy}") from error
+    except RecursionError as error:
+        raise DataError(f"'{where}' is damaged (nested too deeply): {remedy}") from error
+    except ValueError as error:
+        raise DataError(f"'{where}' is damaged (cut short, not JSON: {error}): {remedy}") from error
 
 
 def read_array(path: Path | str) -> np.ndarray:
@@ -116,7 +126,33 @@ def parse_array(stream: BinaryIO, size: int, where: Path | str) -> np.ndarray:
             f"{wanted:,} bytes, and {held:,} follow. Get it again"
         )
     order: Literal["F", "C"] = "F" if by_columns else "C"
-    return np.ndarray(shape, dtype, content, order=order).copy(order)
+    try:
+        return np.ndarray(shape, dtype, content, order=order).copy(order)
+    except ValueError as error:  # nothing, but of a shape beyond all numbers
+        raise DataError(f"'{where}' cannot be read as an array ({error}): get it again") from error
+
+
+def read_arrays(path: Path | str, limit: int) -> dict[str, np.ndarray]:
+    """The arrays in an .npz file, of which `limit` bytes may come out.
+
+    Raises:
+        DataError: if it is damaged, or unpacks to more.
+        FileNotFoundError: if it is not there.
+    """
+    with open_file(path) as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                if sum(one.file_size for one in archive.infolist()) > limit:
+                    raise DataError(too_large(path, "unpacks to more", limit))
+                found = {}
+                for one in archive.infolist():
+                    with archive.open(one) as packed:
+                        content = io.BytesIO(Limited(packed, one.file_size, path).readall())
+                    name = one.filename.removesuffix(".npy")
+                    found[name] = parse_array(content, one.file_size, f"{path}:{one.filename}")
+                return found
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, *BROKEN) as error:
+            raise DataError(f"'{path}' is damaged ({error}): get it again") from error
 
 
 class Limited(io.RawIOBase):
@@ -140,7 +176,7 @@ class Limited(io.RawIOBase):
         content = self._stream.read(len(buffer))
         self._left -= len(content)
         if self._left < 0:
-            raise DataError(_too_large(self._where, "holds more", self._limit))
+            raise DataError(too_large(self._where, "unpacks to more", self._limit))
         buffer[: len(content)] = content
         return len(content)
 
@@ -169,7 +205,7 @@ def read_tar(path: Path | str, limit: int) -> Iterator[tuple[str, BinaryIO]]:
             for member in archive:
                 left -= member.size  # a sparse file's holes are nowhere in the archive
                 if left < 0:
-                    raise DataError(_too_large(path, "holds more", limit))
+                    raise DataError(too_large(path, "unpacks to more", limit))
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is not None:
                     yield member.name, content  # type: ignore[misc]
@@ -185,5 +221,6 @@ def is_inside(name: str) -> bool:
     )
 
 
-def _too_large(path: Path | str, found: str, limit: float) -> str:
-    return f"'{path}' {found}, more than the {limit / MIB:,.0f} MiB that are read: is it that file?"
+def too_large(path: Path | str, found: str, limit: float) -> str:
+    """What is said of a file that has, holds or unpacks to more than is read."""
+    return f"'{path}' {found}, and at most {limit / MIB:,.0f} MiB are read: is it the right file?"

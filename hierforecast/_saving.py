@@ -14,27 +14,24 @@ import json
 import os
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from hierforecast._atomic import LEFTOVER, only_writer, write_atomically
-from hierforecast._budget import Budget
 from hierforecast._limits import MIB, parse_json, read_file
+from hierforecast._weights import fill, read_weights
 from hierforecast.errors import DataError
 
 FORMAT = 2
 # Format 1 had no checksums, and weights of one name.
 OLD_FORMAT, OLD_WEIGHTS = 1, "weights.safetensors"
 WEIGHTS = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
-LARGEST_JSON, LARGEST_WEIGHTS = 64 * MIB, 2**36
-DTYPES = {"float16", "bfloat16", "float32", "float64"}
+LARGEST_JSON = 64 * MIB
 
 T = TypeVar("T")
 
@@ -156,35 +153,14 @@ class Saved:
         _check_intact(self.file, self.what, self.document)
 
     def fill(self, build: Callable[[], nn.Module], keys: str, *, ours: bool = True) -> nn.Module:
-        """A module that `build` makes, with the saved weights in it.
+        """A module with the saved weights in it; see `fill`.
 
         Args:
             build: makes the module, of the saved options.
             keys: what says how it is built, for messages.
-            ours: whether they decide how large it gets; then it gets no larger than the weights,
-                and no random numbers are drawn.
-
-        Raises:
-            DataError: if it cannot be built, or the weights are those of another.
+            ours: whether the saved options decide how large it gets.
         """
-        try:
-            with Budget(self.weights.values()) if ours else nullcontext():
-                module = build()
-            own = module.state_dict()
-            found, wanted = (
-                {k: f"{v.dtype} {tuple(v.shape)}".removeprefix("torch.") for k, v in some.items()}
-                for some in (self.weights, own)
-            )
-            odd = next((k for k in {**wanted, **found} if wanted.get(k) != found.get(k)), None)
-            if odd is None:
-                module.load_state_dict(self.weights)
-                return module.eval()
-        except Exception as error:
-            raise self.error(f"cannot be built by {keys} ({error})") from error
-        raise self.error(
-            f"has weights of another {self.what} than {keys} would build: {odd!r} is "
-            f"{found.get(odd, 'missing')} there and should be {wanted.get(odd, 'missing')}"
-        )
+        return fill(build, self.weights, self.error, keys, ours=ours)
 
 
 def read_folder(path: Path, options: str, what: str) -> Saved:
@@ -196,7 +172,10 @@ def read_folder(path: Path, options: str, what: str) -> Saved:
     """
     before = None
     while True:
-        content = _read(path, options, LARGEST_JSON)
+        try:
+            content = read_file(path / options, LARGEST_JSON)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _missing(path, options) from error
         try:
             return _parse_folder(path / options, content, what)
         except FileNotFoundError:
@@ -205,25 +184,8 @@ def read_folder(path: Path, options: str, what: str) -> Saved:
             before = content  # a save may have replaced JSON and weights in between: look again
 
 
-def read_dtype(name: Any) -> torch.dtype:
-    """A dtype by the name that was saved.
-
-    Raises:
-        ValueError: for another name.
-    """
-    if name not in DTYPES:
-        raise ValueError(f"{name!r} is none of {', '.join(sorted(DTYPES))}")
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
-
-
-def _read(folder: Path, name: str, limit: int) -> bytes:
-    try:
-        return read_file(folder / name, limit)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(
-            f"{folder} holds no {name}: is it a folder that save() wrote?"
-        ) from error
+def _missing(folder: Path, name: str) -> FileNotFoundError:
+    return FileNotFoundError(f"{folder} holds no {name}: is it a folder that save() wrote?")
 
 
 def _parse_folder(file: Path, content: bytes, what: str) -> Saved:
@@ -238,24 +200,13 @@ def _parse_folder(file: Path, content: bytes, what: str) -> Saved:
     if name != OLD_WEIGHTS and not WEIGHTS.fullmatch(name):
         raise _error(file, what, document, f"has a key 'weights' that names no file ({name!r})")
     try:
-        packed = _read(file.parent, name, LARGEST_WEIGHTS)
-        if found == FORMAT:
-            _check_content(packed, listed)
-        weights = load(packed)
-    except Exception as error:
+        weights = read_weights(file.parent / name, remedy, listed if found == FORMAT else None)
+    except (FileNotFoundError, DataError) as error:
         _check_intact(file, what, document)
-        if isinstance(error, (OSError, MemoryError)):
-            raise
-        raise DataError(f"'{file.parent / name}' is damaged ({error}): {remedy}") from error
+        if isinstance(error, FileNotFoundError):
+            raise _missing(file.parent, name) from error
+        raise
     return Saved(file, what, document, weights)
-
-
-def _check_content(packed: bytes, listed: dict[str, Any]) -> None:
-    size, digest = listed.get("size"), listed.get("sha256")
-    if len(packed) != size:
-        raise DataError(f"it has {len(packed):,} bytes and was saved with {size}")
-    if hashlib.sha256(packed).hexdigest() != digest:
-        raise DataError(f"its SHA-256 is not {digest}")
 
 
 def _check_intact(file: Path, what: str, document: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from hierforecast import models
-from hierforecast._saving import Saved, read_dtype, read_folder, write_folder
+from hierforecast._saving import Saved, read_folder, write_folder
+from hierforecast._weights import read_dtype
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.frame.step import Step

@@ -27,13 +27,13 @@ SHARED_WITH_IMAGES = (
     "hierforecast.testing",
     "hierforecast.errors",
     "hierforecast._atomic",
-    "hierforecast._budget",
     "hierforecast._fetch",
     "hierforecast._lightning",
     "hierforecast._saving",
     "hierforecast._console",
     "hierforecast._words",
     "hierforecast._limits",
+    "hierforecast._weights",
 )
 
 

@@ -197,7 +197,7 @@ def test_other_formats_and_other_weights_are_named(fitted, frame, tmp_path):
     mixed = {**document, "format": OLD_FORMAT, "model": json.loads(options)["model"]}
     (tmp_path / "g" / OPTIONS).write_text(json.dumps(mixed))  # the old format has no checksums
     weights_of(tmp_path / "f").replace(tmp_path / "g" / OLD_WEIGHTS)
-    with pytest.raises(DataError, match=r"has weights of another forecaster than its keys 'model'"):
+    with pytest.raises(DataError, match=r"has other weights than its keys 'model'"):
         Forecaster.load(tmp_path / "g")
 
 

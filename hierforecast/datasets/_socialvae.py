@@ -9,11 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import lzma
-import os
-import tarfile
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
@@ -22,7 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hierforecast._atomic import write_atomically
 from hierforecast._fetch import cache_folder, sha256_of
+from hierforecast._limits import BROKEN, MIB, read_arrays, read_file, read_tar
 from hierforecast.datasets._tracks import AGENTS, Floats, Integers
 from hierforecast.errors import DataError
 
@@ -31,6 +28,7 @@ FRAME = 12  # hundredths of a second between frames
 RATE = 100 / FRAME
 VERSION = 1  # of what is kept in the cache: count up when its meaning changes
 BALL = -1
+LARGEST, LARGEST_TEXT = 2048 * MIB, 16 * MIB  # of an archive unpacked, and of one scene
 BLOCK = 256  # scenes parsed at once
 LONG = 2000  # files from which a progress bar is worth its line
 BAD_FILE = "Delete it and take it again from where the archive or folder came from."
@@ -89,29 +87,14 @@ def read(place: Path, *, progress: bool = False) -> Scenes:
     kept = cache_folder() / "nba" / f"socialvae-{sha256_of(place)[:16]}-{VERSION}.npz"
     if kept.is_file():
         try:
-            with kept.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                return Scenes(**stored)
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+            return Scenes(**read_arrays(kept, LARGEST))
+        except (OSError, ValueError, TypeError):
             pass  # damaged by whatever means: make it again
     scenes = _parse(_files(place), progress)
+    arrays = {field.name: getattr(scenes, field.name) for field in fields(scenes)}
     with contextlib.suppress(OSError):  # a read-only or full disk costs time only
-        _keep(kept, scenes)
+        write_atomically(kept, lambda stream: np.savez(stream, **arrays))
     return scenes
-
-
-def _keep(path: Path, scenes: Scenes) -> None:
-    """Write under another name first, so that nobody ever reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as stream:
-        try:
-            np.savez(
-                stream, **{field.name: getattr(scenes, field.name) for field in fields(scenes)}
-            )
-            stream.close()
-            os.replace(stream.name, path)
-        except OSError:
-            Path(stream.name).unlink(missing_ok=True)
-            raise
 
 
 def _files(place: Path) -> list[_File]:
@@ -139,16 +122,15 @@ def _texts(place: Path) -> Iterator[tuple[str, bytes]]:
     """Path (relative, with forward slashes) and content of every .txt file, sorted by path."""
     if place.is_dir():
         for file in sorted(place.rglob("*.txt")):
-            yield file.relative_to(place).as_posix(), file.read_bytes().strip()
+            yield file.relative_to(place).as_posix(), read_file(file, LARGEST_TEXT).strip()
         return
     try:
-        with tarfile.open(place) as archive:
-            found = [
-                (member.name, stream.read().strip())
-                for member in archive
-                if member.name.endswith(".txt") and (stream := archive.extractfile(member))
-            ]
-    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+        found = [
+            (name, stream.read().strip())
+            for name, stream in read_tar(place, LARGEST)
+            if name.endswith(".txt")
+        ]
+    except BROKEN as error:
         raise DataError(
             f"'{place}' is not a whole .tar.xz archive ({error}): it may be cut short. {BAD_FILE}"
         ) from error

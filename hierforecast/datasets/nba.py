@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hierforecast._fetch import RemoteFile, locate
+from hierforecast._limits import read_array
 from hierforecast.datasets import _socialvae
 from hierforecast.datasets._tracks import (
     COURT,
@@ -270,7 +271,7 @@ def _read_cle(split: str | None, root: Path | str | None) -> _socialvae.Scenes:
 def _read_cle_part(part: str, root: Path | str | None) -> tuple[Floats, Integers]:
     """Tracks ``(T, 11, 2)`` float32 feet and the lengths of the examples."""
     players, ball, stops = (
-        np.load(locate(CLE_FILES[part][what], root=root), allow_pickle=False)
+        read_array(locate(CLE_FILES[part][what], root=root))
         for what in ("player_coords", "ball_coords", "example_stop_idxs")
     )
     steps = len(players)
@@ -278,6 +279,7 @@ def _read_cle_part(part: str, root: Path | str | None) -> tuple[Floats, Integers
         players.shape == (steps, 2 * TEAM_SIZE, 2)
         and ball.shape == (steps, 3)
         and stops.ndim == 1
+        and len(stops) > 1
         and stops[0] == -1
         and stops[-1] in (steps - 1, steps)  # the last one overshoots the last row by one
         and bool((np.diff(stops) > 0).all())

@@ -6,6 +6,7 @@ Metres, origin at the pitch centre. What the files are, with counts: ``datasets/
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ FILES = {
     10: _remote(10, "104f7fc62bcee075bfee7c52737daff335104dd0a0f2287be7990a801600e68d", 4_046_270),
 }
 
+METRES = {"m": 1.0, "cm": 0.01, "y": 0.9144, "ft": 0.3048}
 N_PAIRS = 31  # x,y pairs in a row: the ball, 12 away slots, 14 home slots, 4 camera corners
 
 
@@ -196,10 +198,12 @@ def from_kloppy(dataset: Any, *, rate: float | None = None) -> pd.DataFrame:
 
     Returns:
         As `load_soccer`, with scenes "period1", "period2", ... (``ds`` from 0 in each) and kloppy's
-        ``player_id`` as ``unique_id``.
+        ``player_id`` as ``unique_id``. Who has no numbers for a place, or is below the pitch (some
+        providers write 0, 0, -10 of a ball that they do not see), has no row.
 
     Raises:
-        DataError: if the frame rate or the pitch's size is unknown, or nothing is seen at all.
+        DataError: if the frame rate or the pitch's size is unknown, a player is in no team, or
+            nothing is seen at all.
     """
     metadata = dataset.metadata
     native = getattr(metadata, "frame_rate", None)
@@ -207,14 +211,11 @@ def from_kloppy(dataset: Any, *, rate: float | None = None) -> pd.DataFrame:
         raise DataError("The data set states no frame rate: set dataset.metadata.frame_rate.")
     _check_rate(rate or native, native)
     scale, offset = _to_metres(metadata)
-    series = [Series("ball", "ball", "ball")]
-    for team in metadata.teams:
-        for player in team.players:
-            kind = "goalkeeper" if _is_goalkeeper(player) else "player"
-            series.append(Series(str(player.player_id), _word(team.ground), kind))
+    frames = list(dataset.frames)
+    series = _series_of(metadata.teams, frames)
     slots = {one.unique_id: i for i, one in enumerate(series)}
     parts = []
-    for period, values in _period_arrays(dataset.frames, slots, float(native)).items():
+    for period, values in _period_arrays(frames, slots, float(native), _depth(metadata)).items():
         metres = _at_rate(values * scale + offset, float(native), rate or float(native))
         parts.append(_to_frame(metres, f"period{period}", series))
     if not parts or not sum(map(len, parts)):
@@ -222,7 +223,36 @@ def from_kloppy(dataset: Any, *, rate: float | None = None) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _period_arrays(frames: Any, slots: dict[str, int], native: float) -> dict[Any, np.ndarray]:
+def _series_of(teams: Any, frames: Any) -> list[Series]:
+    """The ball and everybody in a team, and whoever is seen without being listed in one."""
+    series = [Series("ball", "ball", "ball")]
+    known = set()
+    for team in teams:
+        for player in team.players:
+            series.append(_player_series(player, team))
+            known.add(series[-1].unique_id)
+    for frame in frames:
+        for player in frame.players_data:
+            if str(player.player_id) not in known:
+                team = getattr(player, "team", None)
+                if team is None:
+                    raise DataError(
+                        f"player {player.player_id!r} is seen but in no team: add him to "
+                        "dataset.metadata.teams[...].players, or set his team"
+                    )
+                series.append(_player_series(player, team))
+                known.add(series[-1].unique_id)
+    return series
+
+
+def _player_series(player: Any, team: Any) -> Series:
+    kind = "goalkeeper" if _is_goalkeeper(player) else "player"
+    return Series(str(player.player_id), _word(team.ground), kind)
+
+
+def _period_arrays(
+    frames: Any, slots: dict[str, int], native: float, depth: float
+) -> dict[Any, np.ndarray]:
     """Period -> (T, 1 + players, 2) in the data set's own units; missing frames are NaN."""
     found: dict[Any, list[tuple[int, int, float, float]]] = {}
     for frame in frames:
@@ -232,7 +262,7 @@ def _period_arrays(frames: Any, slots: dict[str, int], native: float) -> dict[An
         step = round(seconds * native)
         seen = [(slots[str(p.player_id)], d.coordinates) for p, d in frame.players_data.items()]
         for slot, point in [(0, frame.ball_coordinates), *seen]:
-            if point is not None and point.x is not None and point.y is not None:
+            if _is_place(point, depth):
                 rows.append((step, slot, float(point.x), float(point.y)))
     arrays = {}
     for period, rows in found.items():
@@ -245,11 +275,28 @@ def _period_arrays(frames: Any, slots: dict[str, int], native: float) -> dict[An
     return arrays
 
 
+def _is_place(point: Any, depth: float) -> bool:
+    """Whether somebody was seen there: numbers, and not further below the pitch than `depth`."""
+    if point is None or point.x is None or point.y is None:
+        return False
+    height = getattr(point, "z", None)
+    x, y, z = point.x, point.y, 0.0 if height is None else height
+    below = z <= -depth or (z < 0 and x == y == 0)
+    return isfinite(x) and isfinite(y) and isfinite(z) and not below
+
+
+def _depth(metadata: Any) -> float:
+    """A meter in the data set's units: a ball measured so far below the pitch was not seen."""
+    system = getattr(metadata, "coordinate_system", None)
+    pitch = getattr(metadata, "pitch_dimensions", None) or getattr(system, "pitch_dimensions", None)
+    return 1 / METRES.get(_word(getattr(pitch, "unit", "")), 1.0)
+
+
 def _to_metres(metadata: Any) -> tuple[np.ndarray, np.ndarray]:
     """Scale and offset, each (2,), from the data set's coordinates to metres from the centre."""
     system = getattr(metadata, "coordinate_system", None)
     pitch = getattr(metadata, "pitch_dimensions", None) or system.pitch_dimensions  # type: ignore[union-attr]
-    metres = {"m": 1.0, "cm": 0.01, "y": 0.9144, "ft": 0.3048}.get(_word(pitch.unit))
+    metres = METRES.get(_word(pitch.unit))
     scale, offset = [], []
     for axis, size in (("x_dim", "pitch_length"), ("y_dim", "pitch_width")):
         low, high = (getattr(getattr(pitch, axis), end) for end in ("min", "max"))
@@ -269,8 +316,13 @@ def _to_metres(metadata: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_goalkeeper(player: Any) -> bool:
-    position = getattr(player, "starting_position", None)
-    return getattr(position, "code", None) == "GK" or "goalkeeper" in str(position).lower()
+    """Whether one of a player's positions is a goalkeeper's; a substitute begins in none."""
+    attributes = getattr(player, "attributes", None) or {}
+    over_time = getattr(getattr(player, "positions", None), "items", None) or {}
+    found = [getattr(player, "starting_position", None), *over_time.values()]
+    found += [attributes[key] for key in attributes if "position" in str(key).lower()]
+    words = [str(word).lower() for one in found for word in (one, getattr(one, "code", ""))]
+    return any(word == "gk" or "goalkeeper" in word for word in words)
 
 
 def _word(value: Any) -> str:

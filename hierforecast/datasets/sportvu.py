@@ -3,23 +3,24 @@
 A moment is ``[quarter, unix_ms, game_clock, shot_clock | null, null, rows]`` and a row is
 ``[team, player, x, y, z]``; the ball is player -1 of team -1. What such files do wrong, and what is
 done here: events overlap (moments are taken once, by unix_ms, and sorted); the game clock stalls
-(it is never used); a player or the ball may be missing from a moment (so is the row); rows may
-stand in any order (they are told by player id); some files hold nothing (an error says so).
+(it is never used); a player or the ball may be missing from a moment, or have no numbers for a
+place (there is no row then); rows may stand in any order (they are told by player id); some files
+hold nothing (an error says so).
 """
 
 from __future__ import annotations
 
-import io
-import json
 import lzma
 import zlib
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hierforecast._limits import MIB, open_file, parse_json, read_file, too_large
 from hierforecast.datasets._tracks import TEAM_SIZE, Floats, resample
 from hierforecast.errors import DataError, import_extra
 
@@ -31,6 +32,7 @@ COLUMNS = ("scene", "ds", "unique_id", "team", "kind", "x", "y", "game")
 ANOTHER = "Get the file again, or use another game: some published files are like this."
 LFS = b"version https://git-lfs"
 SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
+LARGEST = 512 * MIB  # of a game's JSON, and of all that an archive unpacks to; a game has some 100
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def load_sportvu(path: Path | str, *, rate: float = 6.25) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        DataError: empty, a git-lfs pointer, cut short, another format, or without any moment.
+        DataError: empty, a git-lfs pointer, cut short, another format, without any moment, or
+            larger than `LARGEST`.
         MissingExtraError: a .7z without py7zr.
     """
     path = Path(path)
@@ -78,15 +81,12 @@ def load_sportvu(path: Path | str, *, rate: float = 6.25) -> pd.DataFrame:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
+    content = read_file(path, LARGEST)
     _refuse_nothing(path, content)
     if content.startswith(SEVEN_ZIP[:2]) or path.suffix.lower() == ".7z":
         content = _unpack(path)
         _refuse_nothing(path, content)
-    try:
-        game = json.loads(content)
-    except ValueError as error:  # not JSON, or not text at all
-        raise DataError(f"'{path}' is cut short or is not JSON ({error}). {ANOTHER}") from error
+    game = parse_json(content, path, ANOTHER)
     if not isinstance(game, dict) or not isinstance(game.get("events"), list):
         raise DataError(f"'{path}' is JSON without a list 'events': not a SportVU game. {ANOTHER}")
     return game
@@ -108,8 +108,12 @@ def _unpack(path: Path) -> bytes:
 
     broken = (py7zr.exceptions.ArchiveError, lzma.LZMAError, zlib.error, EOFError, OSError)
     try:
-        with py7zr.SevenZipFile(io.BytesIO(path.read_bytes())) as archive:
+        with open_file(path) as stream, py7zr.SevenZipFile(stream) as archive:
             sizes = {f.filename: f.uncompressed for f in archive.list() if not f.is_directory}
+            if sum(sizes.values()) > LARGEST:  # all are unpacked on the way to one
+                raise DataError(
+                    too_large(path, f"unpacks to {sum(sizes.values()) / MIB:,.0f} MiB", LARGEST)
+                )
             names = [name for name in sizes if name.lower().endswith(".json")]
             if not names:
                 raise DataError(f"'{path}' is an archive with no .json file in it. {ANOTHER}")
@@ -137,33 +141,40 @@ def _unpack(path: Path) -> bytes:
 
 def _moments(game: dict[str, Any], path: Path) -> tuple[str, list[_Moment]]:
     """The game id and its moments, each once, in the order of time."""
-    rows: dict[int, list[Any]] = {}
+    found: dict[int, _Moment] = {}
     for event in game["events"]:
-        for moment in event.get("moments") or ():
+        for raw in (event.get("moments") if isinstance(event, dict) else None) or ():
             try:
-                time, people = int(moment[1]), len(moment[5])
-            except (IndexError, TypeError, ValueError) as error:
-                raise DataError(f"'{path}' has a broken moment {str(moment)[:60]!r}") from error
-            # Two events may hold one moment; of the two, the fuller one.
-            if people and (time not in rows or len(rows[time][5]) < people):
-                rows[time] = moment
-    if not rows:
+                time = int(raw[1])
+                # Two events may hold one moment; of the two, the fuller one.
+                if time not in found or len(raw[5]) > len(found[time].place):
+                    moment = _moment(raw)
+                    if time not in found or len(moment.place) > len(found[time].place):
+                        found[time] = moment
+            except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+                shown = f"{str(raw)[:60]!r} ({error})"
+                raise DataError(
+                    f"'{path}' has a broken moment, or a broken row in it, {shown}. {ANOTHER}"
+                ) from error
+    moments = [found[time] for time in sorted(found) if found[time].place]
+    if not moments:
         raise DataError(
-            f"'{path}': every list 'moments' of its {len(game['events'])} events is empty, "
-            f"there is no tracking in it. {ANOTHER}"
+            f"'{path}': every list 'moments' of its {len(game['events'])} events is empty or "
+            f"without places, there is no tracking in it. {ANOTHER}"
         )
-    try:
-        return str(game.get("gameid", path.stem)), [_moment(rows[time]) for time in sorted(rows)]
-    except (IndexError, TypeError, ValueError) as error:
-        raise DataError(f"'{path}' has a broken row in a moment: {error}. {ANOTHER}") from error
+    return str(game.get("gameid", path.stem)), moments
 
 
 def _moment(raw: list[Any]) -> _Moment:
+    """A moment; who has no numbers for a place (null, NaN) is not in it."""
     place, team = {}, {}
     for row in raw[5]:
-        player = int(row[1])
-        place[player] = (float(row[2]), float(row[3]))
-        team[player] = int(row[0])
+        if row[2] is None or row[3] is None:
+            continue
+        x, y = float(row[2]), float(row[3])
+        if isfinite(x) and isfinite(y):
+            player = int(row[1])
+            place[player], team[player] = (x, y), int(row[0])
     return _Moment(int(raw[0]), int(raw[1]), place, team)
 
 

@@ -214,6 +214,60 @@ def test_kloppy_data_that_say_too_little():
         from_kloppy(dataset)
 
 
+@pytest.mark.parametrize(("unit", "below"), [("m", -10.0), ("cm", -10.0), ("normed", -10.0)])
+def test_a_ball_below_the_pitch_was_not_seen(unit, below):
+    size = {"m": (52.5, 34.0), "cm": (5250.0, 3400.0), "normed": (0.5, 0.5)}[unit]
+    dataset = kloppy_like(unit, tuple(-one for one in size), size)
+    for frame, z in zip(dataset.frames, (below, 0.1, None, -0.02, float("nan"), 3.0), strict=True):
+        frame.ball_coordinates = Thing(x=0.0, y=0.0, z=z)
+    dataset.frames[3].ball_coordinates.x = size[0]  # noise of a ball on the grass
+    frame = from_kloppy(dataset)
+    ball = frame[frame.unique_id == "ball"].groupby("scene").ds.apply(list).to_dict()
+    assert ball == {"period1": [0, 2], "period2": [0, 3]}  # nobody is seen in the first frame
+    assert frame[["x", "y"]].notna().all(axis=None)
+
+
+def test_places_that_are_no_numbers_have_no_row():
+    dataset = kloppy_like()
+    for number, frame in enumerate(dataset.frames):
+        bad = [float("nan"), float("inf"), None][number % 3]
+        frame.ball_coordinates = Thing(x=bad, y=1.0)
+    frame = from_kloppy(dataset)
+    assert "ball" not in set(frame.unique_id) and len(frame) == 7
+
+
+def test_a_player_who_is_in_no_list_is_in_his_own_team_or_named():
+    dataset = kloppy_like()
+    stranger = Thing(player_id="p99", team=dataset.metadata.teams[1], starting_position=None)
+    dataset.frames[4].players_data[stranger] = Thing(coordinates=Thing(x=1.0, y=2.0))
+    rows = from_kloppy(dataset).query("unique_id == 'p99'")
+    assert rows[["scene", "ds", "team", "kind", "x", "y"]].to_numpy().tolist() == [
+        ["period2", 1, "away", "player", 1.0, 2.0]
+    ]
+    stranger.team = None
+    with pytest.raises(DataError, match=r"player 'p99' is seen but in no team: add him to"):
+        from_kloppy(dataset)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"positions": Thing(items={"45:00": None, "60:00": Thing(code="GK")})},
+        {"positions": Thing(items={"60:00": "Goalkeeper"})},
+        {"attributes": {"playing_position": "GK"}},
+    ],
+    ids=["code", "name", "attribute"],
+)
+def test_a_goalkeeper_from_the_bench_is_one(known):
+    dataset = kloppy_like()
+    bench = Thing(player_id="p12", starting=False, starting_position=None, **known)
+    dataset.metadata.teams[0].players.append(bench)
+    dataset.frames[4].players_data[bench] = Thing(coordinates=Thing(x=1.0, y=2.0))
+    frame = from_kloppy(dataset)
+    kinds = frame.drop_duplicates("unique_id").set_index("unique_id")["kind"].to_dict()
+    assert kinds == {"11": "goalkeeper", "p12": "goalkeeper", "p7": "player", "ball": "ball"}
+
+
 def test_a_kloppy_data_set():
     # Imported here: kloppy is an extra.
     domain = pytest.importorskip("kloppy.domain", reason="the extra 'sports' is not installed")

@@ -119,6 +119,28 @@ def test_sportvu_rates(tmp_path):
     np.testing.assert_allclose(ball["x"], np.arange(7) / 6, atol=1e-6)
 
 
+@pytest.mark.parametrize("nothing", [float("nan"), float("inf"), None], ids=str)
+def test_who_has_no_numbers_for_a_place_has_no_row(nothing, tmp_path):
+    moments = [moment(40 * i) for i in range(6)]
+    for row in moments[2][5][:3]:  # the ball and two players
+        row[2] = nothing
+    moments[4][5][5][3] = nothing
+    moments[5][5] = [[team, player, nothing, nothing, 0] for team, player, *_ in moments[5][5]]
+    frame = load_sportvu(save_game(tmp_path / "g.json", moments), rate=25)
+    assert frame.scene.nunique() == 1 and frame[["x", "y"]].notna().all(axis=None)
+    assert frame.groupby("ds").size().to_dict() == {0: 11, 1: 11, 2: 8, 3: 11, 4: 10}
+    assert set(frame[frame.ds == 2].unique_id) == {str(p) for p in (13, 14, 15, *range(21, 26))}
+
+
+def test_of_two_copies_of_a_moment_the_one_with_more_places_is_taken(tmp_path):
+    torn, whole = moment(0), moment(0)
+    for row in torn[5]:
+        row[3] = float("nan")
+    for events in ([torn, moment(40)], [whole]), ([whole], [torn, moment(40)]):
+        frame = load_sportvu(save_game(tmp_path / "g.json", *events), rate=25)
+        assert frame.groupby("ds").size().to_dict() == {0: 11, 1: 11}
+
+
 BAD_GAMES = {
     "empty": (b"", "is empty"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
@@ -129,6 +151,14 @@ BAD_GAMES = {
     "no moments": (b'{"events": [{"moments": []}, {"moments": null}]}', "2 events is empty"),
     "broken moment": (b'{"events": [{"moments": [[1, 2]]}]}', "broken moment"),
     "broken row": (b'{"events": [{"moments": [[1, 2, 3, 4, null, [[1, 2]]]]}]}', "broken row"),
+    "deep": (b"[" * 10**5, "nested too deeply"),
+    "endless time": (b'{"events": [{"moments": [[1, Infinity, 3, 4, null, []]]}]}', "broken mom"),
+    "event, a number": (b'{"events": [3]}', "no tracking"),
+    "moment, a number": (b'{"events": [{"moments": [3]}]}', "broken moment"),
+    "no places": (
+        b'{"events": [{"moments": [[1, 2, 3, 4, null, [[1, 2, NaN, NaN, 0]]]]}]}',
+        "without places",
+    ),
     "bare 7z": (b"7z\xbc\xaf\x27\x1c and nothing more", "not a whole .7z"),
 }
 

@@ -152,7 +152,7 @@ def unchecked(saved):
 )
 def test_options_of_another_network_are_named(other, unchecked):
     change(unchecked, options={**small_resnet("C4", 2).to_dict(), **other})
-    with pytest.raises(DataError, match="weights of another backbone than its key 'options' would"):
+    with pytest.raises(DataError, match="other weights than its key 'options' would"):
         load_backbone(unchecked)
 
 

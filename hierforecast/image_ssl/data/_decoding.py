@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -12,10 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hierforecast._limits import open_file
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ImageSet, Item
 
 OnError: TypeAlias = Literal["raise", "skip"]
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+LARGEST = 2**27  # pixels of a resized image before its middle is cut out
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -103,7 +108,7 @@ class FileImages(ImageSet):
         reasons: dict[str, str] = {}
         for path in dict.fromkeys(self.files):
             try:
-                with Image.open(path) as image:
+                with open_image(path) as image:
                     if whole:
                         image.load()
             except _UNREADABLE as error:
@@ -129,7 +134,30 @@ class FileImages(ImageSet):
 
 
 # Pillow's words for a damaged file; a decompression bomb is one as well.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    Image.DecompressionBombError,
+    struct.error,
+    zlib.error,
+    LookupError,
+    OverflowError,
+)
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Open an image file by Pillow: a regular file of a format that needs no other program.
+
+    Pillow knows more, by their content and not their names; for EPS it runs Ghostscript.
+
+    Raises:
+        DataError: for a pipe, a folder or a device.
+        OSError: if the file is missing, or of no such format.
+    """
+    with open_file(path):
+        return Image.open(path, formats=FORMATS)
 
 
 def read_image(path: str | Path, size: int) -> Tensor:
@@ -146,7 +174,7 @@ def read_image(path: str | Path, size: int) -> Tensor:
         DataError: if the file is missing, truncated or no image.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.draft("RGB", (size, size))  # JPEG alone: decode at half size where that is enough
             rgb = _without_transparency(image)
     except _UNREADABLE as error:
@@ -158,6 +186,8 @@ def read_image(path: str | Path, size: int) -> Tensor:
     if min(width, height) != size:
         scale = size / min(width, height)
         new = (max(size, round(width * scale)), max(size, round(height * scale)))
+        if new[0] * new[1] > LARGEST:
+            raise DataError(f"'{path}' is a strip of {width} x {height} pixels: delete it")
         rgb = rgb.resize(new, Image.Resampling.BILINEAR)
     left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
     rgb = rgb.crop((left, top, left + size, top + size))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from hierforecast._limits import read_text
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import shapes
-from hierforecast.image_ssl.data._decoding import _UNREADABLE, OnError, read_image
+from hierforecast.image_ssl.data._decoding import _UNREADABLE, OnError, open_image, read_image
 from hierforecast.image_ssl.data._standing_in import check_options, first_readable
 from hierforecast.image_ssl.data.arrays import Item
 from hierforecast.image_ssl.data.folder import existing_folder
@@ -101,7 +101,7 @@ class ADE20K(MaskSet):
     def _read(self, number: int) -> Item:
         image, mask = self.images[number], self.masks[number]
         pixels = read_image(image, self.size)
-        with Image.open(image) as opened:
+        with open_image(image) as opened:
             shape = opened.size
         return pixels, read_mask(mask, self.size, N_CLASSES, shape)
 
@@ -150,7 +150,7 @@ def read_mask(
             above `largest`.
     """
     try:
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             mode, numbers = opened.mode, np.array(opened)
     except _UNREADABLE as error:
         raise DataError(f"'{path}' cannot be read as a mask ({error}): get it again") from error
@@ -197,7 +197,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
     """
     if not path.is_file():
         return tuple(f"class {number}" for number in range(1, N_CLASSES + 1))
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:] if line]
+    rows = [line.split("\t") for line in read_text(path).splitlines()[1:] if line]
     names = tuple(row[-1].split(",")[0].strip() for row in rows)
     counted = [row[0].strip() for row in rows] == [str(k) for k in range(1, N_CLASSES + 1)]
     if not counted or not all(names):

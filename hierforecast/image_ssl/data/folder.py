@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hierforecast._limits import MIB, is_inside, parse_json, read_file
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import EXTENSIONS, FileImages, OnError
 
+LARGEST = 1024 * MIB  # of an annotation file; that of iNaturalist 2018 has some 120
 INATURALIST_KEYS = ("images", "annotations", "categories")
 
 
@@ -103,14 +104,21 @@ class INaturalist(FileImages):
             category = {row["image_id"]: int(row["category_id"]) for row in table["annotations"]}
             number = {one: position for position, one in enumerate(ids)}
             labels = [number[category[row["id"]]] for row in table["images"]]
-            files = [str(folder / row["file_name"]) for row in table["images"]]
-        except (KeyError, TypeError, ValueError) as error:
+            below = [str(row["file_name"]) for row in table["images"]]
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError(
                 f"'{path}' is not an iNaturalist annotation file: an image lacks its category, or "
                 f"a row its id, name or file_name ({error!r})"
             ) from error
-        if not files:
+        if not below:
             raise DataError(f"'{path}' lists no images")
+        outside = next((name for name in below if not is_inside(name)), None)
+        if outside is not None:
+            raise DataError(
+                f"'{path}' has the file_name {outside!r}, which lies outside '{folder}': names are "
+                "relative, without '..'"
+            )
+        files = [str(folder / name) for name in below]
         classes = [names[one] for one in ids]
         super().__init__(files, torch.tensor(labels), classes, size, on_error=on_error)
 
@@ -146,12 +154,16 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 def _image_files(folder: Path) -> list[str]:
     """All image files below a folder, sorted; hidden ones (macOS's "._x.jpg") are none."""
-    return sorted(
-        os.path.join(above, name)
-        for above, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name[0] != "." and name.lower().endswith(EXTENSIONS)
-    )
+    found, around = [], dict[str, set[str]]()
+    for above, folders, names in os.walk(folder, followlinks=True):
+        real, outer = os.path.realpath(above), around.get(os.path.dirname(above), set())
+        if real in outer:  # a link back to where we came from would go on for ever
+            folders.clear()
+            continue
+        around[above] = outer | {real}
+        images = (n for n in names if n[0] != "." and n.lower().endswith(EXTENSIONS))
+        found += [os.path.join(above, name) for name in images]
+    return sorted(found)
 
 
 def _annotation_table(path: Path) -> dict[str, Any]:
@@ -161,10 +173,7 @@ def _annotation_table(path: Path) -> dict[str, Any]:
             f"there is no annotation file '{path}': put the data set's "
             "train2018.json and val2018.json there, or pass annotations=<file>"
         )
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"'{path}' is not whole JSON ({error}): get it again") from error
+    table = parse_json(read_file(path, LARGEST), path)
     missing = [key for key in INATURALIST_KEYS if not isinstance(table, dict) or key not in table]
     if missing:
         raise DataError(f"'{path}' has no {missing}: it is not an iNaturalist annotation file")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierforecast._limits import is_inside, read_array
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import OnError, read_image
 from hierforecast.image_ssl.data._standing_in import check_options, first_readable
@@ -203,24 +204,16 @@ def read_latents(path: Path | str) -> np.ndarray:
     Raises:
         DataError: if the file is missing, truncated or anything else.
     """
-    latents = _plain_array(Path(path))
+    try:
+        latents = read_array(path)
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read as an array ({error}): get it again") from error
     if latents.shape != (N_LATENTS,) or latents.dtype.kind != "f" or not np.isfinite(latents).all():
         raise DataError(
             f"'{path}' holds {latents.dtype} of shape {latents.shape}, not {N_LATENTS} finite "
             "numbers: get it again or delete it"
         )
     return latents.astype(np.float64)
-
-
-def _plain_array(path: Path) -> np.ndarray:
-    """The array in a .npy file; what would run code of the file's is refused."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise DataError(f"'{path}' cannot be read as an array ({error}): get it again") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"'{path}' is an archive of arrays, not one: get it again")
-    return array
 
 
 def _all_objects(root: Path) -> Objects:
@@ -248,13 +241,15 @@ def _listed(folder: Path, split: str) -> Objects:
             f"there is no '{missing[0]}': put the lists of {LISTS} there, or pass lists=<folder>; "
             "split=None takes every object"
         )
-    names, labels = (_plain_array(path) for path in paths)
+    names, labels = (read_array(path) for path in paths)
     if names.dtype.kind not in "US" or names.ndim != 1 or not len(names):
         raise DataError(f"'{paths[0]}' holds {names.dtype} of shape {names.shape}, not names")
-    if labels.dtype.kind not in "iu" or labels.shape != names.shape or labels.min() < 0:
+    most = max(N_CLASSES, len(names))
+    counted = labels.dtype.kind in "iu" and labels.shape == names.shape
+    if not counted or labels.min() < 0 or labels.max() >= most:
         raise DataError(f"'{paths[1]}' does not hold a class's number for each of {len(names)}")
     objects = [str(name).strip("/") for name in names.astype(str)]
-    odd = [o for o in objects if len(parts := PurePosixPath(o).parts) != 2 or ".." in parts]
+    odd = [o for o in objects if len(PurePosixPath(o).parts) != 2 or not is_inside(o)]
     if odd:
         raise DataError(f"'{paths[0]}' lists '{odd[0]}', which is no <synset>/<object>")
     synsets: dict[int, str] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hierforecast._limits import is_inside, read_text
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import FileImages, OnError
 from hierforecast.image_ssl.data.folder import existing_folder
@@ -110,8 +111,12 @@ def _judgements(path: Path, split: str) -> tuple[list[str], Tensor]:
     """Names of images and 1, 0 or NaN for each, float32 (n,), from a class's list."""
     if not path.is_file():
         raise DataError(f"there is no '{path}'. {_remedy(split)}")
-    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
-    odd = [row for row in rows if len(row) != 2 or row[1] not in _JUDGEMENTS]
+    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    odd = [
+        row
+        for row in rows
+        if len(row) != 2 or row[1] not in _JUDGEMENTS or "/" in row[0] or not is_inside(row[0])
+    ]
     if odd or not rows:
         found = f"the line {' '.join(odd[0])!r}" if odd else "no lines"
         raise DataError(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 import warnings
 from pathlib import Path
@@ -19,6 +20,7 @@ from hierforecast.image_ssl.data import (
     collate,
     load_cifar10,
 )
+from hierforecast.image_ssl.data._decoding import read_image
 
 
 def picture(path: Path, colour=(200, 100, 50), width=12, height=8, mode="RGB") -> Path:
@@ -264,8 +266,53 @@ def test_inaturalist_annotations_that_are_none(inaturalist, change, message):
     with pytest.raises(DataError, match=message):
         INaturalist(inaturalist, 8)
     path.write_text(path.read_text()[:50])
-    with pytest.raises(DataError, match="not whole JSON"):
+    with pytest.raises(DataError, match="not JSON"):
         INaturalist(inaturalist, 8)
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg"])
+def test_inaturalist_names_that_point_elsewhere(name, inaturalist):
+    path = inaturalist / "train2018.json"
+    table = json.loads(path.read_text())
+    table["images"][1]["file_name"] = name
+    path.write_text(json.dumps(table))
+    with pytest.raises(DataError, match=rf"train2018\.json' has the file_name '{name}', wh"):
+        INaturalist(inaturalist, 8)
+    path.write_text("[" * 10**5)
+    with pytest.raises(DataError, match=r"train2018\.json' is damaged \(nested too deeply\)"):
+        INaturalist(inaturalist, 8)
+
+
+def test_a_link_back_to_the_folder_is_not_followed_for_ever(root):
+    before = ImageFolder(root / "train", 8).files
+    first = min(path for path in (root / "train").iterdir() if path.is_dir())
+    (first / "loop").symlink_to(first)
+    assert ImageFolder(root / "train", 8).files == before
+    (first / "copy").symlink_to(max(p for p in (root / "train").iterdir() if p.is_dir()))
+    assert len(ImageFolder(root / "train", 8)) > len(before), "other links are followed"
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch trapped) (w) file\n"
+
+
+@pytest.mark.parametrize("thing", ["postscript", "strip", "bomb", "pipe", "device"])
+def test_pictures_made_to_do_harm_are_named(thing, tmp_path, monkeypatch):
+    """Pillow would run Ghostscript on PostScript, whatever the file is called."""
+    path = tmp_path / "a.png"
+    if thing == "postscript":
+        path.write_bytes(POSTSCRIPT)
+        Image.open(path).close()  # the trap works: Pillow by itself takes it
+    elif thing == "strip":
+        picture(path, width=60_000, height=1)
+    elif thing == "bomb":
+        picture(path, width=300, height=300)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    elif thing == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"a\.png'"):
+        read_image(path, 64)
 
 
 def test_the_real_jpegs_of_cifar10(shared_data, tmp_path):

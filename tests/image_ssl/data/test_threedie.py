@@ -188,7 +188,7 @@ def test_no_code_of_the_files_is_run(root, tmp_path):
         file.write_bytes(kept)
     assert not trap.exists()
     np.savez(root / "two.npz", latents(0), latents(1))
-    with pytest.raises(DataError, match="archive"):
+    with pytest.raises(DataError, match="cannot be read as an array"):
         read_latents(root / "two.npz")
     np.save(root / "val_images.npy", bad, allow_pickle=True)
     np.load(root / "val_images.npy", allow_pickle=True)
@@ -204,6 +204,8 @@ def test_no_code_of_the_files_is_run(root, tmp_path):
         (["/a/b", "/c/d"], [4, 4], "c and a one class, 4"),
         (["/a/b", "/a"], [0, 0], "'a', which is no"),
         (["/a/b", "../b"], [0, 0], "which is no"),
+        (["/a/b", "C:/b"], [0, 0], "which is no"),
+        (["/a/b", "/a/c"], [0, 10**12], "number for each of 2"),
         ([1, 2], [0, 0], "not names"),
         (np.array([], dtype=str), [], "not names"),
     ],

@@ -72,6 +72,17 @@ def test_lists_that_are_none(root):
             load_voc2007(root)
 
 
+@pytest.mark.parametrize("name", ["../000005", "/etc/passwd", "a/b", "C:\\a"])
+def test_lists_that_point_elsewhere(name, root):
+    path = root / MAIN / "aeroplane_trainval.txt"
+    path.write_text(path.read_text().replace("000005", name))
+    with pytest.raises(DataError, match=r"aeroplane_trainval\.txt' has the line"):
+        load_voc2007(root)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"aeroplane_trainval\.txt' is no text in UTF-8"):
+        load_voc2007(root)
+
+
 def test_an_image_that_is_missing(root):
     (root / "VOCdevkit/VOC2007/JPEGImages/000007.jpg").unlink()
     with pytest.raises(DataError, match=r"000007\.jpg"):
