@@ -80,7 +80,7 @@ def read_settings(given: Names, known: Mapping[str, Any]) -> dict[str, Any]:
             raise DataError(f"--set {setting}: give KEY=VALUE with KEY of {', '.join(known)}")
         try:
             options[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             options[key] = value
         kind = type(known[key])
         fits = {bool: (bool,), int: (int,), float: (int, float)}.get(kind, (object,))

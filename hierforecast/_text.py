@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from hierforecast._files import PARQUET, ending_of
+from hierforecast._limits import MIB, Limited
 from hierforecast.errors import DataError, import_extra
 from hierforecast.frame import Columns
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 # What a number or a covariate may be written as when it is missing. In labels only an empty cell
 # is: "NA" is a ticker.
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
+# What any file may unpack to; a large one may to more.
+UNPACKED, UNPACKED_PER_BYTE = 1024 * MIB, 200
+CELLS, CELLS_PER_BYTE = 2**28, 1000
 SEPARATORS = "\t;|,"
 OPENERS: dict[str, Callable[..., Any]] = {
     ".gz": gzip.open,
@@ -42,13 +48,7 @@ BAD_TEXT = (
 def read_file(path: Path, columns: Columns, reading: Reading) -> pd.DataFrame:
     """One file; labels and times of a text file are still text."""
     if ending_of(path) in PARQUET:
-        pyarrow = import_extra("pyarrow", "parquet", "to read Parquet files")
-        try:
-            return pd.read_parquet(path)
-        except pyarrow.ArrowException as error:
-            raise DataError(
-                f"'{path}' is no whole Parquet file ({error}): make it again"
-            ) from error
+        return _read_parquet(path)
     encoding = reading.encoding or _encoding(path)
     try:
         return _read_text(path, columns, reading, encoding)
@@ -71,17 +71,40 @@ def read_file(path: Path, columns: Columns, reading: Reading) -> pd.DataFrame:
         ) from error
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import_extra("pyarrow", "parquet", "to read Parquet files")
+    from pyarrow import parquet
+
+    try:
+        head = parquet.read_metadata(path)
+        cells, most = (
+            head.num_rows * head.num_columns,
+            max(CELLS, CELLS_PER_BYTE * path.stat().st_size),
+        )
+        if cells <= most:
+            return pd.read_parquet(path)
+    except Exception as error:  # OSError, ArrowException and others: Parquet has many layers
+        raise DataError(f"'{path}' is no whole Parquet file ({error}): make it again") from error
+    raise DataError(
+        f"'{path}' unpacks to {cells:,} cells, and at most {most:,} are read of so small a file: "
+        "is it the right one? If so, split it"
+    )
+
+
 def _read_text(path: Path, columns: Columns, reading: Reading, encoding: str) -> pd.DataFrame:
     sep = reading.sep or _separator(path, encoding)
     options: dict[str, Any] = {"sep": sep, "encoding": encoding, "skipinitialspace": True}
-    first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options)
+    with _unpacked(path) as source:
+        first = pd.read_csv(
+            source, header=None, nrows=1, dtype=str, keep_default_na=False, **options
+        )
     header = _header(path, first.iloc[0].tolist(), columns, reading, sep)
     own = [name for name in header if name in labels_of(columns)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _unpacked(path) as source:
         # Rows longer than the header would be cut, or their first cells taken for an index.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
-            path,
+            source,
             header=None,
             names=header,
             skiprows=0 if reading.names else 1,
@@ -94,6 +117,18 @@ def _read_text(path: Path, columns: Columns, reading: Reading, encoding: str) ->
             low_memory=False,  # or a column may be read as text in one piece only
             **options,
         )
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Any]:
+    """What pandas reads: the file itself, or what a packed one unpacks to, within limits."""
+    opener = OPENERS.get(path.suffix.lower())
+    if opener is None:
+        yield path
+        return
+    most = max(UNPACKED, UNPACKED_PER_BYTE * path.stat().st_size)
+    with opener(path, "rb") as stream:
+        yield io.BufferedReader(Limited(stream, most, path))
 
 
 def _separator(path: Path, encoding: str) -> str:

@@ -11,9 +11,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from hierforecast import DataError
+from hierforecast import DataError, _text, read_table
 from hierforecast._limits import (
     MIB,
     is_inside,
@@ -25,9 +27,11 @@ from hierforecast._limits import (
     read_tar,
     read_text,
 )
+from hierforecast.cli import app
 from hierforecast.datasets import _socialvae, sportvu
 from hierforecast.datasets.sportvu import load_sportvu
 
+LENGTHS = ["--context", "3", "--horizon", "1"]
 WRITERS = {"xz": lzma.open, "gz": gzip.open, "plain": open}
 
 
@@ -216,3 +220,28 @@ def test_names_stay_in_their_folder():
     assert all(map(is_inside, ("a", "a/b.jpg", "a..b", "..a/b", "å/ß")))
     outside = ("", "/a", "../a", "a/../../b", "..", "C:\\a", "C:a", "\\a", "a\\..\\..\\b", "a\0b")
     assert not any(map(is_inside, (*outside, "//host/share/a", "\\\\host\\share\\a")))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".bz2"])
+def test_a_packed_table_that_is_a_bomb_is_named(suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr(_text, "UNPACKED", MIB // 16)
+    path = tmp_path / f"h.csv{suffix}"
+    pd.DataFrame({"unique_id": "a", "ds": 1, "y": [2] * 10**5}).to_csv(path, index=False)
+    assert path.stat().st_size < 3000
+    with pytest.raises(DataError, match=rf"h\.csv{suffix}' unpacks to more, and at most"):
+        read_table(path)
+    result = CliRunner().invoke(app, ["fit", str(path), str(tmp_path / "m"), *LENGTHS])
+    assert result.exit_code == 2 and f"h.csv{suffix}' unpacks to more" in result.stderr
+
+
+def test_a_parquet_file_that_is_a_bomb_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(_text, "CELLS", 1000)
+    monkeypatch.setattr(_text, "CELLS_PER_BYTE", 10)
+    frame = pd.DataFrame({"unique_id": "a", "ds": 1, "y": [2.0] * 10**6})
+    frame.to_parquet(tmp_path / "h.parquet", compression="brotli")
+    assert (tmp_path / "h.parquet").stat().st_size < 30_000
+    with pytest.raises(DataError, match=r"h\.parquet' unpacks to 3,000,000 cells, and at most"):
+        read_table(tmp_path / "h.parquet")
+    (tmp_path / "i.parquet").write_bytes(b"PAR1" + bytes(40) + b"PAR1")
+    with pytest.raises(DataError, match=r"i\.parquet' is no whole Parquet file"):
+        read_table(tmp_path / "i.parquet")

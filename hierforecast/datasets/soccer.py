@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hierforecast._fetch import RemoteFile, locate
+from hierforecast._limits import MIB, open_file
 from hierforecast.datasets._tracks import resample, strings
 from hierforecast.errors import DataError
 
@@ -42,6 +43,7 @@ FILES = {
     10: _remote(10, "104f7fc62bcee075bfee7c52737daff335104dd0a0f2287be7990a801600e68d", 4_046_270),
 }
 
+LARGEST = 256 * MIB  # of a file of tracks; a whole match has some 60
 METRES = {"m": 1.0, "cm": 0.01, "y": 0.9144, "ft": 0.3048}
 N_PAIRS = 31  # x,y pairs in a row: the ball, 12 away slots, 14 home slots, 4 camera corners
 
@@ -122,8 +124,8 @@ def read_tracking(path: Path | str) -> np.ndarray:
             a pair is missing without the other.
     """
     path = Path(path)
-    with path.open() as stream:
-        header = stream.readline().rstrip("\r\n").split(",")
+    with open_file(path, LARGEST) as stream:
+        header = stream.readline(10_000).decode("utf-8", "replace").rstrip("\r\n").split(",")
     if len(header) != 2 * N_PAIRS or header[0] != "Ball":
         raise DataError(
             f"'{path}' does not begin with the header of {2 * N_PAIRS} cells 'Ball,Ball,PA1,,...' "

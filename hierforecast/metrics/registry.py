@@ -165,7 +165,7 @@ def _read_options(name: str, text: str) -> dict[str, Any]:
     pairs = [pair.partition("=") for pair in text.removesuffix("]").split(",")]
     try:
         return {key.strip(): json.loads(value) for key, _, value in pairs}
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f"the options of '{name}[{text}' cannot be read: give numbers, {name}[key=1,other=2]"
         ) from error
