@@ -154,7 +154,7 @@ def period_step(freq: Any) -> Step:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"freq={text!r} is not JSON ({error}): give {KINDS}") from error
 
 
