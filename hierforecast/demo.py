@@ -26,7 +26,7 @@ from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge
 
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
 CONTEXT, HORIZON, CUTOFF = 40, 10, 60  # steps of 0.16 s; the cutoff of the picture
-LEFT, RIGHT = (-2.0, 52.0), (42.0, 96.0)  # the halves of the court as they are drawn, feet
+LEFT, RIGHT = (-2.0, 52.0), (42.0, 96.0)  # the halves of the court, feet
 # In the order in which they are hidden; what is left of the eleven is judged every time.
 HIDDEN = ("home_0", "away_0", "home_1", "away_1")
 HOW_MANY = (0, 1, 2, 4)
@@ -287,8 +287,9 @@ def draw_rollout(history: pd.DataFrame, truth: pd.DataFrame, forecaster: Forecas
     plot_rollout(history, forecast, samples=samples, ax=right, title="Twenty joint samples of it")
     shown = truth.loc[truth["ds"] >= CUTOFF - 20, "x"]
     for ax in (left, right):
+        start, end = ax.get_xlim()  # beyond the court where a region is
         if shown.max() < LEFT[1] or shown.min() > RIGHT[0]:
-            ax.set_xlim(LEFT if shown.max() < LEFT[1] else RIGHT)
+            ax.set_xlim((start, LEFT[1]) if shown.max() < LEFT[1] else (RIGHT[0], end))
     return figure
 
 
