@@ -1,4 +1,4 @@
-"""The command line: ``hierforecast demo | fit | predict | evaluate | download | ssl``.
+"""The command line: ``hierforecast demo | fit | predict | evaluate | compare | download | ssl``.
 
 Each module holds commands: `forecasting` fits and predicts, `measuring` evaluates, `data` finds
 tables. `options` declares what they share, `output` says how tables leave.
@@ -70,3 +70,4 @@ for command in (
     data.resample,
 ):
     app.command()(command)
+app.command("compare")(measuring.evaluate)

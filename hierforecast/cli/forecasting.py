@@ -16,6 +16,7 @@ from hierforecast.cli.options import (
     Folder,
     Levels,
     NewFolder,
+    Quantiles,
     Seed,
     Settings,
     Steps,
@@ -25,6 +26,7 @@ from hierforecast.cli.options import (
 )
 from hierforecast.cli.output import deliver
 from hierforecast.cli.tables import Tables, reads_tables
+from hierforecast.cli.windows import Cutoff, until
 from hierforecast.errors import DataError
 
 
@@ -48,6 +50,7 @@ def fit(
     context: Annotated[int, option("--context", "Observed steps given to the model.")],
     horizon: Annotated[int, option("--horizon", "Steps to forecast.")],
     val: Annotated[str | None, option("--val", "Table to stop early by.")] = None,
+    cutoff: Cutoff = None,
     model: Annotated[ModelName, option("--model", "Model.")] = ModelName.HiPerformer,
     settings: Settings = None,
     steps: Steps = DEFAULTS["max_steps"],
@@ -82,6 +85,7 @@ def fit(
         trainer={"default_root_dir": str(checkpoints)} if checkpoints else None,
     )
     frame = tables.read(paths, columns)
+    frame = until(frame, columns, cutoff, tables.options.get("time_step"))
     try:
         forecaster.fit(frame, tables.read(val, columns) if val else None, resume=resume)
     except KeyboardInterrupt as stop:
@@ -114,23 +118,30 @@ def predict(
     tables: Tables,
     out: Annotated[Path | None, option("--out", "Table to write. [CSV on the screen]")] = None,
     level: Levels = None,
+    quantile: Quantiles = None,
     samples: Annotated[int | None, option("--samples", "Joint draws, not one forecast.")] = None,
+    cutoff: Cutoff = None,
     known: Annotated[str | None, option("--known", "Table: covariates known ahead.")] = None,
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
 ) -> None:
     """Forecast the steps that follow a table."""
-    if samples is not None and level:
-        raise DataError("--samples and --level exclude each other: draws have no intervals")
+    for flag, given in (("--level", level), ("--quantile", quantile)):
+        if samples is not None and given:
+            raise DataError(f"--samples and {flag} exclude each other: draws have neither")
     if seed is not None and samples is None:
         raise DataError("--seed is of the draws: give --samples too, or leave it out")
     if out is not None:
         check_kind(out)
     forecaster = Forecaster.load(folder)
-    history = tables.read(paths, forecaster.columns)
-    ahead = tables.read(known, forecaster.columns) if known else None
+    columns = forecaster.columns
+    whole = tables.read(paths, columns)
+    history = until(whole, columns, cutoff, tables.options.get("time_step"))
+    ahead = tables.read(known, columns) if known else None
+    if known is None and columns.known_covariates and len(history) < len(whole):
+        ahead = whole.drop(history.index)
     if samples is None:
-        forecast = forecaster.predict(history, level=level, known=ahead)
+        forecast = forecaster.predict(history, level, ahead, quantiles=quantile)
     else:
         forecast = forecaster.sample(history, samples, seed=seed, known=ahead)
-    deliver(tables.restore(forecast, forecaster.columns), out)
+    deliver(tables.restore(forecast, columns), out)
     tables.say_notes()

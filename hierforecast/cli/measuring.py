@@ -1,55 +1,82 @@
-"""``hierforecast evaluate``: fitted forecasters side by side on a table with the outcome."""
+"""``hierforecast evaluate`` and ``compare``: forecasters side by side on a table with the outcome.
+
+Both are one command: `compare` is what people look for who have several.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import pandas as pd
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from hierforecast import Forecaster
+from hierforecast import Columns, Forecaster, compare, models
 from hierforecast._console import Names, option
 from hierforecast._files import check_kind, ending_of
-from hierforecast.cli.options import Stride, TableFile
+from hierforecast.cli.forecasting import ModelName
+from hierforecast.cli.options import TableFile
 from hierforecast.cli.output import deliver
+from hierforecast.cli.scores import show_scores
 from hierforecast.cli.tables import Tables, reads_tables
+from hierforecast.cli.windows import Windows, reads_windows
 from hierforecast.errors import DataError
 
 
 @reads_tables
+@reads_windows
 def evaluate(
     table: TableFile,
     folders: Annotated[list[Path], typer.Argument(help="Folders of fitted forecasters.")],
     tables: Tables,
-    metric: Annotated[Names, option("--metric", "Metric by name; repeat.")] = None,
-    stride: Stride = None,
+    windows: Windows,
+    metric: Annotated[Names, option("--metric", "Metric by name, mase[season=7]; repeat.")] = None,
+    baseline: Annotated[
+        list[ModelName] | None, option("--baseline", "Model to fit and compare with; repeat.")
+    ] = None,
+    train: Annotated[
+        str | None, option("--train", "Table to fit it on. [TABLE before the first cutoff]")
+    ] = None,
     samples: Annotated[int, option("--samples", "Joint draws for metrics of draws.")] = 20,
     level: Annotated[float, option("--level", "Interval to measure, percent.")] = 90,
     out: Annotated[Path | None, option("--out", "Table to write the figures to.")] = None,
 ) -> None:
-    """Measure fitted forecasters on a table with the outcome."""
+    """Measure fitted forecasters on a table with the outcome, side by side.
+
+    All forecast the same windows. The best figure of several is marked by a star.
+    """
     if out is not None:
         check_kind(out)
     for folder in folders:
         if ending_of(folder):
             raise DataError(f"'{folder}' is a table: several are given as one 'pattern' in quotes")
-    parts = []
-    for folder in folders:
-        forecaster = Forecaster.load(folder)
-        frame = tables.read(table, forecaster.columns)
-        scores = forecaster.evaluate(
-            frame, metric or None, stride=stride, n_samples=samples, level=level
+    named = {str(folder): Forecaster.load(folder) for folder in folders}
+    first = next(iter(named.values()))
+    columns = _all_columns(first.columns, [f.columns for f in named.values()])
+    frame = tables.read(table, columns)
+    learned = tables.read(train, columns) if train else None
+    for name in baseline or []:
+        model = Forecaster(
+            getattr(models, name.name)(),
+            context_length=first.context_length,
+            prediction_length=first.prediction_length,
+            columns=first.columns,
         )
-        parts.append(scores.assign(forecaster=str(folder)))
-    scores = pd.concat(parts, ignore_index=True)
-    columns = scores["metric"].unique()
-    shown = Table("forecaster", "model", "part", *columns)
-    for keys, own in scores.groupby(["forecaster", "model", "part"], sort=False):
-        values = own.set_index("metric")["value"]
-        shown.add_row(*keys, *(f"{values[c]:.4g}" if c in values else "" for c in columns))
-    Console().print(shown)
+        named[name.value] = model if learned is None else model.fit(learned)
+    options = windows.of(frame, first.columns, tables.options.get("time_step"))
+    scores = compare(named, frame, metric or None, n_samples=samples, level=level, **options)
+    show_scores(scores, level)
     if out is not None:
-        deliver(scores[["forecaster", "model", "part", "metric", "value"]], out)
+        deliver(scores, out)
+    tables.say_notes()
+
+
+def _all_columns(first: Columns, others: list[Columns]) -> Columns:
+    """Every column that one of the forecasters needs, as one reading of the table has them."""
+    labels = [(c.groups, c.group_type) for c in others]
+    groups = [group for own, _ in labels for group in own] + [kind for _, kind in labels if kind]
+    roles: dict[str, Any] = {
+        role: tuple(dict.fromkeys(name for c in others for name in getattr(c, role)))
+        for role in ("past_covariates", "known_covariates", "static")
+    }
+    return replace(first, group=tuple(dict.fromkeys(groups)) or None, group_type=None, **roles)

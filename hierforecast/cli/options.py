@@ -47,8 +47,8 @@ FREQ: dict[str, Any] = {
 Settings = Annotated[Names, option("--set", "Option KEY=VALUE, see above; repeat.")]
 Seed = Annotated[int, option("--seed", "Of everything random.")]
 Steps = Annotated[int, option("--steps", "Training steps at most.")]
-Stride = Annotated[int | None, option("--stride", "Steps between cutoffs. [the horizon]")]
 Levels = Annotated[list[float] | None, option("--level", "Interval in percent; repeat.")]
+Quantiles = Annotated[list[float] | None, option("--quantile", "Probability, 0.1; repeat.")]
 
 
 def columns_of(given: Mapping[str, Any]) -> Columns:
