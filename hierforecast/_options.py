@@ -86,7 +86,10 @@ def quantiles(value: Any, name: str = "quantiles") -> list[float]:
 
 def show(value: Any) -> str:
     """A value as its user wrote it, on one short line."""
-    text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
+    if isinstance(value, np.datetime64) or hasattr(value, "isoformat"):
+        return str(value).removesuffix(" 00:00:00")
+    value = value.item() if isinstance(value, np.generic) else value
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

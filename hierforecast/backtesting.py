@@ -72,8 +72,8 @@ class Rolling:
         Args:
             panel: the frame.
             context, horizon: steps that a window sees, and forecasts.
-            fits: whether something is fitted on what lies before a cutoff: then there must be a
-                window to learn from.
+            fits: whether something is fitted on what lies before a cutoff: those with too little
+                before them are left out.
 
         Raises:
             DataError: if there is no such window, or not as many as asked for.
@@ -83,15 +83,7 @@ class Rolling:
         if self.start is not None:
             pairs = self._from_start(panel, cutoffs_of(panel, context, horizon), stride)
         if fits:
-            pairs = pairs[
-                panel.times(pairs[:, 0], pairs[:, 1] - 1) >= _learnable(panel, context + horizon)
-            ]
-            if not len(pairs):
-                raise DataError(
-                    "nothing to fit on: before each cutoff lie fewer than context_length + "
-                    f"prediction_length = {context} + {horizon} steps; give a longer history, a "
-                    "later start or a shorter context"
-                )
+            pairs = self._after_something(pairs, panel, context, horizon)
         return pairs if self.n_windows is None else self._few(pairs, panel, stride)
 
     def fit_once(self) -> Rolling:
@@ -105,6 +97,21 @@ class Rolling:
         first[scenes] = np.maximum(first[scenes], every[at, 1])
         away = every[:, 1] - first[every[:, 0]]
         return every[(away >= 0) & (away % stride == 0)]
+
+    def _after_something(
+        self, pairs: np.ndarray, panel: Panel, context: int, horizon: int
+    ) -> np.ndarray:
+        """The windows before which there is one to learn from; with a `start` all must be such."""
+        first = _learnable(panel, context + horizon)
+        kept = panel.times(pairs[:, 0], pairs[:, 1] - 1) >= first
+        if not kept.any() or (self.start is not None and not kept.all()):
+            where = "each cutoff" if self.start is None else f"start={show(self.start)}"
+            raise DataError(
+                f"nothing to fit on: before {where} lie fewer than context_length + "
+                f"prediction_length = {context} + {horizon} steps; give a longer history, a later "
+                "start or a shorter context"
+            )
+        return pairs[kept]
 
     def _few(self, pairs: np.ndarray, panel: Panel, stride: int) -> np.ndarray:
         """The first or last `n_windows` of each scene."""

@@ -62,7 +62,8 @@ def evaluate(
             prediction_length=first.prediction_length,
             columns=first.columns,
         )
-        named[name.value] = model if learned is None else model.fit(learned)
+        own = name.value if name.value not in named else f"{name.value} (baseline)"
+        named[own] = model if learned is None else model.fit(learned)
     options = windows.of(frame, first.columns, tables.options.get("time_step"))
     scores = compare(named, frame, metric or None, n_samples=samples, level=level, **options)
     show_scores(scores, level)

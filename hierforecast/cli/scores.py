@@ -41,13 +41,20 @@ def show_scores(scores: pd.DataFrame, level: float, console: Console | None = No
         cells = [_marked(metric, row, level) for metric, row in values.iterrows()]
         if len(parts) > 1:
             console.print(f"\n{part}", style="bold")
-        for block in _blocks(list(values.index), headings, cells, console.width):
+        longest = max(len(str(metric)) for metric in values.index)
+        for block in _blocks(headings, cells, console.width - longest - 2):
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-            table.add_column("metric", overflow="fold")
+            table.add_column("metric", min_width=min(longest, console.width // 2), overflow="fold")
             for i in block:
-                table.add_column(headings[i], justify="right", overflow="fold", min_width=9)
+                table.add_column(
+                    Text(headings[i]),
+                    justify="right",
+                    overflow="fold",
+                    min_width=_width(i, [], cells),
+                    max_width=_width(i, headings, cells),
+                )
             for metric, row in zip(values.index, cells, strict=True):
-                table.add_row(str(metric), *(row[i] for i in block))
+                table.add_row(Text(str(metric)), *(row[i] for i in block))
             console.print(table)
 
 
@@ -62,22 +69,24 @@ def _marked(metric: object, values: pd.Series, level: float) -> list[Text]:
     ]
 
 
-def _blocks(
-    metrics: Sequence[object], headings: Sequence[str], cells: Sequence[list[Text]], width: int
-) -> Iterator[list[int]]:
+def _blocks(headings: Sequence[str], cells: Sequence[list[Text]], room: int) -> Iterator[list[int]]:
     """The forecasters that stand side by side, as many as fit."""
-    room = width - max(len(str(metric)) for metric in metrics) - 2
     block: list[int] = []
     used = 0
-    for i, heading in enumerate(headings):
-        longest = min(HEADING, max(map(len, heading.split("\n"))))
-        needs = 2 + max(9, longest, *(len(row[i]) for row in cells))
+    for i in range(len(headings)):
+        needs = 2 + _width(i, headings, cells)
         if block and used + needs > room:
             yield block
             block, used = [], 0
         block.append(i)
         used += needs
     yield block
+
+
+def _width(i: int, headings: Sequence[str], cells: Sequence[list[Text]]) -> int:
+    """Of a forecaster's column: every figure is whole, a long heading is folded."""
+    heading = max(map(len, headings[i].split("\n"))) if headings else 0
+    return max(min(HEADING, heading), *(len(row[i]) for row in cells))
 
 
 def _short_names(names: Sequence[str]) -> dict[str, str]:
