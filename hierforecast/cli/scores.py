@@ -56,6 +56,8 @@ def show_scores(scores: pd.DataFrame, level: float, console: Console | None = No
             for metric, row in zip(values.index, cells, strict=True):
                 table.add_row(Text(str(metric)), *(row[i] for i in block))
             console.print(table)
+            if block[-1] + 1 < len(headings):
+                console.print()
 
 
 def _marked(metric: object, values: pd.Series, level: float) -> list[Text]:
