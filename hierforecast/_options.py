@@ -22,7 +22,7 @@ def whole(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -
     Raises:
         DataError: for anything else.
     """
-    fits = isinstance(value, Integral) and not _is_bool(value)
+    fits = isinstance(value, Integral) and not _is_no_number(value)
     if fits and minimum <= value and (maximum is None or value <= maximum):
         return int(value)
     bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
@@ -37,7 +37,7 @@ def number(
     Raises:
         DataError: for anything else.
     """
-    if isinstance(value, Real) and not _is_bool(value):
+    if isinstance(value, Real) and not _is_no_number(value):
         found = float(value)
         inside = low <= found <= high if ends else low < found < high
         if inside and abs(found) < inf:
@@ -111,5 +111,5 @@ def _between(name: str, value: Any, high: float, unit: str, example: str) -> flo
         ) from None
 
 
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, (bool, np.bool_))
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_, np.timedelta64))

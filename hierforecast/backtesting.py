@@ -173,29 +173,32 @@ def _learnable(panel: Panel, need: int) -> Any:
 
 
 def _read_time(panel: Panel, value: Any, example: Any) -> Any:
-    """A time as the panel's clock counts it: a whole number, or a datetime64 in UTC."""
+    """A time as the panel's clock counts it: a whole number, a timedelta64, a datetime64 in UTC."""
     clock, name = panel.clock, panel.columns.time
-    value = value.as_py() if hasattr(value, "as_py") else value  # a scalar of pyarrow
-    value = value.start_time if isinstance(value, pd.Period) else value
-    read = pd.Timedelta if clock.duration else pd.Timestamp
-    number = isinstance(value, Integral) and not isinstance(value, bool)
+    if hasattr(value, "as_py"):  # a scalar of pyarrow
+        value = value.as_py()
+    if isinstance(value, pd.Period):
+        value = value.start_time
+    kind = "whole steps" if clock.unit is None else "durations" if clock.duration else "dates"
+    number = isinstance(value, Integral) and not isinstance(value, (bool, np.timedelta64))
     try:
         if clock.unit is None:
             if not (number or isinstance(value, str)):
                 raise TypeError("no whole number")
             return int(value)
-        if number or isinstance(value, (bool, float)) or pd.isna(moment := read(value)):
-            raise TypeError("no date")
+        if number or isinstance(value, (bool, float)):
+            raise TypeError("a number")
+        moment: Any = pd.Timedelta(value) if clock.duration else pd.Timestamp(value)
+        if pd.isna(moment):
+            raise TypeError("missing")
     except (TypeError, ValueError) as error:
-        kind = "durations" if clock.duration else "dates"
-        kind = "whole steps" if clock.unit is None else kind
         raise DataError(
             f"start={show(value)} is no time of column {name!r}, which holds {kind}: give one of "
             f"them, e.g. {show_time(example)}"
         ) from error
     if clock.duration:
         return moment.to_timedelta64()
-    if (moment.tz is not None) and clock.zone is None:
+    if moment.tz is not None and clock.zone is None:
         raise DataError(
             f"start={show(value)} has a time zone but the times of column {name!r} have none: "
             f"leave it out, e.g. {show_time(example)}"
@@ -293,5 +296,5 @@ def _until(frame: Any, forecaster: Forecaster, time: Any) -> Any:
     """The rows of a frame up to a time, in its own library."""
     table = Table.open(frame, forecaster.columns)
     times = Times.read(table, forecaster.columns.time)
-    kept = times.values <= np.asarray(time).view(np.int64)
+    kept = times.as_numpy() <= time
     return nw.from_native(frame, eager_only=True)[np.flatnonzero(kept)].to_native()

@@ -15,7 +15,7 @@ from torch import Tensor
 from hierforecast._options import levels, whole
 from hierforecast.forecasts import Forecast, Forecasts
 from hierforecast.frame import Panel
-from hierforecast.frame.season import season_of
+from hierforecast.frame.step import season_of
 from hierforecast.metrics import Evaluation, Metric, MetricTable
 from hierforecast.metrics.probabilistic import DECILES
 
@@ -132,11 +132,13 @@ class SeasonalScale:
 
     Args:
         panel: the data.
-        season: steps of a season; None: that of the frequency, see `season_of`.
+        season: steps of a season; None: that of the step, see `season_of`, or 1.
     """
 
     def __init__(self, panel: Panel, season: int | None) -> None:
-        season = season_of(panel.clock.step) if season is None else whole("season", season)
+        if season is None:
+            season = season_of(panel.clock.step) or 1
+        season = whole("season", season)
         self.offset = panel.cell_offset
         # A season before a row's first cell lies another row: nothing is known there.
         row = np.repeat(np.arange(len(self.offset)), panel.length[panel.row_scene])

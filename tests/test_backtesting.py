@@ -156,6 +156,22 @@ def test_a_start_in_a_time_zone():
         forecaster().fit(daily()).backtest(daily(), start=wanted)
 
 
+def test_a_start_among_durations_and_periods():
+    frame = series(pd.to_timedelta(np.arange(40), unit="h"))
+    model = forecaster().fit(frame)
+    for start in ("30h", pd.Timedelta(hours=30), dt.timedelta(hours=30), np.timedelta64(30, "h")):
+        found = model.backtest(frame, start=start, n_windows=1)
+        assert found.ds.min() == pd.Timedelta(hours=30)
+    assert forecaster().backtest(frame, n_windows=2, refit=True).cutoff.nunique() == 2
+    with pytest.raises(DataError, match="holds durations: give one of them"):
+        model.backtest(frame, start="2024-01-01")
+    frame = series(pd.period_range("2020-01", periods=40, freq="M"))
+    model = forecaster().fit(frame)
+    for start in (pd.Period("2023-01", "M"), "2023-01", dt.date(2023, 1, 1)):
+        assert model.backtest(frame, start=start).ds.min() == pd.Period("2023-01", "M")
+    assert forecaster().backtest(frame, n_windows=2, refit=True).cutoff.nunique() == 2
+
+
 @pytest.mark.parametrize("start", [3.5, True, "soon", 20240205, pd.NaT, [DAY]])
 def test_what_is_no_start(fitted, start):
     with pytest.raises(DataError, match=r"^start=.* is no time of column 'ds', which holds dates"):
@@ -396,19 +412,6 @@ def test_the_season_is_that_of_the_frequency():
         model = forecaster().fit(given)
         found = model.evaluate(given, ["mase", f"mase[season={season}]", "mase[season=3]"]).value
         assert found[0] == found[1] != found[2]
-
-
-@pytest.mark.parametrize(
-    ("freq", "season"),
-    [("D", 7), ("h", 24), ("15min", 96), ("MS", 12), ("QE", 4), ("YE", 1), ("W", 52), ("B", 5)],
-)
-def test_seasons(freq, season):
-    from hierforecast.frame import read_frame
-    from hierforecast.frame.season import season_of
-
-    panel = read_frame(series(pd.date_range("2024-01-01", periods=30, freq=freq)), PLAIN)
-    assert season_of(panel.clock.step) == season
-    assert season_of("ns/40000000/0/0") == season_of("int/1/0/0") == 1
 
 
 def test_scales_see_nothing_after_the_cutoff(fitted):

@@ -25,7 +25,9 @@ def test_numpy_scalars_become_python_numbers():
     assert type(whole("n", np.int64(5))) is int and type(number("x", np.float32(1))) is float
 
 
-@pytest.mark.parametrize("value", [2.0, "2", True, np.bool_(True), None, [2], math.nan, 0, -1])
+@pytest.mark.parametrize(
+    "value", [2.0, "2", True, np.bool_(True), np.timedelta64(2), None, [2], math.nan, 0, -1]
+)
 def test_what_is_no_count(value):
     with pytest.raises(DataError, match=r"^depth=.* must be a whole number of at least 1$"):
         whole("depth", value)

@@ -69,12 +69,16 @@ class Times:
         unit, kind = np.datetime_data(values.dtype)[0], values.dtype.kind
         return cls(values.view(np.int64), unit, zone, kind == "m", stated)
 
+    def as_numpy(self) -> np.ndarray:
+        """The values (n,) as numpy knows times: int64, datetime64 (UTC) or timedelta64."""
+        kind = "m8" if self.duration else "M8"
+        return self.values if self.unit is None else self.values.view(f"{kind}[{self.unit}]")
+
     def show(self, at: int) -> str:
         """One of the times as a person would write it, in its own zone."""
         if self.unit is None:
             return str(self.values[at])
-        kind = "m8" if self.duration else "M8"
-        value = self.values[at : at + 1].view(f"{kind}[{self.unit}]")[0]
+        value = self.as_numpy()[at]
         if self.zone is None:
             return show(value)
         return pd.Timestamp(value).tz_localize("UTC").tz_convert(self.zone).isoformat()
