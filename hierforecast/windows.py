@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from hierforecast._options import whole
@@ -20,6 +19,8 @@ from hierforecast.errors import DataError, Remedy, SeriesDroppedWarning, warn_us
 from hierforecast.frame import Panel
 from hierforecast.frame.table import show
 from hierforecast.frame.units import AS_THEY_ARE
+
+EPSILON = np.finfo(np.float64).eps
 
 
 class Window(NamedTuple):
@@ -115,6 +116,8 @@ class WindowDataset(Dataset[Window]):
         learned = panel.vocabulary.targets if origin else ()
         learned = learned or (AS_THEY_ARE,) * len(panel.columns.targets)
         self.middle, self.unit = np.array([(u.offset, u.unit) for u in learned]).T
+        if origin == "zero":
+            self.unit = np.maximum(self.unit, np.exp2(np.frexp(self.middle)[1]))
         if origin is None:
             _check_squares(panel)
 
@@ -153,9 +156,7 @@ class WindowDataset(Dataset[Window]):
         # A missing step hides all that was observed with it, also where a frame still holds it.
         past = self._covariates("past", cells[:, :length])
         past[~present] = np.nan
-        level: Tensor | float = 0.0
-        if self.origin == "row":
-            level = tensor(((offset - self.middle) / self.unit).astype(panel.dtype))
+        level = (offset - self.middle) / self.unit if self.origin == "row" else 0.0 * offset
         batch = SceneBatch(
             values=tensor(values[:, :length]),
             present=tensor(present),
@@ -166,7 +167,7 @@ class WindowDataset(Dataset[Window]):
             scene=tensor(window),
             n_scenes=len(scenes),
             hierarchy=hierarchy,
-            level=level,
+            level=tensor(level.astype(panel.dtype)),
         )
         future = Future(
             tensor(values[:, length:]),
@@ -180,24 +181,26 @@ class WindowDataset(Dataset[Window]):
 
     def _targets(
         self, cells: np.ndarray, present: np.ndarray, seen: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | float]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Values (P, L + H, D) in the model's units, 0 where not seen, and their offset (P, 1, D).
 
         The offset is an observed value of the row itself, so the row moves with it exactly, and no
         other row has a say in it.
         """
-        values, length = self.panel.values[cells], present.shape[1]
-        offset: np.ndarray | float = 0.0
-        if self.origin == "row":
-            last = length - 1 - present[:, ::-1].argmax(1)
-            offset = values[np.arange(len(values)), last][:, None]
-        values = np.where(seen[..., None], values, offset)
-        values -= offset
-        if self.origin == "row":  # what differs by a rounding or two of its level is a constant
-            noise = 2 * np.finfo(np.float64).eps * np.abs(offset)
-            values[:, :length] *= (np.abs(values[:, :length]) > noise).any(1, keepdims=True)
-        values /= self.unit
-        return values.astype(self.panel.dtype, copy=False), offset
+        values, length = np.take(self.panel.values, cells, axis=0), present.shape[1]
+        rows, last = np.arange(len(values)), length - 1 - present[:, ::-1].argmax(1)
+        offset = values[rows, last] if self.origin == "row" else np.zeros((1, len(self.unit)))
+        out = np.empty(values.shape, dtype=self.panel.dtype)
+        for d, unit in enumerate(self.unit):  # numpy is slow where the last axis is short
+            own = offset[:, d, None]
+            column = np.where(seen, values[..., d], own)
+            column -= own
+            if self.origin == "row":
+                # What differs by a rounding or two of its level is a constant.
+                still = np.abs(column[:, :length]).max(1) <= 2 * EPSILON * np.abs(own[:, 0])
+                column[still, :length] = 0
+            out[..., d] = column / unit
+        return out, offset[:, None]
 
     def _covariates(self, role: str, at: np.ndarray) -> np.ndarray:
         """Covariates of a role in the model's units: (*at.shape, C)."""

@@ -177,9 +177,11 @@ class SeriesScale(nn.Module):
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
         filled, mean, spread = self._moments(batch)
-        # Saved before there was a usual spread: the size of the series takes its place.
-        usual = torch.where(self.usual.isnan(), (mean + batch.level).abs(), self.usual)
-        scale = _positive(torch.where(spread > TINY, spread, usual))
+        scale = torch.where(spread > TINY, spread, self.usual)
+        # Saved before there was a usual spread: then a share of the level counts, as it did.
+        count = batch.present.sum(1)[:, None, None].clamp(min=1).to(mean.dtype)
+        size = (mean + batch.level).abs() * count.square().reciprocal().clamp(min=0.01)
+        scale = _positive(torch.where(self.usual.isnan(), torch.maximum(spread, size), scale))
         return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
 
     def _moments(self, batch: SceneBatch) -> tuple[Tensor, Tensor, Tensor]:
