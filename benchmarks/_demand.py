@@ -44,6 +44,8 @@ class ChangeScale(SeriesScale):
     context carried on.
     """
 
+    origin = "zero"
+
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch by the root mean square of each row's present cells."""
         present = batch.present[..., None]

@@ -34,11 +34,13 @@ class Forecast(NamedTuple):
         return offset + unit * values.detach().double()
 
     def distribution(self) -> SceneDistribution:
-        """The distribution of the user's numbers, float64 if it was not of them already."""
-        offset, unit = self._way_back()
-        if not offset.any() and bool((unit == 1).all()):
-            return self.law
-        return self.law.affine(offset, unit)
+        """The distribution of the user's numbers, float64 if the model names its origin."""
+        return self._moved(*self._way_back())
+
+    def _moved(self, offset: Tensor, unit: Tensor) -> SceneDistribution:
+        """Offset plus unit times the distribution; a model's own may know no such thing."""
+        at_home = np.ndim(self.future.unit) == 0
+        return self.law if at_home else self.law.affine(offset, unit)
 
     def _way_back(self) -> list[Tensor]:
         """Offset and unit, (P, 1, D) and (D,), on the distribution's device."""
@@ -48,16 +50,15 @@ class Forecast(NamedTuple):
     def log_prob(self, rows: Tensor | None = None) -> Tensor:
         """Log density (B,) of what came after in the user's numbers; of some rows (P,) only."""
         future = self.future.to(self.law.mean.device)
-        seen = (
-            future.present
-            if rows is None
-            else future.present & rows.to(self.law.mean.device)[:, None]
-        )
-        stretch = np.log(np.broadcast_to(future.unit, future.values.shape[-1:])).sum()
+        seen = future.present
+        if rows is not None:
+            seen = seen & rows.to(seen.device)[:, None]
+        offset, unit = self._way_back()
+        # In the batch's units, but in float64, where a truth far off has a likelihood too.
+        law = self._moved(0 * offset, unit / unit)
         cells = self.law.scene.new_zeros(self.batch.n_scenes)
         cells = cells.index_add(0, self.law.scene, seen.sum(1))
-        # In float64, where a truth far off has a likelihood too.
-        return self.law.log_prob(future.values.double(), seen) - stretch * cells
+        return law.log_prob(future.values.double(), seen) - unit.log().sum() * cells
 
 
 @dataclass

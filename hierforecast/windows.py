@@ -174,8 +174,7 @@ class WindowDataset(Dataset[Window]):
             tensor(seen[:, length:]),
             tensor(rows),
             tensor(cutoffs[window]),
-            offset,
-            self.unit,
+            *((offset, self.unit) if self.origin else ()),
         )
         return Window(batch, future)
 

@@ -7,6 +7,7 @@ of their errors for each kind of series and step included, so that they too answ
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes, SceneDistribution
 from hierforecast.errors import DataError, Remedy
 from hierforecast.nn.linear import LinearForecast, kind_of
-from hierforecast.nn.scale import Scaled, make_scale, tame
+from hierforecast.nn.scale import Scaled, fill_gaps, make_scale, tame
 from hierforecast.task import Task
 
 
@@ -31,6 +32,8 @@ class Baseline(nn.Module):
         scale: as in `HiPerformer`.
         task: the shapes to build for; `Forecaster.fit` gives it.
     """
+
+    repeats = False  # what stands in the context: then `point` holds in any units
 
     def __init__(self, scale: str = "auto", task: Task | None = None) -> None:
         super().__init__()
@@ -97,13 +100,20 @@ class Baseline(nn.Module):
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The law of the horizon, (P, H, D) in the units of the batch."""
         scaled = self.scaler(batch)
-        law = Normal(self.point(scaled, batch), self.spread[self.kind(batch)], validate_args=False)
-        scenes = IndependentScenes(law, batch.scene, batch.n_scenes)
-        return scenes.affine(scaled.location, scaled.scale)
+        if self.repeats and self.origin == "row":  # not through other units and back: exactly
+            filled, _ = fill_gaps(batch.values, batch.present)
+            location = self.point(replace(scaled, relative=filled), batch)
+        else:
+            location = scaled.location + scaled.scale * self.point(scaled, batch)
+        spread = scaled.scale.abs() * self.spread[self.kind(batch)]
+        law = Normal(location, spread, validate_args=False)
+        return IndependentScenes(law, batch.scene, batch.n_scenes)
 
 
 class LastValue(Baseline):
     """Everything stays where it was last seen."""
+
+    repeats = True
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""
@@ -112,6 +122,8 @@ class LastValue(Baseline):
 
 class ConstantVelocity(Baseline):
     """The last observed step is repeated; a series seen once stays where it is."""
+
+    repeats = True
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""
@@ -138,6 +150,8 @@ class SeasonalNaive(Baseline):
     Raises:
         DataError: if the season is longer than the context, or the step says none.
     """
+
+    repeats = True
 
     def __init__(
         self, season: int | None = None, scale: str = "auto", task: Task | None = None

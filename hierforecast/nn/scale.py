@@ -243,10 +243,10 @@ class ReturnsScale(nn.Module):
         age = torch.arange(length, device=shown.device, dtype=shown.dtype)
         age = age[:, None] - age
         weight = torch.where(age < 0, 0, self.decay ** age.clamp(min=0))  # (step, earlier step)
-        prior = self.prior * self.usual.square()
-        square = torch.einsum("ts,psd->ptd", weight, shown.square()) + prior
+        each = (shown / self.usual).clamp(-1e15, 1e15).square()  # finite, for any sizes
+        square = torch.einsum("ts,psd->ptd", weight, each) + self.prior
         count = torch.einsum("ts,psd->ptd", weight, present.to(shown.dtype)) + self.prior
-        size = (square / count).sqrt()
+        size = self.usual * (square / count).sqrt()
         scale = size[:, -1:]
         return Scaled(shown / scale, (size / scale).log(), torch.zeros_like(scale), scale)
 
