@@ -474,7 +474,7 @@ def test_units_come_from_the_steps_that_are_trained_on():
         ([], Units(0.0, 1.0)),
         ([0.0, 0.0], Units(0.0, 1.0)),
         ([4.0, 1.0, 2.0, 3.0], Units(2.0, 4.0)),
-        ([-7.0], Units(-7.0, 2.0**-3)),
+        ([-7.0], Units(-7.0, 8.0)),
         ([1e8, 1e8 + 1, 1e8 - 1], Units(1e8, 2.0)),
     ],
 )

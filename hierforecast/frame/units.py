@@ -46,7 +46,7 @@ class Units:
         middle = (len(some) - 1) // 2
         offset = float(np.partition(some, middle)[middle])
         far = float(max(numbers.max() - offset, offset - numbers.min()))
-        far = far or abs(offset) / 100 or 0.5  # a column that never varies
+        far = far or abs(offset) or 0.5  # a column that never varies
         return cls(offset, 2.0 ** max(math.frexp(far)[1], -1000))
 
     def apply(self, x: np.ndarray) -> np.ndarray:

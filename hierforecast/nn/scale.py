@@ -18,6 +18,8 @@ from hierforecast.errors import DataError
 
 # Sizes below this count as none: over them, float32 would overflow.
 TINY = 1e-30
+# The size of what never varied in training, in the unit of the training frame.
+STILL = 0.01
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class CoordinateScale(nn.Module):
         middle = cells.median(0).values
         cells = middle + tame(cells - middle)
         self.centre.copy_(cells.mean(0))
-        self.spread.copy_(_positive(cells.std(0, correction=0)))
+        self.spread.copy_(_positive(cells.std(0, correction=0), STILL))
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
@@ -171,8 +173,8 @@ class SeriesScale(nn.Module):
     def fit(self, batch: SceneBatch) -> None:
         """Learn the usual spread: the median of those of training windows that show one."""
         for target, spread in enumerate(self._moments(batch)[2][:, 0].T):
-            if (spread > TINY).any():
-                self.usual[target] = spread[spread > TINY].median()
+            shown = spread[spread > TINY]
+            self.usual[target] = shown.median() if len(shown) else STILL
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
@@ -270,6 +272,6 @@ def make_scale(name: str, n_targets: int) -> Scale:
     return SCALES[name](n_targets)
 
 
-def _positive(scale: Tensor) -> Tensor:
-    """Replace zeros by one: what never varies needs no unit."""
-    return torch.where(scale > TINY, scale, torch.ones_like(scale))
+def _positive(scale: Tensor, other: float = 1.0) -> Tensor:
+    """Replace zeros by another size."""
+    return torch.where(scale > TINY, scale, torch.full_like(scale, other))
