@@ -1,0 +1,341 @@
+"""Random frames of every kind go in: the right dates, ids and numbers come out, or a named error.
+
+`HIERFORECAST_FUZZ` says how many frames are tried; the seed is fixed.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from hierforecast import (
+    Columns,
+    ConstantVelocity,
+    DataError,
+    Forecaster,
+    HiPerformer,
+    LastValue,
+    NotFittedError,
+    Ridge,
+)
+
+CASES = int(os.environ.get("HIERFORECAST_FUZZ", "150"))
+MANY = settings(
+    max_examples=CASES,
+    derandomize=True,
+    deadline=None,  # a busy machine is no fault
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+DATES = ["D", "h", "15min", "s", "40ms", "2D", "W-SUN", "W-WED", "MS", "ME", "QS", "YS", "B"]
+# Steps that a fixed number of hours makes: pandas counts these on UTC, calendars on the wall.
+ZONES = [None, None, "UTC", "Europe/Berlin", "America/Santiago", "Asia/Kolkata"]
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@dataclass
+class Case:
+    """A frame, and what a forecast of it has to say.
+
+    Args:
+        frame: of any library.
+        plain: the same in pandas, with the columns `present` and `step`.
+        columns: roles.
+        grid: labels of the common clock, `horizon` steps longer than any scene.
+        context, horizon: lengths.
+        spread: typical size of a step of the values.
+    """
+
+    frame: Any
+    plain: pd.DataFrame
+    columns: Columns
+    grid: pd.Index
+    context: int
+    horizon: int
+    spread: float
+
+    def last_steps(self, until: int | None = None) -> pd.DataFrame:
+        """The last observed row of every series within its scene's context."""
+        seen = self.plain[self.plain.present]
+        last = seen.groupby("scene").step.transform("max")
+        recent = seen[seen.step > last - self.context]
+        return recent.sort_values("step").groupby(["scene", "unique_id"], sort=True).tail(1)
+
+    def expected(self) -> pd.DataFrame:
+        """Scene, id, label and last value of every row of the forecast, sorted."""
+        ends = self.plain[self.plain.present].groupby("scene").step.max()
+        rows = [
+            (row.scene, row.unique_id, self.grid[ends[row.scene] + ahead], row.y)
+            for row in self.last_steps().sort_values(["scene", "unique_id"]).itertuples()
+            for ahead in range(1, self.horizon + 1)
+        ]
+        return pd.DataFrame(rows, columns=["scene", "unique_id", "ds", "y"])
+
+
+@st.composite
+def clocks(draw: Any, length: int) -> tuple[pd.Index, Any]:
+    """Labels of a regular clock, and a frequency that states it."""
+    if draw(st.booleans()):
+        dtype = np.dtype(draw(st.sampled_from(INTEGERS)))
+        step = draw(st.sampled_from([1, 1, 2, 5]))
+        room = np.iinfo(dtype)
+        highest = min(int(room.max) - length * step // 2, 2**62)
+        start = draw(st.integers(max(int(room.min), -(2**62)), max(highest, 0)))
+        # Exact in Python: the horizon may lie beyond what the type holds.
+        return pd.Index([start + step * i for i in range(length)], dtype=object), (dtype, step)
+    freq, zone = draw(st.sampled_from(DATES)), draw(st.sampled_from(ZONES))
+    day = draw(st.dates(pd.Timestamp("1975-01-01").date(), pd.Timestamp("2060-01-01").date()))
+    unit = draw(st.sampled_from(["ms", "us", "ns"]))
+    start = pd.Timestamp(day)
+    if freq not in ("h", "15min", "s", "40ms"):
+        # The wall's midnight may not exist; every label is then the first moment of its day.
+        naive = pd.date_range(start, periods=length, freq=freq)
+        grid = naive.tz_localize(zone, nonexistent="shift_forward", ambiguous=np.ones(length, bool))
+    else:
+        grid = pd.date_range(start, periods=length, freq=freq, tz="UTC" if zone else None)
+        grid = grid.tz_convert(zone) if zone else grid
+    return grid.as_unit(unit)._with_freq(None), freq
+
+
+@st.composite
+def cases(draw: Any) -> Case:
+    """A valid frame: every fault in the answer is ours."""
+    context, horizon = draw(st.integers(1, 9)), draw(st.integers(1, 4))
+    steps = context + horizon + draw(st.integers(1, 20))
+    grid, stated = draw(clocks(steps + horizon))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    offset = draw(st.sampled_from([0.0, 0.0, 1.0, -37.5, 1e3, 1e6, 1e8, -1e9]))
+    spread = draw(st.sampled_from([1.0, 1.0, 1e-3, 1e3, 1e-6])) if abs(offset) <= 1e3 else 1.0
+    missing = draw(st.sampled_from([0.0, 0.0, 0.1, 0.4]))
+    rows = []
+    for scene in range(draw(st.integers(1, 3))):
+        end = steps if scene == 0 else draw(st.integers(context + horizon, steps))
+        for number in range(draw(st.integers(1, 4))):
+            kept = rng.random(end) >= missing
+            if number == 0:  # one series of each scene is whole, so that the step shows
+                kept[:] = True
+            elif draw(st.booleans()):
+                kept[: rng.integers(0, end)] = False
+            elif draw(st.booleans()):
+                kept[rng.integers(0, end) :] = False
+            walk = offset + spread * rng.normal(size=end).cumsum()
+            if draw(st.integers(0, 5)) == 0:
+                walk[:] = offset
+            rows += [(scene, number, t, walk[t], kept[t]) for t in range(end)]
+    plain = pd.DataFrame(rows, columns=["scene", "unique_id", "step", "y", "present"])
+    # A missing cell is NaN, or its row is not there.
+    plain = plain[plain.present | (rng.random(len(plain)) < 0.5)].reset_index(drop=True)
+    plain.loc[~plain.present, "y"] = np.nan
+    freq = None
+    if draw(st.booleans()):
+        freq = stated[1] if isinstance(stated, tuple) else stated
+    return _dress(draw, plain, grid, stated, freq, rng, (context, horizon), spread)
+
+
+def _dress(draw, plain, grid, stated, freq, rng, lengths, spread) -> Case:
+    """The same rows as a user may have them: types, order, library."""
+    names = draw(st.sampled_from([["a", "b", "c", "d"], ["10", "9", "x|y", "Ω"], [3, 7, 11, 20]]))
+    plain["unique_id"] = np.array(names, dtype=object)[plain.unique_id]
+    if isinstance(names[0], int):
+        plain["unique_id"] = plain.unique_id.astype("int64")
+    elif draw(st.integers(0, 2)) == 0:
+        plain["unique_id"] = plain.unique_id.astype(pd.CategoricalDtype([*sorted(names), "zzz"]))
+    plain["ds"] = grid[plain.step]
+    if isinstance(stated, tuple):
+        try:
+            plain["ds"] = plain.ds.astype(stated[0])
+        except OverflowError:  # the history itself must fit
+            plain["ds"] = plain.ds.astype("int64")
+    kinds = draw(st.sampled_from([None, "group"]))
+    plain["group"] = plain.unique_id.astype(str).map(lambda name: "AB"[len(name) % 2])
+    order = rng.permutation(len(plain)) if draw(st.booleans()) else np.arange(len(plain))
+    plain = plain.iloc[order].reset_index(drop=True)
+    if draw(st.booleans()):
+        plain.index = rng.integers(0, 5, len(plain))
+    shown = plain.drop(columns=["present", "step"])
+    if plain.present.all() and draw(st.booleans()) and spread >= 1:
+        shown["y"] = shown.y.astype(draw(st.sampled_from(["float32", "Float64"])))
+        plain["y"] = shown.y.astype("float64")
+    library = draw(st.sampled_from(["pandas", "polars", "pyarrow"]))
+    frame: Any = shown
+    if library == "polars":
+        frame = pl.from_pandas(shown)
+    elif library == "pyarrow":
+        frame = pa.Table.from_pandas(shown, preserve_index=False)
+    scene = "scene" if plain.scene.nunique() > 1 or draw(st.booleans()) else None
+    columns = Columns(group=kinds, scene=scene, **({} if freq is None else {"freq": freq}))
+    note(f"{library} {stated} freq={freq} {columns}\n{shown.head(60)}")
+    return Case(frame, plain, columns, grid, *lengths, spread)
+
+
+def forecaster_of(case: Case, model: Any, **options: Any) -> Forecaster:
+    """A forecaster of the case's lengths."""
+    lengths = {"context_length": case.context, "prediction_length": case.horizon}
+    return Forecaster(model, columns=case.columns, trainer=QUIET, **lengths, **options)
+
+
+def pandas_of(answer: Any) -> pd.DataFrame:
+    """Any answer in pandas, integers as Python's."""
+    frame = nw.from_native(answer).to_pandas()
+    if "scene" not in frame:
+        frame.insert(0, "scene", 0)
+    return frame
+
+
+def instants(labels: Any) -> list[Any]:
+    """Labels that compare across libraries and units: integers, or UTC timestamps."""
+    labels = pd.Index(labels)
+    if not isinstance(labels, pd.DatetimeIndex):
+        return [int(label) for label in labels]
+    return list((labels.tz_convert("UTC") if labels.tz else labels).as_unit("ns"))
+
+
+def check(case: Case, forecast: pd.DataFrame, draws: int = 1) -> None:
+    """Rows, ids and dates are those expected, each as often as there are draws."""
+    wanted = case.expected()
+    assert len(forecast) == draws * len(wanted)
+    for start in range(0, len(forecast), len(wanted)):
+        part = forecast.iloc[start : start + len(wanted)]
+        assert part.scene.tolist() == wanted.scene.tolist()
+        assert part.unique_id.astype(str).tolist() == wanted.unique_id.astype(str).tolist()
+        assert instants(part.ds) == instants(wanted.ds)
+
+
+def unchanged(frame: Any, before: Any) -> None:
+    """The user's frame is as it was."""
+    if isinstance(frame, pd.DataFrame):
+        pd.testing.assert_frame_equal(frame, before)
+    else:
+        assert frame.equals(before)
+
+
+def copy_of(frame: Any) -> Any:
+    return frame.copy(deep=True) if isinstance(frame, pd.DataFrame) else frame
+
+
+@MANY
+@given(cases())
+def test_every_verb_answers_any_frame(case):
+    before = copy_of(case.frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # series not seen for long are named
+        forecaster = forecaster_of(case, LastValue()).fit(case.frame)
+        forecast = pandas_of(forecaster.predict(case.frame, level=[80]))
+        samples = pandas_of(forecaster.sample(case.frame, 2))
+        table = pandas_of(forecaster.backtest(case.frame))
+        scores = pandas_of(forecaster.evaluate(case.frame, ["mae"]))
+    unchanged(case.frame, before)
+    check(case, forecast)
+    check(case, samples, draws=2)
+    truth = case.expected().y.to_numpy()
+    point = forecast["LastValue"].to_numpy(dtype=float)
+    tolerance = 1e-6 * case.spread + 4 * np.spacing(np.abs(truth))
+    assert (np.abs(point - truth) <= tolerance).all()
+    for name in ("LastValue", "LastValue-lo-80", "LastValue-hi-80"):
+        assert np.isfinite(forecast[name].to_numpy(dtype=float)).all()
+    assert (forecast["LastValue-lo-80"] <= forecast["LastValue"]).all()
+    assert np.isfinite(samples["LastValue"].to_numpy(dtype=float)).all()
+    check_backtest(case, table, scores)
+
+
+def check_backtest(case: Case, table: pd.DataFrame, scores: pd.DataFrame) -> None:
+    """The truth is the frame's, bit for bit, and the score is that of the table."""
+    known = {
+        (row.scene, str(row.unique_id), instant): row.y
+        for row, instant in zip(case.plain.itertuples(), instants(case.plain.ds), strict=True)
+        if row.present
+    }
+    keys = zip(table.scene, table.unique_id.astype(str), instants(table.ds), strict=True)
+    truth = np.array([known.get(key, np.nan) for key in keys], dtype=float)
+    np.testing.assert_array_equal(table["y"].to_numpy(dtype=float), truth)
+    error = np.nanmean(np.abs(table["LastValue"].to_numpy(dtype=float) - truth))
+    value = scores[scores.part == "all"].value.item()
+    np.testing.assert_allclose(value, error, rtol=1e-5, atol=1e-6 * case.spread)
+
+
+MODELS = [ConstantVelocity(), Ridge(), HiPerformer(8, 1, 2, patch=3)]
+
+
+@settings(MANY, max_examples=max(10, CASES // 5))
+@given(cases(), st.sampled_from(MODELS))
+def test_every_model_answers_any_frame_finitely(case, model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        forecaster = forecaster_of(case, model, max_steps=2).fit(case.frame)
+        forecast = pandas_of(forecaster.predict(case.frame, level=[80]))
+        scores = pandas_of(forecaster.evaluate(case.frame, n_samples=2))
+    check(case, forecast)
+    numbers = forecast.filter(like=type(model).__name__).to_numpy(dtype=float)
+    assert np.isfinite(numbers).all()
+    assert np.isfinite(scores[scores.part == "all"].value.to_numpy(dtype=float)).all()
+
+
+def _repeat(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([frame, frame.head(2)])
+
+
+SPOILERS = {
+    "nothing": lambda f: f,
+    "infinite": lambda f: f.assign(y=np.inf),
+    "one infinite": lambda f: f.assign(y=f.y.where(np.arange(len(f)) > 0, -np.inf)),
+    "all missing": lambda f: f.assign(y=np.nan),
+    "huge": lambda f: f.assign(y=f.y * 1e300),
+    "tiny": lambda f: f.assign(y=f.y * 1e-300),
+    "text": lambda f: f.assign(y=f.y.astype(str)),
+    "repeated": _repeat,
+    "empty": lambda f: f.head(0),
+    "one row": lambda f: f.head(1),
+    "three rows": lambda f: f.head(3),
+    "no time": lambda f: f.drop(columns="ds"),
+    "null time": lambda f: f.assign(ds=f.ds.where(np.arange(len(f)) > 0)),
+    "text time": lambda f: f.assign(ds=f.ds.astype(str)),
+    "float time": lambda f: f.assign(ds=np.arange(len(f)) * 0.04),
+    "random time": lambda f: f.assign(ds=np.random.default_rng(0).permutation(10**6)[: len(f)]),
+    "null id": lambda f: f.assign(unique_id=f.unique_id.where(np.arange(len(f)) > 0)),
+    "moving group": lambda f: f.assign(group=np.where(np.arange(len(f)) % 2, "A", "B")),
+    "object": lambda f: f.assign(y=[object()] * len(f)),
+    "boolean": lambda f: f.assign(y=f.y > 0),
+    "durations": lambda f: f.assign(ds=pd.to_timedelta(np.arange(len(f)), unit="s")),
+    "mixed ids": lambda f: f.assign(
+        unique_id=[1, "a"][: len(f)] * (len(f) // 2) + [2] * (len(f) % 2)
+    ),
+}
+
+
+@MANY
+@given(cases(), st.sampled_from(sorted(SPOILERS)), st.booleans(), st.integers(0, 2))
+def test_a_spoiled_frame_gets_a_named_error_or_a_finite_answer(case, spoiler, early, library):
+    plain = case.plain.drop(columns=["present", "step"]).reset_index(drop=True)
+    spoiled: Any = SPOILERS[spoiler](plain)
+    try:
+        if library == 1:
+            spoiled = pl.from_pandas(spoiled)
+        elif library == 2:
+            spoiled = pa.Table.from_pandas(spoiled, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError):
+        pass  # that library holds no such frame
+    before = copy_of(spoiled)
+    forecaster = forecaster_of(case, LastValue())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            forecaster.fit(spoiled if early else case.frame)
+            forecast = pandas_of(forecaster.predict(spoiled, level=[80]))
+        except (DataError, NotFittedError) as error:
+            assert len(str(error)) > 20 and "tensor(" not in str(error)
+            forecast = None
+    unchanged(spoiled, before)
+    if forecast is not None:
+        numbers = forecast.filter(like="LastValue").to_numpy(dtype=float)
+        assert len(numbers) and np.isfinite(numbers).all()
