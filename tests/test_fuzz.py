@@ -163,10 +163,13 @@ def _dress(draw, plain, grid, stated, freq, rng, lengths, spread) -> Case:
     plain = plain.iloc[order].reset_index(drop=True)
     if draw(st.booleans()):
         plain.index = rng.integers(0, 5, len(plain))
+    plain["shelf"] = plain.unique_id.astype(str).map(len)
     shown = plain.drop(columns=["present", "step"])
     if plain.present.all() and draw(st.booleans()) and spread >= 1:
         shown["y"] = shown.y.astype(draw(st.sampled_from(["float32", "Float64"])))
         plain["y"] = shown.y.astype("float64")
+    plain["z"] = shown["z"] = 1 - plain.y
+    several = draw(st.integers(0, 3)) == 0
     library = draw(st.sampled_from(["pandas", "polars", "pyarrow"]))
     frame: Any = shown
     if library == "polars":
@@ -174,7 +177,13 @@ def _dress(draw, plain, grid, stated, freq, rng, lengths, spread) -> Case:
     elif library == "pyarrow":
         frame = pa.Table.from_pandas(shown, preserve_index=False)
     scene = "scene" if plain.scene.nunique() > 1 or draw(st.booleans()) else None
-    columns = Columns(group=kinds, scene=scene, **({} if freq is None else {"freq": freq}))
+    columns = Columns(
+        id=["unique_id", "shelf"] if draw(st.integers(0, 3)) == 0 else "unique_id",
+        target=["y", "z"] if several else "y",
+        group=["shelf", "group"] if kinds and draw(st.booleans()) else kinds,
+        scene=scene,
+        freq=freq,
+    )
     note(f"{library} {stated} freq={freq} {columns}\n{shown.head(60)}")
     return Case(frame, plain, columns, grid, *lengths, spread)
 
@@ -239,14 +248,22 @@ def test_every_verb_answers_any_frame(case):
     check(case, forecast)
     check(case, samples, draws=2)
     truth = case.expected().y.to_numpy()
-    point = forecast["LastValue"].to_numpy(dtype=float)
-    tolerance = 1e-6 * case.spread + 4 * np.spacing(np.abs(truth))
-    assert (np.abs(point - truth) <= tolerance).all()
-    for name in ("LastValue", "LastValue-lo-80", "LastValue-hi-80"):
-        assert np.isfinite(forecast[name].to_numpy(dtype=float)).all()
-    assert (forecast["LastValue-lo-80"] <= forecast["LastValue"]).all()
-    assert np.isfinite(samples["LastValue"].to_numpy(dtype=float)).all()
+    tolerance = 1e-6 * case.spread + 4 * np.spacing(np.abs(truth) + 1)
+    for target, name in names_of(case, "LastValue").items():
+        low, point, high = (
+            forecast[f"{name}{end}"].to_numpy(dtype=float) for end in ("-lo-80", "", "-hi-80")
+        )
+        wanted = truth if target == "y" else 1 - truth
+        assert (np.abs(point - wanted) <= tolerance).all()
+        assert (low <= point).all() and (point <= high).all() and np.isfinite(high - low).all()
+        assert np.isfinite(samples[name].to_numpy(dtype=float)).all()
     check_backtest(case, table, scores)
+
+
+def names_of(case: Case, model: str) -> dict[str, str]:
+    """The column of the forecast of each target."""
+    targets = case.columns.targets
+    return {t: model if len(targets) == 1 else f"{model}_{t}" for t in targets}
 
 
 def check_backtest(case: Case, table: pd.DataFrame, scores: pd.DataFrame) -> None:
@@ -259,7 +276,8 @@ def check_backtest(case: Case, table: pd.DataFrame, scores: pd.DataFrame) -> Non
     keys = zip(table.scene, table.unique_id.astype(str), instants(table.ds), strict=True)
     truth = np.array([known.get(key, np.nan) for key in keys], dtype=float)
     np.testing.assert_array_equal(table["y"].to_numpy(dtype=float), truth)
-    error = np.nanmean(np.abs(table["LastValue"].to_numpy(dtype=float) - truth))
+    names = names_of(case, "LastValue").items()
+    error = np.mean([np.nanmean(np.abs(table[name].astype(float) - table[t])) for t, name in names])
     value = scores[scores.part == "all"].value.item()
     np.testing.assert_allclose(value, error, rtol=1e-5, atol=1e-6 * case.spread)
 
