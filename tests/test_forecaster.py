@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,7 @@ from hierforecast import (
     NotFittedError,
     Ridge,
 )
-from hierforecast.errors import SeriesDroppedWarning
+from hierforecast.errors import SeriesDroppedWarning, UnknownLabelsWarning
 from hierforecast.frame import read_frame
 from hierforecast.windows import split_cutoffs
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, H, L, make_frame, tiny
@@ -305,10 +306,12 @@ def test_covariates_have_an_effect(knowing, column, value):
 def test_static_categories_have_an_effect_and_new_ones_are_nothing_special(knowing):
     frame = make_frame(seed=1, missing=0.0)
     history, known = frame[frame.ds < NOW], known_of(frame)
-    forecasts = [
-        knowing.predict(history.assign(role=role), known=known).HiPerformer_x
-        for role in ("guard", "centre", "coach", "referee")
-    ]
+    forecasts = []
+    for role in ("guard", "centre", "coach", "referee"):
+        new = role in ("coach", "referee")
+        with pytest.warns(UnknownLabelsWarning, match="'role'") if new else nullcontext():
+            found = knowing.predict(history.assign(role=role), known=known)
+        forecasts.append(found.HiPerformer_x)
     assert (forecasts[0] - forecasts[1]).abs().max() > 1e-4
     assert (forecasts[2] - forecasts[3]).abs().max() == 0, "both unknown"
 

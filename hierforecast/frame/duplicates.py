@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
+from hierforecast.frame.codes import factorize, pair, rank
 from hierforecast.frame.remedies import assign_roles
-from hierforecast.frame.table import Table, factorize, pair, rank
+from hierforecast.frame.table import Table
 
 LABELS = (nw.String, nw.Categorical, nw.Enum, nw.Boolean)
 MOST = 3  # columns that may be needed beside the id to name a series
@@ -42,7 +45,7 @@ def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: i
         f"{extra} rows of {table.what} are duplicated in ({', '.join(keys)}), the first is "
         f"{table.where(first)}"
     )
-    told = _tell_apart(table, row, cell)
+    told = tell_apart(table, row, cell)
     if told:
         names = " and ".join(map(repr, told))
         apart = "" if columns.scenes else " (or make it the scene, if its series never meet)"
@@ -51,18 +54,28 @@ def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: i
             f"{apart}",
             assign_roles(columns, id=(*told, *columns.ids)),
         )
-    if _agree(table, cell):
+    if all(agrees(cell, table.numbers(name)) for name in columns.targets):
         remedy = table.rebuild("drop_duplicates", keys=keys)
         raise DataError(f"{text}; they have the same targets, keep one row each", remedy)
     remedy = table.rebuild("average", keys=keys, targets=list(columns.targets))
     raise DataError(f"{text}; their targets differ, make one of them, such as the mean", remedy)
 
 
-def _tell_apart(table: Table, row: np.ndarray, cell: np.ndarray) -> tuple[str, ...]:
-    """The columns beside the id, if any, that make every row another series or time."""
+def tell_apart(
+    table: Table, row: np.ndarray, cell: np.ndarray, besides: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The columns, if any, that tell apart all rows of one cell, as labels of series would.
+
+    Args:
+        table: the frame, of n rows.
+        row: (n,) codes of series.
+        cell: (n,) codes of series and time.
+        besides: columns that are none of them.
+    """
     columns, told = table.columns, list[str]()
-    other = {*columns.keys, *columns.targets, *columns.past_covariates, *columns.known_covariates}
-    names = dict.fromkeys((*columns.groups, *table.frame.columns))
+    other = {*columns.keys, *columns.targets, *besides}
+    other |= {*columns.past_covariates, *columns.known_covariates}
+    names = sorted(table.frame.columns, key=lambda n: n not in columns.groups)
     codes = {n: c for n in names if n not in other and (c := _codes(table, n)) is not None}
     series = row
     while codes and len(told) < MOST:
@@ -88,13 +101,9 @@ def _codes(table: Table, name: str) -> np.ndarray | None:
     return factorize(series)[0]
 
 
-def _agree(table: Table, cell: np.ndarray) -> bool:
-    """Whether rows of one cell have the same targets."""
+def agrees(cell: np.ndarray, values: np.ndarray) -> bool:
+    """Whether the rows (n,) of one cell have the same values (n,); NaN is equal to NaN."""
     order = np.argsort(cell, kind="stable")
-    same = np.diff(cell[order]) == 0
-    for name in table.columns.targets:
-        values = table.numbers(name)[order]
-        equal = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
-        if not equal[same].all():
-            return False
-    return True
+    same, values = np.diff(cell[order]) == 0, values[order]
+    equal = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    return bool(equal[same].all())

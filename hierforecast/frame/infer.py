@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hierforecast.frame.codes import rank
 from hierforecast.frame.step import (
     END_OF_MONTH,
     NANOSECONDS,
@@ -14,7 +15,6 @@ from hierforecast.frame.step import (
     split_days,
     weekday,
 )
-from hierforecast.frame.table import rank
 
 # A day of the week is closed if it never came in so many weeks, while so many of the others did.
 CLOSED_WEEKS, OPEN_SHARE = 3, 0.9

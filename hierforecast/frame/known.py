@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
-from hierforecast.frame.roles import encode
+from hierforecast.frame.absent import require
+from hierforecast.frame.categories import encode
+from hierforecast.frame.duplicates import agrees
 from hierforecast.frame.step import Step
 from hierforecast.frame.table import Table, show
 from hierforecast.frame.times import Times
@@ -70,18 +72,24 @@ def _write(panel: Panel, table: Table, horizon: int) -> np.ndarray:
     """Write what the known frame tells; which steps of which rows it does, (R * horizon,) bool."""
     columns = panel.columns
     needed = ("id", "time", "scene", "known_covariates")
-    table.require([role for role in columns.roles() if role[0] in needed])
+    require(table, [role for role in columns.roles() if role[0] in needed])
     at, row, step = _place(panel, table)
     ahead = step - panel.cutoff[panel.row_scene[row]]
     use = (ahead >= 0) & (ahead < horizon)
     at, row, step, ahead = at[use], row[use], step[use], ahead[use]
-    count = np.bincount(row * horizon + ahead, minlength=len(panel.ids) * horizon)
-    if (count > 1).any():
-        twice = _step_name(panel, count > 1, horizon)
-        raise DataError(f"{table.what} has duplicated rows: {twice}")
+    cell = row * horizon + ahead
+    count = np.bincount(cell, minlength=len(panel.ids) * horizon)
+    agree = True
     for c, name in enumerate(columns.known_covariates):
         values, _ = encode(table, name, "known", panel.vocabulary)
         panel.known[panel.cell_offset[row] + step, c] = values[at]
+        agree &= agrees(cell, values[at])
+    if (count > 1).any():
+        twice = f"{table.what} has duplicated rows: {_step_name(panel, count > 1, horizon)}"
+        if not agree:
+            raise DataError(f"{twice}; they tell different values: keep the one that is right")
+        remedy = table.rebuild("drop_duplicates", keys=list(columns.keys))
+        raise DataError(f"{twice}; they tell the same, keep one row each", remedy)
     return count > 0
 
 

@@ -14,14 +14,16 @@ import narwhals as nw
 import numpy as np
 
 from hierforecast.errors import DataError
+from hierforecast.frame.absent import require
 from hierforecast.frame.clock import Clock
+from hierforecast.frame.codes import pair
 from hierforecast.frame.columns import Columns, Vocabulary
 from hierforecast.frame.duplicates import check_duplicates
 from hierforecast.frame.known import fill_known
 from hierforecast.frame.regularity import check_series
 from hierforecast.frame.roles import Roles
 from hierforecast.frame.step import Step
-from hierforecast.frame.table import Table, pair, show
+from hierforecast.frame.table import Table, show
 from hierforecast.frame.timeline import Moments, check_room, lay_time
 from hierforecast.frame.times import column_like
 
@@ -220,7 +222,7 @@ def read_frame(
     if horizon < 0:
         raise DataError(f"horizon={horizon} must be 0 or more steps")
     table = Table.open(frame, columns, variable)
-    table.require(columns.roles())
+    require(table, columns.roles())
     skeleton, layout = _lay_out(table, horizon, step, context)
     roles = Roles(table, layout.row, len(skeleton["ids"]), vocabulary)
     values, present = roles.targets(layout.cell, layout.n_cells)

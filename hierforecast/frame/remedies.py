@@ -26,18 +26,29 @@ class Recipe(NamedTuple):
 
 CONVERSIONS = {
     "numbers": Recipe(
-        "pd.to_numeric({it})",
-        "{it}.cast(pl.Float64)",
+        "pd.to_numeric({it}).astype('float64')",
+        "{it}.cast(pl.String).cast(pl.Float64)",
         "write plain numbers in the column {column}",
-        "{it}.cast('float64')",
+        "{it}.cast('string').cast('float64')",
+    ),
+    "thousands_comma": Recipe(
+        "pd.to_numeric({it}.astype(str).str.replace(',', ''))",
+        "{it}.cast(pl.String).str.replace_all(',', '').cast(pl.Float64)",
+        "--thousands ,",
+    ),
+    "decimal_comma": Recipe(
+        "pd.to_numeric({it}.astype(str).str.replace('.', '').str.replace(',', '.'))",
+        "{it}.cast(pl.String).str.replace_all('.', '', literal=True).str.replace(',', '.')"
+        ".cast(pl.Float64)",
+        "--decimal , --thousands .",
     ),
     "numbers_or_missing": Recipe(
-        "pd.to_numeric({it}.astype(str), errors='coerce')",
+        "pd.to_numeric({it}, errors='coerce').astype('float64')",
         "{it}.cast(pl.String).cast(pl.Float64, strict=False)",
         "write plain numbers, or nothing where one is missing, in the column {column}",
     ),
     "text": Recipe(
-        "{it}.astype(str)",
+        "{it}.astype('string')",
         "{it}.cast(pl.String)",
         "write the column {column} as text",
         "{it}.cast('string')",
@@ -47,6 +58,30 @@ CONVERSIONS = {
         "{it} - {it}.min()",
         "count the column {column} from its first step",
         "pc.subtract({it}, pc.min({it}))",
+    ),
+    "quoted": Recipe("{it}.map(repr)", "{it}.cast(pl.String)", "write the column {column} as text"),
+    "whole_text": Recipe(
+        "{it}.astype('Int64').astype('string')",
+        "{it}.cast(pl.Int64).cast(pl.String)",
+        "write the column {column} as whole numbers",
+        "{it}.cast('int64').cast('string')",
+    ),
+    "whole_labels": Recipe(
+        "{it}.astype(str).astype('int64').astype('category')",
+        "{it}.cast(pl.String).cast(pl.Int64)",
+        "write the column {column} as whole numbers",
+        "{it}.cast('string').cast('int64').dictionary_encode()",
+    ),
+    "truth": Recipe(
+        "{it}.astype(bool)",
+        "{it}.cast(pl.Boolean)",
+        "write the column {column} as True and False",
+        "{it}.cast('bool')",
+    ),
+    "numbered": Recipe(
+        "{it}.str.extract(r'(\\d+)$')[0].astype('int64')",
+        "{it}.str.extract(r'(\\d+)$').cast(pl.Int64)",
+        "write whole numbers in the column {column}",
     ),
     "finite": Recipe(
         "{it}.where({it}.abs() < 1e38)",
@@ -83,10 +118,55 @@ REBUILDS = {
         "{it}.groupby({keys!r}, as_index=False, sort=False, observed=True).agg("
         "lambda column: column.mean() if column.name in {targets!r} else column.iloc[0])",
         "{it}.group_by({keys!r}, maintain_order=True).agg("
-        "pl.col({targets!r}).fill_nan(None).mean(), pl.exclude({keys!r}, {targets!r}).first())",
+        "pl.col({targets!r}).fill_nan(None).mean(), pl.exclude({targets!r}).first())",
         "write the mean of {targets} for each {keys}",
     ),
-    "reset_index": Recipe("{it}.reset_index()", "{it}", "write the index as a column"),
+    "keep": Recipe(
+        "{it}[{it}[{column!r}].isin({labels!r})]",
+        "{it}.filter(pl.col({column!r}).is_in({labels!r}))",
+        "drop the rows whose {column} is not {labels}",
+        "{it}.filter(pc.is_in({it}[{column!r}], pa.array({labels!r})))",
+    ),
+    "reset_index": Recipe("{it}.reset_index({levels!r})", "", "write {levels} as a column"),
+    "name_index": Recipe(
+        "{it}.rename_axis(index={column!r}).reset_index()", "", "write {column} as a column"
+    ),
+    "name_periods": Recipe(
+        "{it}.to_timestamp().rename_axis(index={column!r}).reset_index()",
+        "",
+        "write {column} as a column",
+    ),
+    "count_rows": Recipe(
+        "{it}.assign(**{{{column!r}: range(len({it}))}})",
+        "{it}.with_row_index({column!r})",
+        "write {column} as a column",
+        "{it}.append_column({column!r}, pa.array(range({it}.num_rows)))",
+    ),
+    "drop_level": Recipe("{it}.droplevel(0, axis=1)", "", "write one line of names"),
+    "first_columns": Recipe(
+        "{it}.loc[:, ~{it}.columns.duplicated()]",
+        "",
+        "give each column its own name",
+        "{it}.select([i for i, n in enumerate({it}.column_names) "
+        "if {it}.column_names.index(n) == i])",
+    ),
+    "rename": Recipe(
+        "{it}.rename(columns={names!r})",
+        "{it}.rename({names!r})",
+        "give the columns the names of the other table",
+        "{it}.rename_columns([{names!r}.get(n, n) for n in {it}.column_names])",
+    ),
+    "one_series": Recipe(
+        "{it}.assign(**{{{column!r}: 'series'}})",
+        "{it}.with_columns(pl.lit('series').alias({column!r}))",
+        "--file-column {column}",
+        "{it}.append_column({column!r}, pa.array(['series'] * {it}.num_rows))",
+    ),
+    "melt": Recipe(
+        "{it}.melt({kept!r}, var_name={name!r}, value_name={value!r})",
+        "{it}.unpivot(index={kept!r}, variable_name={name!r}, value_name={value!r})",
+        "write one row for each series and time, with the columns {kept}, {name}, {value}",
+    ),
 }
 
 
@@ -112,7 +192,8 @@ def convert(library: str, recipe: str | Recipe, column: str, variable: str = "fr
     if words.pyarrow is not None:
         new = words.pyarrow.format(it=cell)
     else:
-        new = f"pa.array({words.pandas.format(it=f'{cell}.to_pandas()')})"
+        new = words.pandas.format(it=f"{cell}.to_pandas()")
+        new = f"pa.array({new})"
     at = f"{variable}.column_names.index({name})"
     return Remedy(f"{variable} = {variable}.set_column({at}, {name}, {new})", options)
 

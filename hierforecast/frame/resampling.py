@@ -11,6 +11,7 @@ import numpy as np
 
 from hierforecast._options import show
 from hierforecast.errors import DataError
+from hierforecast.frame.absent import require
 from hierforecast.frame.clock import Clock
 from hierforecast.frame.columns import Columns
 from hierforecast.frame.newsteps import NewSteps, new_steps
@@ -73,7 +74,7 @@ def resample(
     if (freq is None) == (rate is None):
         raise DataError("give freq=, the new step, or rate=(old, new), steps a second")
     table = Table.open(frame, columns)
-    table.require(columns.roles())
+    require(table, columns.roles())
     old = _Old.read(table)
     steps = new_steps(freq, rate, old.clock, old.grid_time)
     coarser = len(np.unique(steps.within(old.grid_time))) < len(np.unique(old.grid_time))

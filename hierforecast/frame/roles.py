@@ -4,79 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, Remedy
+from hierforecast.frame.categories import categories_of, check_range, encode, respell
+from hierforecast.frame.codes import pair
 from hierforecast.frame.columns import Covariate, Vocabulary
-from hierforecast.frame.table import Table, pair, show
-from hierforecast.frame.units import Units
-
-CATEGORICAL = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Object)
-
-
-def encode(
-    table: Table, name: str, role: str, vocabulary: Vocabulary | None
-) -> tuple[np.ndarray, Covariate]:
-    """A covariate column as numbers, and what it is.
-
-    Args:
-        table, name: the column.
-        role: ``"past"``, ``"known"`` or ``"static"``.
-        vocabulary: of the training frame; None learns the categories from this column.
-
-    Returns:
-        (n,) float64: numbers with NaN for missing, or codes with 0 for missing and unknown
-        categories.
-
-    Raises:
-        DataError: if the column's type cannot be a covariate, or is not that of training, or its
-            numbers are not of the order of those of training.
-    """
-    learned = None
-    if vocabulary is not None:
-        learned = next((c for c in vocabulary.of(role) if c.name == name), None)
-        if learned is None:
-            raise DataError(f"{role} covariate {name!r} was not there in training: fit again")
-    categorical = table.frame[name].dtype in CATEGORICAL
-    if learned is not None and (learned.categories is not None) != categorical:
-        kinds = ("a category", "a number") if categorical else ("a number", "a category")
-        raise DataError(
-            f"covariate {name!r} of {table.what} is {kinds[0]} (its type is "
-            f"{table.type_of(name)}), but was {kinds[1]} in training: convert it as then"
-        )
-    if not categorical:
-        values = table.numbers(name)
-        if learned is not None:
-            check_range(table, name, values, learned.units)
-        return values, learned or Covariate(name, role)
-    codes, labels = table.labels(name, nulls=True)
-    if learned is None:
-        learned = Covariate(name, role, categories_of(table, name, labels))
-    position = {label: i + 1 for i, label in enumerate(learned.categories or ())}
-    # The last entry is what the code -1 of a null finds.
-    lookup = np.array([*(position.get(label, 0) for label in labels.tolist()), 0], dtype=float)
-    return lookup[codes], learned
-
-
-def categories_of(table: Table, name: str, labels: np.ndarray) -> tuple[Any, ...]:
-    """Labels as plain values that JSON can hold.
-
-    Raises:
-        DataError: for numbers stored as objects, and for values that are no labels.
-    """
-    plain = tuple(labels.tolist())
-    odd = next((v for v in plain if not isinstance(v, (str, bool, int, float))), None)
-    loose = table.frame[name].dtype == nw.Object and not all(
-        isinstance(v, str | bool) for v in plain
-    )
-    if odd is not None or loose:
-        raise DataError(
-            f"column {name!r} of {table.what} (its type is {table.type_of(name)}) holds neither "
-            f"numbers nor labels such as text: convert it, e.g. pd.to_numeric(frame[{name!r}]) or "
-            f"frame[{name!r}].astype(str)"
-        )
-    return plain
+from hierforecast.frame.remedies import assign_roles
+from hierforecast.frame.table import Table, show
 
 
 class Roles:
@@ -118,14 +53,15 @@ class Roles:
             if missing.all():
                 raise DataError(
                     f"target column {name!r} of {self.table.what} is missing (NaN) in every row: "
-                    "check how it was read or joined, or name another with Columns(target=...)"
+                    "check how it was read or joined, or name another one as the target"
                 )
             observed &= ~missing
             values[cell, d] = column
         if not observed.any():
             raise DataError(
                 f"no row of {self.table.what} has all the targets {list(names)}: a step is "
-                "observed only where none of them is missing; fill or drop targets"
+                "observed only where none of them is missing; fill them, or forecast one of them",
+                assign_roles(self.table.columns, target=names[0]),
             )
         present = np.zeros(n_cells, dtype=bool)
         present[cell] = observed
@@ -159,16 +95,25 @@ class Roles:
         plain = categories_of(self.table, name, labels)
         self.learned_types = plain
         if self.given is not None:
-            unknown = [label for label in plain if label not in self.given.types]
-            if unknown:
-                raise DataError(
-                    f"column {name!r} of {self.table.what} has the group type {unknown[0]!r}, "
-                    f"which was not there in training: known are {list(self.given.types)}; rename "
-                    "it, drop its series, or fit again with it"
-                )
+            self._check_types(name, plain, self.given.types)
         known = self.vocabulary().types
         lookup = np.array([known.index(label) for label in plain], dtype=np.int64)
         return lookup[self._constant(name, codes, labels, "type")]
+
+    def _check_types(self, name: str, labels: tuple[Any, ...], known: tuple[Any, ...]) -> None:
+        unknown = [label for label in labels if label not in known]
+        if not unknown:
+            return
+        text = (
+            f"column {name!r} of {self.table.what} has the group type {unknown[0]!r}, "
+            f"which was not there in training: known are {list(known)}; "
+        )
+        if len(unknown) == len(labels):
+            remedy = respell(self.table, name, unknown, Covariate(name, "type", known))
+            raise DataError(f"{text}rename it, or fit again with it", remedy)
+        kept = [label for label in labels if label in known]
+        remedy = self.table.rebuild("keep", column=name, labels=kept)
+        raise DataError(f"{text}drop its series, or fit again with it", remedy)
 
     def static(self) -> np.ndarray:
         """Static covariates (R, Cs); missing cells of a series take its other cells' value.
@@ -186,11 +131,18 @@ class Roles:
             clash = noise[change[noise] > 1e-12 * np.abs(values[noise])]
             if len(clash):
                 raise DataError(
-                    f"static column {name!r} changes within {self._series(clash[0])}: make it one "
-                    "value per series, or use it as past_covariates or known_covariates"
+                    f"static column {name!r} changes within {self._series(clash[0])}; make it one "
+                    "value per series, or a past covariate",
+                    self._as_past(name),
                 )
             np.minimum.at(out[:, c], self.row[noise], values[noise])  # for rows in any order
         return out
+
+    def _as_past(self, name: str) -> Remedy:
+        columns = self.table.columns
+        static = tuple(n for n in columns.static if n != name)
+        past = (*columns.past_covariates, name)
+        return assign_roles(columns, past_covariates=past, static=static)
 
     def cells(self, role: str, cell: np.ndarray, n_cells: int) -> np.ndarray:
         """Covariates (cells, C) of ``"past"`` or ``"known"``; missing where there is no row."""
@@ -215,9 +167,11 @@ class Roles:
         if len(clash):
             at = clash[0]
             both = f"{show(labels[codes[at]])} and {show(labels[value[self.row[at]]])}"
+            columns = self.table.columns
             raise DataError(
                 f"{self._series(at)} is in two {what}s of column {name!r}, {both}: a series has "
-                f"one {what} within a scene; correct the column, or give the series two ids"
+                f"one {what} within a scene; correct the column, or take it into the id",
+                assign_roles(columns, id=(name, *columns.ids)),
             )
         return value
 
@@ -229,21 +183,6 @@ class Roles:
             name = name.removeprefix(f"{columns.id} ")
         scene = self.table.cells(columns.scenes, at)
         return f"series {name}" + (f" of {scene}" if scene else "")
-
-
-def check_range(table: Table, name: str, values: np.ndarray, units: Units) -> None:
-    """Refuse numbers (n,) so far from those of training that float32 could not hold both.
-
-    Raises:
-        DataError: naming the column.
-    """
-    far = units.beyond(values)
-    if far is not None:
-        raise DataError(
-            f"column {name!r} of {table.what} goes to {far:g}, but the numbers of training lie "
-            f"within {units.unit:g} of {units.offset:g}: give it in the units of training, or fit "
-            "again with such numbers"
-        )
 
 
 def _missing(covariate: Covariate) -> float:

@@ -1,14 +1,9 @@
-"""One column of any frame at a time: codes, numbers and labels, with the checks at the door.
-
-pandas, polars and pyarrow frames come through narwhals. The one thing narwhals lacks, integer codes
-of a text column, is asked of each library in its own way, so that no text leaves the frame.
-"""
+"""One column of any frame at a time: codes, numbers and labels, with the checks at the door."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import narwhals as nw
@@ -17,111 +12,17 @@ import pandas as pd
 from narwhals.exceptions import DuplicateError
 
 from hierforecast.errors import DataError, FrameTypeError, Remedy
+from hierforecast.frame.codes import factorize, join
 from hierforecast.frame.columns import Columns
 from hierforecast.frame.remedies import Recipe, convert, rebuild
 
 # Numbers beyond this are refused: float32 ends at 3.4e38.
 LARGEST = 1e38
-
-
-def rank(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Dense codes of integers, in increasing order, without sorting them.
-
-    Args:
-        keys: (n,) integers, n >= 1.
-
-    Returns:
-        codes (n,) int32 and the distinct keys (k,), sorted, with ``keys == distinct[codes]``.
-    """
-    low, high = int(keys.min()), int(keys.max())
-    size = high - low + 1
-    if size <= 2 * len(keys) + 65_536:
-        shifted = np.subtract(keys, low, dtype=np.int64) if low else keys
-        seen = np.zeros(size, dtype=bool)
-        seen[shifted] = True
-        distinct = np.flatnonzero(seen)
-        table = np.zeros(size, dtype=np.int32)
-        table[distinct] = np.arange(len(distinct), dtype=np.int32)
-        return table[shifted], (distinct + low).astype(keys.dtype, copy=False)
-    codes, distinct = pd.factorize(keys)
-    order = np.argsort(distinct)
-    table = np.empty(len(order), dtype=np.int32)
-    table[order] = np.arange(len(order), dtype=np.int32)
-    return table[codes], distinct[order]
-
-
-def pair(first: np.ndarray, second: np.ndarray, n_second: int) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (n,) of pairs of codes, and the distinct ``first * n_second + second``, sorted."""
-    key = first.astype(np.int64)
-    key *= n_second
-    key += second
-    return rank(key)
-
-
-def factorize(series: nw.Series[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of a column and its distinct labels, sorted.
-
-    Returns:
-        codes (n,) int32, -1 where null, and labels (k,), with ``column == labels[codes]``.
-
-    Raises:
-        TypeError: if the labels cannot be sorted or hashed.
-    """
-    native, implementation = series.to_native(), series.implementation
-    text = series.dtype in (nw.String, nw.Categorical, nw.Enum)
-    if series.dtype.is_integer() and series.dtype != nw.UInt64 and not series.null_count():
-        return rank(series.to_numpy())
-    if implementation.is_pyarrow() and text:
-        arrow = native.unify_dictionaries().combine_chunks().dictionary_encode()
-        codes = arrow.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        labels = arrow.dictionary.to_numpy(zero_copy_only=False)
-    elif implementation.is_polars() and text:
-        pl = implementation.to_native_namespace()
-        physical = native.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
-        codes, values = rank(physical)
-        at = np.empty(len(values), dtype=np.int64)
-        at[codes] = np.arange(len(codes))
-        labels = native.gather(at).cast(pl.String).to_numpy()
-    else:
-        codes, labels = pd.factorize(native if implementation.is_pandas() else series.to_numpy())
-    return _sorted_labels(codes, np.asarray(labels))
-
-
-def _sorted_labels(codes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same column with sorted labels: those that some row has, each once, and none null.
-
-    Args:
-        codes: (n,) -1 where null.
-        labels: (k,) as a dictionary holds them, which may know more than the rows have.
-    """
-    distinct, labels = pd.factorize(labels)
-    codes = np.append(distinct, -1)[codes]  # the code -1 of a null finds the last entry
-    used = np.zeros(len(labels) + 1, dtype=bool)
-    used[codes] = True
-    kept = np.flatnonzero(used[:-1])
-    kept = kept[np.argsort(labels[kept], kind="stable")]
-    table = np.full(len(labels) + 1, -1, dtype=np.int32)
-    table[kept] = np.arange(len(kept), dtype=np.int32)
-    return table[codes], labels[kept]
-
-
-def join(
-    parts: Sequence[tuple[np.ndarray, np.ndarray]],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and labels of several columns read together: each label is a tuple.
-
-    Labels are told apart by their codes, never by a text made of them.
-    """
-    codes, labels = parts[0]
-    if len(parts) == 1:
-        return codes, labels
-    for more, others in parts[1:]:
-        codes, distinct = pair(codes, more, len(others))
-    at = np.empty(len(distinct), dtype=np.int64)
-    at[codes] = np.arange(len(codes))
-    together = np.empty(len(at), dtype=object)
-    together[:] = list(zip(*(names[own[at]].tolist() for own, names in parts), strict=True))
-    return codes, together
+# How numbers are written that are none as they stand, and the recipe that reads them.
+MARKS = {
+    r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d{1,3}(\.\d+)?": "thousands_comma",
+    r"[-+]?[\d.]*,\d+|[-+]?\d+": "decimal_comma",
+}
 
 
 def zone_of(series: nw.Series[Any]) -> Any:
@@ -178,7 +79,12 @@ class Table:
             if not (known.is_pandas() or known.is_polars() or known.is_pyarrow()):
                 raise TypeError("not one of the three")
         except DuplicateError as error:
-            raise DataError(f"{what} has a column name twice: {error}; rename one") from error
+            library = "pandas" if hasattr(frame, "iloc") else "pyarrow"
+            raise DataError(
+                f"{what} has a column name twice ({' '.join(str(error).split())}); rename one, or "
+                "keep the first",
+                rebuild(library, "first_columns", variable),
+            ) from error
         except TypeError as error:
             lazy = hasattr(frame, "collect")
             raise FrameTypeError(
@@ -202,26 +108,6 @@ class Table:
     def __len__(self) -> int:
         return len(self.frame)
 
-    def require(self, roles: list[tuple[str, str]]) -> None:
-        """Check that every column is there.
-
-        Raises:
-            DataError: naming the first missing column, its role and the closest name.
-        """
-        names = self.frame.columns
-        for role, name in roles:
-            if name in names:
-                continue
-            close = get_close_matches(name, [str(n) for n in names], n=1, cutoff=0.6)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            if name in (getattr(getattr(self.frame.to_native(), "index", None), "names", ()) or ()):
-                hint = " (it is the frame's index: call reset_index() first)"
-            without = ", or group=None for one group" if role == "group" else ""
-            raise DataError(
-                f"{self.what} has no column {name!r}{hint} for the role {role!r}; it has "
-                f"{', '.join(map(repr, names))}; name yours with Columns({role}=...){without}"
-            )
-
     def keys(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Codes (n,) int32 of columns that name something together, and their labels (k,), sorted.
 
@@ -235,13 +121,21 @@ class Table:
         Raises:
             DataError: if labels of different kinds are mixed, or a null is met without `nulls`.
         """
+        series = self.frame[name]
         try:
-            codes, labels = factorize(self.frame[name])
-        except TypeError as error:
+            codes, labels = factorize(series)
+        except (TypeError, ValueError) as error:
+            if series.dtype.is_nested() or "unhashable" in str(error):
+                raise DataError(
+                    f"column {name!r} of {self.what} holds {self.type_of(name)}, which is no "
+                    "label: give text, numbers or several columns"
+                ) from error
+            kinds = pd.unique(np.asarray(series.to_native(), dtype=object))
+            alike = len({str(label) for label in kinds}) < len(kinds)  # 1 and "1"
             raise DataError(
                 f"column {name!r} of {self.what} mixes labels that cannot be compared ({error}); "
                 "make them one kind",
-                self.convert("text", name),
+                self.convert("quoted" if alike else "text", name),
             ) from error
         if not nulls and codes.min() < 0:
             self.reject_nulls(name, codes < 0)
@@ -271,11 +165,7 @@ class Table:
         series = self.frame[name]
         kind = series.dtype
         if not (kind.is_numeric() or kind == nw.Boolean):
-            raise DataError(
-                f"column {name!r} of {self.what} is not numeric (its type is "
-                f"{self.type_of(name)}); convert it",
-                self.convert("floats" if self._is_long(series) else "numbers", name),
-            )
+            raise self._no_numbers(name)
         if exact and kind.is_integer():
             self._reject_rounding(name, series)
         if kind in (nw.Boolean, nw.Int128, nw.UInt128) or kind.is_decimal():
@@ -291,12 +181,6 @@ class Table:
             )
         return values
 
-    @staticmethod
-    def _is_long(series: nw.Series[Any]) -> bool:
-        """Whether a column holds Python's integers, which `pd.to_numeric` leaves as they are."""
-        native = series.to_native()
-        return series.dtype == nw.Object and pd.api.types.infer_dtype(native) == "integer"
-
     def _reject_rounding(self, name: str, series: nw.Series[Any]) -> None:
         low, high = series.min(), series.max()
         if low is not None and max(int(high), -int(low)) > 2**53:
@@ -306,6 +190,28 @@ class Table:
                 "matter",
                 self.convert("floats", name),
             )
+
+    def _no_numbers(self, name: str) -> DataError:
+        """The error for a column that holds none; its remedy reads what the column holds."""
+        text = f"column {name!r} of {self.what} is not numeric (its type is {self.type_of(name)})"
+        if self.frame[name].dtype not in (nw.String, nw.Categorical, nw.Enum, nw.Object):
+            return DataError(f"{text}: give a column of numbers")
+        cells = pd.Series(self.frame[name].to_list(), dtype=object)
+        bad = pd.to_numeric(cells, errors="coerce").isna() & cells.notna()
+        if not bad.any():
+            return DataError(f"{text}; convert it", self.convert("numbers", name))
+        words = cells[cells.notna()].astype(str)
+        for pattern, recipe in MARKS.items():
+            if words.str.fullmatch(pattern).all():
+                return DataError(f"{text}; convert it", self.convert(recipe, name))
+        first = f"{cells[bad].iloc[0]!r} in row {bad.argmax()} (counted from 0)"
+        if bad[cells.notna()].all():
+            return DataError(f"{text}: none of its cells is a number, the first is {first}")
+        return DataError(
+            f"{text}; {bad.sum()} of its cells are no numbers, the first is {first}; convert it, "
+            "so that these are missing",
+            self.convert("numbers_or_missing", name),
+        )
 
     def type_of(self, name: str) -> str:
         """The library's own name of a column's type, for messages."""

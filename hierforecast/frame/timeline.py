@@ -10,11 +10,12 @@ import numpy as np
 from hierforecast.errors import DataError
 from hierforecast.frame import irregular, regularity
 from hierforecast.frame.clock import Clock
+from hierforecast.frame.codes import pair, rank
 from hierforecast.frame.freq import step_of
 from hierforecast.frame.infer import infer_step
 from hierforecast.frame.spellings import reject_digits
 from hierforecast.frame.step import Step
-from hierforecast.frame.table import Table, pair, rank
+from hierforecast.frame.table import Table
 from hierforecast.frame.times import Times
 
 

@@ -38,7 +38,8 @@ def put(column: str, row: int, value: Any) -> pd.DataFrame:
 CASES = {
     "missing column": (
         make().rename(columns={"team": "Teams"}),
-        r"no column 'team' \(did you mean 'Teams'\?\) for the role 'group'.*Columns\(group=",
+        r"no column 'team' \(did you mean 'Teams'\?\) for the role 'group'.*; name yours: "
+        r".* group=\['sector', 'Teams'\]",
     ),
     "empty frame": (make()[:0], r"the frame is empty: it has no rows"),
     "duplicated": (
@@ -134,7 +135,7 @@ def test_ids_in_the_index_and_names_twice() -> None:
 def test_ids_that_cannot_be_compared() -> None:
     frame = make()
     frame["unique_id"] = pd.Series(["a", 1] * 12, dtype=object)
-    with pytest.raises(DataError, match=r"'unique_id' .*cannot be compared.*astype\(str\)"):
+    with pytest.raises(DataError, match=r"'unique_id' .*cannot be compared.*astype\('string'\)"):
         read_frame(frame, COLUMNS)
 
 

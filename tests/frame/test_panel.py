@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, UnknownLabelsWarning
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
@@ -245,7 +245,8 @@ def test_vocabulary_is_reused_and_unknown_categories_are_code_0() -> None:
     vocabulary, columns = Vocabulary.from_dict(stored[0]), Columns.from_dict(stored[1])
     assert (vocabulary, columns) == (panel.vocabulary, COLUMNS)
     few = ragged(0).query("kind == 'b' and mood != 'bad'").assign(country="pe")
-    again = read_frame(few, columns, vocabulary=vocabulary, step=panel.clock.step)
+    with pytest.warns(UnknownLabelsWarning, match=r"'country' .*: they are 'pe' now .* were 'no'"):
+        again = read_frame(few, columns, vocabulary=vocabulary, step=panel.clock.step)
     assert again.types.tolist() == [1] * len(again.ids)
     assert set(again.past[:, 1]) == {0.0, 2.0} and set(again.static[:, 1]) == {0.0}
 
@@ -273,7 +274,7 @@ def test_times_of_a_cutoff_column_keep_their_type_and_panels_pickle() -> None:
 
 @pytest.mark.parametrize("n", [1, 5000])
 def test_codes_of_wide_and_narrow_keys(n: int) -> None:
-    from hierforecast.frame.table import rank
+    from hierforecast.frame.codes import rank
 
     rng = np.random.default_rng(0)
     for keys in (

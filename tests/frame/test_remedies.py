@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import pytest
 
 from hierforecast import Columns, Forecaster
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, UnknownLabelsWarning
 from hierforecast.models import LastValue
 
 pl = pytest.importorskip("polars")
@@ -67,6 +69,7 @@ class Case:
         options: what it must say on the command line.
         ids: labels of the forecast after the remedy, or None: a and b.
         columns: the roles.
+        start: first time of the forecast.
         last: point forecast by id, to see that the right rows are kept.
         only: libraries in which the frame exists.
     """
@@ -76,6 +79,7 @@ class Case:
     options: str
     ids: Any = ("a", "b")
     columns: Columns = PLAIN
+    start: str = "2024-01-25"
     last: tuple[float, ...] | None = None
     only: tuple[str, ...] = tuple(LIBRARIES)
 
@@ -113,6 +117,244 @@ CASES = {
         only=("pandas",),
         last=(123, 23),
     ),
+    "mixed ids that text confuses": Case(
+        long("1", 1),
+        r"column 'unique_id' of the frame mixes labels that cannot be compared",
+        "write the column unique_id as text",
+        ids=("'1'", "1"),
+        only=("pandas",),
+        last=(23, 123),
+    ),
+    "the same rows twice": Case(
+        pd.concat([long(), long()[5:7]], ignore_index=True),
+        r"^2 rows .* duplicated in \(unique_id, ds\), the first is unique_id 'a', ds 2024-01-06; "
+        "they have the same targets, keep one row each",
+        "keep one row for each unique_id, ds",
+        last=(23, 123),
+    ),
+    "two figures for one time": Case(
+        pd.concat([long(), long()[23:24].assign(y=33.0)], ignore_index=True),
+        r"^1 rows .* their targets differ, make one of them, such as the mean",
+        "write the mean of y for each unique_id, ds",
+        last=(28, 123),
+    ),
+    "ids shared by stores": Case(
+        pd.concat([long(store=1, row=range(48)), long(store=2, row=range(48))], ignore_index=True),
+        r"^48 rows .* these rows differ in 'store': series that share an id are named by both",
+        "--id store --id unique_id",
+        ids={(1, "a"): 23, (1, "b"): 123, (2, "a"): 23, (2, "b"): 123},
+    ),
+    "ids shared by two columns": Case(
+        pd.concat([long(city=c, shop=s) for c in "xy" for s in (1, 2)], ignore_index=True),
+        r"these rows differ in 'city' and 'shop'",
+        "--id city --id shop --id unique_id",
+        ids={(c, s, i): v for c in "xy" for s in (1, 2) for i, v in (("a", 23), ("b", 123))},
+    ),
+    "ids shared by groups": Case(
+        long("a", "a", group=["g"] * 24 + ["h"] * 24),
+        r"these rows differ in 'group'",
+        "--id group --id unique_id",
+        ids={("g", "a"): 23, ("h", "a"): 123},
+        columns=Columns(),
+    ),
+    "a series in two groups": Case(
+        long(group=["g"] * 20 + ["h"] * 28),
+        r"^series 'a' is in two groups of column 'group', 'g' and 'h'",
+        "--id group --id unique_id",
+        ids={("g", "a"): 19, ("h", "a"): 23, ("h", "b"): 123},
+        columns=Columns(),
+    ),
+    "never both targets": Case(
+        long().assign(
+            x=lambda f: f.y.where(f.ds.dt.day % 2 == 1), y=lambda f: f.y.where(f.x.isna())
+        ),
+        r"no row of the frame has all the targets \['y', 'x'\]",
+        "--target y",
+        columns=Columns(target=["y", "x"], group=None),
+    ),
+    "static that changes": Case(
+        long(price=range(48)),
+        r"static column 'price' changes within series 'a'",
+        "--past price leave out --static",
+        columns=Columns(group=None, static=["price"]),
+        last=(23, 123),
+    ),
+    "no group": Case(
+        long(),
+        r"^the frame has no column 'group' for the role 'group'; it has 'unique_id', 'ds', 'y'",
+        "leave out --group",
+        columns=Columns(),
+        last=(23, 123),
+    ),
+    "other names": Case(
+        long().rename(columns={"unique_id": "ticker", "ds": "date", "y": "close"}),
+        r"^the frame has no column 'unique_id' for the role 'id'; it has 'ticker', 'date', 'close'",
+        "--id ticker --time date --target close leave out --group",
+        columns=Columns(),
+        last=(23, 123),
+    ),
+    "nearly the name": Case(
+        long().rename(columns={"unique_id": "Unique_ID", "y": "Y"}),
+        r"no column 'unique_id' \(did you mean 'Unique_ID'\?\)",
+        "--id Unique_ID --target Y",
+        last=(23, 123),
+    ),
+    "one series": Case(
+        long("a")[["ds", "y"]],
+        r"no column 'unique_id' for the role 'id'; .*its rows are one series, give them an id",
+        "--file-column unique_id",
+        ids=("series",),
+        last=(23,),
+    ),
+    "one series, other names": Case(
+        long("a")[["ds", "y"]].rename(columns={"ds": "day", "y": "sales"}),
+        r"no column 'unique_id' .*give them an id",
+        "--file-column unique_id, --time day --target sales leave out --group",
+        columns=Columns(),
+        ids=("series",),
+        last=(23,),
+    ),
+    "wide by series": Case(
+        long().pivot(index="ds", columns="unique_id", values="y").reset_index().assign(note="n"),
+        r"no column 'unique_id' .*it has a column for each series, make it long",
+        "one row for each series and time, with the columns ds, note, unique_id, y",
+        columns=Columns(),
+        last=(23, 123),
+    ),
+    "wide by dates": Case(
+        long()
+        .assign(ds=lambda f: f.ds.astype(str))
+        .pivot(index="unique_id", columns="ds", values="y")
+        .reset_index(),
+        r"no column 'ds' .*it has a column for each time, make it long",
+        "with the columns unique_id, ds, y, write dates such as 2024-01-31",
+        last=(23, 123),
+    ),
+    "names with a number for each time": Case(
+        long()
+        .assign(ds=lambda f: "d_" + f.groupby("unique_id").cumcount().astype(str))
+        .pivot(index="unique_id", columns="ds", values="y")
+        .reset_index(),
+        r"no column 'ds' .*it has 'unique_id', 'd_0', .*it has a column for each time",
+        "write whole numbers in the column ds",
+        start="24",
+        last=(23, 123),
+    ),
+    "years": Case(
+        long()
+        .assign(ds=lambda f: (2000 + f.groupby("unique_id").cumcount()).astype(str))
+        .pivot(index="unique_id", columns="ds", values="y")
+        .reset_index(),
+        r"it has a column for each time",
+        "write whole numbers in the column ds",
+        start="2024",
+        last=(23, 123),
+    ),
+    "months": Case(
+        long()
+        .assign(ds=np.tile(pd.period_range("2022-01", periods=24, freq="M").astype(str), 2))
+        .pivot(index="unique_id", columns="ds", values="y")
+        .reset_index(),
+        r"it has a column for each time",
+        "with the columns unique_id, ds, y, --date-format '%Y-%m'",
+        start="2024-01-01",
+        last=(23, 123),
+    ),
+    "wide, dates as text": Case(
+        long()
+        .pivot(index="ds", columns="unique_id", values="y")
+        .reset_index()
+        .assign(ds=lambda f: f.ds.dt.strftime("%Y/%m/%d")),
+        r"it has a column for each series",
+        "write dates such as 2024-01-31 in the column ds",
+        last=(23, 123),
+    ),
+    "numbers alone": Case(
+        pd.DataFrame({"a": np.arange(24.0), "b": np.arange(24.0) + 100}),
+        r"no column 'unique_id' .*it has a column for each series",
+        "write ds as a column, write one row for each series and time",
+        start="24",
+        last=(23, 123),
+    ),
+    "one column of numbers": Case(
+        pd.DataFrame({"y": np.arange(24.0)}),
+        r"no column 'unique_id' .*its rows are one series, give them an id",
+        "write ds as a column, --file-column unique_id",
+        ids=("series",),
+        start="24",
+        last=(23,),
+    ),
+    "two columns that name a series": Case(
+        pd.concat([long(shop=s) for s in (1, 2)]).rename(
+            columns={"unique_id": "item", "y": "sold"}
+        ),
+        r"no column 'unique_id' .*it has 'item', 'ds', 'sold', 'shop'; name yours",
+        "--id item --id shop --target sold",
+        ids={(i, s): v for s in (1, 2) for i, v in (("a", 23), ("b", 123))},
+    ),
+    "a pivot table": Case(
+        long().pivot_table(index="ds", columns="unique_id", values=["y"]),
+        r"no column 'unique_id' .*it has a column for each series",
+        "write one line of names, write ds as a column, write one row",
+        last=(23, 123),
+        only=("pandas",),
+    ),
+    "periods in the index": Case(
+        long()
+        .assign(ds=lambda f: f.ds.dt.to_period("D"))
+        .pivot(index="ds", columns="unique_id", values="y")
+        .rename_axis(index=None),
+        r"no column 'unique_id' .*it has a column for each series",
+        "write ds as a column",
+        last=(23, 123),
+        only=("pandas",),
+    ),
+    "a name twice": Case(
+        pd.concat([long(), long()[["y"]]], axis=1),
+        r"^the frame has a column name twice \(.*'y' 2 times.*\); rename one, or keep the first",
+        "give each column its own name",
+        last=(23, 123),
+        only=("pandas",),
+    ),
+    "some text among numbers": Case(
+        put(long().assign(y=lambda f: f.y.astype(str)), "y", 47, "n/a"),
+        r"column 'y' .*; 1 of its cells are no numbers, the first is 'n/a' in row 47",
+        "write plain numbers, or nothing where one is missing, in the column y",
+        last=(23, 122),
+    ),
+    "a decimal comma": Case(
+        long().assign(y=lambda f: (f.y + 1000.5).map("{:.1f}".format).str.replace(".", ",")),
+        r"column 'y' of the frame is not numeric \(its type is .*\); convert it",
+        "--decimal , --thousands .",
+        last=(1023.5, 1123.5),
+    ),
+    "a thousands' comma": Case(
+        long().assign(y=lambda f: (f.y + 1000).map("{:,.2f}".format)),
+        r"column 'y' of the frame is not numeric \(its type is .*\); convert it",
+        "convert it: --thousands ,",
+        last=(1023, 1123),
+    ),
+    "decimals as objects": Case(
+        long().assign(y=lambda f: f.y.map(Decimal)),
+        r"column 'y' of the frame is not numeric \(its type is object\); convert it",
+        "write plain numbers",
+        last=(23, 123),
+        only=("pandas",),
+    ),
+    "id and time in the index": Case(
+        long().set_index(["unique_id", "ds"]),
+        r"no column 'unique_id' \(it is the frame's index: call reset_index\(\) first\)",
+        "write unique_id, ds as a column",
+        last=(23, 123),
+        only=("pandas",),
+    ),
+    "series beside a nameless index": Case(
+        long().pivot(index="ds", columns="unique_id", values="y").rename_axis(index=None),
+        r"no column 'unique_id' .*it has 'a', 'b'; it has a column for each series",
+        "write ds as a column, write one row",
+        last=(23, 123),
+        only=("pandas",),
+    ),
 }
 
 
@@ -134,7 +376,124 @@ def test_remedies_lead_to_a_fit(case: str, library: str) -> None:
     forecast = forecaster(columns).fit(frame).predict(frame)
     assert type(forecast) is type(LIBRARIES[library](given.frame))
     answer = forecast if library == "pandas" else forecast.to_pandas()
-    assert tuple(dict.fromkeys(answer[columns.id])) == given.ids
-    assert str(answer[columns.time].iloc[0]).startswith("2024-01-25")
+    assert str(answer[columns.time].iloc[0]).startswith(given.start)
+    first = answer.groupby(list(columns.ids))["LastValue"].first()
+    wanted = given.ids
     if given.last is not None:
-        assert tuple(answer.groupby(columns.id)["LastValue"].first()) == given.last
+        wanted = dict(zip(given.ids, given.last, strict=True))
+    if isinstance(wanted, dict):
+        assert first.to_dict() == pytest.approx(wanted, rel=1e-6)
+    else:
+        assert tuple(first.index) == wanted
+
+
+def with_labels(stores: Any) -> pd.DataFrame:
+    """Two series, each with its label in `store`."""
+    labels = stores if isinstance(stores, pd.Categorical) else pd.array(stores)
+    return long().assign(store=labels.take(np.repeat([0, 1], 24)))
+
+
+# The column `store` in training and at prediction, and what is said.
+LABELS_NOW = {
+    "numbers, then text": ((1, 2), ("1", "2"), r"was a number in training; convert it as then"),
+    "text, then numbers": (("1", "2"), (1, 2), r"was a category in training; convert it as then"),
+    "text, then floats": (("1", "2"), (1.0, 2.0), r"was a category in training; convert it"),
+    "truths, then numbers": ((True, False), (1, 0), r"was a category in training; convert it"),
+    "text, then whole labels": (
+        ("1", "2"),
+        pd.Categorical([1, 2]),
+        r"knew none of the labels of \w+ covariate 'store' of the frame: they are 1, 2 now \(its "
+        r"type is .*\) and were '1', '2'; convert it as then",
+    ),
+    "whole labels, then text": (
+        pd.Categorical([1, 2]),
+        ("1", "2"),
+        r"they are '1', '2' now \(its type is .*\) and were 1, 2; convert it as then",
+    ),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("role", ["static", "past_covariates", "group_type"])
+@pytest.mark.parametrize("case", LABELS_NOW)
+def test_labels_of_another_type_than_in_training(case: str, role: str, library: str) -> None:
+    then, now, message = LABELS_NOW[case]
+    if library == "polars" and "whole labels" in case:
+        pytest.skip("polars has no categories of integers")
+    columns = Columns(group=None, **{role: "store" if role == "group_type" else ["store"]})
+    to = LIBRARIES[library]
+    if role == "group_type":
+        message = r"has the group type .* not there in training: known are \[.*\]; rename it"
+        if case == "truths, then numbers":
+            pytest.skip("a truth and its number are equal labels")
+    fitted = forecaster(columns).fit(to(with_labels(then)))
+    frame = to(with_labels(now))
+    with pytest.raises(DataError, match=message) as caught:
+        fitted.predict(frame)
+    forecast = fitted.predict(mend(caught.value, frame=frame)["frame"])
+    assert nw.from_native(forecast)["LastValue"].to_list() == [23] * 3 + [123] * 3
+
+
+def test_no_known_label_is_a_warning_and_some_are_enough() -> None:
+    columns = Columns(group=None, static=["store"])
+    fitted = forecaster(columns).fit(with_labels(("x", "y")))
+    fitted.predict(with_labels(("x", "new")))
+    with pytest.warns(
+        UnknownLabelsWarning, match=r"'store' .* they are 'new', 'old' now .*'x', 'y'"
+    ):
+        fitted.predict(with_labels(("old", "new")))
+    kinds = forecaster(Columns(group=None, group_type="store")).fit(with_labels(("x", "y")))
+    for to in LIBRARIES.values():
+        frame = to(with_labels(("x", "new")))
+        with pytest.raises(DataError, match=r"the group type 'new', .*; drop its series") as caught:
+            kinds.predict(frame)
+        forecast = kinds.predict(mend(caught.value, frame=frame)["frame"])
+        assert nw.from_native(forecast)["unique_id"].to_list() == ["a"] * 3
+
+
+def test_lazy_frames_are_collected() -> None:
+    lazy = pl.from_pandas(long()).lazy()
+    with pytest.raises(TypeError, match=r"LazyFrame; call \.collect\(\) on it first") as caught:
+        forecaster(PLAIN).fit(lazy)
+    forecaster(PLAIN).fit(mend(caught.value, frame=lazy)["frame"])
+
+
+def test_a_context_that_is_too_long_is_shortened() -> None:
+    fitted = forecaster(PLAIN)
+    with pytest.raises(
+        DataError, match=r"8 \+ 3 = 11 steps, but the longest scene has 10"
+    ) as caught:
+        fitted.fit(long(n=10))
+    assert caught.value.on_command_line().endswith("or a shorter context: --context 7")
+    mend(caught.value, forecaster=fitted)
+    assert fitted.context_length == 7 and len(fitted.fit(long(n=10)).predict(long(n=10))) == 6
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_other_frames_are_mended_under_their_own_names(library: str) -> None:
+    to, columns = LIBRARIES[library], Columns(group=None, known_covariates=["plan"])
+    train = long().assign(plan=1.0)
+    ahead = train[-3:].assign(ds=lambda f: f.ds + pd.Timedelta("3D"))
+    ahead = pd.concat([ahead, ahead.assign(unique_id="a")])
+    fitted = forecaster(columns).fit(to(train))
+    for known, message in (
+        (
+            pd.concat([ahead, ahead[:1]]),
+            r"the known frame has duplicated rows: .*they tell the same",
+        ),
+        (
+            ahead.rename(columns={"plan": "Plan"}),
+            r"the known frame has no column 'plan' \(did you mean",
+        ),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            fitted.predict(to(train), known=to(known))
+        mended = mend(caught.value, known=to(known))["known"]
+        assert len(fitted.predict(to(train), known=mended)) == 6
+    differ = to(pd.concat([ahead, ahead[:1].assign(plan=2.0)]))
+    with pytest.raises(DataError, match="they tell different values: keep the one that is right"):
+        fitted.predict(to(train), known=differ)
+    val = to(train.rename(columns={"y": "Y"}))
+    with pytest.raises(DataError, match=r"the val frame has no column 'y'") as caught:
+        forecaster(columns).fit(to(train), val=val)
+    forecaster(columns).fit(to(train), val=mend(caught.value, val=val)["val"])
