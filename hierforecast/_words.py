@@ -41,16 +41,17 @@ def as_options(message: str) -> str:
 
 def _as_option(found: re.Match[str]) -> str:
     parts = found.groupdict()
-    flag, value = _flag(parts["name"] or parts["bare"]), parts["value"]
+    option, value = flag(parts["name"] or parts["bare"]), parts["value"]
     if value in (None, "...", "None"):
-        return flag
+        return option
     try:
         plain = literal_eval(value)
     except (SyntaxError, ValueError):
         plain = value
     values = plain if isinstance(plain, list) else [plain]
-    return " ".join(f"{flag}={shlex.quote(str(one))}" for one in values)
+    return " ".join(f"{option}={shlex.quote(str(one))}" for one in values)
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """The option of an argument, or of a role of `Columns`."""
     return "--" + RENAMED.get(name, name).replace("_", "-")

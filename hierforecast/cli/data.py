@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from hierforecast import Columns, datasets
@@ -15,20 +13,17 @@ from hierforecast import resample as resampled
 from hierforecast._console import Names, option, read_settings, say
 from hierforecast._fetch import ENVIRONMENT_VARIABLE, cache_folder
 from hierforecast._files import check_kind
-from hierforecast.cli.options import ROLES as ROLE_OPTIONS
-from hierforecast.cli.options import Settings, TableFiles, columns_of, declare
+from hierforecast.cli.options import ROLES, Settings, TableFiles, columns_of, declare, flags_of
 from hierforecast.cli.output import deliver
 from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.errors import DataError
 
-LOADERS: dict[str, Callable[..., pd.DataFrame]] = {
+LOADERS: dict[str, Any] = {
     "basketball": datasets.simulate_basketball,
     "nba": datasets.load_nba,
     "soccer": datasets.load_soccer,
     "stocks": datasets.load_stocks,
 }
-COURT = "--scene scene --group team --group-type kind --target x --target y"
-ROLES = {"basketball": COURT, "nba": COURT, "soccer": COURT, "stocks": "--group sector"}
 
 
 def download(
@@ -54,11 +49,11 @@ def download(
         say(f"looking in {root or f'${ENVIRONMENT_VARIABLE}'}, then in {cache_folder()}")
         options["root"] = root
     deliver(LOADERS[name](**options), out)
-    say(f"roles for fit: {ROLES[name]}")
+    say(f"roles for fit: {flags_of(LOADERS[name].columns)}")
 
 
 @reads_tables
-@declare("columns", ROLE_OPTIONS, columns_of)
+@declare("columns", ROLES, columns_of)
 def resample(
     paths: TableFiles,
     out: Annotated[Path, typer.Argument(help="Table to write.")],

@@ -12,6 +12,7 @@ import typer
 
 from hierforecast import Columns, Forecaster
 from hierforecast._console import Names, option
+from hierforecast._words import flag
 
 DEFAULTS: dict[str, Any] = Forecaster.__init__.__kwdefaults__ or {}
 Text = str | None
@@ -58,6 +59,13 @@ def columns_of(given: Mapping[str, Any]) -> Columns:
     if roles.get("freq", "").isdigit():
         roles["freq"] = int(roles["freq"])
     return Columns(**roles)
+
+
+def flags_of(columns: Columns) -> str:
+    """The options that name these columns: the inverse of `columns_of`."""
+    usual = Columns(group=None).roles()
+    named = [(role, name) for role, name in columns.roles() if (role, name) not in usual]
+    return " ".join(f"{flag(role)} {name}" for role, name in named)
 
 
 def declare(

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hierforecast.datasets._basketball_game import NORMALS, STEP, UNIFORMS, Game
+from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import AGENTS, COURT, TEAM_SIZE, tracks_to_columns
 
 STEP_SECONDS = STEP
@@ -16,6 +17,7 @@ CAMERA_NOISE = 0.02  # ft, standard deviation of what is recorded around where t
 CHUNK = 512  # scenes that advance together: their arrays stay in the processor's cache
 
 
+@with_tracks
 def simulate_basketball(
     n_scenes: int, n_steps: int = 50, seed: int = 0, missing: float = 0.0
 ) -> pd.DataFrame:

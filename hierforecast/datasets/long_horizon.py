@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hierforecast._fetch import RemoteFile, locate
+from hierforecast.datasets._loader import with_columns
 from hierforecast.errors import DataError
 
 _ETT = (
@@ -49,6 +50,7 @@ SPLITS = {
 }
 
 
+@with_columns(group=None)
 def load_long_horizon(name: str, *, root: Path | str | None = None) -> pd.DataFrame:
     """Hourly electricity transformers (ETTh1, ETTh2) or daily exchange rates of 8 currencies.
 

@@ -16,6 +16,7 @@ import pandas as pd
 from hierforecast._fetch import RemoteFile, locate
 from hierforecast._limits import read_array
 from hierforecast.datasets import _socialvae
+from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import (
     COURT,
     TEAM_SIZE,
@@ -96,6 +97,7 @@ CLE_EXAMPLES = {"train": 215, "val": 119}
 CLE_STEPS = {"train": 22016, "val": 10602}
 
 
+@with_tracks
 def load_nba(
     source: str = "socialvae",
     *,

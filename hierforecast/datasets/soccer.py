@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import isfinite
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ import pandas as pd
 
 from hierforecast._fetch import RemoteFile, locate
 from hierforecast._limits import MIB, open_file
+from hierforecast._options import whole
+from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import resample, strings
 from hierforecast.errors import DataError
 
@@ -64,8 +67,9 @@ SERIES = [
 ]
 
 
+@with_tracks
 def load_soccer(
-    subsets: Iterable[int] = (7, 8, 9, 10),
+    subsets: Iterable[int | str | PathLike[str]] = (7, 8, 9, 10),
     *,
     rate: float = 5.0,
     clip_length: float | None = None,
@@ -78,11 +82,11 @@ def load_soccer(
     one frame (subset 8, frame 6940, seven players at once). Teams change ends between subsets
     (subset 7 runs the other way).
 
-    For a model: ``Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")``;
-    a team holds players and a goalkeeper, whose type differs.
+    For a model: ``load_soccer.columns``; a team holds players and a goalkeeper, whose type differs.
 
     Args:
-        subsets: which of the files, out of 7, 8, 9, 10 (400 s each).
+        subsets: numbers of the source's files (400 s each): 7, 8, 9 and 10 are known and checked,
+            others are taken as they are; or paths of files of this format.
         rate: steps per second, at most 25. An exact divisor of 25 keeps every n-th frame; other
             rates interpolate linearly, and only where both neighbouring frames are present.
         clip_length: length in seconds of the scenes that a file is cut into (the last may be
@@ -90,27 +94,37 @@ def load_soccer(
         root: folder with ``soccer/*.csv`` (or the files themselves), looked in first.
 
     Returns:
-        Columns ``scene`` ("subset7", or "subset7/000" if clipped), ``ds`` (int step from 0 in the
-        scene), ``unique_id`` ("ball", "away_1", "home_3", ... by slot of the file), ``team``
-        ("ball", "away", "home"), ``kind`` ("ball", "player", "goalkeeper"), ``x``, ``y`` (metres
-        from the pitch centre, pitch 105 x 68), sorted by scene, ds and slot.
+        Columns ``scene`` ("subset7", of a path its name, with "/000" if clipped), ``ds`` (int step
+        from 0 in the scene), ``unique_id`` ("ball", "away_1", "home_3", ... by slot of the file),
+        ``team`` ("ball", "away", "home"), ``kind`` ("ball", "player", "goalkeeper"), ``x``, ``y``
+        (metres from the pitch centre, pitch 105 x 68), sorted by scene, ds and slot.
 
     Raises:
-        ValueError: for an unknown subset, or a rate or clip length out of range.
+        ValueError: for no subset, or a rate or clip length out of range.
         FileNotFoundError: if a file is not found and cannot be downloaded.
         DataError: if a file is damaged.
     """
-    subsets = list(subsets)
-    unknown = sorted(set(subsets) - set(FILES))
-    if unknown or not subsets:
-        raise ValueError(f"subsets {unknown or subsets}: choose from {sorted(FILES)}")
+    files = [_find(subset, root) for subset in subsets]
+    if not files:
+        raise ValueError(f"subsets is empty: choose from {sorted(FILES)}, or give paths")
     _check_rate(rate, NATIVE_RATE)
     clip = _clip_steps(clip_length, rate)
     parts = []
-    for subset in subsets:
-        values = _at_rate(read_tracking(locate(FILES[subset], root=root)), NATIVE_RATE, rate)
-        parts.append(_to_frame(values, f"subset{subset}", SERIES, clip))
+    for scene, path in files:
+        values = _at_rate(read_tracking(path), NATIVE_RATE, rate)
+        parts.append(_to_frame(values, scene, SERIES, clip))
     return pd.concat(parts, ignore_index=True)
+
+
+def _find(subset: int | str | PathLike[str], root: Path | str | None) -> tuple[str, Path]:
+    """The scene's name and the file of a number or a path."""
+    if isinstance(subset, str | PathLike):
+        return Path(subset).stem, Path(subset)
+    if subset in FILES:
+        return f"subset{subset}", locate(FILES[subset], root=root)
+    # Others of the source: what they hold is not known here, so they are not fetched.
+    other = _remote(whole("subset", subset, 0), "", 0)
+    return f"subset{subset}", locate(other, root=root, check=False, download=False)
 
 
 def read_tracking(path: Path | str) -> np.ndarray:
@@ -186,6 +200,7 @@ def _to_frame(
     return pd.DataFrame(frame, columns=COLUMNS)
 
 
+@with_tracks
 def from_kloppy(dataset: Any, *, rate: float | None = None) -> pd.DataFrame:
     """The frames of a kloppy ``TrackingDataset`` in the columns of `load_soccer`.
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from hierforecast._limits import MIB, open_file, parse_json, read_file, too_large
+from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import TEAM_SIZE, Floats, resample
 from hierforecast.errors import DataError, import_extra
 
@@ -43,6 +44,7 @@ class _Moment:
     team: dict[int, int]  # player -> team
 
 
+@with_tracks
 def load_sportvu(path: Path | str, *, rate: float = 6.25) -> pd.DataFrame:
     """One raw game, cut into scenes wherever time, the quarter or the line-up breaks.
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hierforecast._fetch import DataFileNotFoundError, RemoteFile, locate
+from hierforecast.datasets._loader import with_columns
 from hierforecast.errors import DataError
 
 N_TICKERS, N_SESSIONS, N_ROWS, N_RETURNS, N_REMOVED = 505, 1_259, 619_040, 616_381, 47
@@ -111,6 +112,7 @@ OHLC = ["open", "high", "low", "close"]
 SAME_VOLUME = 0.3  # a copied bar's volume is its original's, or an early count of it
 
 
+@with_columns(group="sector")
 def load_stocks(
     *,
     value: Literal["log_return", "price"] = "log_return",

@@ -78,10 +78,24 @@ def test_clips_are_scenes_that_start_at_zero(tiny):
     assert whole["x"].tolist() == frame["x"].tolist()
 
 
+def test_other_matches_and_paths_of_the_format(tiny, tmp_path):
+    """Only the files that are known have a SHA-256 to be checked."""
+    known = next(tiny.rglob("*.csv"))
+    other = tmp_path / "tracking_data_partially_observed_subset12.csv"
+    other.write_bytes(known.read_bytes())
+    frame = load_soccer((12, other), root=tmp_path)
+    assert frame.scene.unique().tolist() == ["subset12", other.stem]
+    assert frame[frame.scene == "subset12"].x.tolist() == load_soccer([7], root=tiny).x.tolist()
+    with pytest.raises(FileNotFoundError, match=r"subset13\.csv' was not found.*Remedy: download"):
+        load_soccer([13], root=tmp_path)
+    with pytest.raises(FileNotFoundError):
+        load_soccer([tmp_path / "none.csv"])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"subsets": [7, 3]}, r"subsets \[3\]: choose from \[7\]"),
+        ({"subsets": [-3]}, "subset=-3 must be a whole number"),
         ({"subsets": []}, "choose from"),
         ({"rate": 0}, "rate=0"),
         ({"rate": 50}, "at most 25"),
