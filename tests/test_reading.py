@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import shlex
+from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -201,7 +202,9 @@ def test_several_files_are_one_table(tmp_path):
     for given in ([pattern], [folder], sorted(folder.glob("*.tsv"))):
         call("fit", *given, tmp_path / "m", *roles, "--model", "last-value")
         answer = call("predict", *given, tmp_path / "m", "--file-column", "play").stdout
-        assert answer.splitlines()[1] == "a,a,10,9.5" and len(answer.splitlines()) == 9
+        rows = pd.read_csv(StringIO(answer))
+        assert rows.iloc[0, :3].tolist() == ["a", "a", 10] and len(rows) == 8
+        assert rows.LastValue.tolist() == pytest.approx([9.5] * 8)
     scored = call("evaluate", pattern, tmp_path / "m", "--file-column", "play", "--metric", "mae")
     assert "LastValue" in scored.stdout
     tables = sorted(folder.glob("*.tsv"))
@@ -259,6 +262,9 @@ def test_empty_cells_are_filled_and_repeated_rows_left_out(tmp_path):
     assert "--fill team=" in complaint(*fit)
     fitted = call(*fit, "--fill", "team=none")
     assert "left out 2 rows" in fitted.stderr
-    answer = call("predict", path, tmp_path / "m", "--fill", "team=none").stdout.splitlines()
-    assert answer[1:] == ["a,9,8.0", "a,10,8.0", "ball,9,8.0", "ball,10,8.0"]
+    answer = pd.read_csv(
+        StringIO(call("predict", path, tmp_path / "m", "--fill", "team=none").stdout)
+    )
+    assert answer.unique_id.tolist() == ["a", "a", "ball", "ball"]
+    assert answer.ds.tolist() == [9, 10] * 2 and answer.LastValue.tolist() == pytest.approx([8] * 4)
     assert "COLUMN=VALUE" in complaint(*fit, "--fill", "team")
