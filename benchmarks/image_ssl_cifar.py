@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmarks._results import write_section
 from benchmarks.image_ssl import load
-from hierforecast._lightning import LAST
+from hierforecast._checkpoints import LAST
 from hierforecast.image_ssl.augment import contrastive
 from hierforecast.image_ssl.evaluation import (
     BlockReadout,

@@ -22,7 +22,7 @@ class Commands(TyperGroup):
     """Commands whose expected errors are one line, not a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; what the user can mend ends with exit code 2."""
+        """Run a command; what the user can mend ends with exit code 2, Ctrl-C with 130."""
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
@@ -33,6 +33,9 @@ class Commands(TyperGroup):
             text = error.on_command_line() if isinstance(error, DataError) else str(error)
             say(f"error: {as_options(' '.join(text.split()))}")
             raise typer.Exit(2) from error
+        except KeyboardInterrupt as stop:
+            say(str(stop) or "interrupted")
+            raise typer.Exit(130) from stop
 
 
 class LateCommands(TyperGroup):

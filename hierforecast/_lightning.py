@@ -1,18 +1,25 @@
-"""What every training needs of Lightning: a bar, a folder for checkpoints, quiet, a schedule."""
+"""What every training needs of Lightning: a bar, quiet, a schedule, and nothing global touched."""
 
 from __future__ import annotations
 
 import logging
 import math
-import tempfile
+import re
+import signal
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning_utilities import apply_to_collection
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,8 +28,20 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from torch import Tensor, nn
 
-LAST = "last.ckpt"
+from hierforecast._atomic import write_atomically
+from hierforecast._checkpoints import KEY, LAST
+from hierforecast.errors import Interrupted
+
+# Precisions that a cast makes.
+CASTS = {
+    64: torch.float64,
+    "64": torch.float64,
+    "64-true": torch.float64,
+    "16-true": torch.float16,
+    "bf16-true": torch.bfloat16,
+}
 
 
 def cosine(step: int, max_steps: int) -> float:
@@ -31,21 +50,6 @@ def cosine(step: int, max_steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * min(1.0, step / max_steps)))
-
-
-def keep_last(folder: Path, every: int) -> ModelCheckpoint:
-    """Write `LAST` every so many steps, over the one before: what a killed training goes on from.
-
-    Without a version counter: a resumed training writes over the checkpoint that it came from.
-    """
-    return ModelCheckpoint(
-        folder,
-        filename="step",
-        every_n_train_steps=every,
-        save_top_k=0,
-        save_last=True,
-        enable_version_counter=False,
-    )
 
 
 class StepBar(Callback):
@@ -91,33 +95,178 @@ class StepBar(Callback):
         self.bar.stop()
 
 
-@contextmanager
-def checkpoint_folder(root: str | Path | None) -> Iterator[Path]:
-    """The user's folder for checkpoints, or a temporary one."""
-    if root is not None:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        yield Path(root)
-        return
-    with tempfile.TemporaryDirectory(prefix="hierforecast-") as folder:
-        yield Path(folder)
+class Saver(Checkpoint):
+    """Writes the checkpoint of a training after each validation, or else every so many steps.
+
+    Args:
+        path: of the checkpoint, or None: nothing is written.
+        every: steps between two checkpoints where nothing is validated.
+        about: what the training is; see `hierforecast._checkpoints.prepare`.
+    """
+
+    def __init__(self, path: Path | None, every: int, about: Mapping[str, Any]) -> None:
+        self.path, self.every, self.about = path, every, dict(about)
+        self.saved = -1
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write it."""
+        self.saved = trainer.global_step
+        if self.path is not None:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Write it now and then, unless validations do."""
+        step = trainer.global_step
+        if not trainer.enable_validation and step % self.every == 0 and step != self.saved:
+            self.save(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Write it once more at the end."""
+        if trainer.global_step != self.saved:
+            self.save(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Say what the training is."""
+        checkpoint[KEY] = {"about": self.about}
+
+
+def stopping(trainer: L.Trainer, stop: SystemExit, what: str, kept: str) -> BaseException:
+    """What to raise for a training that Lightning has stopped, once its weights are kept.
+
+    Args:
+        trainer: that was stopped.
+        stop: what it raised.
+        what: "fit" or "training", and `kept`: what is left of it, for the message.
+
+    Raises:
+        SystemExit: the same, if it is none of the trainer's.
+        KeyboardInterrupt: if there is nothing to keep yet.
+    """
+    if isinstance(stop, SIGTERMException):
+        return SystemExit(143)  # what a shell calls a process that SIGTERM ended
+    if not trainer.interrupted:
+        raise stop
+    if not trainer.global_step:
+        raise KeyboardInterrupt("interrupted before the first step: nothing was learned") from stop
+    return Interrupted(f"{what} was interrupted at step {trainer.global_step}; {kept}")
+
+
+def make_trainer(options: Mapping[str, Any]) -> L.Trainer:
+    """Lightning's trainer of these options, with checkpoints written whole or not at all.
+
+    Lightning trains in double and half precision by changing torch's default dtype, which all
+    threads share; casting weights and inputs is enough.
+    """
+    given = options.get("plugins") or []
+    plugins = [*given] if isinstance(given, (list, tuple)) else [given]
+    precision = options.get("precision")
+    if precision in CASTS:
+        plugins, precision = [*plugins, _Cast(precision)], None
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(_AtomicIO())
+    return _Trainer(**{**options, "plugins": plugins, "precision": precision})
+
+
+class _Trainer(L.Trainer):
+    """Does not save and restore the global generators: another thread may be drawing from them."""
+
+    def _run_stage(self) -> Any:
+        if not self.training or self.num_sanity_val_steps:
+            return super()._run_stage()
+        self.strategy.barrier("run-stage")
+        self.lightning_module.zero_grad()
+        with torch.autograd.set_detect_anomaly(self._detect_anomaly):
+            self.fit_loop.run()
+        return None
+
+
+class _Cast(Precision):
+    def __init__(self, precision: Any) -> None:
+        self.precision, self.dtype = precision, CASTS[precision]
+
+    def convert_module(self, module: nn.Module) -> nn.Module:
+        return module.to(self.dtype)
+
+    def convert_input(self, data: Any) -> Any:
+        return apply_to_collection(data, Tensor, self._cast)
+
+    def _cast(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype) if x.is_floating_point() else x
+
+
+class _AtomicIO(TorchCheckpointIO):
+    """A checkpoint that cannot be written leaves the one before, and the training goes on."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        try:
+            write_atomically(path, lambda stream: torch.save(checkpoint, stream))
+        except (OSError, RuntimeError) as error:
+            if Path(path).name != LAST:
+                raise
+            warnings.warn(
+                f"no checkpoint of step {checkpoint['global_step']} could be written ({error}): "
+                "the training goes on, and the checkpoint before is kept",
+                stacklevel=2,
+            )
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Lightning's advice on machines and workers from the user's screen."""
-    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-        warnings.filterwarnings("ignore", ".*LeafSpec.*")
-        warnings.filterwarnings("ignore", ".*have no `val_dataloader`.*")
-        warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before.*")
-        warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint.*")
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
+def undisturbed() -> Iterator[None]:
+    """Keep the user's screen free of Lightning's advice, and the handler of Ctrl-C in place."""
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main else None
+    with _QUIET:
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            if handler is not None:
+                signal.signal(signal.SIGINT, handler)
+
+
+class _Quiet:
+    """Filters that stand as long as any thread trains; the last to leave takes them away."""
+
+    names = ("lightning.pytorch", "lightning.fabric")
+    texts = (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*have no `val_dataloader`.*",
+        ".*resuming from a checkpoint that ended before.*",
+        ".*callbacks used to create the checkpoint.*",
+    )
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside > 1:
+                return
+            self.filters: list[Any] = warnings.filters  # type: ignore[assignment]
+            self.ours = [
+                ("ignore", re.compile(text, re.IGNORECASE), Warning, None, 0) for text in self.texts
+            ]
+            self.filters[:0] = self.ours
+            self.levels = [logging.getLogger(name).level for name in self.names]
+            for name in self.names:
+                logging.getLogger(name).setLevel(logging.WARNING)
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside:
+                return
+            # Another thread may have put a copy in its place in the meantime.
+            now: list[Any] = warnings.filters  # type: ignore[assignment]
+            for filters in (self.filters, now):
+                filters[:] = [one for one in filters if not any(one is our for our in self.ours)]
+            for name, level in zip(self.names, self.levels, strict=True):
+                logging.getLogger(name).setLevel(level)
+
+
+_QUIET = _Quiet()

@@ -32,6 +32,8 @@ def as_options(message: str) -> str:
     message = re.sub(rf",? e\.g\. {CODE}", "", message)
     message = re.sub(rf"\bresample{CALL}", "'hierforecast resample'", message)
     message = message.replace("group=None", "no --group")
+    message = message.replace("with resume=False", "without --resume")
+    message = message.replace("as trainer={'default_root_dir': ...}", "as --checkpoints")
     message = re.sub(rf"Columns\((?P<name>\w+)=(?P<value>{VALUE})\)", _as_option, message)
     # "known" and "level" are words too, so those without an underscore need their "=".
     bare = "|".join(name for name in ARGUMENTS if "_" in name)

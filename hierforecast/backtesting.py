@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from hierforecast._options import show, whole
+from hierforecast._random import seeded
 from hierforecast.errors import DataError
 from hierforecast.forecasts import Forecast, Forecasts
 from hierforecast.frame import Panel, read_frame
@@ -246,9 +247,8 @@ def forecasts_of(
     cutoffs = rolling.cutoffs(panel, *sizes, fits=True)
     # A list of windows only, for what they hold is read again after each fit.
     windows = WindowDataset(panel, cutoffs, forecaster.context_length, sizes[1], origin="zero")
-    return Refitted(
-        forecaster.model, windows, forecaster.batch_size, forecaster, frame, rolling.refit
-    )
+    size, draws = forecaster.batch_size, seeded(forecaster.seed)
+    return Refitted(forecaster.model, windows, size, draws, forecaster, frame, rolling.refit)
 
 
 @dataclass
@@ -280,7 +280,7 @@ class Refitted(Forecasts):
                 raise DataError(f"the fit at cutoff {show_time(time)} failed: {error}") from error
             panel = copy._read(self.frame)
             chosen = self.windows.cutoffs[when.reshape(-1) // self.every == number]
-            yield from copy._forecasts(panel, chosen)
+            yield from replace(copy._forecasts(panel, chosen), generator=self.generator)
 
 
 def _unfitted_copy(forecaster: Forecaster) -> Forecaster:

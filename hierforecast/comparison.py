@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.errors import DataError
 from hierforecast.measuring import evaluate_windows, frame_like
@@ -66,9 +64,7 @@ def compare(
             context=max(contexts),
             fits=not all(fitted.values()),
         )
-        with torch.random.fork_rng():
-            torch.manual_seed(forecaster.seed)
-            own = evaluate_windows(forecasts, metrics, n_samples, level, min(contexts))
+        own = evaluate_windows(forecasts, metrics, n_samples, level, min(contexts))
         rows += [{"forecaster": name, **row} for row in own]
     return frame_like(frame, rows)
 

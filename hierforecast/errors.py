@@ -80,6 +80,10 @@ def warn_user(text: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(text, category, stacklevel=level)
 
 
+class Interrupted(KeyboardInterrupt):
+    """A training that was interrupted after a step; what it learned until then is kept."""
+
+
 class NotFittedError(RuntimeError):
     """A forecaster was asked for a forecast before `fit` or `load`."""
 

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from hierforecast._options import number, share, show, whole
+from hierforecast._random import seeded
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import NotFittedError
+from hierforecast.fitting import learn
 from hierforecast.forecasts import Forecasts
-from hierforecast.frame import Columns, Panel, read_frame
-from hierforecast.frame.units import learn_units
+from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
-from hierforecast.task import Task
-from hierforecast.windows import (
-    SeriesDropout,
-    WindowDataset,
-    last_cutoffs,
-    some_of,
-    split_cutoffs,
-)
+from hierforecast.windows import WindowDataset, last_cutoffs
 
-# Rows of training windows from which units and baselines are learned.
-STATISTICS_ROWS = 50_000
 # What Lightning knows.
 PRECISIONS = (
     "32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "transformer-engine",
     "transformer-engine-float16", "32", "64", "16", "bf16",
 )  # fmt: skip
+_MOVING = threading.Lock()
 
 
 class Forecaster:
@@ -52,7 +47,8 @@ class Forecaster:
         series_dropout: mean share of series hidden in training, between 0 and 0.5.
         seed: of everything random.
         trainer: options of Lightning's `Trainer`: accelerator, devices, strategy, precision,
-            callbacks, default_root_dir (keep checkpoints there, so that a fit can be resumed).
+            callbacks, logger (it gets ``loss`` and ``val_loss``), default_root_dir (keep a
+            checkpoint there, so that a killed fit can be resumed).
 
     Example:
         >>> forecaster = Forecaster(HiPerformer(), context_length=40, prediction_length=10)
@@ -111,75 +107,56 @@ class Forecaster:
 
     # --- fitting ---------------------------------------------------------------------------------
 
-    def fit(self, frame: Any, val: Any = None, *, resume: bool = False) -> Forecaster:
+    def fit(
+        self, frame: Any, val: Any = None, *, resume: bool = False, warm_start: bool = False
+    ) -> Forecaster:
         """Learn from a frame.
+
+        What was learned before stays until this fit has succeeded; if it is interrupted (Ctrl-C,
+        SIGTERM) after a step, the best weights so far are kept.
 
         Args:
             frame: long frame of training scenes; it is not changed. A scene lasts from its first
                 observed time to its last; one shorter than context and horizon gives one window.
             val: frame for early stopping; None holds out a tenth of the scenes, or the last tenth
                 of the time if there are few.
-            resume: go on with an interrupted fit from the checkpoint in
-                ``trainer["default_root_dir"]``.
+            resume: go on with an interrupted fit of the same frames and options, from the
+                checkpoint in ``trainer["default_root_dir"]``; it ends where the uninterrupted fit
+                would have ended, on a CPU bit for bit.
+            warm_start: start from the weights and units that are learned already, with the same
+                categories and the same step of time, on other data. A model without weights is
+                fitted anew.
 
         Returns:
-            The forecaster itself.
+            The forecaster itself. Its `history_` is a pandas frame with a row for each step:
+            ``step``, ``loss``, ``val_loss`` (NaN between validations).
 
         Raises:
-            DataError: if the frame cannot be used; the message names the column and the remedy.
+            DataError: if the frame cannot be used; the message names the column and the remedy. If
+                the checkpoint is damaged, or of other data or options.
+            NotFittedError: for a warm start with nothing learned.
         """
         self._check_options()
-        panel = read_frame(frame, self.columns, dtype=self._dtype())
-        held_out = None
-        if val is not None:
-            held_out = read_frame(
-                val,
-                self.columns,
-                vocabulary=panel.vocabulary,
-                step=panel.clock.step,
-                context=self.context_length,
-                variable="val",
-                dtype=self._dtype(),
-            )
-        lengths = self.context_length, self.prediction_length
-        training, validation = split_cutoffs(panel, *lengths, self.seed, held_out)
-        end = np.zeros(len(panel.length), dtype=np.int64)
-        np.maximum.at(end, training[:, 0], training[:, 1] + self.prediction_length)
-        vocabulary = learn_units(panel, end)
-        for each in (panel, held_out or panel):
-            each.vocabulary = vocabulary
-        hide = SeriesDropout(self.series_dropout) if self.series_dropout else None
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            model = self.model.for_task(Task.of(panel, *lengths))
-            dtype = torch.from_numpy(np.zeros(0, panel.dtype)).dtype
-            model = model.to(dtype)
-            origin = getattr(model, "origin", None)
-            windows = WindowDataset(panel, training, *lengths, hide=hide, origin=origin)
-            checks = None
-            if len(validation):
-                checks = WindowDataset(held_out or panel, validation, *lengths, origin=origin)
-            model.fit_statistics(*some_of(windows, STATISTICS_ROWS, self.seed))
-            self._learned(model, panel)
-            try:
-                if any(p.requires_grad for p in model.parameters()):
-                    self._train(model, windows, checks, resume)
-            finally:  # a fit in half precision leaves weights that numpy does not know
-                model.to(dtype).eval()
+        if warm_start:
+            self._check_fitted()
+        learned = learn(self, frame, val, resume, warm_start)
+        self._learned(learned.model, learned.vocabulary, learned.step, learned.history)
+        if learned.stopped is not None:
+            raise learned.stopped
         return self
 
-    def _train(
-        self, model: nn.Module, windows: WindowDataset, checks: WindowDataset | None, resume: bool
+    def _learned(
+        self, model: nn.Module, vocabulary: Vocabulary, step: str, history: pd.DataFrame
     ) -> None:
-        # Lightning takes seconds to import: only those who train pay for it.
-        from hierforecast.training import Schedule, train
+        """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
+        self.model_, self.vocabulary_, self.step_ = model, vocabulary, step
+        self.history_ = history
 
-        schedule = Schedule(self.learning_rate, self.max_steps, self.batch_size, self.seed)
-        train(model, windows, checks, schedule, self.trainer or {}, resume)
-
-    def _learned(self, model: nn.Module, panel: Panel) -> None:
-        """Keep what prediction needs of the training frame."""
-        self.model_, self.vocabulary_, self.step_ = model, panel.vocabulary, panel.clock.step
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedError(
+                "this Forecaster is not fitted: call fit(frame), or load a saved one"
+            )
 
     def _check_options(self) -> None:
         """Refuse what would fail later in a less obvious place."""
@@ -257,9 +234,7 @@ class Forecaster:
         """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
         seed = None if seed is None else whole("seed", seed, 0, 2**63 - 1)
         panel, cutoffs = self._history(frame, known)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed if seed is None else seed)
-            return self._forecasts(panel, cutoffs).draws_to_frame(n)
+        return self._forecasts(panel, cutoffs, seed=seed).draws_to_frame(n)
 
     def distribution(self, frame: Any, known: Any = None) -> tuple[SceneDistribution, Any]:
         """The joint law itself, and a frame that says which series each of its rows is.
@@ -327,19 +302,14 @@ class Forecaster:
             A tidy frame: model, part (all series, and each group type), metric, value.
         """
         forecasts = forecasts_of(self, frame, Rolling(n_windows, start, stride, refit))
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            return frame_like(frame, evaluate_windows(forecasts, metrics, n_samples, level))
+        return frame_like(frame, evaluate_windows(forecasts, metrics, n_samples, level))
 
     def _history(self, frame: Any, known: Any) -> tuple[Panel, np.ndarray]:
         panel = self._read(frame, known=known, horizon=self.prediction_length)
         return panel, last_cutoffs(panel, self.context_length)
 
     def _read(self, frame: Any, **options: Any) -> Panel:
-        if not hasattr(self, "model_"):
-            raise NotFittedError(
-                "this Forecaster is not fitted: call fit(frame), or load a saved one"
-            )
+        self._check_fitted()
         dtype = torch.zeros(0, dtype=_dtype_of(self.model_)).numpy().dtype
         return read_frame(
             frame,
@@ -352,12 +322,19 @@ class Forecaster:
         )
 
     def _forecasts(
-        self, panel: Panel, cutoffs: np.ndarray, batch_size: int | None = None
+        self,
+        panel: Panel,
+        cutoffs: np.ndarray,
+        batch_size: int | None = None,
+        seed: int | None = None,
     ) -> Forecasts:
         windows = self._windows(panel, cutoffs)
         accelerator = (self.trainer or {}).get("accelerator", "auto")
         device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
-        return Forecasts(self.model_.to(device).eval(), windows, batch_size or self.batch_size)
+        with _MOVING:  # the first of several threads; to the others it is there already
+            model = self.model_.to(device).eval()
+        draws = seeded(self.seed if seed is None else seed)
+        return Forecasts(model, windows, batch_size or self.batch_size, draws)
 
     def _windows(self, panel: Panel, cutoffs: np.ndarray) -> WindowDataset:
         """What the fitted model is given."""

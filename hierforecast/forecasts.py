@@ -27,6 +27,11 @@ class Forecast(NamedTuple):
     law: SceneDistribution
     batch: SceneBatch
     future: Future
+    generator: torch.Generator
+
+    def draws(self, n: int) -> Tensor:
+        """Joint draws of the user's numbers, (n, P, H, D) float64; the next ones at each call."""
+        return self.numbers(self.law.sample((n,), self.generator))
 
     def numbers(self, values: Tensor) -> Tensor:
         """Values (..., P, H, D) as the user's numbers, float64."""
@@ -69,11 +74,13 @@ class Forecasts:
         model: gives a `SceneDistribution` for a `SceneBatch`.
         windows: what to forecast.
         batch_size: windows at a time.
+        generator: of the joint draws.
     """
 
     model: nn.Module
     windows: WindowDataset
     batch_size: int
+    generator: torch.Generator
 
     def __iter__(self) -> Iterator[Forecast]:
         device = next(iter((*self.model.parameters(), *self.model.buffers()))).device
@@ -81,7 +88,8 @@ class Forecasts:
             stop = min(start + self.batch_size, len(self.windows))
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
-                yield Forecast(self.model(batch.to(device)), batch, future)
+                law = self.model(batch.to(device))
+            yield Forecast(law, batch, future, self.generator)
 
     @property
     def name(self) -> str:
@@ -118,8 +126,7 @@ class Forecasts:
         self._check_names(["sample_id"], False)
         tables = []
         for forecast in self:
-            draws = forecast.numbers(forecast.law.sample((n,)))
-            tables.append((forecast.future, {"mean": draws}))
+            tables.append((forecast.future, {"mean": forecast.draws(n)}))
         return self._assemble(tables, draws=n)
 
     def joint(self) -> tuple[SceneDistribution, Any]:

@@ -105,14 +105,14 @@ class _Measure:
         self.scales = {season: SeasonalScale(panel, season) for season in seasons}
 
     def __call__(self, forecast: Forecast, truth: Tensor) -> Evaluation:
-        law, batch, future = forecast
+        law, batch, future, _ = forecast
 
         def quantile(q: float) -> Tensor:
             return forecast.numbers(law.quantile(q))
 
         given: dict[str, Any] = {"point": forecast.numbers(law.mean)}
         if "samples" in self.needs:
-            given["samples"] = forecast.numbers(law.sample((self.n_samples,)))
+            given["samples"] = forecast.draws(self.n_samples)
         if "distribution" in self.needs:
             given["log_prob"] = forecast.log_prob()
         if "interval" in self.needs:

@@ -11,6 +11,7 @@ from hierforecast import models
 from hierforecast._saving import Saved, read_folder, write_folder
 from hierforecast._weights import read_dtype
 from hierforecast.errors import DataError
+from hierforecast.fitting import NO_STEPS
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.frame.step import Step
 from hierforecast.task import Task
@@ -59,15 +60,16 @@ def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecas
         "options", lambda given: kind(plan, columns=columns, trainer=trainer, **given)
     )
     saved.part("options", lambda given: forecaster._check_options())
-    forecaster.vocabulary_ = saved.part("vocabulary", Vocabulary.from_dict)
-    forecaster.step_ = saved.part("step", _step)
+    vocabulary = saved.part("vocabulary", Vocabulary.from_dict)
+    step = saved.part("step", _step)
     task = saved.part("task", Task.from_dict)
-    _check_task(saved, task, forecaster)
+    _check_task(saved, task, forecaster, vocabulary)
     dtype = saved.part("dtype", read_dtype)
     saved.check()
     keys = "its keys 'model' and 'task'" if model is None else "the model given"
     build = lambda: plan.for_task(task).to(dtype)  # noqa: E731
-    forecaster.model_ = saved.fill(build, keys, ours=model is None)
+    built = saved.fill(build, keys, ours=model is None)
+    forecaster._learned(built, vocabulary, step, NO_STEPS.copy())
     return forecaster
 
 
@@ -91,9 +93,9 @@ def _step(text: str) -> str:
     return text
 
 
-def _check_task(saved: Saved, task: Task, forecaster: Forecaster) -> None:
+def _check_task(saved: Saved, task: Task, forecaster: Forecaster, vocabulary: Vocabulary) -> None:
     """Refuse shapes that do not fit the columns and options beside them."""
-    vocabulary, columns = forecaster.vocabulary_, forecaster.columns
+    columns = forecaster.columns
     expected = {
         "context_length": forecaster.context_length,
         "prediction_length": forecaster.prediction_length,

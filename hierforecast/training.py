@@ -1,25 +1,33 @@
-"""Training on Lightning: loss, schedule, early stopping, best weights, resumable checkpoints."""
+"""Training on Lightning: loss, schedule, early stopping, best weights, resumable checkpoints.
+
+What a step draws follows from the seed and the number of its batch alone. A resumed training needs
+no state of generators to end where the uninterrupted one ends, and threads cannot disturb it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
+import numpy as np
+import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler
 
-from hierforecast._lightning import LAST, StepBar, checkpoint_folder, cosine, keep_last, quiet
+from hierforecast._checkpoints import prepare
+from hierforecast._lightning import Saver, StepBar, cosine, make_trainer, stopping, undisturbed
+from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.windows import Window, WindowDataset
 
 # Validations in a training run, and how many of them in a row may fail to improve.
 VALIDATIONS, PATIENCE = 20, 5
-BEST = "best.ckpt"
+# What is drawn, for seeds of their own.
+HIDDEN, DROPPED, CHECKED = range(3)
 
 
 @dataclass(frozen=True)
@@ -43,24 +51,57 @@ class Schedule:
         return cosine(step, self.max_steps)
 
 
+class Trained(NamedTuple):
+    """How a training ended.
+
+    Attributes:
+        history: a row a step; see `Forecaster.history_`.
+        stopped: what to raise once the weights are kept, or None if it came to its end.
+    """
+
+    history: pd.DataFrame
+    stopped: BaseException | None = None
+
+
 class Training(L.LightningModule):
-    """A model under training, by its own loss."""
+    """A model under training, by its own loss.
+
+    Args:
+        model: built for the task, statistics fitted.
+        schedule: how long and how fast.
+    """
 
     def __init__(self, model: Any, schedule: Schedule) -> None:
         super().__init__()
         self.model, self.schedule = model, schedule
+        self.batches = 0  # learned from so far
+        self.losses: list[tuple[int, Tensor]] = []  # of steps since they were last fetched
+
+    def on_fit_start(self) -> None:
+        """Give the model's parts a generator on their device."""
+        self.draws = torch.Generator(self.device)
+        self.foreign = draws_by_itself(self.model)
+        hand_down(self.model, self.draws)
 
     def training_step(self, window: Window, index: int) -> Tensor:
         """Loss of a batch."""
-        loss: Tensor = self.model.loss(*window)
-        self.log("loss", loss, logger=False)
+        loss = self._loss(window, DROPPED, self.batches)
+        self.batches += 1
+        self.losses.append((self.global_step + 1, loss.detach()))
+        self.log("loss", loss)
         return loss
 
     def validation_step(self, window: Window, index: int) -> None:
         """Log the loss of held-out windows, weighted by their present cells."""
         cells = int(window.future.present.sum())
-        loss = self.model.loss(*window)
-        self.log("val_loss", loss, logger=False, batch_size=cells, sync_dist=True)
+        loss = self._loss(window, CHECKED, index)
+        self.log("val_loss", loss, batch_size=cells, sync_dist=True)
+
+    def _loss(self, window: Window, *numbers: int) -> Tensor:
+        self.draws.manual_seed(mixed(self.schedule.seed, *numbers, self.global_rank))
+        with drawing(self.draws if self.foreign else None):
+            loss: Tensor = self.model.loss(*window)
+        return loss
 
     def configure_optimizers(self) -> Any:
         """Muon and AdamW, with warm-up and a cosine."""
@@ -76,6 +117,123 @@ class Training(L.LightningModule):
             "lr_scheduler": {"scheduler": decay, "interval": "step"},
         }
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep which batch comes next."""
+        checkpoint["batches"] = self.batches
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the batch that comes next."""
+        self.batches = checkpoint["batches"]
+
+
+class Keeper(Saver):
+    """Keeps the losses and the best weights too, and stops a training early."""
+
+    def __init__(self, path: Path | None, every: int, about: Mapping[str, Any]) -> None:
+        super().__init__(path, every, about)
+        self.losses: list[tuple[int, float]] = []
+        self.val_losses: dict[int, float] = {}
+        self.best: dict[str, Tensor] | None = None
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row a step: ``step`` from 1, ``loss``, ``val_loss`` (NaN where none was taken)."""
+        table = pd.DataFrame(self.losses, columns=["step", "loss"]).astype({"step": "int64"})
+        table = table.astype({"loss": "float64"}).groupby("step", as_index=False).mean()
+        return table.assign(val_loss=table["step"].map(self.val_losses).astype("float64"))
+
+    @property
+    def done(self) -> bool:
+        """Whether validation says that it is enough: no improvement any more, or no number."""
+        found = list(self.val_losses.values())
+        if not found:
+            return False
+        since = len(found) - 1 - int(np.argmin(np.where(np.isfinite(found), found, np.inf)))
+        return since >= PATIENCE or not np.isfinite(found[-1])
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """A training that was stopped early before it was killed has nothing to go on with."""
+        trainer.should_stop = trainer.should_stop or self.done
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Keep the weights if they are the best so far, and write a checkpoint."""
+        if trainer.sanity_checking:
+            return
+        loss = float(trainer.callback_metrics["val_loss"])
+        if loss < min(self.val_losses.values(), default=float("inf")):
+            state = trainer.strategy.lightning_module_state_dict()
+            self.best = {name: x.detach().to("cpu", copy=True) for name, x in state.items()}
+        self.val_losses[trainer.global_step] = loss
+        trainer.should_stop = trainer.should_stop or self.done
+        self.save(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Leave the best weights, also where another process than the caller's trains."""
+        self.settle(module)
+
+    def settle(self, module: L.LightningModule) -> None:
+        """Put the best weights seen so far into the model, if there are any."""
+        self._fetch(module)
+        if self.best is not None:
+            module.load_state_dict(self.best)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write a checkpoint."""
+        self._fetch(trainer.lightning_module)
+        super().save(trainer)
+
+    def _fetch(self, module: Any) -> None:
+        """Take over the losses of the last steps; they wait for the device once, not each step."""
+        if module.losses:
+            steps, losses = zip(*module.losses, strict=True)
+            self.losses += zip(steps, torch.stack(losses).tolist(), strict=True)
+            module.losses.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training needs to know."""
+        return {"losses": self.losses, "val_losses": self.val_losses, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse."""
+        self.losses, self.val_losses = state_dict["losses"], state_dict["val_losses"]
+        self.best = state_dict["best"]
+
+
+class Batches:
+    """Endless batches to train on; each follows from the seed and its number."""
+
+    def __init__(self, windows: WindowDataset, training: Training) -> None:
+        self.windows, self.training = windows, training
+        schedule = training.schedule
+        size = min(schedule.batch_size, len(windows))
+        self.seed, self.passes = schedule.seed, Passes(len(windows), size, schedule.seed)
+
+    def __iter__(self) -> Iterator[Window]:
+        trainer = self.training.trainer
+        for number in count(self.training.batches):
+            own = number * trainer.world_size + trainer.global_rank
+            hidden = seeded(self.seed, HIDDEN, own)
+            yield self.windows.__getitems__(self.passes.batch(own), hidden)
+
+
+class Checks:
+    """Batches to stop by, shared by all processes."""
+
+    def __init__(self, windows: WindowDataset, training: Training) -> None:
+        self.windows, self.training = windows, training
+        self.starts = range(0, len(windows), training.schedule.batch_size)
+
+    def __len__(self) -> int:
+        return -(-len(self.starts) // self.training.trainer.world_size)
+
+    def __iter__(self) -> Iterator[Window]:
+        trainer = self.training.trainer
+        for turn in range(len(self)):
+            own = turn * trainer.world_size + trainer.global_rank
+            start = self.starts[own % len(self.starts)]
+            stop = min(start + self.starts.step, len(self.windows))
+            yield self.windows.__getitems__(range(start, stop))
+
 
 def train(
     model: nn.Module,
@@ -83,8 +241,9 @@ def train(
     held_out: WindowDataset | None,
     schedule: Schedule,
     options: Mapping[str, Any],
+    about: Mapping[str, Any],
     resume: bool = False,
-) -> None:
+) -> Trained:
     """Train a model in place and leave its best weights in it.
 
     Args:
@@ -93,79 +252,49 @@ def train(
         held_out: windows for early stopping and the choice of the best weights, or None: the
             weights of the last step are kept.
         schedule: how long and how fast.
-        options: of Lightning's `Trainer`; ``default_root_dir`` is where checkpoints are kept.
-        resume: go on from the last checkpoint in ``default_root_dir``.
+        options: of Lightning's `Trainer`; ``default_root_dir`` is where a checkpoint is kept.
+        about: what the training is: options and digests of data, for a checkpoint.
+        resume: go on from the checkpoint in ``default_root_dir``.
+
+    Returns:
+        The losses, and what stopped the training if something did after a step.
 
     Raises:
-        FileNotFoundError: if there is nothing to resume from.
-        KeyboardInterrupt: if the user stops it; the best weights so far are in the model.
+        FileNotFoundError, DataError: if it cannot be resumed.
+        KeyboardInterrupt: if the user stops it before a step.
     """
     options = dict(options)
-    callbacks = list(options.pop("callbacks", None) or [])
-    root = options.pop("default_root_dir", None)
-    if resume and (root is None or not (Path(root) / LAST).exists()):
-        raise FileNotFoundError(
-            f"nothing to resume: {LAST} is not in {root}; give the folder of the interrupted fit "
-            "as trainer={'default_root_dir': ...}, or fit with resume=False"
-        )
-    with checkpoint_folder(root) as folder, quiet():
-        last = folder / LAST if resume else None
-        if last is None:  # or the best weights of an older fit would pass for this one's
-            for name in (LAST, BEST):
-                (folder / name).unlink(missing_ok=True)
-        else:  # or it would draw the windows again that the interrupted fit began with
-            steps = torch.load(last, weights_only=True)["global_step"]
-            torch.manual_seed(schedule.seed + steps)
-        kept, every = _callbacks(folder, held_out is not None, schedule.max_steps)
-        bar = [StepBar(schedule.max_steps)] if options.pop("enable_progress_bar", True) else []
-        trainer = L.Trainer(
-            max_steps=schedule.max_steps,
-            default_root_dir=folder,
-            callbacks=[*callbacks, *kept, *bar],
-            **_defaults(options, every, held_out is not None),
-        )
-        module = Training(model, schedule)
-        batches, checks = _loaders(windows, held_out, schedule)
+    root = options.get("default_root_dir")
+    path = prepare(root, about, resume, "fit")
+    module = Training(model, schedule)
+    keeper = Keeper(path, max(1, schedule.max_steps // VALIDATIONS), about)
+    with undisturbed():
+        trainer = make_trainer(_options(options, keeper, schedule, held_out is not None))
+        checks = Checks(held_out, module) if held_out is not None else None
+        stopped: BaseException | None = None
         try:
-            trainer.fit(module, batches, checks, ckpt_path=last)
-        except SystemExit as stop:  # how Lightning answers a keyboard interrupt
-            if not trainer.interrupted:
-                raise
-            raise KeyboardInterrupt(
-                f"fit was interrupted at step {trainer.global_step}; the best weights so far are "
-                "kept, so predict and save work"
-            ) from stop
+            trainer.fit(
+                module, Batches(windows, module), checks, ckpt_path=path if resume else None
+            )
+        except SystemExit as stop:  # how Lightning answers Ctrl-C, and a polite kill
+            stopped = stopping(
+                trainer, stop, "fit", "the best weights so far are kept, so predict and save work"
+            )
         finally:
-            _load_best(module, folder)
+            hand_down(model, None)
+            keeper.settle(module)
             model.cpu()
+    return Trained(keeper.history, stopped)
 
 
-def _loaders(
-    windows: WindowDataset, held_out: WindowDataset | None, schedule: Schedule
-) -> tuple[DataLoader[Window], DataLoader[Window] | None]:
-    """Batches to train on, and batches to stop by."""
-    # One long epoch: short ones would pay for their start and end many times over.
-    sampler = RandomSampler(windows, num_samples=schedule.max_steps * schedule.batch_size)
-    size = schedule.batch_size
-    batches = DataLoader(windows, size, sampler=sampler, collate_fn=_as_it_is, drop_last=True)
-    checks = DataLoader(held_out, size, collate_fn=_as_it_is) if held_out else None
-    return batches, checks
-
-
-def _callbacks(folder: Path, validate: bool, max_steps: int) -> tuple[list[Callback], int]:
-    """What keeps the best and the last weights, and the steps between two validations."""
-    every = max(1, max_steps // VALIDATIONS)
-    last = keep_last(folder, every)
-    if not validate:
-        return [last], every
-    best = ModelCheckpoint(
-        folder, filename="best", monitor="val_loss", enable_version_counter=False
-    )
-    return [EarlyStopping("val_loss", patience=PATIENCE), best, last], every
-
-
-def _defaults(options: dict[str, Any], every: int, validate: bool) -> dict[str, Any]:
+def _options(
+    options: dict[str, Any], keeper: Keeper, schedule: Schedule, validate: bool
+) -> dict[str, Any]:
     """The user's trainer options over ours."""
+    bar = [StepBar(schedule.max_steps)] if options.pop("enable_progress_bar", True) else []
+    callbacks = options.pop("callbacks", None) or []
+    callbacks = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    every = keeper.every * options.get("accumulate_grad_batches", 1)
     ours: dict[str, Any] = {
         "logger": False,
         "enable_progress_bar": False,
@@ -177,17 +306,5 @@ def _defaults(options: dict[str, Any], every: int, validate: bool) -> dict[str, 
         "val_check_interval": every if validate else None,
         "limit_val_batches": 1.0 if validate else 0,
     }
-    return {**ours, **options}
-
-
-def _load_best(module: Training, folder: Path) -> None:
-    """Put the best weights seen so far into the model, if there are any."""
-    path = folder / BEST
-    if path.exists():
-        state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
-        module.load_state_dict(state)
-
-
-def _as_it_is(window: Any) -> Any:
-    """The data set hands whole batches back: there is nothing to collate."""
-    return window
+    mine = {"max_steps": schedule.max_steps, "callbacks": [*callbacks, *bar, keeper]}
+    return {**ours, **options, **mine}

@@ -6,6 +6,7 @@ copied once per window.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -33,7 +34,9 @@ class Window(NamedTuple):
 class Hide(Protocol):
     """Hides context cells: presence (P, L) and window (P,) -> presence (P, L)."""
 
-    def __call__(self, present: np.ndarray, window: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, present: np.ndarray, window: np.ndarray, generator: torch.Generator | None = None
+    ) -> np.ndarray:
         """Return a presence that is nowhere larger."""
         ...
 
@@ -62,12 +65,14 @@ class SeriesDropout:
                 "hidden series, and up to twice as many are hidden in a window"
             )
 
-    def __call__(self, present: np.ndarray, window: np.ndarray) -> np.ndarray:
-        """See `Hide`. Draws from torch's global generator, so that one seed rules all."""
+    def __call__(
+        self, present: np.ndarray, window: np.ndarray, generator: torch.Generator | None = None
+    ) -> np.ndarray:
+        """See `Hide`."""
         rows, steps = present.shape
         n_windows = int(window.max(initial=-1)) + 1
-        share = 2 * self.rate * torch.rand(n_windows).numpy()[window]
-        whole, piece, start, length, keep = torch.rand(5, rows).numpy()
+        share = 2 * self.rate * torch.rand(n_windows, generator=generator).numpy()[window]
+        whole, piece, start, length, keep = torch.rand(5, rows, generator=generator).numpy()
         # A piece begins at any step and is of any length; what sticks out of the context is cut.
         begin, more = (np.floor(draw * steps)[:, None] for draw in (start, length))
         clock = np.arange(steps)[None]
@@ -129,8 +134,10 @@ class WindowDataset(Dataset[Window]):
         """One window as a batch of one scene."""
         return self.__getitems__([index])
 
-    def __getitems__(self, indices: list[int]) -> Window:
-        """Several windows as one packed batch."""
+    def __getitems__(
+        self, indices: Sequence[int] | np.ndarray, generator: torch.Generator | None = None
+    ) -> Window:
+        """Several windows as one packed batch; what `hide` hides is drawn by `generator`."""
         panel, length = self.panel, self.context_length
         scenes, cutoffs = self.cutoffs[np.asarray(indices, dtype=np.int64)].T
         counts = panel.row_offset[scenes + 1] - panel.row_offset[scenes]
@@ -142,7 +149,7 @@ class WindowDataset(Dataset[Window]):
         cells = panel.cell_offset[rows, None] + np.maximum(step, 0)[window]
         present = panel.present[cells[:, :length]] & (step[window, :length] >= 0)
         if self.hide is not None:
-            present = self.hide(present, window)
+            present = self.hide(present, window, generator)
         kept = present.any(1)
         rows, window, cells, present = rows[kept], window[kept], cells[kept], present[kept]
         order, hierarchy = hierarchy_of(window, panel.groups[rows])
@@ -332,13 +339,15 @@ def split_cutoffs(
     return every[early], sparse[late]
 
 
-def some_of(windows: WindowDataset, rows: int, seed: int) -> Window:
+def some_of(
+    windows: WindowDataset, rows: int, seed: int, generator: torch.Generator | None = None
+) -> Window:
     """Random windows of about so many rows in all (one window at least), as one batch."""
     scene, offset = windows.cutoffs[:, 0], windows.panel.row_offset
     size = offset[scene + 1] - offset[scene]
     order = np.random.default_rng(seed).permutation(len(scene))
     count = max(1, int(np.searchsorted(np.cumsum(size[order]), rows)))
-    return windows.__getitems__(list(np.sort(order[:count])))
+    return windows.__getitems__(np.sort(order[:count]), generator)
 
 
 def _check_lengths(panel: Panel, context_length: int, prediction_length: int) -> None:

@@ -10,26 +10,50 @@ import textwrap
 import time
 from pathlib import Path
 
-from hierforecast._lightning import LAST
+import torch
+
+from hierforecast._checkpoints import LAST
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def kill_after_a_checkpoint(script: str, where: Path) -> None:
-    """Run a training in a process of its own and kill it as the system would."""
+def run(script: str, where: Path, at: int | None = None, late: float = 0.0, **more: str) -> int:
+    """Run a training in a process of its own, which keeps its checkpoint in ``where / "folder"``.
+
+    Args:
+        script: what is run there.
+        where: the working folder.
+        at: kill it, as the system would, once the checkpoint of this step is there; None: do not.
+        late: seconds to wait between the checkpoint and the kill.
+        more: environment variables.
+
+    Returns:
+        Its exit status.
+    """
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **more}
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], cwd=where, env=environment
     )
     try:
-        for _ in range(72_000):  # an hour: a busy machine is slow, and that is no failure
-            if (where / "folder" / LAST).exists() or process.poll() is not None:
+        # An hour: a busy machine is slow, and that is no failure.
+        for _ in range(72_000 if at is not None else 0):
+            if reached(where / "folder") >= at or process.poll() is not None:
+                time.sleep(late)
                 break
             time.sleep(0.05)
-        assert process.poll() is None, "the training ended by itself"
-        process.send_signal(signal.SIGKILL)
+        if at is not None:
+            process.send_signal(signal.SIGKILL)
+        return process.wait(3600)
     finally:
         process.kill()
         process.wait()
-    assert (where / "folder" / LAST).exists(), "no checkpoint in an hour"
+
+
+def reached(folder: Path) -> int:
+    """The step of the checkpoint in a folder, -1 without one; it is whole at any moment."""
+    try:
+        step: int = torch.load(folder / LAST, weights_only=True)["global_step"]
+    except FileNotFoundError:
+        return -1
+    return step

@@ -12,13 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 import hierforecast
-from hierforecast import errors
+from hierforecast import errors, training
 from hierforecast._files import write_table
 from hierforecast._reading import read_table
 from hierforecast.cli import app
 from hierforecast.cli.data import LOADERS
 from hierforecast.datasets import simulate_basketball
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, Interrupted
+from hierforecast.fitting import NO_STEPS
 from hierforecast.frame import Columns
 
 COURT = ("--scene scene --group {} --group-type kind", "--target x --target y")
@@ -129,14 +130,40 @@ def test_a_fit_goes_on_from_its_checkpoints(tables, tmp_path):
     assert "resume" in complaint(*arguments, "--checkpoints", tmp_path / "none", "--resume")
 
 
-def test_an_interrupted_fit_is_saved(tables, tmp_path, monkeypatch):
-    def stop(self, *args):
-        raise KeyboardInterrupt("fit was interrupted at step 1")
-
-    monkeypatch.setattr(hierforecast.Forecaster, "_train", stop)
+@pytest.mark.parametrize(
+    ("stop", "status"), [(Interrupted("interrupted at step 1"), 130), (SystemExit(143), 143)]
+)
+def test_an_interrupted_fit_is_saved_and_the_exit_status_tells(stop, status, tables, tmp_path):
     arguments = ["fit", tables / "train.csv", tmp_path / "model", *ROLES, *SIZES, *SMALL]
-    assert "step 1" in call(*arguments).stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", lambda *args: training.Trained(NO_STEPS, stop))
+        result = call(*arguments, code=status)
+    assert "saved" in result.stderr
+    assert ("step 1" in result.stderr) == (status == 130)
     call("predict", tables / "history.csv", tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (KeyboardInterrupt("interrupted before the first step"), 130),
+        (KeyboardInterrupt(), 130),
+        (RuntimeError("disk on fire"), 1),
+        (DataError("no such thing"), 2),
+    ],
+)
+def test_a_fit_that_learns_nothing_leaves_the_saved_model(error, status, tables, tmp_path):
+    def fail(*args):
+        raise error
+
+    arguments = ["fit", tables / "train.csv", tmp_path / "model", *ROLES, *SIZES]
+    call(*arguments, "--model", "last-value")
+    before = {p: p.read_bytes() for p in (tmp_path / "model").iterdir()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", fail)
+        result = CliRunner().invoke(app, [str(a) for a in (*arguments, *SMALL)])
+    assert result.exit_code == status and "saved" not in result.stderr
+    assert {p: p.read_bytes() for p in (tmp_path / "model").iterdir()} == before
 
 
 def test_dates_and_several_covariates(tmp_path):

@@ -163,9 +163,9 @@ def test_a_window_without_a_series(panel):
 # --- series dropout ------------------------------------------------------------------------------
 
 
-def hide(rate: float, present: np.ndarray, window: np.ndarray) -> np.ndarray:
+def hide(rate: float, present: np.ndarray, window: np.ndarray, seed: int = 0) -> np.ndarray:
     before = present.copy()
-    after = SeriesDropout(rate)(present, window)
+    after = SeriesDropout(rate)(present, window, torch.Generator().manual_seed(seed))
     np.testing.assert_array_equal(present, before)
     assert not (after & ~present).any(), "dropout shows nothing that was missing"
     return after
@@ -200,15 +200,14 @@ def test_dropout_never_empties_a_window_of_those_that_were_seen():
     np.testing.assert_array_equal(np.bincount(window, untouched) > 0, had)
 
 
-def test_dropout_follows_torch_s_seed_and_leaves_numpy_s_alone():
+def test_dropout_follows_its_generator_and_leaves_the_global_ones_alone():
     window, present = np.repeat(np.arange(20), 5), np.ones((100, 9), dtype=bool)
-    state = np.random.get_state()[1].copy()
-    torch.manual_seed(3)
+    state, torchs = np.random.get_state()[1].copy(), torch.get_rng_state()
     one = hide(0.3, present, window)
-    torch.manual_seed(3)
     np.testing.assert_array_equal(one, hide(0.3, present, window))
     np.testing.assert_array_equal(np.random.get_state()[1], state)
-    assert not (one == hide(0.3, present, window)).all()
+    assert torch.equal(torchs, torch.get_rng_state())
+    assert not (one == hide(0.3, present, window, seed=1)).all()
 
 
 def test_dropout_of_nothing_and_of_no_rows():
@@ -226,7 +225,7 @@ def test_dropout_rate_is_checked(rate):
 def test_hidden_series_are_hidden_from_the_batch(panel):
     cutoffs = cutoffs_of(panel, L, H)
 
-    def hide_odd(present: np.ndarray, window: np.ndarray) -> np.ndarray:
+    def hide_odd(present: np.ndarray, window: np.ndarray, generator: object) -> np.ndarray:
         return present & (np.arange(len(present)) % 2 == 0)[:, None]
 
     batch, future = WindowDataset(panel, cutoffs, L, H, hide=hide_odd)[0]
@@ -235,7 +234,7 @@ def test_hidden_series_are_hidden_from_the_batch(panel):
     assert ((future.rows - first) % 2 == 0).all()
     assert 0 < len(batch.values) < len(whole.values)
 
-    def hide_late(present: np.ndarray, window: np.ndarray) -> np.ndarray:
+    def hide_late(present: np.ndarray, window: np.ndarray, generator: object) -> np.ndarray:
         return present & (np.arange(L) < 5)
 
     batch, _ = WindowDataset(panel, cutoffs, L, H, hide=hide_late)[0]

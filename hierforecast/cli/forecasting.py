@@ -88,13 +88,11 @@ def fit(
     frame = until(frame, columns, cutoff, tables.options.get("time_step"))
     try:
         forecaster.fit(frame, tables.read(val, columns) if val else None, resume=resume)
-    except KeyboardInterrupt as stop:
-        if not hasattr(forecaster, "model_"):
-            raise
-        say(str(stop))
-    forecaster.save(folder)
-    tables.say_notes()
-    say(f"saved {folder}")
+    finally:  # after an interrupt too, if a step was taken: the exit status tells
+        if hasattr(forecaster, "model_"):
+            forecaster.save(folder)
+            tables.say_notes()
+            say(f"saved {folder}")
 
 
 def _model(name: ModelName, settings: Names) -> Any:

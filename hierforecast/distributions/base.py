@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from hierforecast._random import drawing
+
 Shape = torch.Size | list[int] | tuple[int, ...]
 
 
@@ -88,6 +90,30 @@ class SceneDistribution(Distribution):
 
     def _extended_shape(self, sample_shape: Shape = ()) -> torch.Size:
         return torch.Size(sample_shape) + self.event_shape
+
+    def sample(self, sample_shape: Shape = (), generator: torch.Generator | None = None) -> Tensor:
+        """Joint draws (*sample_shape, P, H, D), without gradients.
+
+        Args:
+            sample_shape: how many.
+            generator: where they are drawn, on any device: one seed on the CPU gives the same
+                draws everywhere. torch's global one if None.
+        """
+        with torch.no_grad(), drawing(generator):
+            return self._draw(torch.Size(sample_shape))
+
+    def rsample(self, sample_shape: Shape = (), generator: torch.Generator | None = None) -> Tensor:
+        """The same with gradients to the parameters, where the family has them."""
+        if not self.has_rsample:
+            raise NotImplementedError(
+                f"{type(self).__name__} has no gradients of draws: use sample"
+            )
+        with drawing(generator):
+            return self._draw(torch.Size(sample_shape))
+
+    def _draw(self, shape: torch.Size) -> Tensor:
+        """`sample` behind the door, by torch's functions: (*shape, P, H, D)."""
+        raise NotImplementedError
 
     def log_prob(self, value: Tensor, observed: Tensor | None = None) -> Tensor:
         """Exact log density of the observed cells, the others integrated out.

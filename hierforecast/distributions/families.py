@@ -19,7 +19,6 @@ from torch.distributions import Cauchy, Distribution, Laplace, Normal, StudentT,
 
 from hierforecast.distributions.base import (
     SceneDistribution,
-    Shape,
     check_finite,
     no_autocast,
     promote,
@@ -85,9 +84,8 @@ class IndependentScenes(SceneDistribution):
         """(P, H, D)."""
         return self.base.variance
 
-    def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        """(*sample_shape, P, H, D), with gradients."""
-        return self.base.rsample(torch.Size(sample_shape))
+    def _draw(self, shape: torch.Size) -> Tensor:
+        return self.base.rsample(shape) if self.has_rsample else self.base.sample(shape)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         # A point inside the support: both branches of a `where` need finite gradients.
@@ -204,9 +202,8 @@ class LowRankNormal(SceneDistribution):
     def _factors(self) -> tuple[Tensor, Tensor]:
         return self.scene_factor, self.series_factor
 
-    def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        """(*sample_shape, P, H, D), joint draws with gradients to every parameter."""
-        shape, rows = torch.Size(sample_shape), len(self.scene)
+    def _draw(self, shape: torch.Size) -> Tensor:
+        rows = len(self.scene)
         new = self.loc.new_empty
         shared = new(*shape, self.n_scenes, self.scene_factor.shape[-1]).normal_()
         private = new(*shape, rows, self.series_factor.shape[-1]).normal_()

@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import (
-    SceneDistribution,
-    Shape,
-    check_finite,
-    promote,
-)
+from hierforecast.distributions.base import SceneDistribution, check_finite, promote
 from hierforecast.distributions.families import LowRankNormal
 
 # Halvings of the bracket around a quantile: what is left is a rounding error.
@@ -95,15 +90,13 @@ class ModeMixture(SceneDistribution):
         """(K, P, 1, 1): the weights of its scene for each row."""
         return self.logits.softmax(-1).mT[:, self.scene, None, None]
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """(*sample_shape, P, H, D): a mode for each scene and draw, and errors around it."""
-        with torch.no_grad():
-            shape = torch.Size(sample_shape)
-            edges = self.logits.softmax(-1).cumsum(-1)
-            dart = torch.rand(*shape, self.n_scenes, 1, dtype=edges.dtype, device=edges.device)
-            chosen = (dart > edges).sum(-1).clamp(max=len(self.locations) - 1)
-            rows = torch.arange(len(self.scene), device=self.scene.device)
-            return self.locations[chosen[..., self.scene], rows] + self.noise.rsample(shape)
+    def _draw(self, shape: torch.Size) -> Tensor:
+        """A mode for each scene and draw, and errors around it."""
+        edges = self.logits.softmax(-1).cumsum(-1)
+        dart = torch.rand(*shape, self.n_scenes, 1, dtype=edges.dtype, device=edges.device)
+        chosen = (dart > edges).sum(-1).clamp(max=len(self.locations) - 1)
+        rows = torch.arange(len(self.scene), device=self.scene.device)
+        return self.locations[chosen[..., self.scene], rows] + self.noise._draw(shape)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         work = torch.float32 if value.is_mps else torch.float64  # mps has no float64

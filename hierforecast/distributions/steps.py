@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import SceneDistribution, Shape
+from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.families import LowRankNormal
 from hierforecast.distributions.student import JointStudent
 
@@ -86,11 +86,8 @@ class IndependentSteps(SceneDistribution):
         """(P, H, D)."""
         return self.base.variance.reshape(self.event_shape)
 
-    def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        """(*sample_shape, P, H, D), joint draws with gradients."""
-        return self.base.rsample(torch.Size(sample_shape)).reshape(
-            self._extended_shape(sample_shape)
-        )
+    def _draw(self, shape: torch.Size) -> Tensor:
+        return self.base._draw(shape).reshape(self._extended_shape(shape))
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         flat = value.flatten(-3, -2).unsqueeze(-2)

@@ -7,7 +7,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from hierforecast.distributions.base import SceneDistribution, Shape, promote
+from hierforecast.distributions.base import SceneDistribution, promote
 from hierforecast.distributions.families import LowRankNormal
 
 
@@ -49,12 +49,11 @@ class JointStudent(SceneDistribution):
         """(P, H, D)."""
         return self.base.variance
 
-    def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        """(*sample_shape, P, H, D), joint draws; no gradient flows to `df`."""
-        half = (0.5 * self.df.detach()).expand(*sample_shape, self.n_scenes)
+    def _draw(self, shape: torch.Size) -> Tensor:
+        half = (0.5 * self.df.detach()).expand(*shape, self.n_scenes)  # no gradient to `df`
         stretch = ((self.df - 2) / (2 * torch._standard_gamma(half))).sqrt()
         stretch = stretch.index_select(-1, self.scene)[..., None, None].to(self.base.mean)
-        return self.mean + stretch * (self.base.rsample(sample_shape) - self.mean)
+        return self.mean + stretch * (self.base._draw(shape) - self.mean)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         # The Gaussian's density at its mean knows the volume, and the fall from there the distance.

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from hierforecast._random import with_generator
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Transformation, contrastive
 from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, VICReg, ViewMethod
@@ -68,6 +69,8 @@ class PairedViews(nn.Module):
         augment: images (b, 3, h, w) to views; called twice.
     """
 
+    generator: torch.Generator | None = None
+
     def __init__(self, views: ViewMethod, augment: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.views, self.augment = views, augment
@@ -81,7 +84,8 @@ class PairedViews(nn.Module):
         """Loss of images (b, 3, h, w), floats in [0, 1]."""
         with torch.no_grad():
             exact = images.float()  # colours and places need more than bfloat16 holds
-            first, second = (self.augment(exact).to(images.dtype) for _ in range(2))
+            augment = partial(with_generator(self.augment), exact, generator=self.generator)
+            first, second = (augment().to(images.dtype) for _ in range(2))
         return self.views.loss(first, second)
 
 
@@ -201,7 +205,17 @@ def _views(
     views = kind(parts.backbone, projector, **options)
     if isinstance(recipe, Poses):
         return PosedViews(views)
-    return PairedViews(views, lambda images: recipe(images).images)
+    return PairedViews(views, _ImagesOf(recipe))
+
+
+@dataclass(frozen=True)
+class _ImagesOf:
+    """An augmentation without what it tells of its parameters."""
+
+    recipe: Transformation
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.recipe(images, generator).images
 
 
 def _split(kind: Callable[..., nn.Module], parts: _Parts, options: Any) -> nn.Module:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import lightning as L
@@ -13,17 +13,23 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from hierforecast._lightning import LAST, StepBar, checkpoint_folder, cosine, keep_last, quiet
+from hierforecast._checkpoints import digest, prepare, trainer_options
+from hierforecast._lightning import Saver, StepBar, cosine, make_trainer, stopping, undisturbed
+from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data.arrays import ImageSet, Item, as_float, collate
+from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, Item, as_float, collate
 from hierforecast.image_ssl.data.views import PosedPairs, ViewPairs
 
 __all__ = ["Schedule", "pretrain"]
 
 # Points of the loss curve that is given back, and checkpoints in a training.
 POINTS, CHECKPOINTS = 200, 20
+# Images that a checkpoint knows a set by, where it lies in files.
+SAMPLED = 64
+# What is drawn, for seeds of their own.
+AUGMENTED, SECOND_VIEWS = range(2)
 
 
 @dataclass(frozen=True)
@@ -56,15 +62,37 @@ class _Learning(L.LightningModule):
     def __init__(self, method: nn.Module, schedule: Schedule) -> None:
         super().__init__()
         self.method, self.schedule = method, schedule
+        self.batches = 0  # learned from so far
         self.curve: list[tuple[int, Tensor]] = []
+        # On the CPU, whatever the device: augmentations draw a few numbers and move them.
+        self.draws = torch.Generator()
+
+    def on_fit_start(self) -> None:
+        """Give the method's parts the generator."""
+        self.foreign = draws_by_itself(self.method)
+        hand_down(self.method, self.draws)
 
     def training_step(self, batch: Item | ViewPairs, index: int) -> Tensor:
         """Loss of a batch; labels are for methods that ask for them."""
-        loss = self._loss(batch)
+        own = self.batches * self.trainer.world_size + self.global_rank
+        self.draws.manual_seed(mixed(self.schedule.seed, AUGMENTED, own))
+        with drawing(self.draws if self.foreign else None):
+            loss = self._loss(batch)
+        self.batches += 1
         if self.global_step % max(1, self.schedule.max_steps // POINTS) == 0:
             self.curve.append((self.global_step, loss.detach()))
-            self.log("loss", loss, logger=False)
+            self.log("loss", loss)
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the curve, and which batch comes next."""
+        checkpoint["batches"] = self.batches
+        checkpoint["curve"] = [(step, float(loss)) for step, loss in self.curve]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with both."""
+        self.batches = checkpoint["batches"]
+        self.curve = [(step, torch.tensor(loss)) for step, loss in checkpoint["curve"]]
 
     def _loss(self, batch: Item | ViewPairs) -> Tensor:
         shown: tuple[Any, ...]
@@ -115,49 +143,40 @@ def pretrain(
         trainer: options of Lightning's `Trainer` (devices, strategy, precision, callbacks);
             ``default_root_dir`` is where checkpoints are kept, `enable_progress_bar=False` hides
             the bar.
-        resume: go on from the last checkpoint in ``default_root_dir``.
+        resume: go on from the checkpoint in ``default_root_dir`` with the same images and options;
+            it ends where the uninterrupted training ends, on a CPU bit for bit.
 
     Returns:
-        The loss of some steps: columns ``step`` and ``loss``.
+        The loss of some steps, those before it was resumed too: columns ``step`` and ``loss``.
 
     Raises:
         DataError: if there are fewer than two images, or if they are posed pairs and the method
-            learns from images, or the other way round.
+            learns from images, or the other way round; if the checkpoint is damaged, or of other
+            images or options.
         FileNotFoundError: if there is nothing to resume from.
         KeyboardInterrupt: if the user stops it; the weights so far stay in the method.
     """
-    schedule = schedule or Schedule()
-    options = dict(trainer or {})
-    root = options.pop("default_root_dir", None)
-    if resume and (root is None or not (Path(root) / LAST).exists()):
-        raise FileNotFoundError(
-            f"nothing to resume: {LAST} is not in {root}; give the folder of the interrupted "
-            "training as trainer={'default_root_dir': ...}, or train with resume=False"
-        )
+    schedule, options = schedule or Schedule(), dict(trainer or {})
     if len(images) < 2:
         raise DataError(f"{len(images)} images are too few to learn from: give a set of many")
     _check_fits(method, images)
+    root = options.get("default_root_dir")
+    about = {} if root is None else _about(method, images, schedule, options)
+    path = prepare(root, about, resume, "training")
     module = _Learning(method, schedule)
-    with checkpoint_folder(root) as folder, quiet():
-        last = folder / LAST if resume else None
-        if last is None:
-            (folder / LAST).unlink(missing_ok=True)
-            torch.manual_seed(schedule.seed)
-        else:  # or it would draw the batches again that the interrupted training began with
-            done = torch.load(last, weights_only=True)["global_step"]
-            torch.manual_seed(schedule.seed + done)
-        runner = _trainer(schedule, options, folder)
+    stopped: BaseException | None = None
+    with undisturbed():
+        saver = Saver(path, max(1, schedule.max_steps // CHECKPOINTS), about)
+        runner = make_trainer(_options(schedule, options, saver))
         try:
-            runner.fit(module, _batches(images, schedule), ckpt_path=last)
-        except SystemExit as stop:  # how Lightning answers a keyboard interrupt
-            if not runner.interrupted:
-                raise
-            raise KeyboardInterrupt(
-                f"training was interrupted at step {runner.global_step}; the weights so far are "
-                "kept"
-            ) from stop
+            runner.fit(module, _Loader(images, module), ckpt_path=path if resume else None)
+        except SystemExit as stop:  # how Lightning answers Ctrl-C, and a polite kill
+            stopped = stopping(runner, stop, "training", "the weights so far are kept")
         finally:
+            hand_down(method, None)
             method.cpu()
+    if stopped is not None:
+        raise stopped
     return pd.DataFrame([(s, float(loss)) for s, loss in module.curve], columns=["step", "loss"])
 
 
@@ -176,26 +195,101 @@ def _check_fits(method: nn.Module, images: ImageSet | PosedPairs) -> None:
         )
 
 
-def _batches(images: ImageSet | PosedPairs, schedule: Schedule) -> DataLoader[Any]:
-    """Batches of the whole training: pass after pass over all images, each in a new order."""
-    wanted = schedule.max_steps * schedule.batch_size
-    sampler = RandomSampler(images, num_samples=wanted)
-    return DataLoader(
-        images,
-        schedule.batch_size,
-        sampler=sampler,
-        num_workers=schedule.workers,
-        collate_fn=collate,
-        drop_last=True,
-        persistent_workers=schedule.workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
+class _Batches(IterableDataset[Any]):
+    """Pass after pass over all images, each in a new order; a batch follows from its number."""
+
+    def __init__(self, images: ImageSet | PosedPairs, schedule: Schedule, start: int, by: int):
+        self.images, self.seed, self.start, self.by = images, schedule.seed, start, by
+        self.passes = Passes(len(images), schedule.batch_size, schedule.seed)
+
+    def __iter__(self) -> Iterator[Item | ViewPairs]:
+        worker = get_worker_info()  # torch asks its workers in turn, so that batches keep order
+        first, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for number in count(self.start + first * self.by, workers * self.by):
+            yield self.batch(number)
+
+    def batch(self, number: int) -> Item | ViewPairs:
+        """The batch of this number."""
+        indices = self.passes.batch(number).tolist()
+        drawn = seeded(self.seed, SECOND_VIEWS, number)
+        if isinstance(self.images, PosedPairs):
+            return self.images.__getitems__(indices, drawn)
+        ours = type(self.images).__module__.startswith("hierforecast.")
+        with drawing(None if ours else drawn):
+            if hasattr(self.images, "__getitems__"):
+                return collate(self.images.__getitems__(indices))
+            return collate([self.images[index] for index in indices])
 
 
-def _trainer(schedule: Schedule, options: dict[str, Any], folder: Path) -> L.Trainer:
-    """Lightning's trainer, the user's options over ours."""
-    callbacks = [*(options.pop("callbacks", None) or [])]
-    callbacks.append(keep_last(folder, max(1, schedule.max_steps // CHECKPOINTS)))
+class _Loader:
+    """Batches from the one that comes next, read ahead by the schedule's workers."""
+
+    def __init__(self, images: ImageSet | PosedPairs, module: _Learning) -> None:
+        self.images, self.module = images, module
+
+    def __iter__(self) -> Iterator[Any]:
+        module, trainer = self.module, self.module.trainer
+        start = module.batches * trainer.world_size + trainer.global_rank
+        yield from DataLoader(
+            _Batches(self.images, module.schedule, start, trainer.world_size),
+            batch_size=None,
+            num_workers=module.schedule.workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=seeded(module.schedule.seed),  # or it would draw from the global one
+        )
+
+
+def _about(
+    method: nn.Module,
+    images: ImageSet | PosedPairs,
+    schedule: Schedule,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a training is, for its checkpoint: the options, and a digest of what it learns from."""
+    plain = {k: v for k, v in vars(schedule).items() if k not in ("workers", "optimiser")}
+    maker = schedule.optimiser
+    shown = repr(maker) if isinstance(maker, partial) else getattr(maker, "__qualname__", "")
+    shapes = [(name, tuple(x.shape)) for name, x in method.state_dict().items()]
+    inner = images.images if isinstance(images, PosedPairs) else images
+    some = range(0, len(images), max(1, len(images) // SAMPLED))
+    seen = inner.images if isinstance(inner, ArrayImages) else inner.__getitems__([*some])[0]
+    return {
+        "the method": type(method).__name__,
+        **{f"method{path}": value for path, value in _plain(method).items()},
+        "the layers": digest(shapes),
+        **plain,
+        "optimiser": shown,
+        **trainer_options(options),
+        "the set of images": type(inner).__name__,
+        "the number of images": len(images),
+        "the images": digest(seen.numpy()),
+        "the labels": digest(torch.as_tensor(inner.labels).numpy()),
+    }
+
+
+def _plain(thing: Any, path: str = "", depth: int = 8) -> dict[str, Any]:
+    """Plain options of an object of ours and of what it is made of, by their paths."""
+    if isinstance(thing, (bool, int, float, str, type(None))):
+        return {path: thing}
+    parts: dict[str, Any] = {}
+    if isinstance(thing, (list, tuple)):
+        parts = {f"[{number}]": part for number, part in enumerate(thing)}
+    elif type(thing).__module__.startswith("hierforecast."):
+        own = {k: v for k, v in vars(thing).items() if k[0] != "_" and k != "training"}
+        children = thing._modules if isinstance(thing, nn.Module) else {}
+        parts = {f".{name}": part for name, part in {**own, **children}.items()}
+    elif isinstance(thing, nn.Module):
+        parts = {f".{name}": part for name, part in thing._modules.items()}
+    found: dict[str, Any] = {}
+    if depth:
+        for name, part in parts.items():
+            found |= _plain(part, path + name, depth - 1)
+    return found
+
+
+def _options(schedule: Schedule, options: dict[str, Any], saver: Saver) -> dict[str, Any]:
+    """The user's trainer options over ours."""
+    callbacks = [*(options.pop("callbacks", None) or []), saver]
     if options.pop("enable_progress_bar", True):
         callbacks.append(StepBar(schedule.max_steps, "pretrain"))
     ours: dict[str, Any] = {
@@ -203,9 +297,8 @@ def _trainer(schedule: Schedule, options: dict[str, Any], folder: Path) -> L.Tra
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "gradient_clip_val": 1.0,
+        "num_sanity_val_steps": 0,
         "max_epochs": -1,
         "max_steps": schedule.max_steps,
-        "default_root_dir": folder,
-        "callbacks": callbacks,
     }
-    return L.Trainer(**{**ours, **options})
+    return {**ours, **options, "callbacks": callbacks}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hierforecast.batch import Hierarchy, Partition
 from hierforecast.nn.attention import Attention
+from hierforecast.nn.dropout import Dropout
 
 
 class SeriesAttention(nn.Module):
@@ -89,7 +90,7 @@ class SA3Block(nn.Module):
         self.feed = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -10,8 +10,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from hierforecast._lightning import LAST
-from hierforecast.errors import DataError
+from hierforecast._checkpoints import LAST
+from hierforecast.errors import DataError, Interrupted
 from hierforecast.image_ssl import training
 from hierforecast.image_ssl.contrastive import SimSiam
 from hierforecast.image_ssl.data import ArrayImages
@@ -19,7 +19,6 @@ from hierforecast.image_ssl.methods import PairedViews
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.training import Schedule, pretrain
-from tests.killing import kill_after_a_checkpoint
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 
@@ -192,41 +191,48 @@ def test_nothing_to_resume(tmp_path):
             pretrain(method(), pictures(), schedule(), trainer=trainer, resume=True)
 
 
-def test_a_resumed_training_goes_on_where_it_was(tmp_path):
-    """With the weights, the optimiser's state, and batches of its own."""
-    seen = []
-    kept = {**QUIET, "default_root_dir": tmp_path}
+@pytest.mark.parametrize("died", [1, 4, 13, 20])
+def test_a_resumed_training_ends_where_the_uninterrupted_one_ends(died, tmp_path):
+    """Bit for bit: augmentations of a foreign function, running statistics, batches read ahead."""
 
-    def watched():
-        learning, plain = method(), PairedViews.loss
-        learning.loss = lambda images: seen.append(images[:, 0, 0]) or plain(learning, images)
-        return learning
+    def one(name, *more, resume=False):
+        trainer = {**QUIET, "default_root_dir": tmp_path / name, "callbacks": [*more]}
+        learning, plan = method(), schedule(20, workers=2 * (died == 13))
+        return learning, pretrain(learning, pictures(), plan, trainer=trainer, resume=resume)
 
-    first = watched()
-    pretrain(first, pictures(), schedule(10), trainer=kept)
-    before, drawn = checkpoint(tmp_path), list(seen)
-    assert before["global_step"] == 10
-    found = []
+    def die(trainer):
+        raise RuntimeError("killed")
 
-    class Look(Callback):
-        def on_train_start(self, trainer, module):
-            found.append(deepcopy(module.method.state_dict()))
+    whole, curve = one("whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        one("killed", call_at(died, die))
+    found, again = one("killed", resume=died > 1)
+    assert same(whole, found) and again.equals(curve)
+    assert curve["step"].tolist() == list(range(20))
+    last, again = one("killed", resume=True)  # nothing is left to do
+    assert same(whole, last) and again.equals(curve)
+    assert [p.name for p in (tmp_path / "killed").iterdir()] == [LAST]
 
-        def on_train_batch_end(self, trainer, *args, **options):
-            state = trainer.optimizers[0].state_dict()["state"]
-            found.append((trainer.global_step, int(state[0]["step"])))
 
-    second = watched()
-    more = {**kept, "callbacks": [Look()]}
-    curve = pretrain(second, pictures(), schedule(14), trainer=more, resume=True)
-    assert all(torch.equal(x, found[0][k]) for k, x in first.state_dict().items())
-    assert found[1:] == [(step, step) for step in range(11, 15)]
-    assert curve["step"].tolist() == [10, 11, 12, 13]
-    assert checkpoint(tmp_path)["global_step"] == 14
-    assert [p.name for p in tmp_path.iterdir()] == [LAST]
-    assert not torch.equal(seen[10], drawn[0])
-    again = pretrain(method(), pictures(), schedule(14), trainer=kept, resume=True)
-    assert again.empty, "nothing is left to do"
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"plan": schedule(13)}, r"max_steps was 12 and is 13 \(the learning rate falls"),
+        ({"plan": schedule(seed=1)}, "seed was 0 and is 1"),
+        ({"plan": schedule(optimiser=torch.optim.SGD)}, "optimiser was 'AdamW' and is 'SGD'"),
+        ({"images": pictures(23)}, "the number of images was 24 and is 23"),
+        ({"images": pictures(labels=torch.zeros(24, dtype=torch.int64))}, "the labels differs"),
+        ({"precision": "64-true"}, r"trainer\['precision'\] was None and is '64-true'"),
+    ],
+)
+def test_other_options_or_images_are_refused_by_name(options, named, tmp_path):
+    trained(default_root_dir=tmp_path)
+    learning = method()
+    images, plan = options.pop("images", pictures()), options.pop("plan", schedule())
+    trainer = {**QUIET, "default_root_dir": tmp_path, **options}
+    with pytest.raises(DataError, match=f"of another training: .*{named}"):
+        pretrain(learning, images, plan, trainer=trainer, resume=True)
+    assert same(learning, method())
 
 
 def test_an_older_training_is_not_taken_for_this_one(tmp_path):
@@ -236,36 +242,8 @@ def test_an_older_training_is_not_taken_for_this_one(tmp_path):
     def stop(trainer):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         more = {**kept, "callbacks": [call_at(1, stop)]}
         pretrain(method(), pictures(), schedule(200), trainer=more)
     with pytest.raises(FileNotFoundError):
         pretrain(method(), pictures(), schedule(200), trainer=kept, resume=True)
-
-
-KILLED = """
-    from tests.image_ssl.test_training import QUIET, method, pictures, schedule
-    from hierforecast.image_ssl.training import pretrain
-    trainer = {**QUIET, "default_root_dir": "folder"}
-    pretrain(method(), pictures(), schedule(2000), trainer=trainer)
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
-    kill_after_a_checkpoint(KILLED, tmp_path)
-    folder = tmp_path / "folder"
-    reached = checkpoint(folder)["global_step"]
-    assert 0 < reached < 2000
-    seen = []
-
-    class Look(Callback):
-        def on_train_batch_end(self, trainer, *args, **options):
-            state = trainer.optimizers[0].state_dict()["state"]
-            seen.append((trainer.global_step, int(state[0]["step"])))
-
-    learning = method()
-    trainer = {**QUIET, "default_root_dir": folder, "callbacks": [Look()]}
-    pretrain(learning, pictures(), schedule(reached + 7), trainer=trainer, resume=True)
-    assert seen == [(step, step) for step in range(reached + 1, reached + 8)]
-    assert all(x.isfinite().all() for x in learning.state_dict().values())

@@ -9,7 +9,6 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import torch
 import typer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
@@ -17,7 +16,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from hierforecast._console import Names, option, read_settings, say
-from hierforecast.errors import DataError
+from hierforecast._random import drawing, seeded
+from hierforecast.errors import DataError, Interrupted
 from hierforecast.image_ssl import training
 from hierforecast.image_ssl.cli.options import (
     LARGE,
@@ -150,33 +150,37 @@ def pretrain(
         size = SMALL if network == "small" or data.startswith(SMALL_SETS) else LARGE
     if standardise is None:
         standardise = method not in SEE_LIGHT
-    torch.manual_seed(seed)
-    backbone = _chosen("network", network, NETWORKS)(
-        groups[0],
-        match=_chosen("match", match, MATCHES),
-        image_size=size,
-        standardise=standardise,
-        **({} if width is None else {"width": width}),
-    )
+    weights = seeded(seed)
+    with drawing(weights):
+        backbone = _chosen("network", network, NETWORKS)(
+            groups[0],
+            match=_chosen("match", match, MATCHES),
+            image_size=size,
+            standardise=standardise,
+            **({} if width is None else {"width": width}),
+        )
     readable = on_error_of(on_error)
     pictures, given = _pictures(method, pairs, data, size, split, images, readable)
     drawn = None if plot is None else images_to_paint(method, pairs, data, size, readable)
     heads: dict[str, Any] = {"symmetry": group, "size": size, "width": head_width}
-    learning = build_method(method, backbone, groups[1], **heads, **options, **given)
+    with drawing(weights):
+        learning = build_method(method, backbone, groups[1], **heads, **options, **given)
     count = sum(weight.numel() for weight in backbone.parameters())
     say(f"{method}, {arm_name}: {network} network of {groups[0].name} with {count:,} weights")
     say(f"{data}: {len(pictures):,} images of {size} x {size}")
     schedule = Schedule(steps, batch_size, rate, weight_decay, seed, workers, make_optimiser)
     trainer = {"devices": devices, "precision": precision, "default_root_dir": checkpoints}
-    finished = _train(learning, pictures, schedule, trainer, resume)
+    stopped = _train(learning, pictures, schedule, trainer, resume)
     made_by = {name: context.params[name] for name in KEPT} | {
         "arm": arm_name, "options": options, "standardise": standardise, "images": len(pictures),
-        "size": size, "learning_rate": rate, "finished": finished,
+        "size": size, "learning_rate": rate, "finished": stopped is None,
         "version": version("hierforecast"),
     }  # fmt: skip
     _keep(backbone, out, made_by)
     if plot is not None and drawn is not None:
         _draw(learning, drawn, seed, plot)
+    if stopped is not None:
+        raise stopped
 
 
 def _chosen(what: str, name: str, table: Mapping[str, T]) -> T:
@@ -227,8 +231,8 @@ def _train(
     schedule: Schedule,
     trainer: dict[str, Any],
     resume: bool,
-) -> bool:
-    """Train, and say how it ended; whether it came to its end, or was interrupted."""
+) -> BaseException | None:
+    """Train, and say how it ended; what interrupted it after a step, if something did."""
     devices = trainer["devices"]
     if devices != "auto" and not (devices.isdecimal() and int(devices)):
         raise DataError(f"--devices {devices}: give how many, from 1, or auto")
@@ -239,16 +243,10 @@ def _train(
         raise DataError(str(error)) from error
     except DataError as error:  # of a worker process, it brings a traceback as its text
         raise DataError(str(error).rpartition("DataError: ")[2]) from error
-    except KeyboardInterrupt as stop:
-        if not str(stop):  # before there was anything to keep
-            raise
-        say(str(stop))
-        return False
-    if curve.empty:
-        say(f"the training in {trainer['default_root_dir']} was at its end")
-    else:
-        say(f"loss {curve['loss'].iloc[-1]:.4g} at step {curve['step'].iloc[-1]:,}")
-    return True
+    except (Interrupted, SystemExit) as stop:
+        return stop
+    say(f"loss {curve['loss'].iloc[-1]:.4g} at step {curve['step'].iloc[-1]:,}")
+    return None
 
 
 @rank_zero_only

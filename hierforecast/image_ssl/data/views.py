@@ -160,7 +160,7 @@ class PosedPairs(Dataset[ViewPairs]):
     """Pairs of views of one object, to learn from: what `pretrain` takes in place of images.
 
     An item is a batch: `ViewPairs` whose first views are the images asked for, and whose second
-    ones are drawn by torch's global generator, anew each time.
+    ones are drawn anew each time.
 
     Args:
         images: the set; `PosedSet.in_memory` spares rendering or reading it over and over.
@@ -187,8 +187,10 @@ class PosedPairs(Dataset[ViewPairs]):
     def __getitem__(self, index: int) -> ViewPairs:
         return self.__getitems__([index])
 
-    def __getitems__(self, indices: list[int]) -> ViewPairs:
-        return self.images.pairs(indices)
+    def __getitems__(
+        self, indices: list[int], generator: torch.Generator | None = None
+    ) -> ViewPairs:
+        return self.images.pairs(indices, generator)
 
 
 class MaskSet(Dataset[Item], ABC):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierforecast._random import drawing, seeded
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.evaluation.metrics import Score
 from hierforecast.image_ssl.evaluation.probe import standards
@@ -217,8 +218,7 @@ PROBES: Mapping[str, RegressionProbe] = {"linear": ridge_probe, "MLP": mlp_probe
 
 
 def _network(inputs: int, outputs: int, hidden: int, seed: int) -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawing(seeded(seed)):
         first, second = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden)
         last = nn.Linear(hidden, outputs)
     nn.init.zeros_(last.weight)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierforecast._random import with_generator
 from hierforecast.image_ssl.groups import GroupLike, LabelAction
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.heads import LabelReader, mlp, respecting
@@ -114,6 +115,8 @@ class Pretext(nn.Module):
         prepare: changes images before they are cut, e.g. a colour augmentation.
     """
 
+    generator: torch.Generator | None = None
+
     def __init__(
         self,
         backbone: Backbone,
@@ -135,6 +138,6 @@ class Pretext(nn.Module):
     def loss(self, images: Tensor) -> Tensor:
         """Cross-entropy of a fresh draw, in nats; chance has the logarithm of the labels."""
         if self.prepare is not None:
-            images = self.prepare(images)
-        draw = self.task.draw(len(images))
+            images = with_generator(self.prepare)(images, generator=self.generator)
+        draw = self.task.draw(len(images), self.generator)
         return F.cross_entropy(self.scores(images, draw), draw.labels.to(images.device))

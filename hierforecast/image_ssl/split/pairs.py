@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from hierforecast._random import with_generator
 from hierforecast.image_ssl.augment import (
     ColorJitter,
     Compose,
@@ -164,6 +165,8 @@ class PairsWithParameters(nn.Module):
         pairs: images (b, 3, h, w) to a `Pair`; `ViewPairs`.
     """
 
+    generator: torch.Generator | None = None
+
     def __init__(self, method: nn.Module, pairs: Callable[[Tensor], Pair]) -> None:
         super().__init__()
         self.method, self.pairs = method, pairs
@@ -177,7 +180,8 @@ class PairsWithParameters(nn.Module):
         """Loss of images (b, 3, h, w), floats in [0, 1]."""
         with torch.no_grad():
             # Colours and places need more than bfloat16 holds.
-            pair = self.pairs(images.float()).to(images.dtype)
+            drawn = with_generator(self.pairs)(images.float(), generator=self.generator)
+            pair: Pair = drawn.to(images.dtype)
         loss: Tensor = self.method.pair_loss(pair)  # type: ignore[operator]
         return loss
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierforecast._random import with_generator
 from hierforecast.image_ssl.augment import Transformation
 from hierforecast.image_ssl.split.pairs import Pair
 from hierforecast.image_ssl.split.parameters import RelativeParameters, rows
@@ -22,6 +23,8 @@ class Supervised(nn.Module):
         augment: what is done to images before; nothing if None.
     """
 
+    generator: torch.Generator | None = None
+
     def __init__(
         self, backbone: nn.Module, head: nn.Module, augment: Transformation | None = None
     ) -> None:
@@ -36,7 +39,8 @@ class Supervised(nn.Module):
         """
         if self.augment is not None:
             with torch.no_grad():
-                images = self.augment(images.float()).images.to(images.dtype)
+                view = with_generator(self.augment)(images.float(), generator=self.generator)
+                images = view.images.to(images.dtype)
         return label_loss(self.head(self.backbone(images)), labels)
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from hierforecast.cli import app
+from hierforecast.errors import Interrupted
 from hierforecast.image_ssl import training
 from hierforecast.image_ssl.cli import painting, pretraining
 from hierforecast.image_ssl.data import PosedPairs, as_float
@@ -158,9 +159,15 @@ def test_a_training_goes_on_from_its_checkpoints(tmp_path):
     kept = ["--checkpoints", tmp_path / "kept"]
     call(*arguments, *kept)
     assert (tmp_path / "kept" / "last.ckpt").exists()
-    assert "at step 3" in call(*arguments, *kept, "--resume", "--steps", 4).stderr
-    assert read_made_by(tmp_path / "net")["steps"] == 4
-    assert "was at its end" in call(*arguments, *kept, "--resume", "--steps", 4).stderr
+    net = load_backbone(tmp_path / "net").state_dict()
+    assert "at step 1" in call(*arguments, *kept, "--resume").stderr
+    again = load_backbone(tmp_path / "net").state_dict()
+    assert all(torch.equal(x, again[name]) for name, x in net.items())
+    message = complaint(*arguments, *kept, "--resume", "--steps", 4)
+    assert "last.ckpt is of another training: --steps was 2 and is 4" in message
+    assert "start the training again without --resume" in message
+    message = complaint(*arguments, *kept, "--resume", "--images", 23)
+    assert "number of images was 24 and is 23" in message
     assert "--checkpoints" in complaint(*arguments, "--resume")
     message = complaint(*arguments, "--checkpoints", tmp_path / "none", "--resume")
     assert "nothing to resume" in message
@@ -168,10 +175,10 @@ def test_a_training_goes_on_from_its_checkpoints(tmp_path):
 
 def test_an_interrupted_training_is_saved(tmp_path, monkeypatch):
     def stop(*args, **options):
-        raise KeyboardInterrupt("training was interrupted at step 1; the weights so far are kept")
+        raise Interrupted("training was interrupted at step 1; the weights so far are kept")
 
     monkeypatch.setattr(training, "pretrain", stop)
-    result = call("pretrain", tmp_path / "net", "--method", "rotation", *FEW)
+    result = call("pretrain", tmp_path / "net", "--method", "rotation", *FEW, code=130)
     assert "step 1" in result.stderr and "saved" in result.stderr
     assert read_made_by(tmp_path / "net")["finished"] is False
     load_backbone(tmp_path / "net")
