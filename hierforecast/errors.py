@@ -32,15 +32,19 @@ class DataError(ValueError):
     Args:
         problem: what is wrong, in words that fit Python and the command line.
         remedy: what mends it; the message ends with its code.
+        on_command_line: the whole message there, where the problem itself is worded otherwise.
 
     Attributes:
         remedy: code that can be run, or None where nothing but other data helps.
     """
 
-    def __init__(self, problem: str, remedy: Remedy | None = None) -> None:
+    def __init__(
+        self, problem: str, remedy: Remedy | None = None, on_command_line: str | None = None
+    ) -> None:
         super().__init__(problem if remedy is None else f"{problem}: {remedy.code}")
         self.remedy = None if remedy is None else remedy.code
-        self._on_command_line = problem if remedy is None else f"{problem}: {remedy.options}"
+        told = problem if remedy is None else f"{problem}: {remedy.options}"
+        self._on_command_line = on_command_line or told
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuilt, (type(self), str(self), self.__dict__)

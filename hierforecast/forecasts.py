@@ -188,6 +188,5 @@ class Forecasts:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise DataError(
-                f"the answer would have two columns {twice!r}: rename that column of the frame, "
-                "and in Columns(...) too"
+                f"the answer would have two columns {twice!r}: rename that column of the frame"
             )

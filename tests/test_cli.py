@@ -189,6 +189,8 @@ def test_dates_and_several_covariates(tmp_path):
     sizes = "--context 8 --horizon 2"
     fit = ["fit", tmp_path / "t.csv", tmp_path / "m", *roles.split(), *sizes.split(), *SMALL]
     call(*fit, "--val", tmp_path / "t.csv")
+    message = complaint("predict", tmp_path / "t.csv", tmp_path / "m")
+    assert "give --known, a table with the next 2 steps" in message and "known=" not in message
     predict = ["predict", tmp_path / "t.csv", tmp_path / "m", "--known", tmp_path / "ahead.csv"]
     call(*predict, "--out", tmp_path / "f.csv")
     forecast = pd.read_csv(tmp_path / "f.csv", dtype=str, keep_default_na=False)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from hierforecast.errors import DataError, Remedy, UnknownLabelsWarning, warn_user
 from hierforecast.frame.columns import Covariate, Vocabulary
+from hierforecast.frame.remedies import padded
 from hierforecast.frame.table import Table
 from hierforecast.frame.units import Units
 
@@ -40,7 +41,10 @@ def encode(
         learned = next((c for c in vocabulary.of(role) if c.name == name), None)
         if learned is None:
             raise DataError(f"{role} covariate {name!r} was not there in training: fit again")
-    categorical = table.frame[name].dtype in CATEGORICAL
+    series = table.frame[name]
+    if learned is not None and learned.categories is not None and _all_missing(series):
+        return np.zeros(len(table)), learned
+    categorical = series.dtype in CATEGORICAL and not (learned and _all_missing(series))
     if learned is not None and (learned.categories is not None) != categorical:
         raise _other_kind(table, name, learned)
     if not categorical:
@@ -57,6 +61,12 @@ def encode(
     # The last entry is what the code -1 of a null finds.
     lookup = np.array([*(position.get(label, 0) for label in labels.tolist()), 0], dtype=float)
     return lookup[codes], learned
+
+
+def _all_missing(series: nw.Series[Any]) -> bool:
+    """Whether no row has a value: then a library may have given the column any type."""
+    missing = series.is_null() | series.is_nan() if series.dtype.is_float() else series.is_null()
+    return bool(missing.all())
 
 
 def categories_of(table: Table, name: str, labels: np.ndarray) -> tuple[Any, ...]:
@@ -99,6 +109,7 @@ RESPELLED: dict[str, Callable[[Any], Any]] = {
     "text": str,
     "whole_text": lambda label: str(int(label)) if label == int(label) else None,
     "whole_labels": int,
+    "spelled_truth": lambda label: {"true": True, "false": False}[label.lower()],
     "truth": lambda label: {0: False, 1: True}[label],
 }
 
@@ -111,11 +122,14 @@ def respell(table: Table, name: str, labels: list[Any], learned: Covariate) -> R
     for recipe, spell in RESPELLED.items():
         try:
             found = [spell(label) for label in labels]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue
         kinds = {type(label) for label in learned.categories}  # a truth is equal to its number
         if any(label in learned.categories and type(label) in kinds for label in found):
             return table.convert(recipe, name)
+    width = {len(label) for label in learned.categories if isinstance(label, str)}
+    if len(width) == 1 and {str(label).zfill(*width) for label in labels} & set(learned.categories):
+        return table.convert(padded(*width), name)
     return None
 
 

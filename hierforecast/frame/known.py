@@ -57,11 +57,12 @@ def fill_known(
         f"{_step_name(panel, lacking, horizon)}"
     )
     if frame is None:
-        raise DataError(
+        text = (
             f"the known covariates {list(columns.known_covariates)} need their future values: give "
             f"known=, a frame with the next {horizon} steps of every series, or append these rows "
             f"without targets; there are none for {missing}"
         )
+        raise DataError(text, on_command_line=text.replace("known=, a frame", "--known, a table"))
     raise DataError(
         f"{what} lacks {missing}: give the {horizon} steps after the last observed time of each "
         "scene, for every series"

@@ -72,6 +72,11 @@ CONVERSIONS = {
         "write the column {column} as whole numbers",
         "{it}.cast('string').cast('int64').dictionary_encode()",
     ),
+    "spelled_truth": Recipe(
+        "{it}.astype(str).str.lower() == 'true'",
+        "{it}.cast(pl.String).str.to_lowercase() == 'true'",
+        "write the column {column} as True and False",
+    ),
     "truth": Recipe(
         "{it}.astype(bool)",
         "{it}.cast(pl.Boolean)",
@@ -168,6 +173,16 @@ REBUILDS = {
         "write one row for each series and time, with the columns {kept}, {name}, {value}",
     ),
 }
+
+
+def padded(width: int) -> Recipe:
+    """Whole numbers as text of one width: 7 becomes 007."""
+    return Recipe(
+        f"{{it}}.astype('string').str.zfill({width})",
+        f"{{it}}.cast(pl.String).str.zfill({width})",
+        f"write the column {{column}} with {width} digits",
+        f"pc.utf8_lpad({{it}}.cast('string'), {width}, '0')",
+    )
 
 
 def convert(library: str, recipe: str | Recipe, column: str, variable: str = "frame") -> Remedy:

@@ -164,6 +164,8 @@ class Table:
         """
         series = self.frame[name]
         kind = series.dtype
+        if series.null_count() == len(series):
+            return np.full(len(series), np.nan)
         if not (kind.is_numeric() or kind == nw.Boolean):
             raise self._no_numbers(name)
         if exact and kind.is_integer():

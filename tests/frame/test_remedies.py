@@ -132,6 +132,12 @@ CASES = {
         "keep one row for each unique_id, ds",
         last=(23, 123),
     ),
+    "a delivery that overlaps another": Case(
+        pd.concat([long(file="1.csv"), long(file="2.csv")[20:24]], ignore_index=True),
+        r"^4 rows .*; they have the same targets, keep one row each",
+        "keep one row for each unique_id, ds",
+        last=(23, 123),
+    ),
     "two figures for one time": Case(
         pd.concat([long(), long()[23:24].assign(y=33.0)], ignore_index=True),
         r"^1 rows .* their targets differ, make one of them, such as the mean",
@@ -398,6 +404,12 @@ LABELS_NOW = {
     "numbers, then text": ((1, 2), ("1", "2"), r"was a number in training; convert it as then"),
     "text, then numbers": (("1", "2"), (1, 2), r"was a category in training; convert it as then"),
     "text, then floats": (("1", "2"), (1.0, 2.0), r"was a category in training; convert it"),
+    "digits, then numbers": (("01", "02"), (1, 2), r"was a category in training; convert it as"),
+    "truths, then text": (
+        (True, False),
+        ("True", "False"),
+        r"they are 'False', 'True' now \(its type is .*\) and were False, True; convert it as then",
+    ),
     "truths, then numbers": ((True, False), (1, 0), r"was a category in training; convert it"),
     "text, then whole labels": (
         ("1", "2"),
@@ -432,6 +444,23 @@ def test_labels_of_another_type_than_in_training(case: str, role: str, library: 
         fitted.predict(frame)
     forecast = fitted.predict(mend(caught.value, frame=frame)["frame"])
     assert nw.from_native(forecast)["LastValue"].to_list() == [23] * 3 + [123] * 3
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("role", ["static", "past_covariates"])
+def test_a_column_that_is_missing_altogether_may_have_any_type(role: str, library: str) -> None:
+    columns, to = Columns(group=None, **{role: ["store"]}), LIBRARIES[library]
+    for then in (("x", "y"), (1.0, 2.0)):
+        fitted = forecaster(columns).fit(to(with_labels(then)))
+        wanted = nw.from_native(fitted.predict(to(with_labels(then))))["LastValue"].to_list()
+        for now in (
+            pd.Series([None] * 48, dtype=object),
+            pd.Series([None] * 48, dtype="str"),
+            pd.Series([np.nan] * 48),
+            pd.Series([None] * 48, dtype="category"),
+        ):
+            forecast = fitted.predict(to(long().assign(store=now)))
+            assert nw.from_native(forecast)["LastValue"].to_list() == wanted
 
 
 def test_no_known_label_is_a_warning_and_some_are_enough() -> None:
