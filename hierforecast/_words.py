@@ -15,13 +15,21 @@ RENAMED = {
     "max_steps": "steps",
     "n_samples": "samples",
     "quantiles": "quantile",
+    "n": "samples",
 }
 # Arguments that messages may speak of: they are options too.
 ARGUMENTS = (
     *RENAMED, "batch_size", "learning_rate", "seed", "stride", "level", "known", "n_windows",
     "start", "refit", "sep", "decimal", "thousands", "encoding", "date_format", "zone",
-    "time_step", "names", "file_column", "freq",
+    "time_step", "names", "file_column", "fill", "freq", "rate", "how",
 )  # fmt: skip
+PHRASES = {
+    "group=None": "no --group",
+    "with resume=False": "without --resume",
+    "as trainer={'default_root_dir': ...}": "as --checkpoints",
+    " in Columns(...)": "",
+    "nothing in Columns uses it": "no column uses it",
+}
 VALUE = r"(?:'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\.\.\.|[^\s,;:()]+)"
 CALL = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 CODE = rf"\b(?:frame|pd|pl|pc|pa)\b(?: = |\[[^\]]*\]|{CALL}|[^\s,;\[\]()])*"
@@ -31,9 +39,8 @@ def as_options(message: str) -> str:
     """A message in options: ``Columns(scene=...)`` is ``--scene``, and code that helps goes."""
     message = re.sub(rf",? e\.g\. {CODE}", "", message)
     message = re.sub(rf"\bresample{CALL}", "'hierforecast resample'", message)
-    message = message.replace("group=None", "no --group")
-    message = message.replace("with resume=False", "without --resume")
-    message = message.replace("as trainer={'default_root_dir': ...}", "as --checkpoints")
+    for python, typed in PHRASES.items():
+        message = message.replace(python, typed)
     message = re.sub(rf"Columns\((?P<name>\w+)=(?P<value>{VALUE})\)", _as_option, message)
     # "known" and "level" are words too, so those without an underscore need their "=".
     bare = "|".join(name for name in ARGUMENTS if "_" in name)
@@ -44,7 +51,7 @@ def as_options(message: str) -> str:
 def _as_option(found: re.Match[str]) -> str:
     parts = found.groupdict()
     option, value = flag(parts["name"] or parts["bare"]), parts["value"]
-    if value in (None, "...", "None"):
+    if value is None or "..." in value or value == "None":
         return option
     try:
         plain = literal_eval(value)

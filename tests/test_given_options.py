@@ -11,7 +11,7 @@ from hierforecast.errors import DataError
 from hierforecast.frame.step import season_of
 from hierforecast.models import LastValue, Ridge, SeasonalNaive
 from hierforecast.nn.heads import LowRankHead, MixtureHead
-from tests.test_cli import complaint
+from tests.test_cli import call, complaint
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 PLAIN = Columns(group=None)
@@ -111,6 +111,10 @@ def test_a_batch_holds_no_more_windows_than_there_are():
         (["--set", "head=lowrnk"], "--set head='lowrnk' is not one of"),
         (["--set", "head={}"], "head={} is not one of"),
         (["--set", "girth=3"], "KEY=VALUE with KEY of width"),
+        (
+            ["--group", "y"],
+            "column 'y' has two roles, 'target' and 'group': give each column one role,",
+        ),
         (["--steps", 0], "--steps=0 must be a whole number of at least 1"),
         (["--batch-size", -1], "--batch-size=-1 must be"),
         (["--learning-rate", "nan"], "--learning-rate=nan must be a number above 0"),
@@ -124,6 +128,23 @@ def test_commands_name_their_option(settings, message, tmp_path):
     long().to_csv(tmp_path / "t.csv", index=False)
     command = ["fit", tmp_path / "t.csv", tmp_path / "m", "--context", 8, "--horizon", 3]
     assert message in complaint(*command, *settings)
+
+
+def test_other_commands_name_their_option(tmp_path):
+    table, folder = tmp_path / "t.csv", tmp_path / "m"
+    long().to_csv(table, index=False)
+    call("fit", table, folder, "--context", 8, "--horizon", 3, "--model", "last-value")
+    at_least = "must be a whole number of at least 1"
+    assert f"--samples=0 {at_least}" in complaint("predict", table, folder, "--samples", 0)
+    assert "--level=0.9 is 0.9 percent" in complaint("predict", table, folder, "--level", 0.9)
+    assert "comes last" in complaint("predict", folder, table)
+    shown = complaint("predict", table, folder, "--known", table)
+    assert shown.endswith("name its columns with --known and fit again, or leave it out")
+    assert "max_scenes='many'" in call("download", "nba", "--set", "max_scenes=many", code=2).stderr
+    assert "rate must be a number" in complaint("download", "soccer", "--set", "rate=fast")
+    assert "--how=median" in complaint(
+        "resample", table, tmp_path / "o.csv", "--freq", 3, "--how", "median"
+    )
 
 
 @pytest.mark.parametrize(

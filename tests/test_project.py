@@ -34,6 +34,7 @@ SHARED_WITH_IMAGES = (
     "hierforecast._saving",
     "hierforecast._console",
     "hierforecast._words",
+    "hierforecast._options",
     "hierforecast._limits",
     "hierforecast._weights",
 )

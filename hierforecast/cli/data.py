@@ -41,8 +41,8 @@ def download(
         raise DataError(f"no data set is called {name!r}: there are {', '.join(LOADERS)}")
     out = out or Path(f"{name}.csv")
     check_kind(out)
-    parameters = signature(LOADERS[name]).parameters
-    options = read_settings(settings, {key: None for key in parameters if key != "root"})
+    known = {k: p.default for k, p in signature(LOADERS[name]).parameters.items() if k != "root"}
+    options = read_settings(settings, known)
     if name == "basketball":
         options.setdefault("n_scenes", 200)
     else:

@@ -71,8 +71,7 @@ def fit(
     """
     if resume and checkpoints is None:
         raise DataError("--resume needs --checkpoints: the folder of the fit to go on with")
-    if ending_of(folder) or folder.is_file():
-        raise DataError(f"'{folder}' is a table: the folder to save the forecaster in comes last")
+    _refuse_tables(folder)
     forecaster = Forecaster(
         _model(model, settings),
         context_length=context,
@@ -93,6 +92,11 @@ def fit(
             forecaster.save(folder)
             tables.say_notes()
             say(f"saved {folder}")
+
+
+def _refuse_tables(folder: Path) -> None:
+    if ending_of(folder) or folder.is_file():
+        raise DataError(f"'{folder}' is a table: the forecaster's folder comes last")
 
 
 def _model(name: ModelName, settings: Names) -> Any:
@@ -128,6 +132,7 @@ def predict(
             raise DataError(f"--samples and {flag} exclude each other: draws have neither")
     if seed is not None and samples is None:
         raise DataError("--seed is of the draws: give --samples too, or leave it out")
+    _refuse_tables(folder)
     if out is not None:
         check_kind(out)
     forecaster = Forecaster.load(folder)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from hierforecast._fetch import RemoteFile, locate
 from hierforecast._limits import read_array
+from hierforecast._options import whole
 from hierforecast.datasets import _socialvae
 from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import (
@@ -143,8 +144,8 @@ def load_nba(
         raise ValueError(f"source must be one of {SOURCES}, not {source!r}")
     if split is not None and split not in SPLITS:
         raise ValueError(f"split must be None or one of {SPLITS}, not {split!r}")
-    if max_scenes is not None and max_scenes < 1:
-        raise ValueError(f"max_scenes must be at least 1, not {max_scenes}")
+    if max_scenes is not None:
+        max_scenes = whole("max_scenes", max_scenes)
     if source == "cle":
         if games is not None:
             raise ValueError("games cannot be chosen in source='cle': its files do not name them")

@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from hierforecast._options import number, whole
 from hierforecast._random import with_generator
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Transformation, contrastive
@@ -139,7 +141,18 @@ def build_method(
     if isinstance(options.get("augment"), Poses) and name not in POSED:
         raise ValueError(f"{name} learns from single images; from poses: {', '.join(POSED)}")
     takes, build = METHODS[name]
+    size, width = whole("size", size), whole("width", width)
+    options = {key: _plain(key, value, takes) for key, value in options.items()}
     return build(takes, _Parts(backbone, head_group, as_group(symmetry), size, width), options)
+
+
+def _plain(name: str, value: object, takes: Callable[..., object]) -> object:
+    """An option as a plain number, where its default is one."""
+    known = signature(takes).parameters.get(name)
+    kind = None if known is None else type(known.default)
+    if kind is int:
+        return whole(name, value, 0)
+    return number(name, value) if kind is float else value
 
 
 def tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from hierforecast._checkpoints import digest, prepare, trainer_options
 from hierforecast._lightning import Saver, StepBar, cosine, make_trainer, stopping, undisturbed
+from hierforecast._options import number, whole
 from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, Item, as_float, collate
@@ -54,6 +55,14 @@ class Schedule:
     seed: int = 0
     workers: int = 0
     optimiser: Callable[..., Optimizer] = AdamW
+
+    def __post_init__(self) -> None:
+        for name, minimum in (("max_steps", 1), ("batch_size", 1), ("seed", 0), ("workers", 0)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), minimum))
+        rate = number("learning_rate", self.learning_rate, 0, ends=False)
+        object.__setattr__(self, "learning_rate", rate)
+        decay = number("weight_decay", self.weight_decay, 0)
+        object.__setattr__(self, "weight_decay", decay)
 
 
 class _Learning(L.LightningModule):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,9 +10,10 @@ from torch import nn
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, ImageAction
 from hierforecast.image_ssl.methods import ARMS, METHODS, PairedViews, arm, build_method, tiles
-from hierforecast.image_ssl.nn import EVEN, resnet18, resnet50, small_resnet
+from hierforecast.image_ssl.nn import EVEN, ResNet, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.nn.heads import ForgetGroup
 from hierforecast.image_ssl.pretext.tiles import TileGrid
+from hierforecast.image_ssl.training import Schedule
 
 QUICK = {
     "moco": {"queue_size": 16},
@@ -181,3 +183,29 @@ def test_consistent_views_may_turn_and_the_ordinary_ones_may_not(name):
         with torch.no_grad():
             one, other = views.embed(images), views.embed(turn.act(1, images))
         assert bool((one - other).abs().max() < 1e-10) == same
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Schedule(max_steps=0), "max_steps=0 must be a whole number of at least 1"),
+        (lambda: Schedule(batch_size="8"), "batch_size='8' must be a whole number"),
+        (lambda: Schedule(learning_rate=float("nan")), "learning_rate=nan must be"),
+        (lambda: Schedule(weight_decay=-1), "weight_decay=-1 must be a number of at least 0"),
+        (lambda: Schedule(seed=-1), "seed=-1 must be a whole number of at least 0"),
+        (lambda: small_resnet(width="16"), "width='16' must be a whole number"),
+        (lambda: ResNet(depths=(1, 1.5)), "depths=.*must be 1 or more"),
+        (lambda: build_method("moco", small_resnet(), queue_size="many"), "queue_size='many' must"),
+        (lambda: build_method("moco", small_resnet(), momentum="big"), "momentum='big' must"),
+        (lambda: build_method("vicreg", small_resnet(), width=0), "width=0 must be a whole number"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_are_named(make, message):
+    with pytest.raises(DataError, match=message):
+        make()
+
+
+def test_scalars_of_numpy_are_numbers():
+    schedule = Schedule(np.int64(5), np.int64(4), np.float64(1e-3), np.float32(0), np.int64(1))
+    assert schedule == Schedule(5, 4, 1e-3, 0.0, 1) and type(schedule.max_steps) is int
+    assert small_resnet(width=np.int64(4)).to_dict()["width"] == 4

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierforecast._options import whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
@@ -101,16 +103,18 @@ class ResNet(Backbone):
         standardise: bool = True,
     ) -> None:
         super().__init__()
-        if not depths or not stem or min(*depths, width) < 1:
+        whole_numbers = all(isinstance(n, Integral) for n in (*depths, width))
+        if not depths or not stem or not whole_numbers or min(*depths, width) < 1:
             raise DataError(
                 f"depths={tuple(depths)}, width={width}, stem={tuple(stem)}: depths and width must "
                 "be 1 or more, and a stem has at least its convolution"
             )
+        depths, width = [int(depth) for depth in depths], int(width)
         self.group = as_group(group)
         self._options: dict[str, Any] = {
             "group": self.group.name,
-            "depths": [int(depth) for depth in depths],
-            "width": int(width),
+            "depths": depths,
+            "width": width,
             "bottleneck": bottleneck,
             "stem": [asdict(sampling) for sampling in stem],
             "halving": {
@@ -242,7 +246,7 @@ def matched_width(width: int, group: GroupLike, match: str | None) -> int:
     Raises:
         ValueError: for anything else.
     """
-    order = as_group(group).order
+    order, width = as_group(group).order, whole("width", width)
     shares = {None: 1.0, "parameters": order**0.5, "compute": float(order)}
     if match not in shares:
         raise ValueError(f"match={match!r} is none of 'parameters', 'compute' and None")
