@@ -15,7 +15,7 @@ from hierforecast._words import as_options
 from hierforecast.errors import DataError, MissingExtraError, NotFittedError
 
 Names: TypeAlias = list[str] | None
-KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+KINDS = {bool: "true or false", int: "a whole number"}
 
 
 class Commands(TyperGroup):
@@ -71,8 +71,8 @@ def read_settings(given: Names, known: Mapping[str, Any]) -> dict[str, Any]:
         known: the options, with their defaults.
 
     Raises:
-        DataError: if a text has no ``=``, its key is not in `known`, or its value is no number
-            where the default is one.
+        DataError: if a text has no ``=``, its key is not in `known`, or its value is no whole
+            number, or not true or false, where the default is.
     """
     options: dict[str, Any] = {}
     for setting in given or []:
@@ -86,8 +86,7 @@ def read_settings(given: Names, known: Mapping[str, Any]) -> dict[str, Any]:
         except (json.JSONDecodeError, RecursionError):
             options[key] = value
         kind = type(known[key])
-        fits = {bool: (bool,), int: (int,), float: (int, float)}.get(kind, (object,))
-        if not isinstance(options[key], fits) or (kind is not bool and options[key] is True):
+        if kind in KINDS and type(options[key]) is not kind:
             raise DataError(f"--set {setting}: {key} must be {KINDS[kind]}, e.g. {known[key]}")
     return options
 

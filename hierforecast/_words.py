@@ -21,7 +21,7 @@ RENAMED = {
 ARGUMENTS = (
     *RENAMED, "batch_size", "learning_rate", "seed", "stride", "level", "known", "n_windows",
     "start", "refit", "sep", "decimal", "thousands", "encoding", "date_format", "zone",
-    "time_step", "names", "file_column", "fill", "freq", "rate", "how",
+    "time_step", "names", "file_column", "fill", "freq", "how",
 )  # fmt: skip
 PHRASES = {
     "group=None": "no --group",

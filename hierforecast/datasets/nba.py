@@ -15,7 +15,7 @@ import pandas as pd
 
 from hierforecast._fetch import RemoteFile, locate
 from hierforecast._limits import read_array
-from hierforecast._options import whole
+from hierforecast._options import number, whole
 from hierforecast.datasets import _socialvae
 from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import (
@@ -198,18 +198,18 @@ def split_games(
 
 
 def _frame(scenes: _socialvae.Scenes, native: float, rate: float) -> pd.DataFrame:
-    if rate > native * (1 + TOLERANCE):
+    if number("rate", rate) > native * (1 + TOLERANCE):
         raise ValueError(
             f"rate={rate:g} is above the {native:g} Hz of this source; steps in between would be "
             f"invented, and easy to forecast. Pass rate={native:g} or less"
         )
     tracks, lengths = resample(scenes.tracks, scenes.lengths, native, rate)
     scene, columns = tracks_to_columns(tracks, lengths)
-    games, number = np.unique(scenes.game, return_inverse=True)
+    games, code = np.unique(scenes.game, return_inverse=True)
     columns = {
         "scene": strings(scenes.label.tolist(), scene),
         **columns,
-        "game": strings(games.tolist(), number[scene]),
+        "game": strings(games.tolist(), code[scene]),
     }
     return pd.DataFrame(columns, columns=list(COLUMNS))
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hierforecast._fetch import RemoteFile, locate
 from hierforecast._limits import MIB, open_file
-from hierforecast._options import whole
+from hierforecast._options import number, whole
 from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import resample, strings
 from hierforecast.errors import DataError
@@ -104,11 +104,11 @@ def load_soccer(
         FileNotFoundError: if a file is not found and cannot be downloaded.
         DataError: if a file is damaged.
     """
+    _check_rate(rate, NATIVE_RATE)
+    clip = _clip_steps(clip_length, rate)
     files = [_find(subset, root) for subset in subsets]
     if not files:
         raise ValueError(f"subsets is empty: choose from {sorted(FILES)}, or give paths")
-    _check_rate(rate, NATIVE_RATE)
-    clip = _clip_steps(clip_length, rate)
     parts = []
     for scene, path in files:
         values = _at_rate(read_tracking(path), NATIVE_RATE, rate)
@@ -159,7 +159,7 @@ def read_tracking(path: Path | str) -> np.ndarray:
 
 
 def _check_rate(rate: float, native: float) -> None:
-    if not 0 < rate <= native:
+    if not 0 < number("rate", rate) <= native:
         raise ValueError(f"rate={rate}: give steps per second, above 0 and at most {native:g}")
 
 

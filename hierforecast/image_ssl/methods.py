@@ -147,12 +147,12 @@ def build_method(
 
 
 def _plain(name: str, value: object, takes: Callable[..., object]) -> object:
-    """An option as a plain number, where its default is one."""
+    """An option as a plain number, where it must be one."""
     known = signature(takes).parameters.get(name)
-    kind = None if known is None else type(known.default)
-    if kind is int:
+    kind = None if known is None else known.annotation
+    if kind == "int":
         return whole(name, value, 0)
-    return number(name, value) if kind is float else value
+    return number(name, value) if kind == "float" else value
 
 
 def tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:

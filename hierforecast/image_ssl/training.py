@@ -214,8 +214,8 @@ class _Batches(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Item | ViewPairs]:
         worker = get_worker_info()  # torch asks its workers in turn, so that batches keep order
         first, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for number in count(self.start + first * self.by, workers * self.by):
-            yield self.batch(number)
+        for own in count(self.start + first * self.by, workers * self.by):
+            yield self.batch(own)
 
     def batch(self, number: int) -> Item | ViewPairs:
         """The batch of this number."""
