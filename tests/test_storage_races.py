@@ -24,15 +24,27 @@ from tests.helpers import make_frame, tiny
 REPOSITORY = Path(__file__).parents[1]
 KILLS = int(os.environ.get("HIERFORECAST_KILLS", 2))
 LOADS = int(os.environ.get("HIERFORECAST_LOADS", 30))
-SAVE = """
-    import sys
+BEGIN = """
+    import os, sys
     from hierforecast import Forecaster
     first, second = Forecaster.load("a"), Forecaster.load("b")
     print("ready", flush=True)
-    for _ in range(int(sys.argv[1])):
-        first.save(sys.argv[2])
-        second.save(sys.argv[2])
-    """
+"""
+SAVE = f"""{BEGIN}
+    for _ in range(int(sys.argv[2])):
+        first.save(sys.argv[1])
+        second.save(sys.argv[1])
+"""
+# A child for each line of the input, which saves until it is killed; then how it ended.
+SAVE_AND_DIE = f"""{BEGIN}
+    for _ in sys.stdin:
+        child = os.fork()
+        while not child:
+            first.save(sys.argv[1])
+            second.save(sys.argv[1])
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) * -1, flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +67,16 @@ def which(folder: Path, root: Path) -> int:
 
 
 @contextmanager
-def saving(times: int, to: str, root: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that saves the two by turns."""
+def running(
+    script: str, *arguments: str, root: Path, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has loaded both."""
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SAVE), str(times), to],
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script), *arguments],
         cwd=root,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -73,6 +88,7 @@ def saving(times: int, to: str, root: Path, **environment: str) -> Iterator[subp
         process.communicate()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("temporary", ["here", "another file system"])
 def test_a_killed_save_loses_nothing_and_leaves_nothing_half(temporary, root, tmp_path):
     if temporary != "here" and not Path("/dev/shm").is_dir():
@@ -80,12 +96,16 @@ def test_a_killed_save_loses_nothing_and_leaves_nothing_half(temporary, root, tm
     place = "/dev/shm" if temporary != "here" else str(tmp_path)
     rng, target = np.random.default_rng(0), tmp_path / "model"
     Forecaster.load(root / "a").save(target)
-    for _ in range(KILLS):
-        with saving(10**6, str(target), root, TMPDIR=place) as process:
-            time.sleep(rng.uniform(0.01, 0.2))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        assert which(target, root) in (0, 1)
+    with running(SAVE_AND_DIE, str(target), root=root, TMPDIR=place) as process:
+        for _ in range(KILLS):
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            child = int(process.stdout.readline())
+            time.sleep(rng.uniform(0, 0.2))
+            os.kill(child, signal.SIGKILL)
+            assert process.stdout.readline() == f"{signal.SIGKILL.value}\n"
+            assert which(target, root) in (0, 1)
     Forecaster.load(root / "b").save(target)
     assert which(target, root) == 1
     assert len(os.listdir(target)) == 2 and os.listdir(tmp_path) == ["model"]
@@ -94,7 +114,7 @@ def test_a_killed_save_loses_nothing_and_leaves_nothing_half(temporary, root, tm
 def test_loads_beside_saves_are_never_mixed_and_never_fail(root, tmp_path):
     Forecaster.load(root / "a").save(tmp_path / "model")
     seen = []
-    with saving(LOADS, str(tmp_path / "model"), root) as process:
+    with running(SAVE, str(tmp_path / "model"), str(LOADS), root=root) as process:
         while len(seen) < LOADS or process.poll() is None:
             seen.append(which(tmp_path / "model", root))
         assert process.returncode == 0
@@ -102,8 +122,8 @@ def test_loads_beside_saves_are_never_mixed_and_never_fail(root, tmp_path):
 
 
 def test_saves_at_once_are_each_whole_and_the_last_one_stays(root, tmp_path):
-    target = str(tmp_path / "model")
-    with saving(20, target, root) as one, saving(20, target, root) as other:
+    call = (SAVE, str(tmp_path / "model"), "20")
+    with running(*call, root=root) as one, running(*call, root=root) as other:
         assert one.wait() == other.wait() == 0
     assert which(tmp_path / "model", root) == 1
     assert len(os.listdir(tmp_path / "model")) == 2
@@ -125,12 +145,19 @@ def test_saves_at_once_are_each_whole_and_the_last_one_stays(root, tmp_path):
     assert not errors and which(tmp_path / "model", root) in (0, 1)
 
 
-def test_what_killed_saves_left_behind_is_cleaned_up(root, tmp_path):
+@pytest.mark.parametrize("before", [True, False], ids=["a save before", "the first save"])
+def test_what_killed_saves_left_behind_is_cleaned_up(before, root, tmp_path):
     target = tmp_path / "model"
-    Forecaster.load(root / "a").save(target)
+    target.mkdir()
+    if before:
+        Forecaster.load(root / "a").save(target)
     left = (f".{OPTIONS}.0123456789abcdef.part", f"weights-{'0' * 16}.safetensors")
     for name in (*left, f".weights-{'0' * 16}.safetensors.0123456789abcdef.part"):
         (target / name).write_bytes(b"half")
-    assert which(target, root) == 0
+    if before:
+        assert which(target, root) == 0
+    else:
+        with pytest.raises(FileNotFoundError, match=f"holds no {OPTIONS}"):
+            Forecaster.load(target)
     Forecaster.load(root / "b").save(target)
     assert which(target, root) == 1 and len(os.listdir(target)) == 2
