@@ -21,7 +21,7 @@ from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.storage import load_backbone, read_made_by, save_backbone
 from hierforecast.storage import OPTIONS
 from tests.damage import damages
-from tests.helpers import EVERYTHING, make_frame, tiny
+from tests.helpers import EVERYTHING, QUIET, make_frame, tiny
 
 NOW = 20
 GOLDEN = Path(__file__).parent / "golden"
@@ -81,6 +81,25 @@ def test_damaged_backbones_are_refused_by_name_or_give_the_same_features(folders
             continue
         assert torch.equal(found, right) and made_by == {"steps": 1}, what
     assert refused > 0.9 * CORRUPTIONS
+
+
+def test_damaged_checkpoints_are_refused_by_name_or_resumed_to_the_same_end(frame, tmp_path):
+    def forecaster(root: Path, seed: int = 0) -> Forecaster:
+        trainer = {**QUIET, "default_root_dir": str(root)}
+        return tiny(HiPerformer(8, 1, 2, patch=4), max_steps=2, seed=seed, trainer=trainer)
+
+    fitted = [forecaster(tmp_path / name, seed).fit(frame) for name, seed in (("a", 0), ("b", 1))]
+    right, refused = fitted[0].predict(frame[frame.ds < NOW]), 0
+    count = max(20, CORRUPTIONS // 4)
+    for what, copy in damages(tmp_path / "a", tmp_path / "b", tmp_path, count, seed=2):
+        try:
+            found = forecaster(copy).fit(frame, resume=True).predict(frame[frame.ds < NOW])
+        except DataError as error:
+            assert f"{copy}" in str(error) and "last.ckpt" in str(error), (what, error)
+            refused += 1
+            continue
+        pd.testing.assert_frame_equal(found, right, check_exact=True, obj=what)
+    assert refused > 0.7 * count
 
 
 def edit(folder: Path, change: Any, *, checksums: bool = True) -> None:
