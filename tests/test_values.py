@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from hierforecast import (
     Columns,
@@ -22,6 +23,7 @@ from hierforecast import (
     Ridge,
     SeasonalNaive,
 )
+from hierforecast.cli import app
 from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Vocabulary, read_frame
 from hierforecast.frame.units import Units, learn_units
@@ -188,6 +190,31 @@ def test_whole_numbers_with_gaps_and_decimals_come_back():
     exact = LIBRARIES["pyarrow"](frame).append_column("y", money)
     assert forecaster().fit(whole).backtest(whole).y.iloc[-1] == 2**40 + 78
     assert forecaster().fit(exact).backtest(exact)["y"][-1].as_py() == 0.79
+
+
+def test_from_file_to_file(tmp_path):
+    """The command line reads and writes every digit; what cannot be held is one line."""
+    frame = walks("ab", 40)[KEYS].assign(y=16_777_217 + np.arange(80) % 5)
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    sizes = ["--context", "8", "--horizon", "3", "--model", "last-value"]
+
+    def call(*words: Any, code: int = 0) -> Any:
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == code, result.output
+        return result
+
+    call("fit", tmp_path / "data.csv", tmp_path / "model", *sizes)
+    call("predict", tmp_path / "data.csv", tmp_path / "model", "--out", tmp_path / "out.csv")
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found.LastValue.tolist() == [16_777_221.0] * 6
+    call("evaluate", tmp_path / "data.csv", tmp_path / "model", "--out", tmp_path / "scores.csv")
+    scores = pd.read_csv(tmp_path / "scores.csv").set_index("metric")
+    backtest = forecaster().fit(frame).backtest(frame)
+    assert scores.value["mae"] == pytest.approx((backtest.LastValue - backtest.y).abs().mean())
+    frame.assign(y=1e39).to_csv(tmp_path / "wild.csv", index=False)
+    failed = call("fit", tmp_path / "wild.csv", tmp_path / "wild", *sizes, code=2)
+    assert "column 'y'" in failed.stderr and "infinite values" in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1
 
 
 # --- sizes ---------------------------------------------------------------------------------------

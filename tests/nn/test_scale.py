@@ -227,3 +227,59 @@ def test_every_scene_of_a_batch_is_mirrored_on_its_own():
         last = (batch.values[rows][:, -1] - scale.centre).mean(0) * side[0, 0]
         assert (last > 0).all()
     assert len(scaled.scale.sign().unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_level_of_its_own_moves_what_is_absolute_and_nothing_else(name):
+    batch = make_batch()
+    scale, last = fitted(name, batch), fill_gaps(batch.values, batch.present)[1]
+    if scale.origin == "zero":
+        return
+    values = torch.where(batch.present[..., None], batch.values - last, 0.0)
+    moved = replace(batch, values=values, level=last)
+    refitted = fitted(name, moved)
+    for one, two in zip(scale.buffers(), refitted.buffers(), strict=True):
+        torch.testing.assert_close(one, two)
+    one, two = scale(batch), scale(moved)
+    for field in ("relative", "absolute", "scale"):
+        torch.testing.assert_close(getattr(one, field), getattr(two, field), rtol=0, atol=1e-10)
+    torch.testing.assert_close(one.location, two.location + last, rtol=0, atol=1e-12)
+
+
+def test_a_context_without_a_size_takes_the_median_one():
+    batch = make_batch(missing=0.0)
+    values, present = batch.values.clone(), batch.present.clone()
+    values[2], values[5] = 7.0, 0.0  # constants
+    present[3, :-1] = False  # a single cell
+    idle = replace(batch, values=values, present=present)
+    scale = fitted("series", idle)
+    spread = values.std(1, correction=0)
+    shown = torch.ones(len(values), dtype=torch.bool)
+    shown[[2, 3, 5]] = False
+    torch.testing.assert_close(scale.usual, spread[shown].median(0).values)
+    scaled = scale(idle)
+    assert (scaled.scale[[2, 3, 5], 0] == scale.usual).all()
+    torch.testing.assert_close(scaled.scale[shown, 0], spread[shown])
+    assert (scaled.relative[[2, 3, 5]] == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-28, 1e28])
+def test_spreads_whose_squares_do_not_fit_float32(size):
+    batch = make_batch(missing=0.0).to(torch.float32)
+    scale = make_scale("series", 2)
+    wanted, found = scale(batch), scale(replace(batch, values=batch.values * size))
+    torch.testing.assert_close(found.scale / size, wanted.scale)
+    torch.testing.assert_close(found.relative, wanted.relative, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_saved_before_there_was_a_usual_size_keep_the_old_rule():
+    """A hundredth of the level at least, and all of it for a single cell."""
+    batch = make_batch(missing=0.0)
+    values, present = batch.values.clone(), batch.present.clone()
+    values[2], present[3, :-1] = 70.0, False
+    scale = make_scale("series", 2).double()
+    scale.load_state_dict({})
+    found = scale(replace(batch, values=values, present=present)).scale[:, 0]
+    torch.testing.assert_close(found[2], torch.tensor([0.7, 0.7]).double())
+    torch.testing.assert_close(found[3], values[3, -1].abs())
+    torch.testing.assert_close(found[4], values[4].std(0, correction=0))
