@@ -430,7 +430,7 @@ def test_hidden_cells_change_nothing(origin):
         :, None
     ]
 
-    def hide(present: np.ndarray, window: np.ndarray) -> np.ndarray:
+    def hide(present: np.ndarray, window: np.ndarray, generator: object) -> np.ndarray:
         return present & (np.arange(L) < L - 3)
 
     cutoffs = cutoffs_of(panel, L, H)
