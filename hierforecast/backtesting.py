@@ -276,9 +276,9 @@ class Refitted(Forecasts):
             copy = _unfitted_copy(self.forecaster)
             try:
                 copy.fit(_until(self.frame, copy, time))
+                panel = copy._read(self.frame)
             except DataError as error:
                 raise DataError(f"the fit at cutoff {show_time(time)} failed: {error}") from error
-            panel = copy._read(self.frame)
             chosen = self.windows.cutoffs[when.reshape(-1) // self.every == number]
             yield from replace(copy._forecasts(panel, chosen), generator=self.generator)
 
