@@ -62,10 +62,13 @@ class Rolling:
             object.__setattr__(self, "n_windows", whole("n_windows", self.n_windows))
         if self.stride is not None:
             object.__setattr__(self, "stride", whole("stride", self.stride))
-        if isinstance(self.refit, (bool, np.bool_)):
-            object.__setattr__(self, "refit", int(self.refit))
-        else:
-            object.__setattr__(self, "refit", whole("refit", self.refit))
+        refit = self.refit
+        if not isinstance(refit, (bool, np.bool_)):
+            try:
+                whole("refit", refit)
+            except DataError as error:
+                raise DataError(str(error).replace("be a", "be True, False or a")) from None
+        object.__setattr__(self, "refit", int(refit))
 
     def cutoffs(self, panel: Panel, context: int, horizon: int, fits: bool = False) -> np.ndarray:
         """The windows: (W, 2) pairs (scene, step at which the horizon starts), sorted.

@@ -19,6 +19,7 @@ from hierforecast import (
     Ridge,
 )
 from hierforecast.metrics import METRICS
+from hierforecast.plot.horizon import error_table
 from tests.helpers import QUIET
 
 CONTEXT, HORIZON = 6, 2
@@ -200,7 +201,7 @@ def test_more_windows_than_there_are(fitted):
 @pytest.mark.parametrize("option", ["n_windows", "stride", "refit"])
 @pytest.mark.parametrize("value", [0, -1, 2.0, "2"])
 def test_counts_are_whole_numbers(fitted, option, value):
-    message = rf"^{option}={value!r} must be a whole number of at least 1$"
+    message = rf"^{option}={value!r} must be .*a whole number of at least 1$"
     for call in (fitted.backtest, fitted.evaluate):
         with pytest.raises(DataError, match=message):
             call(daily(), **{option: value})
@@ -322,6 +323,27 @@ def test_a_refit_starts_where_there_is_something_to_learn_from():
         forecaster().backtest(daily(9), refit=True)
 
 
+def test_a_refit_that_fails_names_its_cutoff():
+    """A kind of group that no fit has seen yet stands in the frame."""
+    columns = Columns(group=None, group_type="kind")
+    frame = daily().assign(kind=lambda f: np.where(f.unique_id == "c", "late", "usual"))
+    frame = frame[(frame.kind == "usual") | (frame.ds > "2024-02-06")]
+    message = r"^the fit at cutoff 2024-02-05 failed: column 'kind' .* group type 'late'"
+    with pytest.raises(DataError, match=message):
+        forecaster(columns=columns).backtest(frame, n_windows=2, refit=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"level": 0.9}, {"metrics": "nope"}, {"metrics": []}, {"n_samples": 0}, {"quantiles": 90}],
+)
+def test_nothing_is_fitted_for_a_wrong_option(monkeypatch, options):
+    monkeypatch.setattr(Forecaster, "fit", None)  # would be called
+    call = forecaster().backtest if "quantiles" in options else forecaster().evaluate
+    with pytest.raises(ValueError, match=r"did you mean|no metric|must be a whole number"):
+        call(daily(), refit=True, **options)
+
+
 def test_without_a_refit_there_must_be_a_fit():
     with pytest.raises(NotFittedError):
         forecaster().backtest(daily(), n_windows=1)
@@ -359,13 +381,15 @@ NAMES = ["mae", "rmse", "wape", "bias", "mase", "rmsse", "mwql"]
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"n_windows": 3}, {"start": "2024-01-20", "stride": 1}, {"n_windows": 3, "refit": 2}],
+    ("name", "options"),
+    [
+        ("pandas", {}),
+        ("polars", {"n_windows": 3}),
+        ("pandas", {"start": "2024-01-20", "stride": 1}),
+        ("pyarrow", {"n_windows": 3, "refit": 2}),
+    ],
 )
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_an_evaluation_is_what_pandas_makes_of_the_backtest(options, name):
-    if name != "pandas" and "stride" in options:
-        pytest.skip("the same with pandas")
+def test_an_evaluation_is_what_pandas_makes_of_the_backtest(name, options):
     frame = daily()
     frame = frame.drop(index=[3, 17, 37, 60, 79]).assign(group="g")
     model = forecaster(HiPerformer(8, 1, 2, head="gaussian")).fit(frame)
@@ -422,6 +446,11 @@ def test_scales_see_nothing_after_the_cutoff(fitted):
     options: dict[str, Any] = {"start": now + pd.Timedelta(days=1), "n_windows": 1}
     one, two = (fitted.evaluate(f, ["mase", "rmsse"], **options) for f in (frame, jump))
     pd.testing.assert_frame_equal(one, two)
+
+
+def test_pictures_do_not_take_quantiles_for_models(fitted):
+    back = fitted.backtest(daily(), n_windows=3, level=[80], quantiles=[0.1, 0.975])
+    assert list(error_table(back, columns=PLAIN)) == ["LastValue"]
 
 
 def test_utilsforecast_takes_a_backtest_with_quantiles(fitted):

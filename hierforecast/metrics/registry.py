@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -60,7 +61,15 @@ class Metric:
         """The same with options of its function, e.g. ``METRICS["min_ade"].using(k=5)``.
 
         The name tells them: ``min_ade[k=5]``.
+
+        Raises:
+            ValueError: if there is no such option.
         """
+        known = list(signature(self.function).parameters)[1:]
+        wrong = next((key for key in options if key not in known), None)
+        if wrong is not None:
+            there = f"its options are {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"the metric '{self.name}' has no option {wrong!r}: {there}")
         suffix = ",".join(f"{key}={value}" for key, value in options.items())
         return replace(
             self, name=f"{self.name}[{suffix}]", function=partial(self.function, **options)
@@ -188,6 +197,8 @@ class MetricTable:
 
     def __init__(self, metrics: Iterable[str | Metric]) -> None:
         self.metrics = [find_metric(metric) for metric in metrics]
+        if not self.metrics:
+            raise ValueError(f"there are no metrics: name one or more of {', '.join(METRICS)}")
         self._sums: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
 
     @property

@@ -166,6 +166,12 @@ def test_options_may_stand_behind_the_name() -> None:
     assert find_metric("mwql") is METRICS["mean_weighted_quantile_loss"]
     with pytest.raises(ValueError, match=r"options of 'mase\[season=week\]' cannot be read: give"):
         find_metric("mase[season=week]")
+    with pytest.raises(ValueError, match=r"metric 'mae' has no option 'k': it has none"):
+        find_metric("mae[k=5]")
+    with pytest.raises(ValueError, match=r"'mase' has no option 'sesson': its options are season"):
+        METRICS["mase"].using(sesson=7)
+    with pytest.raises(ValueError, match=r"there are no metrics: name one or more of mae"):
+        MetricTable([])
     with pytest.raises(ValueError, match=r"no metric is called 'mass'\. Did you mean 'mase'\?"):
         find_metric("mass[season=3]")
 
