@@ -17,7 +17,7 @@ LABELS = (nw.String, nw.Categorical, nw.Enum, nw.Boolean)
 MOST = 3  # columns that may be needed beside the id to name a series
 
 
-def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: int) -> np.ndarray:
+def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: int) -> None:
     """Raise if two rows of a frame fill one cell of the panel.
 
     Series that share an id are told apart by another column, which is proposed as part of the id.
@@ -28,9 +28,6 @@ def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: i
         row, cell: (n,) row and cell of the panel.
         n_cells: of the panel.
 
-    Returns:
-        Whether the frame has a row for each cell, (n_cells,) bool.
-
     Raises:
         DataError: with the remedy that fits the rows.
     """
@@ -38,7 +35,7 @@ def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: i
     seen[cell] = True
     extra = len(cell) - int(np.count_nonzero(seen))
     if not extra:
-        return seen
+        return
     columns, keys = table.columns, list(table.columns.keys)
     first = int(np.argmax(pd.Series(cell).duplicated().to_numpy()))
     text = (

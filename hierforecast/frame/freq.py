@@ -32,6 +32,9 @@ MONTHLY = {
     "CustomBusinessMonthBegin": (1, 1, WORKDAYS),
     "CustomBusinessMonthEnd": (1, END_OF_MONTH, WORKDAYS),
 }
+# Aliases of polars that mean the same in pandas, and what others stand for.
+POLARS = {"d": "D", "w": "W", "b": "B", "m": "min"}
+MEANT = {"A": "YE", "mo": "MS", "q": "QS", "y": "YS", "me": "ME", "M": "ME", "Q": "QE", "Y": "YE"}
 KINDS = (
     "an alias such as 'D', 'B', 'W-SUN', 'MS', 'ME', 'QS', 'YE', 'h' or '15min', days such as "
     "'Mon Tue Wed Thu Fri Sat', an offset of pandas, or an integer for integer times"
@@ -95,12 +98,7 @@ def step_of(freq: Any) -> Step:
         week = _week(freq)
         if week:
             return Step("B", 1, wall=True, week=week)
-        try:
-            offset = to_offset(freq)
-        except ValueError as error:
-            close = re.search(r"(?:mean|use) '?(\w+)'?", str(error))
-            hint = f" (did you mean {close[1]!r}?)" if close else ""
-            raise DataError(f"freq={freq!r} is no frequency{hint}; give {KINDS}") from error
+        offset = _offset(freq)
     if offset.n < 1:
         raise DataError(f"freq={freq!r} must go forward: give {KINDS}")
     step = _offset_step(offset)
@@ -110,6 +108,18 @@ def step_of(freq: Any) -> Step:
             "steps and forecast those"
         )
     return step
+
+
+def _offset(text: str) -> Any:
+    """Pandas' offset of an alias; days, weeks and minutes may be written as polars does."""
+    number, name = re.fullmatch(r"(\d*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    try:
+        return to_offset(number + POLARS.get(name, name))
+    except ValueError as error:
+        close = re.search(r"(?:mean|use) '?(\w+)'?", str(error))
+        meant = MEANT.get(name) or (close[1] if close else None)
+        hint = f" (did you mean {number + meant!r}?)" if meant else ""
+        raise DataError(f"freq={text!r} is no frequency{hint}; give {KINDS}") from error
 
 
 def alias(step: Step, month: int = 0) -> Any:

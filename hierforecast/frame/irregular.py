@@ -81,7 +81,14 @@ def two_series(moments: Moments, rows: list[int], own: list[Step], step: Step) -
     if recipe is None:
         return DataError(f"{problem}; resample them to one step, or fit them apart")
     problem += "; round their times to one anchor, or fit them apart"
-    return DataError(problem, moments.table.convert(recipe, moments.column))
+    remedy = moments.table.convert(recipe, moments.column)
+    if (moments.row < 0).any():  # rows without targets would take the same place
+        for name in moments.table.columns.targets:
+            for drop in ("drop_nans", "drop_nulls"):
+                if drop == "drop_nulls" or moments.table.frame[name].dtype.is_float():
+                    code = moments.table.rebuild(drop, column=name).code
+                    remedy = Remedy(f"{code}; {remedy.code}", remedy.options)
+    return DataError(problem, remedy)
 
 
 def _rounding(moments: Moments, own: list[Step]) -> Recipe | None:

@@ -157,15 +157,14 @@ class Layout:
     Args:
         row, cell: (n,) of the panel.
         n_cells: of the panel.
-        moment: (n,) which of the frame's M distinct (scene, time) it is.
-        scene, step: (M,) of each moment, sorted.
+        moments: the M distinct (scene, time) of the frame.
+        step: (M,) of each moment.
     """
 
     row: np.ndarray
     cell: np.ndarray
     n_cells: int
-    moment: np.ndarray
-    scene: np.ndarray
+    moments: Moments
     step: np.ndarray
 
     def history(self, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,12 +172,13 @@ class Layout:
 
         Both are the step after its last row if none is observed.
         """
+        scene = self.moments.scene
         observed = np.zeros(len(self.step), dtype=bool)
-        observed[self.moment[present[self.cell]]] = True
-        end = np.empty(int(self.scene[-1]) + 1, dtype=np.int64)
-        end[self.scene] = self.step + 1  # of equal scenes the last one stays
+        observed[self.moments.of_row[present[self.cell]]] = True
+        end = np.empty(int(scene[-1]) + 1, dtype=np.int64)
+        end[scene] = self.step + 1  # of equal scenes the last one stays
         begin = end.copy()
-        scene, step = self.scene[observed], self.step[observed]
+        scene, step = scene[observed], self.step[observed]
         begin[scene[::-1]], end[scene] = step[::-1], step + 1
         return begin, end
 
@@ -226,6 +226,9 @@ def read_frame(
     skeleton, layout = _lay_out(table, horizon, step, context)
     roles = Roles(table, layout.row, len(skeleton["ids"]), vocabulary)
     values, present = roles.targets(layout.cell, layout.n_cells)
+    if step is None:
+        found, rows = Step.parse(skeleton["clock"].step), skeleton["row_scene"]
+        check_series(layout.moments, found, rows, skeleton["cell_offset"], present, layout.cell)
     content: dict[str, Any] = {
         "groups": roles.groups(),
         "types": roles.types(),
@@ -290,11 +293,8 @@ def _lay_out(
         "cell_offset": cell_offset,
     }
     cell = cell_offset[row] + steps[moments.of_row]
-    seen = check_duplicates(table, row, cell, int(ends[-1]))
-    if step is None:
-        check_series(moments, Step.parse(clock.step), seen, cell_offset)
-    layout = Layout(row, cell, int(ends[-1]), moments.of_row, moments.scene, steps)
-    return skeleton, layout
+    check_duplicates(table, row, cell, int(ends[-1]))
+    return skeleton, Layout(row, cell, int(ends[-1]), moments, steps)
 
 
 def _name(columns: tuple[str, ...], label: Any) -> str:

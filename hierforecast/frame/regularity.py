@@ -108,28 +108,40 @@ def second_try(moments: Moments, step: Step, placed: Placed) -> Placed:
     raise irregular.stray(moments, step, placed)
 
 
-def check_series(moments: Moments, step: Step, seen: np.ndarray, cell_offset: np.ndarray) -> None:
+def check_series(
+    moments: Moments,
+    step: Step,
+    row_scene: np.ndarray,
+    cell_offset: np.ndarray,
+    present: np.ndarray,
+    cell: np.ndarray,
+) -> None:
     """Check that the grid is the step of some series, and warn of series that are far coarser.
 
     Args:
         moments: of the frame.
         step: one step of the grid.
-        seen: (cells,) bool, whether the frame has a row for the cell.
-        cell_offset: (R,) first cell of each panel row.
+        row_scene, cell_offset: (R,) scene and first cell of each panel row.
+        present: (cells,) bool.
+        cell: (n,) of each row of the frame.
 
     Raises:
         DataError: if all series step by more than the grid, so that they share no step.
     """
-    count = np.bincount(moments.row, minlength=len(cell_offset))
-    ends, cells = np.cumsum(count), np.flatnonzero(seen)
+    count = np.add.reduceat(present, cell_offset, dtype=np.int64)
+    seen, cells = np.flatnonzero(count), np.flatnonzero(present)
+    ends = np.cumsum(count[seen])
     inside = np.ones(len(cells) - 1, dtype=bool)
     inside[ends[:-1] - 1] = False
-    gaps, of_row = np.diff(cells)[inside], np.repeat(np.arange(len(count)), count - 1)
+    gaps, of_row = np.diff(cells)[inside], np.repeat(seen, count[seen] - 1)
     if not len(gaps):
         return
     one = gaps == 1
     if moments.table.columns.freq is None and 20 * int(one.sum()) < len(gaps):
-        _check_shared(moments, step, gaps, of_row, cells[ends - count] - cell_offset)
+        begin = np.zeros(len(count), dtype=np.int64)
+        begin[seen] = cells[ends - count[seen]] - cell_offset[seen]
+        moments = moments.observed(present[cell])
+        _check_shared(moments, step, gaps, of_row, begin, row_scene)
     quiet = (count > ROWS) & (np.bincount(of_row[one], minlength=len(count)) == 0)
     if quiet.any():
         _warn_coarse(moments, step, gaps[quiet[of_row]], of_row[quiet[of_row]], len(count))
@@ -147,7 +159,7 @@ def _warn_coarse(
     row, k = int(of_row[edge[coarse[0]]]), int(size[coarse[0]])
     more = f" (and {len(coarse) - 1} more series)" if len(coarse) > 1 else ""
     warnings.warn(
-        f"{moments.name_series(row)}{more} has a row in 1 of {k} steps of {step.describe()}: the "
+        f"{moments.name_series(row)}{more} is observed in 1 of {k} steps of {step.describe()}: the "
         "others are missing, and all are forecast; resample the series, or fit it apart",
         CoarseSeriesWarning,
         stacklevel=5,
@@ -155,7 +167,12 @@ def _warn_coarse(
 
 
 def _check_shared(
-    moments: Moments, step: Step, gaps: np.ndarray, of_row: np.ndarray, begin: np.ndarray
+    moments: Moments,
+    step: Step,
+    gaps: np.ndarray,
+    of_row: np.ndarray,
+    begin: np.ndarray,
+    row_scene: np.ndarray,
 ) -> None:
     """See `check_series`: hardly any gap is of one step; `begin` (R,) is each series' first."""
     pairs, counts = np.unique(np.stack([of_row, gaps]), axis=1, return_counts=True)
@@ -167,10 +184,8 @@ def _check_shared(
     if (usual[total >= 2] == 1).any() or 2 * steady.sum() <= (total >= 2).sum():
         return  # a series has this step, or most have none: steps are missing here and there
     rows, usual = rows[steady], usual[steady]
-    of_scene = np.zeros(len(begin), dtype=np.int64)
-    of_scene[moments.row] = moments.scene[moments.of_row]
     # Each against the first such series of its scene.
-    _, start, which = np.unique(of_scene[rows], return_index=True, return_inverse=True)
+    _, start, which = np.unique(row_scene[rows], return_index=True, return_inverse=True)
     first = start[which]
     apart = (begin[rows] - begin[rows[first]]) % usual[first] != 0
     apart |= usual % usual[first] != 0

@@ -11,9 +11,9 @@ from hierforecast.errors import DataError
 from hierforecast.frame import irregular, regularity
 from hierforecast.frame.clock import Clock
 from hierforecast.frame.codes import pair, rank
+from hierforecast.frame.digits import reject_digits
 from hierforecast.frame.freq import step_of
 from hierforecast.frame.infer import infer_step
-from hierforecast.frame.spellings import reject_digits
 from hierforecast.frame.step import Step
 from hierforecast.frame.table import Table
 from hierforecast.frame.times import Times
@@ -65,6 +65,10 @@ class Moments:
         of_row, moments = pair(scene, codes, len(distinct))
         at, time = np.divmod(moments, len(distinct))
         return cls(table, row, replace(times, values=distinct), at, time, of_row)
+
+    def observed(self, which: np.ndarray) -> Moments:
+        """The same, where only some rows (n,) bool of the frame are of a panel row."""
+        return self if which.all() else replace(self, row=np.where(which, self.row, -1))
 
     @property
     def column(self) -> str:

@@ -103,6 +103,46 @@ CASES = {
         [f"Q{q}-{y}" for y in range(1998, 2008) for q in "1234"], "quarters", "2008-01-01"
     ),
     "weeks": Case(days("%G-W%V", "2023-12-03", "W"), "these are weeks", "2024-09-02"),
+    "months in floats": Case(
+        [float(d) for d in days("%Y%m", "2021-01-01", "MS")], "months in digits", "2024-05-01"
+    ),
+    "months of one year": Case(days("%Y%m", "2023-01-01", "MS", 12), "'%Y%m'", "2024-01-01"),
+    "quarters in digits": Case(
+        [f"{y}{q}" for y in range(1998, 2008) for q in "1234"], "quarters in digits", "2008-01-01"
+    ),
+    "text seconds": Case([f"{0.04 * i:.2f}" for i in range(N)], "lie 0.04 apart", str(N)),
+    "exact seconds": Case([Decimal(i) / 4 for i in range(N)], "lie 0.25 apart", str(N)),
+    "midnights of a zone": Case(
+        [t.isoformat() for t in pd.date_range("2024-03-10", periods=N, tz="Europe/Berlin")],
+        "not their time of day",
+        "2024-04-19",
+        "--zone with the name",
+    ),
+    "hours of a zone": Case(
+        [
+            t.isoformat()
+            for t in pd.date_range("2024-03-30", periods=N, freq="h", tz="Europe/Berlin")
+        ],
+        "so name one zone",
+        "2024-03-31 15:00:00+00:00",
+        "--zone UTC",
+    ),
+    "ISO with noon": Case(
+        days("%Y-%m-%d %I:%M %p", freq="12h"), "'%Y-%m-%d %I:%M %p'", "2024-02-09"
+    ),
+    "short years": Case(days("%y-%m-%d"), "'%y-%m-%d'", "2024-02-29"),
+    "zones mixed in objects": Case(
+        pd.Series(
+            [
+                pd.Timestamp(d, tz=z)
+                for d, z in zip(days("%Y-%m-%d"), ["UTC", "Etc/GMT"] * 20, strict=True)
+            ],
+            dtype=object,
+        ),
+        "its values are dates",
+        "2024-02-29 00:00:00+00:00",
+        only=OBJECTS,
+    ),
     "text integers": Case([str(i) for i in range(N)], "whole numbers", str(N)),
     "date objects": Case(
         [date.fromisoformat(d) for d in days()], "its values are dates", "2024-02-29", only=OBJECTS
@@ -145,6 +185,7 @@ def test_remedies_of_times_keep_every_row(case: str, library: str) -> None:
         ([0.5, np.inf], "it has infinite values"),
         ([0.5, np.nan], "has 2 null values, the first in row 1"),
         ([datetime(2024, 1, 1), "2024-01-02"], "convert it|its values are dates"),
+        ([[1], [2]], "convert it"),
     ],
 )
 def test_times_without_a_reading(times: list[Any], message: str) -> None:
@@ -168,6 +209,15 @@ def test_periods_come_back_as_periods(freq: str) -> None:
     assert alone["ds"][:3].tolist() == times[40:].tolist()
     starts = frame.assign(ds=frame["ds"].dt.start_time)
     assert forecaster.predict(starts)["ds"][:3].tolist() == times[40:].start_time.tolist()
+
+
+def test_periods_in_arrow_are_taken_by_their_start() -> None:
+    frame = LIBRARIES["pyarrow"](long(pd.period_range("2024-01", periods=N, freq="M")))
+    with pytest.raises(DataError, match="take the start of each period") as caught:
+        read_frame(frame, PLAIN)
+    scope = {"frame": frame, "pa": pa}
+    exec(str(caught.value.remedy), scope)
+    assert first_label(scope["frame"]) == "2027-05-01"
 
 
 def test_periods_of_every_third_month_step_by_three() -> None:

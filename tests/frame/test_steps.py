@@ -328,6 +328,17 @@ def test_series_of_two_anchors_are_named_and_the_remedy_brings_them_together(
     assert str(forecast["ds"].iloc[0]).removesuffix(" 00:00:00") == FIRST[case]
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_rows_without_targets_hide_no_step(library: str) -> None:
+    wide = both(*APART["weeks"]).pivot(index="ds", columns="unique_id", values="y")
+    frame = LIBRARIES[library](wide.reset_index().melt("ds", value_name="y"))
+    with pytest.raises(DataError, match=r"'a' steps by 7 days \(2024-01-01, 2024-01-08") as caught:
+        fit(frame)
+    scope = {"frame": frame, "pd": pd, "pl": pl, "pa": pa}
+    exec(str(caught.value.remedy), scope | {"pc": pytest.importorskip("pyarrow.compute")}, scope)
+    assert ahead(scope["frame"])[0] == FIRST["weeks"]
+
+
 def test_steps_of_two_and_three_are_fitted_apart() -> None:
     with pytest.raises(DataError, match=r"'a' steps by 2 .* 'b' steps by 3 .*fit them apart"):
         fit(both(range(0, 80, 2), range(0, 120, 3)))
@@ -335,12 +346,14 @@ def test_steps_of_two_and_three_are_fitted_apart() -> None:
 
 def test_a_weekly_series_beside_a_daily_one_is_told() -> None:
     frame = both(days("2024", periods=200), days("2024", periods=28, freq="W-MON"))
-    with pytest.warns(CoarseSeriesWarning, match=r"unique_id 'b' has a row in 1 of 7 steps of 1 d"):
+    with pytest.warns(
+        CoarseSeriesWarning, match=r"unique_id 'b' is observed in 1 of 7 steps of 1 d"
+    ):
         forecaster = fit(frame)
     assert str(forecaster.predict(frame[frame.ds < "2024-07-09"])["ds"][0].date()) == "2024-07-09"
     # The daily one may be short: it still has a step of its own.
     frame = both(days("2024", periods=100, freq="W-MON"), days("2024-03-01", periods=12))
-    with pytest.warns(CoarseSeriesWarning, match="unique_id 'a' has a row in 1 of 7"):
+    with pytest.warns(CoarseSeriesWarning, match="unique_id 'a' is observed in 1 of 7"):
         forecaster = fit(frame)
     with pytest.warns(SeriesDroppedWarning, match="'b'"):
         assert str(forecaster.predict(frame)["ds"][0].date()) == "2025-11-25"
