@@ -140,9 +140,10 @@ def check_series(
     if moments.table.columns.freq is None and 20 * int(one.sum()) < len(gaps):
         begin = np.zeros(len(count), dtype=np.int64)
         begin[seen] = cells[ends - count[seen]] - cell_offset[seen]
-        moments = moments.observed(present[cell])
-        _check_shared(moments, step, gaps, of_row, begin, row_scene)
+        observed = moments.observed(present[cell])
+        _check_shared(observed, step, gaps, of_row, begin, row_scene)
     quiet = (count > ROWS) & (np.bincount(of_row[one], minlength=len(count)) == 0)
+    quiet &= np.bincount(moments.row) < 2 * count  # rows without targets say that steps are missing
     if quiet.any():
         _warn_coarse(moments, step, gaps[quiet[of_row]], of_row[quiet[of_row]], len(count))
 
