@@ -16,9 +16,10 @@ from lightning.pytorch.callbacks import Callback
 
 from benchmarks.timing import Timings, interleave
 from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast.cutoffs import last_cutoffs
 from hierforecast.datasets import simulate_basketball
 from hierforecast.optim import Muon, matrices_and_others
-from hierforecast.windows import Window, last_cutoffs
+from hierforecast.windows import Window
 
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
 CONTEXT, HORIZON, SCENES_PER_BATCH = 40, 10, 64

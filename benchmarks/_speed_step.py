@@ -11,11 +11,12 @@ import torch
 
 from benchmarks._fitting import COLUMNS, CONTEXT, HORIZON, SCENES_PER_BATCH
 from hierforecast import HiPerformer
+from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import simulate_basketball
 from hierforecast.frame import read_frame
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.task import Task
-from hierforecast.windows import WindowDataset, cutoffs_of, some_of
+from hierforecast.windows import WindowDataset, some_of
 
 PARTS = ("scaler", "embedding", "encoder", "decoder", "linear")
 

@@ -43,11 +43,12 @@ from benchmarks._runs import arguments
 from benchmarks.nba import reflect
 from benchmarks.timing import Timings, interleave, steady
 from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import simulate_basketball
 from hierforecast.frame import read_frame
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.task import Task
-from hierforecast.windows import WindowDataset, cutoffs_of
+from hierforecast.windows import WindowDataset
 
 SPLITS = ("val", "test")
 # Teams unknown, but the ball is told from the players.

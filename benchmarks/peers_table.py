@@ -32,8 +32,9 @@ from benchmarks.peers import (
 )
 from benchmarks.timing import Timings, interleave, steady
 from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, Ridge
+from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import load_nba, load_soccer
-from hierforecast.windows import Window, cutoffs_of
+from hierforecast.windows import Window
 
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
 LENGTHS = {"context_length": 40, "prediction_length": 10}

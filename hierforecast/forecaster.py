@@ -15,6 +15,7 @@ from torch import nn
 from hierforecast._options import number, share, show, whole
 from hierforecast._random import seeded
 from hierforecast.backtesting import Rolling, forecasts_of
+from hierforecast.cutoffs import last_cutoffs
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import NotFittedError
 from hierforecast.fitting import learn
@@ -22,7 +23,7 @@ from hierforecast.forecasts import Forecasts
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
-from hierforecast.windows import WindowDataset, last_cutoffs
+from hierforecast.windows import WindowDataset
 
 # What Lightning knows.
 PRECISIONS = (

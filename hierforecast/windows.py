@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hierforecast._options import whole
 from hierforecast.batch import Future, SceneBatch, hierarchy_of
-from hierforecast.errors import DataError, Remedy, SeriesDroppedWarning, warn_user
+from hierforecast.errors import DataError
 from hierforecast.frame import Panel
-from hierforecast.frame.table import show
 from hierforecast.frame.units import AS_THEY_ARE
 
 EPSILON = np.finfo(np.float64).eps
@@ -147,18 +145,20 @@ class WindowDataset(Dataset[Window]):
         # Steps before a scene's first one are missing; they look at that first one's cell.
         step = cutoffs[:, None] + np.arange(-length, self.prediction_length)
         cells = panel.cell_offset[rows, None] + np.maximum(step, 0)[window]
-        present = panel.present[cells[:, :length]] & (step[window, :length] >= 0)
+        present, short = panel.present[cells[:, :length]], bool((step < 0).any())
+        if short:
+            present &= (step >= 0)[window, :length]
         if self.hide is not None:
             present = self.hide(present, window, generator)
-        kept = present.any(1)
+        kept = np.flatnonzero(present.any(1))
+        order, hierarchy = hierarchy_of(window[kept], panel.groups[rows[kept]])
+        kept = kept[order]
         rows, window, cells, present = rows[kept], window[kept], cells[kept], present[kept]
-        order, hierarchy = hierarchy_of(window, panel.groups[rows])
-        rows, window, cells, present = rows[order], window[order], cells[order], present[order]
         seen, tensor = panel.present[cells], torch.from_numpy
         seen[:, :length] = present
         values, offset = self._targets(cells, present, seen)
         known = self._covariates("known", cells)
-        if len(cutoffs) and cutoffs.min() < length:
+        if short:
             known[step[window] < 0] = np.nan
         # A missing step hides all that was observed with it, also where a frame still holds it.
         past = self._covariates("past", cells[:, :length])
@@ -231,114 +231,6 @@ def _check_squares(panel: Panel) -> None:
             )
 
 
-def cutoffs_of(
-    panel: Panel, context_length: int, prediction_length: int, stride: int = 1
-) -> np.ndarray:
-    """Every window whose context and horizon hold at least one observed cell.
-
-    A scene lasts from its first observed step to its last. One that is too short for a whole window
-    has one window, its last: the steps before its first are missing.
-
-    Args:
-        panel: the data.
-        context_length: L.
-        prediction_length: H.
-        stride: steps between cutoffs of a scene, counted back from the last of them, whose
-            horizon ends with the scene's last observed step.
-
-    Returns:
-        (W, 2) pairs (scene, cutoff), by scene and cutoff.
-
-    Raises:
-        DataError: if no scene is long enough, or nothing is observed where it would have to be.
-    """
-    stride = whole("stride", stride)
-    room = panel.cutoff - panel.begin - prediction_length
-    if room.max() < 1:
-        raise DataError(
-            f"too little context: a window needs a step of context and prediction_length = "
-            f"{prediction_length} steps, but the longest scene has "
-            f"{int(room.max()) + prediction_length}; give longer scenes, or fit with a smaller "
-            "prediction_length"
-        )
-    counts = np.where(room >= 1, np.maximum(room - context_length, 0) // stride + 1, 0)
-    scene = np.repeat(np.arange(len(counts)), counts)
-    back = np.arange(len(scene)) - np.repeat(np.cumsum(counts) - counts, counts)
-    cutoff = panel.cutoff[scene] - prediction_length - stride * back
-    observed, offset = observed_before(panel)
-    at = offset[scene] + cutoff
-    in_context = observed[at] > observed[at - np.minimum(cutoff, context_length)]
-    in_horizon = observed[at + prediction_length] > observed[at]
-    pairs = np.stack([scene, cutoff], axis=1)[in_context & in_horizon]
-    if not len(pairs):
-        raise DataError(
-            "no window has a series observed both in its context and in its horizon: give scenes "
-            "with fewer missing steps, or lengthen context_length or prediction_length"
-        )
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-
-
-def last_cutoffs(panel: Panel, context_length: int) -> np.ndarray:
-    """One window for each scene, whose context ends at its last observed time: (S, 2).
-
-    Warns:
-        SeriesDroppedWarning: for series that are not observed within their scene's context.
-    """
-    dropped = np.flatnonzero(~panel.observed_within(context_length))
-    if len(dropped):
-        warn_user(_dropped(panel, dropped, context_length), SeriesDroppedWarning)
-    return np.stack([np.arange(len(panel.cutoff)), panel.cutoff], axis=1)
-
-
-def _dropped(panel: Panel, rows: np.ndarray, context_length: int) -> str:
-    """Series (m,) that get no forecast, counted and named with their last observed time."""
-    named = []
-    for row in rows[:5].tolist():
-        scene, begin = panel.row_scene[row : row + 1], panel.cell_offset[row]
-        steps = np.flatnonzero(panel.present[begin : begin + panel.cutoff[scene[0]]])
-        time = show(panel.times(scene, steps[-1:])[0]) if len(steps) else ""
-        named.append(
-            f"{panel.series_name(row)} ({f'last at {time}' if time else 'never observed'})"
-        )
-    more = ", ..." if len(rows) > 5 else ""
-    return (
-        f"{len(rows)} of {len(panel.row_scene)} series get no forecast: they are not observed "
-        f"within the last {context_length} steps (context_length) of their scene: "
-        f"{', '.join(named)}{more}"
-    )
-
-
-def split_cutoffs(
-    panel: Panel,
-    context_length: int,
-    prediction_length: int,
-    seed: int,
-    held_out: Panel | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Windows to train on and windows to stop by: (W, 2) and (V, 2), sharing no horizon step.
-
-    Without a held-out panel a tenth of the scenes is held out; if that is less than one scene, the
-    last tenth of each scene's time.
-    """
-    lengths = context_length, prediction_length
-    _check_lengths(panel, *lengths)
-    every = cutoffs_of(panel, *lengths)
-    if held_out is not None:
-        return every, cutoffs_of(held_out, *lengths, stride=prediction_length)
-    sparse = cutoffs_of(panel, *lengths, stride=prediction_length)
-    scenes = np.unique(every[:, 0])
-    if len(scenes) >= 10:
-        kept = np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 10]
-        return every[~np.isin(every[:, 0], kept)], sparse[np.isin(sparse[:, 0], kept)]
-    held = np.maximum((panel.cutoff - panel.begin) // 10, prediction_length)
-    from_step = panel.cutoff - held
-    early = every[:, 1] + prediction_length <= from_step[every[:, 0]]
-    late = sparse[:, 1] >= from_step[sparse[:, 0]]
-    if not early.any():  # too short to hold anything out
-        return every, every[:0]
-    return every[early], sparse[late]
-
-
 def some_of(
     windows: WindowDataset, rows: int, seed: int, generator: torch.Generator | None = None
 ) -> Window:
@@ -348,45 +240,3 @@ def some_of(
     order = np.random.default_rng(seed).permutation(len(scene))
     count = max(1, int(np.searchsorted(np.cumsum(size[order]), rows)))
     return windows.__getitems__(np.sort(order[:count]), generator)
-
-
-def _check_lengths(panel: Panel, context_length: int, prediction_length: int) -> None:
-    """Refuse to learn from scenes of which none fills a window, and tell which are not used.
-
-    Raises:
-        DataError: if no scene has L + H steps.
-
-    Warns:
-        UserWarning: if some scenes have no step of context.
-    """
-    length = panel.cutoff - panel.begin
-    need, longest = context_length + prediction_length, int(length.max())
-    if longest < need:
-        fits = longest - prediction_length
-        remedy = Remedy(f"forecaster.set_params(context_length={fits})", f"--context {fits}")
-        raise DataError(
-            f"too little context: a window needs context_length + prediction_length = "
-            f"{context_length} + {prediction_length} = {need} steps, but the longest scene has "
-            f"{longest}; give longer scenes" + (", or a shorter context" if fits > 0 else ""),
-            remedy if fits > 0 else None,
-        )
-    unused = np.flatnonzero(length <= prediction_length)
-    if len(unused):
-        warn_user(
-            f"{len(unused)} of {len(panel.cutoff)} scenes are not used: they have no more than "
-            f"prediction_length = {prediction_length} steps: "
-            f"{', '.join(map(panel.scene_name, unused[:5].tolist()))}"
-            f"{', ...' if len(unused) > 5 else ''}"
-        )
-
-
-def observed_before(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulated count of observed cells by step, for all scenes end to end, and their offsets.
-
-    Entry ``offset[s] + t`` counts the cells of scene `s` observed before step `t`.
-    """
-    offset = np.concatenate([[0], np.cumsum(panel.length + 1)])
-    cells = np.flatnonzero(panel.present)
-    row = np.searchsorted(panel.cell_offset, cells, side="right") - 1
-    at = offset[panel.row_scene[row]] + cells - panel.cell_offset[row] + 1
-    return np.cumsum(np.bincount(at, minlength=offset[-1])), offset

@@ -24,11 +24,12 @@ from hierforecast import (
     SeasonalNaive,
 )
 from hierforecast.cli import app
+from hierforecast.cutoffs import cutoffs_of
 from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Vocabulary, read_frame
 from hierforecast.frame.units import Units, learn_units
 from hierforecast.models.baselines import Baseline
-from hierforecast.windows import WindowDataset, cutoffs_of
+from hierforecast.windows import WindowDataset
 from tests.helpers import DOUBLE, EVERYTHING, QUIET, H, L, make_frame
 
 pl = pytest.importorskip("polars")

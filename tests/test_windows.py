@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from hierforecast.cutoffs import cutoffs_of, last_cutoffs, split_cutoffs
 from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Panel, read_frame
-from hierforecast.windows import (
-    SeriesDropout,
-    WindowDataset,
-    cutoffs_of,
-    last_cutoffs,
-    split_cutoffs,
-)
+from hierforecast.windows import SeriesDropout, WindowDataset
 from tests.helpers import EVERYTHING, H, L, make_frame
 
 
