@@ -210,9 +210,7 @@ class Grown:
         law, index = self.forecaster.distribution(
             self.frame(cutoff, self.forecaster.context_length)
         )
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            ahead = law.sample(torch.Size([n]))[..., 0].double().numpy()
+        ahead = law.sample((n,), torch.Generator().manual_seed(seed))[..., 0].double().numpy()
         ahead = ahead[:, np.argsort(index["unique_id"].to_numpy())]
         past = np.broadcast_to(self.values[:, :cutoff], (n, *self.values[:, :cutoff].shape))
         return self.recipe.undo(ahead, past, self.demand.season)

@@ -110,9 +110,7 @@ class OfNetwork:
 
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Joint paths (n, P, H)."""
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return self.law.sample((n,))[..., 0].numpy()
+        return self.law.sample((n,), torch.Generator().manual_seed(seed))[..., 0].numpy()
 
     def log_prob(self, values: np.ndarray, horizons: Sequence[int]) -> list[float]:
         """Log density of the first h days; the others are integrated out."""

@@ -102,6 +102,11 @@ class _Drawing(TorchDispatchMode):
         super().__init__()
         self.generator = generator
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """To hide it from torch's compiler would import all of that: seconds, for one draw."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,
