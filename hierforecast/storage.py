@@ -9,11 +9,13 @@ from torch import nn
 
 from hierforecast import models
 from hierforecast._saving import Saved, read_folder, write_folder
+from hierforecast._typed import typed
 from hierforecast._weights import read_dtype
 from hierforecast.errors import DataError
 from hierforecast.fitting import NO_STEPS
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.frame.step import Step
+from hierforecast.frame.units import Units
 from hierforecast.task import Task
 
 if TYPE_CHECKING:
@@ -60,9 +62,9 @@ def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecas
         "options", lambda given: kind(plan, columns=columns, trainer=trainer, **given)
     )
     saved.part("options", lambda given: forecaster._check_options())
-    vocabulary = saved.part("vocabulary", Vocabulary.from_dict)
+    vocabulary = saved.part("vocabulary", lambda given: _vocabulary(given, columns))
     step = saved.part("step", _step)
-    task = saved.part("task", Task.from_dict)
+    task = saved.part("task", lambda given: typed(Task.from_dict(given)))
     _check_task(saved, task, forecaster, vocabulary)
     dtype = saved.part("dtype", read_dtype)
     saved.check()
@@ -86,6 +88,22 @@ def _plan(entry: dict[str, Any], model: nn.Module | None) -> Any:
             f"Forecaster.load(path, model={name}())"
         )
     return getattr(models, name)(**options)
+
+
+def _vocabulary(given: dict[str, Any], columns: Columns) -> Vocabulary:
+    """What the file says of the training frame, which must have had these columns."""
+    found = typed(Vocabulary.from_dict(given))
+    for role in ("past_covariates", "known_covariates", "static"):
+        names = tuple(one.name for one in found.of(role.removesuffix("_covariates")))
+        if names != getattr(columns, role):
+            raise ValueError(f"it has {role}={names}, the key 'columns' {getattr(columns, role)}")
+    if len(found.targets) not in (0, len(columns.targets)):
+        raise ValueError(f"it has units of {len(found.targets)} targets: {columns.targets} are")
+    if not all(one.unit > 0 for one in (*found.targets, *(c.units for c in found.covariates))):
+        raise ValueError("a unit is not above zero")
+    if any(c.categories is not None and c.units != Units() for c in found.covariates):
+        raise ValueError("categories have units")
+    return found
 
 
 def _step(text: str) -> str:
