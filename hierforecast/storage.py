@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from hierforecast import models
-from hierforecast._saving import Saved, read_folder, write_folder
+from hierforecast._saving import Saved, check_place, read_folder, write_folder
 from hierforecast._typed import typed
 from hierforecast._weights import read_dtype
 from hierforecast.errors import DataError
@@ -73,6 +74,15 @@ def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecas
     built = saved.fill(build, keys, ours=model is None)
     forecaster._learned(built, vocabulary, step, NO_STEPS.copy())
     return forecaster
+
+
+def check_folder(path: Path) -> None:
+    """Whether a forecaster can be saved there; worth asking before hours of training.
+
+    Raises:
+        DataError: if `path` is a file, or a folder with anything else in it.
+    """
+    check_place(Path(os.path.realpath(path)), OPTIONS, WHAT)
 
 
 def _plan(entry: dict[str, Any], model: nn.Module | None) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import hierforecast
 from hierforecast import (
@@ -26,6 +27,7 @@ from hierforecast import (
     _atomic,
 )
 from hierforecast._saving import OLD_FORMAT, OLD_WEIGHTS
+from hierforecast.cli import app
 from hierforecast.nn.heads import LowRankHead
 from hierforecast.storage import OPTIONS
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
@@ -120,6 +122,13 @@ def test_saving_never_removes_what_it_did_not_write(fitted, tmp_path):
             fitted.save(place)
     assert (tmp_path / "thesis.tex").read_text() == "years"
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_command_line_asks_for_the_place_before_it_trains(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years")
+    lengths = ["--context", "3", "--horizon", "1"]
+    result = CliRunner().invoke(app, ["fit", "there_is_no.csv", str(tmp_path), *lengths])
+    assert result.exit_code == 2 and "holds something else than a saved forec" in result.stderr
 
 
 def test_an_empty_folder_and_a_relative_path_will_do(fitted, tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ from hierforecast.cli.output import deliver
 from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.cli.windows import Cutoff, until
 from hierforecast.errors import DataError
+from hierforecast.storage import check_folder
 
 
 class ModelName(StrEnum):
@@ -72,6 +73,7 @@ def fit(
     if resume and checkpoints is None:
         raise DataError("--resume needs --checkpoints: the folder of the fit to go on with")
     _refuse_tables(folder)
+    check_folder(folder)
     forecaster = Forecaster(
         _model(model, settings),
         context_length=context,
