@@ -221,7 +221,8 @@ class Forecaster:
             A frame of the library that was given, one row per series and future step:
             ``[scene,] unique_id, ds, HiPerformer[, HiPerformer-lo-90, HiPerformer-hi-90][,
             HiPerformer-q-10]``; with several targets ``HiPerformer_x``, ``HiPerformer_y`` and so
-            on. (utilsforecast takes ``-q-`` columns for models: tell it
+            on. Times have the frame's type, or a wider one where it cannot hold what follows
+            (``int8`` after 127). (utilsforecast takes ``-q-`` columns for models: tell it
             ``models=["HiPerformer"]``.)
 
         Warns:

@@ -19,7 +19,7 @@ from hierforecast.frame.clock import Clock
 from hierforecast.frame.codes import pair
 from hierforecast.frame.columns import Columns, Vocabulary
 from hierforecast.frame.duplicates import check_duplicates
-from hierforecast.frame.known import fill_known
+from hierforecast.frame.known import fill_known, refuse_unused
 from hierforecast.frame.regularity import check_series
 from hierforecast.frame.roles import Roles
 from hierforecast.frame.step import Step
@@ -213,12 +213,7 @@ def read_frame(
         TypeError: if `frame` is no frame.
         DataError: if the frame cannot be used; the message names the column and the remedy.
     """
-    if known is not None and not columns.known_covariates:
-        Table.open(known, columns, "known")  # what is no frame at all is said first
-        raise DataError(
-            "known= was given, but nothing in Columns uses it: name its columns with "
-            "Columns(known_covariates=[...]) and fit again, or leave it out"
-        )
+    refuse_unused(known, columns)
     if horizon < 0:
         raise DataError(f"horizon={horizon} must be 0 or more steps")
     table = Table.open(frame, columns, variable)
