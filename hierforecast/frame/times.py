@@ -91,9 +91,9 @@ class Times:
 
     def is_daily(self) -> bool:
         """Whether the wall's clock shows one time of day only, so that days count, not hours."""
-        if self.unit is None or self.zone is None:
+        if self.unit is None or self.duration:
             return False
-        _, of_day = split_days(to_wall(self.values, self.unit, self.zone), self.unit)
+        _, of_day = split_days(self.on(Step("", 0, wall=True)), self.unit)
         return bool((of_day == of_day[0]).all())
 
     def on(self, step: Step) -> np.ndarray:

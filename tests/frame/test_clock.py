@@ -213,6 +213,15 @@ def test_weeks_and_other_hours_across_a_skipped_midnight() -> None:
     ] == np.datetime64("2024-09-09T00:30")
 
 
+def test_days_may_have_a_zone_in_the_fit_or_after_it() -> None:
+    winter = pd.date_range("2024-02-15", periods=30)
+    spring = pd.date_range("2024-03-15", periods=30)  # the clock is put forward on the 31st
+    for first, then in ((None, "Europe/Berlin"), ("Europe/Berlin", None)):
+        step = read_frame(series(winter.tz_localize(first)), COLUMNS).clock.step
+        panel = read_frame(series(spring.tz_localize(then)), COLUMNS, step=step)
+        assert panel.present.all() and future(panel, 1)[0].startswith("2024-04-14")
+
+
 def test_dates_come_back_as_dates() -> None:
     pl = pytest.importorskip("polars")
     days = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 4, 30)]
