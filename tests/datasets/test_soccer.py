@@ -295,9 +295,11 @@ def test_a_kloppy_data_set():
     back = domain.Player(
         player_id="b", team=away, jersey_no=4, starting_position=domain.PositionType.LeftBack
     )
-    home.players, away.players = [keeper], [back]
     start = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()
     period = domain.Period(id=1, start_timestamp=start, end_timestamp=start + timedelta(seconds=1))
+    bench = domain.Player(player_id="s", team=home, jersey_no=12)
+    unlisted = domain.Player(player_id="u", team=away, jersey_no=44)
+    home.players, away.players = [keeper, bench], [back]
     frames = [
         domain.Frame(
             period=period,
@@ -309,6 +311,8 @@ def test_a_kloppy_data_set():
             players_data={
                 keeper: domain.PlayerData(coordinates=domain.Point(0.0, 0.5)),
                 back: domain.PlayerData(coordinates=domain.Point(1.0, 0.0)),
+                bench: domain.PlayerData(coordinates=domain.Point(0.5, 0.5)),
+                unlisted: domain.PlayerData(coordinates=domain.Point(0.5, 1.0)),
             },
             other_data={},
             ball_coordinates=domain.Point3D(0.5, 0.5, 0.0) if i else None,
@@ -327,13 +331,19 @@ def test_a_kloppy_data_set():
         provider=domain.Provider.METRICA,
         frame_rate=25,
     )
-    frame = from_kloppy(domain.TrackingDataset(records=frames, metadata=metadata))
+    dataset = domain.TrackingDataset(records=frames, metadata=metadata)
+    bench.set_position(domain.Time(period, timedelta(0)), domain.PositionType.Goalkeeper)
+    frame = from_kloppy(dataset)
     rows = frame.drop_duplicates("unique_id").set_index("unique_id")
     assert rows[["x", "y"]].to_dict("index") == {
         "k": {"x": -50.0, "y": 0.0},
         "b": {"x": 50.0, "y": 30.0},
+        "s": {"x": 0.0, "y": 0.0},
+        "u": {"x": 0.0, "y": -30.0},
         "ball": {"x": 0.0, "y": 0.0},
     }
-    assert rows["kind"].to_dict() == {"k": "goalkeeper", "b": "player", "ball": "ball"}
-    assert rows["team"].to_dict() == {"k": "home", "b": "away", "ball": "ball"}
+    kinds = {"k": "goalkeeper", "s": "goalkeeper", "b": "player", "u": "player", "ball": "ball"}
+    assert rows["kind"].to_dict() == kinds
+    teams = {"k": "home", "s": "home", "b": "away", "u": "away", "ball": "ball"}
+    assert rows["team"].to_dict() == teams
     assert frame.loc[frame.unique_id == "ball", "ds"].tolist() == [1, 2]
