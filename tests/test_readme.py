@@ -32,11 +32,11 @@ def short_fit(monkeypatch, tmp_path):
         return fit(self.set_params(max_steps=2, batch_size=4), *args, **kwargs)
 
     monkeypatch.setattr(hierforecast.Forecaster, "fit", short)
-    trainer = training._trainer
+    options = training._options
     monkeypatch.setattr(
         training,
-        "_trainer",
-        lambda schedule, *rest: trainer(replace(schedule, max_steps=2), *rest),
+        "_options",
+        lambda schedule, *rest: options(replace(schedule, max_steps=2), *rest),
     )
     monkeypatch.chdir(tmp_path)
 
