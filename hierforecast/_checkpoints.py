@@ -25,10 +25,13 @@ LAST, KEY, DIGEST = "last.ckpt", "hierforecast", "sha256:"
 # Options of Lightning's trainer that change what is learned.
 TRAINER = (
     "accumulate_grad_batches",
+    "devices",
     "gradient_clip_algorithm",
     "gradient_clip_val",
     "limit_train_batches",
     "limit_val_batches",
+    "min_steps",
+    "num_nodes",
     "precision",
     "val_check_interval",
 )

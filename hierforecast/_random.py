@@ -124,7 +124,7 @@ class _Drawing(TorchDispatchMode):
 def _draw(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], own: torch.Generator) -> Any:
     """Call a function that draws, on the generator's device, and bring the result to its own."""
     device = next((x.device for x in args if isinstance(x, Tensor)), kwargs.get("device"))
-    if device is None or torch.device(device).type == own.device.type:
+    if device is None or torch.device(device) == own.device:
         return _drawn(func, args, kwargs, own)
     there = tree_map_only(Tensor, lambda x: x.to(own.device), args)
     options = {**kwargs, "device": own.device} if "device" in kwargs else kwargs

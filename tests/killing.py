@@ -17,7 +17,14 @@ from hierforecast._checkpoints import LAST
 REPOSITORY = Path(__file__).parents[1]
 
 
-def run(script: str, where: Path, at: int | None = None, late: float = 0.0, **more: str) -> int:
+def run(
+    script: str,
+    where: Path,
+    at: int | None = None,
+    late: float = 0.0,
+    how: signal.Signals = signal.SIGKILL,
+    **more: str,
+) -> int:
     """Run a training in a process of its own, which keeps its checkpoint in ``where / "folder"``.
 
     Args:
@@ -25,6 +32,7 @@ def run(script: str, where: Path, at: int | None = None, late: float = 0.0, **mo
         where: the working folder.
         at: kill it, as the system would, once the checkpoint of this step is there; None: do not.
         late: seconds to wait between the checkpoint and the kill.
+        how: the signal.
         more: environment variables.
 
     Returns:
@@ -43,7 +51,7 @@ def run(script: str, where: Path, at: int | None = None, late: float = 0.0, **mo
                 break
             time.sleep(0.05)
         if at is not None:
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(how)
         return process.wait(3600)
     finally:
         process.kill()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 
+from hierforecast import Forecaster
 from hierforecast._atomic import LEFTOVER
 from hierforecast._checkpoints import LAST
+from tests.helpers import make_frame
 from tests.killing import reached, run
 
 KILLS = int(os.environ.get("HIERFORECAST_KILLS", "2"))
@@ -84,6 +87,20 @@ def test_a_killed_training_loses_nothing(script, tmp_path, elsewhere):
     assert whole[1] == found[1]
     assert whole[0].keys() == found[0].keys()
     assert all(torch.equal(x, found[0][name]) for name, x in whole[0].items())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_saves_what_it_has_and_goes_on_later(how, status, tmp_path):
+    make_frame().to_csv(tmp_path / "train.csv", index=False)
+    words = "fit train.csv model --context 11 --horizon 4 --target x --target y --scene scene"
+    words += " --set width=8 --set depth=1 --set heads=2 --checkpoints folder --steps"
+    command = f"from hierforecast.cli import app; app({words.split()!r} + %r)"
+    assert run(command % ["3000"], tmp_path, at=150, how=how) == status
+    stopped = Forecaster.load(tmp_path / "model")
+    assert len(stopped.predict(make_frame())) and 150 <= reached(tmp_path / "folder") < 3000
+    assert run(command % ["3000", "--resume"], tmp_path, at=reached(tmp_path / "folder") + 1) < 0
 
 
 def done(folder: Path) -> Any:
