@@ -135,7 +135,7 @@ def predict(
 
 def _batches(fitted: Forecaster, history: pd.DataFrame) -> list[Window]:
     """What predict hands to the model, made beforehand."""
-    panel = fitted._read(history, horizon=HORIZON, context=CONTEXT)
+    panel = fitted._read(history, horizon=HORIZON)
     windows = fitted._windows(panel, last_cutoffs(panel, CONTEXT))
     starts = range(0, len(windows), fitted.batch_size)
     stop = len(windows)

@@ -97,7 +97,8 @@ def measure(
     ball = list(forecasts.windows.panel.vocabulary.types).index("ball")
     torch.manual_seed(forecaster.seed)
     for forecast in forecasts:
-        law, batch, future = forecast.distribution().affine(0.0, METRES), *forecast[1:]
+        law = forecast.distribution().affine(0.0, METRES)
+        batch, future = forecast.batch, forecast.future
         values = forecasts.truth(future).to(law.mean) * METRES
         about = (future.present, batch.scene, batch.n_scenes)
         truth = Evaluation(values, *about, point=law.mean)
