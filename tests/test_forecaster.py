@@ -539,7 +539,7 @@ def test_read_only_memory_is_no_obstacle(frame):
         ({"prediction_length": 2.5}, r"prediction_length=2\.5 must be"),
         ({"batch_size": 0}, "batch_size=0 must be"),
         ({"max_steps": 0}, "max_steps=0 must be"),
-        ({"series_dropout": 0.7}, r"series_dropout=0\.7 must lie between 0 and 0\.5"),
+        ({"series_dropout": 0.7}, r"series_dropout=0\.7 must be a number between 0 and 0\.5"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message, frame):

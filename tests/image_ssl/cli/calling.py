@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from typer.testing import CliRunner
 
 from hierforecast.cli import app
@@ -26,3 +28,10 @@ def complaint(*arguments):
     *news, last = result.stderr.strip().splitlines()
     assert last.startswith("error: ") and not any("error" in line for line in news)
     return last
+
+
+def warned(*arguments):
+    """What a command that succeeds says, warnings too: to a user they are no errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        return call(*arguments).stderr
