@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 STATISTICS_ROWS = 50_000
 # A row for each training step; of a model that is not trained by steps, none.
 NO_STEPS = pd.DataFrame(columns=["step", "loss", "val_loss"], dtype=float).astype({"step": int})
+_IMPORTING = threading.Lock()
 
 
 class Learned(NamedTuple):
@@ -71,22 +74,34 @@ def learn(forecaster: Forecaster, frame: Any, val: Any, resume: bool, warm_start
             model.fit_statistics(*some)
     history, stopped = NO_STEPS.copy(), None
     if any(p.requires_grad for p in model.parameters()):
-        # Lightning takes seconds to import: only those who train pay for it.
-        from hierforecast.training import Schedule, train
-
         checks = None
         if len(validation):
             checks = WindowDataset(held_out or panel, validation, *lengths, origin=origin)
-        schedule = Schedule(
-            forecaster.learning_rate, forecaster.max_steps, forecaster.batch_size, forecaster.seed
-        )
         about = _about(forecaster, panel, held_out, None if fresh else model)
-        dtype = next(model.parameters()).dtype
-        history, stopped = train(
-            model, windows, checks, schedule, forecaster.trainer or {}, about, resume
-        )
-        model.to(dtype)  # a fit in half precision leaves weights that numpy does not know
+        history, stopped = _train(forecaster, model, windows, checks, about, resume)
     return Learned(model.eval(), panel.vocabulary, panel.clock.step, history, stopped)
+
+
+def _train(
+    forecaster: Forecaster,
+    model: Any,
+    windows: WindowDataset,
+    checks: WindowDataset | None,
+    about: dict[str, Any],
+    resume: bool,
+) -> tuple[pd.DataFrame, BaseException | None]:
+    """Losses by step, and what stopped the training if something did."""
+    # Lightning takes seconds to import: only those who train pay for it. It brings warning filters
+    # along, which are for those who import it themselves.
+    with _IMPORTING, warnings.catch_warnings():
+        from hierforecast import training
+    schedule = training.Schedule(
+        forecaster.learning_rate, forecaster.max_steps, forecaster.batch_size, forecaster.seed
+    )
+    dtype, trainer = next(model.parameters()).dtype, forecaster.trainer or {}
+    history, stopped = training.train(model, windows, checks, schedule, trainer, about, resume)
+    model.to(dtype)  # a fit in half precision leaves weights that numpy does not know
+    return history, stopped
 
 
 def _read(

@@ -22,6 +22,7 @@ from hierforecast import Forecaster, HiPerformer, Ridge, SeasonalNaive
 from hierforecast._random import Passes, drawing, draws_by_itself, mixed, seeded
 from hierforecast.nn.dropout import Dropout
 from tests.helpers import QUIET, make_frame, tiny
+from tests.killing import run
 
 HEADS = ["lowrank", "gaussian", "student", "steps", "mixture"]
 
@@ -151,6 +152,24 @@ def test_filters_of_others_survive_overlapping_fits(frame):
         assert warnings.filters[0][:3] == ("error", None, RuntimeWarning)
     second.__exit__(None, None, None)
     assert list(warnings.filters) == before
+
+
+FIRST = """
+    import sys, warnings
+    from concurrent.futures import ThreadPoolExecutor
+    from tests.helpers import make_frame, tiny
+    assert "lightning" not in sys.modules
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(2) as pool:
+        for call in [pool.submit(tiny().fit, make_frame()) for _ in range(2)]:
+            call.result()
+    assert "lightning" in sys.modules and list(warnings.filters) == before
+"""
+
+
+@pytest.mark.slow
+def test_the_first_fits_of_a_process_leave_the_warning_filters(tmp_path):
+    assert run(FIRST, tmp_path) == 0
 
 
 # --- the tools -----------------------------------------------------------------------------------
