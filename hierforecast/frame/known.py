@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 
 def refuse_unused(frame: Any, columns: Columns) -> None:
-    """Refuse a known frame that no column is read from.
+    """Refuse a known frame, or whatever was given for one, that no column is read from.
 
     Raises:
-        FrameTypeError: if it is no frame.
         DataError: if `columns` names no known covariates.
     """
     if frame is not None and not columns.known_covariates:
-        Table.open(frame, columns, "known")
         raise DataError(
             "known= was given, but nothing in Columns uses it: name its columns with "
             "Columns(known_covariates=[...]) and fit again, or leave it out"

@@ -12,7 +12,6 @@ from hierforecast import Columns
 from hierforecast.errors import (
     CoarseSeriesWarning,
     DataError,
-    FrameTypeError,
     SeriesDroppedWarning,
 )
 from hierforecast.frame import read_frame
@@ -263,7 +262,7 @@ def test_counted_steps_are_no_dates(start: int) -> None:
 def test_known_that_nothing_uses_is_refused() -> None:
     frame = series(range(60))
     forecaster = fit(frame)
-    with pytest.raises(FrameTypeError, match="expected a pandas DataFrame"):
+    with pytest.raises(DataError, match="nothing in Columns uses it"):
         forecaster.predict(frame, known="nonsense")
     for verb in (
         forecaster.predict,
