@@ -112,7 +112,7 @@ class SceneDistribution(Distribution):
             return self._draw(torch.Size(sample_shape))
 
     def _draw(self, shape: torch.Size) -> Tensor:
-        """`sample` behind the door, by torch's functions: (*shape, P, H, D)."""
+        """The unchecked implementation of `sample`, by torch's functions: (*shape, P, H, D)."""
         raise NotImplementedError
 
     def log_prob(self, value: Tensor, observed: Tensor | None = None) -> Tensor:
