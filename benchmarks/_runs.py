@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hierforecast import Forecaster
-from hierforecast._checkpoints import LAST
+from hierforecast.io.checkpoints import LAST
 
 
 def fit_or_load(

@@ -23,7 +23,6 @@ from torch import nn
 
 from benchmarks._results import write_section
 from benchmarks.image_ssl import load
-from hierforecast._checkpoints import LAST
 from hierforecast.image_ssl.augment import contrastive
 from hierforecast.image_ssl.evaluation import (
     BlockReadout,
@@ -37,6 +36,7 @@ from hierforecast.image_ssl.evaluation import (
 from hierforecast.image_ssl.methods import arm, build_method
 from hierforecast.image_ssl.nn import Sampling, small_resnet
 from hierforecast.image_ssl.training import Schedule, pretrain
+from hierforecast.io.checkpoints import LAST
 
 
 def read(grid: int, mirrored: bool, backbone: nn.Module) -> nn.Module:

@@ -2,12 +2,12 @@
 
 from importlib.metadata import version
 
-from hierforecast._reading import read_table
 from hierforecast.comparison import compare
 from hierforecast.errors import DataError, MissingExtraError, NotFittedError
 from hierforecast.forecaster import Forecaster
 from hierforecast.frame import Columns
 from hierforecast.frame.resampling import resample
+from hierforecast.io.reading import read_table
 from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge, SeasonalNaive
 
 __version__ = version("hierforecast")

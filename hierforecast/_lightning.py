@@ -30,9 +30,9 @@ from rich.progress import (
 )
 from torch import Tensor, nn
 
-from hierforecast._atomic import write_atomically
-from hierforecast._checkpoints import KEY, LAST
 from hierforecast.errors import Interrupted
+from hierforecast.io.atomic import write_atomically
+from hierforecast.io.checkpoints import KEY, LAST
 
 # Precisions that a cast makes.
 CASTS = {
@@ -101,7 +101,7 @@ class Saver(Checkpoint):
     Args:
         path: of the checkpoint, or None: nothing is written.
         every: steps between two checkpoints where nothing is validated.
-        about: what the training is; see `hierforecast._checkpoints.prepare`.
+        about: what the training is; see `hierforecast.io.checkpoints.prepare`.
     """
 
     def __init__(self, path: Path | None, every: int, about: Mapping[str, Any]) -> None:

@@ -28,11 +28,11 @@ from hierforecast._options import show, whole
 from hierforecast._random import seeded
 from hierforecast.cutoffs import cutoffs_of, observed_before
 from hierforecast.errors import DataError
-from hierforecast.forecasts import Forecast, Forecasts
 from hierforecast.frame import Panel, read_frame
 from hierforecast.frame.table import Table
 from hierforecast.frame.table import show as show_time
 from hierforecast.frame.times import Times
+from hierforecast.inference import Forecast, Forecasts
 from hierforecast.windows import WindowDataset
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hierforecast._atomic import write_atomically
-from hierforecast._files import write_table
 from hierforecast.datasets import simulate_basketball
 from hierforecast.forecaster import Forecaster
 from hierforecast.frame import Columns
+from hierforecast.io.atomic import write_atomically
+from hierforecast.io.files import write_table
 from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge
 
 COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")

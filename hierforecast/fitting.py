@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hierforecast._checkpoints import digest, trainer_options
 from hierforecast._random import drawing, seeded
 from hierforecast.cutoffs import split_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, Vocabulary, read_frame
 from hierforecast.frame.units import learn_units
+from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.task import Task
 from hierforecast.windows import SeriesDropout, WindowDataset, some_of
 

@@ -19,8 +19,8 @@ from hierforecast.cutoffs import last_cutoffs
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import NotFittedError
 from hierforecast.fitting import learn
-from hierforecast.forecasts import Forecasts
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
+from hierforecast.inference import Forecasts
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 from hierforecast.windows import WindowDataset

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from hierforecast import models
-from hierforecast._limits import MIB, parse_json, read_file
-from hierforecast._weights import fill, read_weights
 from hierforecast.errors import DataError, import_extra
+from hierforecast.io.limits import MIB, parse_json, read_file
+from hierforecast.io.weights import fill, read_weights
 from hierforecast.task import Task
 
 import_extra("huggingface_hub", "hub", "to exchange models with the Hugging Face hub")

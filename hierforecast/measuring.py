@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from hierforecast._options import levels, whole
-from hierforecast.forecasts import Forecast, Forecasts
 from hierforecast.frame import Panel
 from hierforecast.frame.step import season_of
+from hierforecast.inference import Forecast, Forecasts
 from hierforecast.metrics import Evaluation, Metric, MetricTable
 from hierforecast.metrics.probabilistic import DECILES
 

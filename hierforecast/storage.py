@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from hierforecast import models
-from hierforecast._saving import Saved, check_place, read_folder, write_folder
-from hierforecast._typed import typed
-from hierforecast._weights import read_dtype
 from hierforecast.errors import DataError
 from hierforecast.fitting import NO_STEPS
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.frame.step import Step
 from hierforecast.frame.units import Units
+from hierforecast.io.folders import Saved, check_place, read_folder, write_folder
+from hierforecast.io.typed import typed
+from hierforecast.io.weights import read_dtype
 from hierforecast.task import Task
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from hierforecast._checkpoints import prepare
 from hierforecast._lightning import Saver, StepBar, cosine, make_trainer, stopping, undisturbed
 from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
+from hierforecast.io.checkpoints import prepare
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.windows import Window, WindowDataset
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hierforecast._checkpoints import LAST
+from hierforecast.io.checkpoints import LAST
 
 REPOSITORY = Path(__file__).parents[1]
 

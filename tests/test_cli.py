@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 import hierforecast
 from hierforecast import errors, training
-from hierforecast._files import write_table
-from hierforecast._reading import read_table
 from hierforecast.cli import app
 from hierforecast.cli.data import LOADERS
 from hierforecast.datasets import simulate_basketball
 from hierforecast.errors import DataError, Interrupted
 from hierforecast.fitting import NO_STEPS
 from hierforecast.frame import Columns
+from hierforecast.io.files import write_table
+from hierforecast.io.reading import read_table
 
 COURT = ("--scene scene --group {} --group-type kind", "--target x --target y")
 ROLES = " ".join(COURT).format("team").split()

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from hierforecast import Forecaster
-from hierforecast._atomic import LEFTOVER
-from hierforecast._checkpoints import LAST
+from hierforecast.io.atomic import LEFTOVER
+from hierforecast.io.checkpoints import LAST
 from tests.helpers import make_frame
 from tests.killing import reached, run
 

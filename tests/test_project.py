@@ -25,18 +25,13 @@ MODULES = [info.name for info in pkgutil.walk_packages([str(PACKAGE)], prefix="h
 SHARED_WITH_IMAGES = (
     "hierforecast.symmetry",
     "hierforecast.testing",
+    "hierforecast.io",
     "hierforecast.errors",
-    "hierforecast._atomic",
-    "hierforecast._checkpoints",
-    "hierforecast._fetch",
     "hierforecast._lightning",
     "hierforecast._random",
-    "hierforecast._saving",
     "hierforecast._console",
     "hierforecast._words",
     "hierforecast._options",
-    "hierforecast._limits",
-    "hierforecast._weights",
 )
 
 

@@ -79,10 +79,15 @@ def test_links_and_paths_lead_somewhere():
     assert not [path for path in [*near, *code] if not (ROOT / path).exists()]
 
 
-def test_rooms_are_those_of_the_package():
+def test_the_tree_names_every_room_and_no_other():
     tree = next(block for block in blocks("text") if block.startswith("hierforecast/"))
-    rooms = re.findall(r"^  (\w+(?:\.py|/))", tree, re.MULTILINE)
-    assert rooms and not [room for room in rooms if not (ROOT / "hierforecast" / room).exists()]
+    named = re.findall(r"^  (\w+(?:\.py|/))|(?<=, )(\w+\.py)", tree, re.MULTILINE)
+    rooms = [first or second for first, second in named]
+    folder = ROOT / "hierforecast"
+    there = {f"{path.name}/" for path in folder.iterdir() if (path / "__init__.py").exists()}
+    there |= {path.name for path in folder.glob("*.py")} - {"__init__.py"}
+    assert len(set(rooms)) == len(rooms)
+    assert set(rooms) == there
 
 
 def test_the_picture_is_small():

@@ -24,10 +24,10 @@ from hierforecast import (
     LastValue,
     Ridge,
     SeasonalNaive,
-    _atomic,
 )
-from hierforecast._saving import OLD_FORMAT, OLD_WEIGHTS
 from hierforecast.cli import app
+from hierforecast.io import atomic
+from hierforecast.io.folders import OLD_FORMAT, OLD_WEIGHTS
 from hierforecast.nn.heads import LowRankHead
 from hierforecast.storage import OPTIONS
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
@@ -157,7 +157,7 @@ def test_a_save_that_fails_leaves_the_old_one(stage, fitted, frame, tmp_path, mo
 
         return call
 
-    monkeypatch.setattr(_atomic, "sync_folder", lambda folder: None)
+    monkeypatch.setattr(atomic, "sync_folder", lambda folder: None)
     for name in ("fsync", "replace"):
         monkeypatch.setattr(os, name, full(getattr(os, name)))
     with pytest.raises(OSError, match=r"No space left on device: '.*/f/(weights|forecaster)"):

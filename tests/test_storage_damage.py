@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 import hierforecast
 from hierforecast import ConstantVelocity, DataError, Forecaster, HiPerformer, LastValue, Ridge
-from hierforecast._saving import LARGEST_JSON, OLD_WEIGHTS, _checksums
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.storage import load_backbone, read_made_by, save_backbone
+from hierforecast.io.folders import LARGEST_JSON, OLD_WEIGHTS, _checksums
 from hierforecast.storage import OPTIONS
 from tests.damage import damages
 from tests.helpers import EVERYTHING, QUIET, make_frame, tiny

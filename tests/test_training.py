@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue
-from hierforecast._checkpoints import LAST
 from hierforecast.errors import DataError, Interrupted, NotFittedError
+from hierforecast.io.checkpoints import LAST
 from hierforecast.training import Schedule
 from tests.helpers import EVERYTHING, QUIET, make_frame, tiny
 

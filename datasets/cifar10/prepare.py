@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hierforecast._fetch import locate
 from hierforecast.image_ssl.data import cifar10
+from hierforecast.io.fetch import locate
 
 SUBSET = "cifar-10-python-subset.tar.gz"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hierforecast._fetch import sha256_of
 from hierforecast.datasets import stocks
+from hierforecast.io.fetch import sha256_of
 
 
 def prepare(root: Path | None, out: Path) -> int:

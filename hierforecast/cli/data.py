@@ -11,12 +11,12 @@ import typer
 from hierforecast import Columns, datasets
 from hierforecast import resample as resampled
 from hierforecast._console import Names, option, read_settings, say
-from hierforecast._fetch import ENVIRONMENT_VARIABLE, cache_folder
-from hierforecast._files import check_kind
 from hierforecast.cli.options import ROLES, Settings, TableFiles, columns_of, declare, flags_of
 from hierforecast.cli.output import deliver
 from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.errors import DataError
+from hierforecast.io.fetch import ENVIRONMENT_VARIABLE, cache_folder
+from hierforecast.io.files import check_kind
 
 LOADERS: dict[str, Any] = {
     "basketball": datasets.simulate_basketball,

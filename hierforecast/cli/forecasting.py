@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from hierforecast import Columns, Forecaster, models
 from hierforecast._console import Names, option, read_settings, say
-from hierforecast._files import check_kind, ending_of
 from hierforecast.cli.options import (
     DEFAULTS,
     FREQ,
@@ -28,6 +27,7 @@ from hierforecast.cli.output import deliver
 from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.cli.windows import Cutoff, until
 from hierforecast.errors import DataError
+from hierforecast.io.files import check_kind, ending_of
 from hierforecast.storage import check_folder
 
 

@@ -13,7 +13,6 @@ import typer
 
 from hierforecast import Columns, Forecaster, compare, models
 from hierforecast._console import Names, option
-from hierforecast._files import check_kind, ending_of
 from hierforecast.cli.forecasting import ModelName
 from hierforecast.cli.options import TableFile
 from hierforecast.cli.output import deliver
@@ -21,6 +20,7 @@ from hierforecast.cli.scores import show_scores
 from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.cli.windows import Windows, reads_windows
 from hierforecast.errors import DataError
+from hierforecast.io.files import check_kind, ending_of
 
 
 @reads_tables

@@ -8,7 +8,7 @@ import pandas as pd
 import typer
 
 from hierforecast._console import say
-from hierforecast._files import write_table
+from hierforecast.io.files import write_table
 
 
 def deliver(frame: pd.DataFrame, out: Path | None) -> None:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import pandas as pd
 
 from hierforecast._console import Names, option, say
-from hierforecast._reading import read_table
 from hierforecast.cli.options import Text, declare
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
+from hierforecast.io.reading import read_table
 
 OPTIONS: dict[str, Any] = {
     "sep": Annotated[Text, option("--sep", r"Between cells: ';', '\t', '\s+'. [as seen]")],

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hierforecast._atomic import write_atomically
-from hierforecast._fetch import cache_folder, sha256_of
-from hierforecast._limits import BROKEN, MIB, read_arrays, read_file, read_tar
 from hierforecast.datasets._tracks import AGENTS, Floats, Integers
 from hierforecast.errors import DataError
+from hierforecast.io.atomic import write_atomically
+from hierforecast.io.fetch import cache_folder, sha256_of
+from hierforecast.io.limits import BROKEN, MIB, read_arrays, read_file, read_tar
 
 KINDS = ("score", "rebound")
 FRAME = 12  # hundredths of a second between frames

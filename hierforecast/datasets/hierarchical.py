@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from hierforecast._fetch import RemoteFile, locate
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
+from hierforecast.io.fetch import RemoteFile, locate
 
 SOURCE = (
     "https://raw.githubusercontent.com/rshyamsundar/gluonts-hierarchical-ICML-2021/"

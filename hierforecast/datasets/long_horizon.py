@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hierforecast._fetch import RemoteFile, locate
 from hierforecast.datasets._loader import with_columns
 from hierforecast.errors import DataError
+from hierforecast.io.fetch import RemoteFile, locate
 
 _ETT = (
     "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/"

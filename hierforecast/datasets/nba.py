@@ -13,8 +13,6 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from hierforecast._fetch import RemoteFile, locate
-from hierforecast._limits import read_array
 from hierforecast._options import number, whole
 from hierforecast.datasets import _socialvae
 from hierforecast.datasets._loader import with_tracks
@@ -29,6 +27,8 @@ from hierforecast.datasets._tracks import (
 )
 from hierforecast.errors import DataError
 from hierforecast.frame.newsteps import TOLERANCE
+from hierforecast.io.fetch import RemoteFile, locate
+from hierforecast.io.limits import read_array
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)

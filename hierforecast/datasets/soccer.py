@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hierforecast._fetch import RemoteFile, locate
-from hierforecast._limits import MIB, open_file
 from hierforecast._options import number, whole
 from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import resample, strings
 from hierforecast.errors import DataError
+from hierforecast.io.fetch import RemoteFile, locate
+from hierforecast.io.limits import MIB, open_file
 
 NATIVE_RATE = 25.0  # frames per second
 N_FRAMES = 10_000  # a file: 400 s

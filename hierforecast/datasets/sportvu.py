@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hierforecast._limits import MIB, open_file, parse_json, read_file, too_large
 from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import TEAM_SIZE, Floats, resample
 from hierforecast.errors import DataError, import_extra
+from hierforecast.io.limits import MIB, open_file, parse_json, read_file, too_large
 
 RATE = 25.0
 BALL = -1

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from hierforecast._fetch import DataFileNotFoundError, RemoteFile, locate
 from hierforecast.datasets._loader import with_columns
 from hierforecast.errors import DataError
+from hierforecast.io.fetch import DataFileNotFoundError, RemoteFile, locate
 
 N_TICKERS, N_SESSIONS, N_ROWS, N_RETURNS, N_REMOVED = 505, 1_259, 619_040, 616_381, 47
 N_NOT_OF_DAY, N_COPIES = 17, 1_060  # closes that `faults="missing"` leaves out

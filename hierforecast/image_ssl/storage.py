@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hierforecast._saving import check_place, read_folder, write_folder
-from hierforecast._weights import read_dtype
 from hierforecast.image_ssl.nn.resnet import ResNet
+from hierforecast.io.folders import check_place, read_folder, write_folder
+from hierforecast.io.weights import read_dtype
 
 __all__ = ["check_folder", "load_backbone", "read_made_by", "save_backbone"]
 

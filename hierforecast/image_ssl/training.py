@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from hierforecast._checkpoints import digest, prepare, trainer_options
 from hierforecast._lightning import Saver, StepBar, cosine, make_trainer, stopping, undisturbed
 from hierforecast._options import number, whole
 from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, Item, as_float, collate
 from hierforecast.image_ssl.data.views import PosedPairs, ViewPairs
+from hierforecast.io.checkpoints import digest, prepare, trainer_options
 
 __all__ = ["Schedule", "pretrain"]
 

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from hierforecast._atomic import write_atomically
 from hierforecast.errors import DataError, import_extra
+from hierforecast.io.atomic import write_atomically
 
 Writer = Callable[[Path, list[Image.Image], float, int], None]
 # The first one plays everywhere; the other is in every ffmpeg.

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from hierforecast._fetch import RemoteFile
+from hierforecast.io.fetch import RemoteFile
 
 CARDS = sorted((Path(__file__).parents[2] / "datasets").glob("*/README.md"))
 TOPICS = ("source", "licence", "columns", "units", "rate", "groups", "splits", "counts")

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast import Forecaster, Ridge, _fetch
-from hierforecast._fetch import RemoteFile
+from hierforecast import Forecaster, Ridge
 from hierforecast.datasets import hierarchical, load_hierarchical
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
+from hierforecast.io import fetch
+from hierforecast.io.fetch import RemoteFile
 
 REPOSITORY = Path(__file__).parents[2]
 STEPS = 30
@@ -49,7 +50,7 @@ def made(name: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Writes a made set, changed or not, and has the loader know its files."""
-    monkeypatch.setattr(_fetch, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetch, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("HIERFORECAST_DATA", raising=False)
 
     def write(name: str, change=lambda data, matrix, tags: None) -> Path:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast import _fetch
-from hierforecast._fetch import RemoteFile
 from hierforecast.datasets import load_long_horizon, long_horizon
 from hierforecast.errors import DataError
+from hierforecast.io import fetch
+from hierforecast.io.fetch import RemoteFile
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Writes a made file and has the loader know it."""
-    monkeypatch.setattr(_fetch, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetch, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("HIERFORECAST_DATA", raising=False)
 
     def file(name: str, text: str) -> Path:

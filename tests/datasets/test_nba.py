@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast._fetch import DataFileNotFoundError, RemoteFile
 from hierforecast.datasets import _socialvae, nba
 from hierforecast.datasets.nba import load_nba, split_games
 from hierforecast.errors import DataError
+from hierforecast.io.fetch import DataFileNotFoundError, RemoteFile
 
 IDS = ["ball", *(f"home_{i}" for i in range(5)), *(f"away_{i}" for i in range(5))]
 

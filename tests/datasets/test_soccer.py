@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast._fetch import RemoteFile
 from hierforecast.datasets import soccer
 from hierforecast.datasets.soccer import from_kloppy, load_soccer, read_tracking
 from hierforecast.errors import DataError
+from hierforecast.io.fetch import RemoteFile
 
 REPOSITORY = Path(__file__).parents[2]
 HEADER = ",".join(["Ball", "Ball", *["P,"] * 26, *["Camera,"] * 4])

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast import _fetch
-from hierforecast._fetch import RemoteFile
 from hierforecast.datasets import stocks
 from hierforecast.datasets.stocks import load_stocks
 from hierforecast.errors import DataError
+from hierforecast.io import fetch
+from hierforecast.io.fetch import RemoteFile
 
 REPOSITORY = Path(__file__).parents[2]
 DAYS = pd.bdate_range("2015-07-13", periods=8).strftime("%Y-%m-%d").tolist()  # 07-20 is the sixth
@@ -50,7 +50,7 @@ def write(monkeypatch, folder: Path, constant: str, name: str, text: str) -> Non
 @pytest.fixture
 def tiny(tmp_path, monkeypatch) -> Path:
     """A folder of made files in the source's layout."""
-    monkeypatch.setattr(_fetch, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetch, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("HIERFORECAST_DATA", raising=False)
     frame = pd.DataFrame(tiny_bars(), columns=stocks.BARS).sample(frac=1, random_state=0)
     write(monkeypatch, tmp_path, "PRICES", "prices.csv.gz", frame.to_csv(index=False))

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from hierforecast._saving import OLD_WEIGHTS
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.nn import EVEN, ResNet, Sampling, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.storage import (
@@ -20,6 +19,7 @@ from hierforecast.image_ssl.storage import (
     read_made_by,
     save_backbone,
 )
+from hierforecast.io.folders import OLD_WEIGHTS
 
 NETWORKS = {
     "small C4": (lambda: small_resnet("C4", 3, image_size=33), 33),

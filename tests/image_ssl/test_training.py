@@ -10,7 +10,6 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from hierforecast._checkpoints import LAST
 from hierforecast.errors import DataError, Interrupted
 from hierforecast.image_ssl import training
 from hierforecast.image_ssl.contrastive import SimSiam
@@ -19,6 +18,7 @@ from hierforecast.image_ssl.methods import PairedViews
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.training import Schedule, pretrain
+from hierforecast.io.checkpoints import LAST
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 

@@ -11,9 +11,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from hierforecast._atomic import write_atomically
 from hierforecast._console import say
 from hierforecast.errors import DataError
+from hierforecast.io.atomic import write_atomically
 
 TABLES = (".csv",)
 PICTURES = (".png", ".pdf", ".svg")

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hierforecast._limits import open_file
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ImageSet, Item
+from hierforecast.io.limits import open_file
 
 OnError: TypeAlias = Literal["raise", "skip"]
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

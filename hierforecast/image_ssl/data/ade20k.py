@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierforecast._limits import read_text
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import shapes
 from hierforecast.image_ssl.data._decoding import _UNREADABLE, OnError, open_image, read_image
@@ -20,6 +19,7 @@ from hierforecast.image_ssl.data.arrays import Item
 from hierforecast.image_ssl.data.folder import existing_folder
 from hierforecast.image_ssl.data.shapes import RenderedShapes
 from hierforecast.image_ssl.data.views import MaskSet
+from hierforecast.io.limits import read_text
 
 ADDRESS = "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
 FOLDER = "ADEChallengeData2016"

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hierforecast._fetch import RemoteFile, locate
-from hierforecast._limits import BROKEN, MIB, read_tar
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ArrayImages
+from hierforecast.io.fetch import RemoteFile, locate
+from hierforecast.io.limits import BROKEN, MIB, read_tar
 
 FILES = {
     "official": RemoteFile(

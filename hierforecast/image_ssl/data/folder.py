@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from hierforecast._limits import MIB, is_inside, parse_json, read_file
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import EXTENSIONS, FileImages, OnError
+from hierforecast.io.limits import MIB, is_inside, parse_json, read_file
 
 LARGEST = 1024 * MIB  # of an annotation file; that of iNaturalist 2018 has some 120
 INATURALIST_KEYS = ("images", "annotations", "categories")

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierforecast._limits import is_inside, read_array
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import OnError, read_image
 from hierforecast.image_ssl.data._standing_in import check_options, first_readable
@@ -19,6 +18,7 @@ from hierforecast.image_ssl.data.arrays import Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.folder import existing_folder
 from hierforecast.image_ssl.data.rotations import Frame, from_euler
 from hierforecast.image_ssl.data.views import PosedSet, ViewPairs
+from hierforecast.io.limits import is_inside, read_array
 
 ADDRESS = "https://dl.fbaipublicfiles.com/SIE/3DIEBench.tar.gz"
 LISTS = "https://github.com/facebookresearch/SIE/tree/main/data"

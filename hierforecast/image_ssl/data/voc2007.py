@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hierforecast._limits import is_inside, read_text
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import FileImages, OnError
 from hierforecast.image_ssl.data.folder import existing_folder
+from hierforecast.io.limits import is_inside, read_text
 
 CLASSES = (
     "aeroplane",

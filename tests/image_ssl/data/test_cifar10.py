@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from hierforecast._fetch import RemoteFile
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import cifar10, load_cifar10
 from hierforecast.image_ssl.data.cifar10 import load_plain_pickle, read_batches
+from hierforecast.io.fetch import RemoteFile
 
 PIXELS = 3 * 32 * 32
 ROWS = np.random.default_rng(0).integers(0, 256, (4, PIXELS), dtype=np.uint8)

@@ -14,15 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierforecast._grouptree import plant
-
-__all__ = [
-    "GroupAction",
-    "HierarchicalPermutation",
-    "is_hierarchical",
-    "random_permutation",
-    "swap_across",
-]
+from hierforecast.symmetry.tree import plant
 
 Element = TypeVar("Element")
 Labels: TypeAlias = Sequence[Any] | np.ndarray | Tensor

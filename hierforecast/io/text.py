@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hierforecast._files import PARQUET, ending_of
-from hierforecast._limits import MIB, Limited
 from hierforecast.errors import DataError, import_extra
 from hierforecast.frame import Columns
+from hierforecast.io.files import PARQUET, ending_of
+from hierforecast.io.limits import MIB, Limited
 
 if TYPE_CHECKING:
-    from hierforecast._reading import Reading
+    from hierforecast.io.reading import Reading
 
 # What a number or a covariate may be written as when it is missing. In labels only an empty cell
 # is: "NA" is a ticker.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hierforecast import _fetch
-from hierforecast._fetch import DataFileNotFoundError, RemoteFile, locate
 from hierforecast.errors import DataError
+from hierforecast.io import fetch
+from hierforecast.io.fetch import DataFileNotFoundError, RemoteFile, locate
 
 CONTENT = b"x,y\n1,2\n3,4\n"
 FILE = RemoteFile("toy/data.csv", hashlib.sha256(CONTENT).hexdigest(), size=len(CONTENT))
@@ -17,7 +17,7 @@ FILE = RemoteFile("toy/data.csv", hashlib.sha256(CONTENT).hexdigest(), size=len(
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_fetch, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetch, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("HIERFORECAST_DATA", raising=False)
 
 
@@ -102,7 +102,7 @@ def test_downloads_into_the_cache_once(tmp_path, monkeypatch):
         asked.append((url, known_hash))
         return str(put(Path(path), name=fname))
 
-    monkeypatch.setattr(_fetch.pooch, "retrieve", retrieve)
+    monkeypatch.setattr(fetch.pooch, "retrieve", retrieve)
     file = replace(FILE, url="https://example.org/data.csv")
     assert locate(file) == tmp_path / "cache" / FILE.name
     assert locate(file).read_bytes() == CONTENT
@@ -120,7 +120,7 @@ def test_failed_downloads_say_what_to_do(monkeypatch, error, kind, words):
     def retrieve(*_, **__):
         raise error
 
-    monkeypatch.setattr(_fetch.pooch, "retrieve", retrieve)
+    monkeypatch.setattr(fetch.pooch, "retrieve", retrieve)
     with pytest.raises(kind, match=words) as caught:
         locate(replace(FILE, url="https://example.org/data.csv"))
     assert "HIERFORECAST_DATA=<folder>" in str(caught.value)

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hierforecast import LastValue, cli
-from hierforecast._atomic import only_writer, write_atomically
-from hierforecast._files import write_table
+from hierforecast.io.atomic import only_writer, write_atomically
+from hierforecast.io.files import write_table
 from tests.helpers import make_frame, tiny
 
 TABLE = pd.DataFrame({"a": range(1000), "b": "x"})

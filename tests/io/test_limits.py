@@ -15,8 +15,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from hierforecast import DataError, _text, read_table
-from hierforecast._limits import (
+from hierforecast import DataError, read_table
+from hierforecast.cli import app
+from hierforecast.datasets import _socialvae, sportvu
+from hierforecast.datasets.sportvu import load_sportvu
+from hierforecast.io import text
+from hierforecast.io.limits import (
     MIB,
     is_inside,
     open_file,
@@ -27,9 +31,6 @@ from hierforecast._limits import (
     read_tar,
     read_text,
 )
-from hierforecast.cli import app
-from hierforecast.datasets import _socialvae, sportvu
-from hierforecast.datasets.sportvu import load_sportvu
 
 LENGTHS = ["--context", "3", "--horizon", "1"]
 WRITERS = {"xz": lzma.open, "gz": gzip.open, "plain": open}
@@ -224,7 +225,7 @@ def test_names_stay_in_their_folder():
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".bz2"])
 def test_a_packed_table_that_is_a_bomb_is_named(suffix, tmp_path, monkeypatch):
-    monkeypatch.setattr(_text, "UNPACKED", MIB // 16)
+    monkeypatch.setattr(text, "UNPACKED", MIB // 16)
     path = tmp_path / f"h.csv{suffix}"
     pd.DataFrame({"unique_id": "a", "ds": 1, "y": [2] * 10**5}).to_csv(path, index=False)
     assert path.stat().st_size < 3000
@@ -235,8 +236,8 @@ def test_a_packed_table_that_is_a_bomb_is_named(suffix, tmp_path, monkeypatch):
 
 
 def test_a_parquet_file_that_is_a_bomb_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(_text, "CELLS", 1000)
-    monkeypatch.setattr(_text, "CELLS_PER_BYTE", 10)
+    monkeypatch.setattr(text, "CELLS", 1000)
+    monkeypatch.setattr(text, "CELLS_PER_BYTE", 10)
     frame = pd.DataFrame({"unique_id": "a", "ds": 1, "y": [2.0] * 10**6})
     frame.to_parquet(tmp_path / "h.parquet", compression="brotli")
     assert (tmp_path / "h.parquet").stat().st_size < 30_000

@@ -14,8 +14,8 @@ from safetensors.torch import load
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from hierforecast._limits import MIB, read_file
 from hierforecast.errors import DataError
+from hierforecast.io.limits import MIB, read_file
 
 LARGEST_WEIGHTS = 2**16 * MIB
 DTYPES = {"float16", "bfloat16", "float32", "float64"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hierforecast._atomic import write_atomically
 from hierforecast.errors import DataError, import_extra
+from hierforecast.io.atomic import write_atomically
 
 TEXT, PACKED, PARQUET = (".csv", ".tsv", ".txt"), ("", ".gz", ".bz2", ".xz"), (".parquet", ".pq")
 WRITTEN = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *PARQUET)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hierforecast._files import Paths, ending_of, find_tables
 from hierforecast._options import number
-from hierforecast._text import labels_of, read_file
-from hierforecast._times import Place, read_times
 from hierforecast.errors import DataError, Remedy
 from hierforecast.frame import Columns
+from hierforecast.io.files import Paths, ending_of, find_tables
+from hierforecast.io.text import labels_of, read_file
+from hierforecast.io.times import Place, read_times
 
 # Numbers that are none as they stand, and what reads them; of two that fit, the first.
 MARKS: dict[str, dict[str, Any]] = {

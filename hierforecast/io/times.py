@@ -12,7 +12,7 @@ import pandas as pd
 from hierforecast.errors import DataError
 
 if TYPE_CHECKING:
-    from hierforecast._reading import Reading
+    from hierforecast.io.reading import Reading
 
 Place = Callable[[int], tuple[Path, int]]
 

@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from hierforecast._atomic import LEFTOVER, only_writer, write_atomically
-from hierforecast._limits import MIB, parse_json, read_file
-from hierforecast._weights import fill, read_weights
 from hierforecast.errors import DataError
+from hierforecast.io.atomic import LEFTOVER, only_writer, write_atomically
+from hierforecast.io.limits import MIB, parse_json, read_file
+from hierforecast.io.weights import fill, read_weights
 
 FORMAT = 2
 # Format 1 had no checksums, and weights of one name.

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from hierforecast._atomic import LEFTOVER
-from hierforecast._limits import open_file
 from hierforecast.errors import DataError
+from hierforecast.io.atomic import LEFTOVER
+from hierforecast.io.limits import open_file
 
 LAST, KEY, DIGEST = "last.ckpt", "hierforecast", "sha256:"
 # Options of Lightning's trainer that change what is learned.
