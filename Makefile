@@ -39,11 +39,8 @@ notebooks: $(VENV)/.dev ## run the notebooks again, in place
 		echo "$$notebook"; $(BIN)/jupyter-execute --inplace "$$notebook" || exit 1; \
 	done
 
-bench: ## list the benchmarks, each with its command
-	@for file in $(filter-out %/__init__.py,$(wildcard benchmarks/[a-z]*.py)); do \
-		printf '%-40s %s\n' "$(BIN)/python -m benchmarks.$$(basename $$file .py)" \
-			"$$(sed -n '1s/^"""//;1s/"""$$//;1p' $$file)"; \
-	done
+bench: $(VENV)/.run ## list the benchmarks; `python -m benchmarks NAME` runs one
+	@$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,4 @@
-"""Overheads of fit and predict: what they add to the model's own arithmetic.
-
-python -m benchmarks.speed fit predict
-"""
+"""Overheads of fit and predict: what they add to the model's own arithmetic."""
 
 from __future__ import annotations
 
@@ -48,10 +45,10 @@ class Pace(Callback):
         return Timings(self.seconds)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take a copy of the model, and an optimiser of the fit's kind."""
+        """Take a copy of the model, and an optimizer of the fit's kind."""
         model: Any = pl_module.model
         self.model = copy.deepcopy(model)
-        self.optimiser = Muon(*matrices_and_others(self.model), lr=1e-4, fused=True)
+        self.optimizer = Muon(*matrices_and_others(self.model), lr=1e-4, fused=True)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Window, batch_idx: int
@@ -68,9 +65,9 @@ class Pace(Callback):
         start = process_time()
         for ready in self.batches:
             loss = self.model.loss(*ready)
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()
-            self.optimiser.step()
+            self.optimizer.step()
         end = process_time()
         if self.started is not None:  # the first block warms up
             self.seconds["fit"].append(start - self.started)

@@ -1,10 +1,11 @@
-"""Writes a benchmark's table into its place in RESULTS.md: command, commit, hardware and date."""
+"""Writes a table into its place on a page: with the command, commit, hardware and date."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,30 +14,36 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+from benchmarks.experiment import Section
+
+PAGES = Path(__file__).with_name("results")
 
 
-def write_section(
-    key: str, title: str, table: pd.DataFrame, note: str = "", path: Path = RESULTS
-) -> None:
-    """Replace the section `key` of RESULTS.md, or add it at the end.
+def write(page: str, section: Section, folder: Path = PAGES) -> None:
+    """Replace a section of a page, or add it at the end.
 
     Args:
-        key: its name, in the markers around it.
-        title: its heading.
-        table: rows by name.
-        note: what a reader must know.
-        path: the file.
+        page: name of the file, without suffix.
+        section: the table.
+        folder: of the pages.
     """
+    key, title, table, note = section
     body = "\n\n".join(part for part in (f"## {title}", markdown(table), note, origin()) if part)
-    section = f"<!-- {key} -->\n{body}\n<!-- /{key} -->"
-    text = path.read_text() if path.exists() else "# Results\n"
+    marked = f"<!-- {key} -->\n{body}\n<!-- /{key} -->"
+    path = folder / f"{page}.md"
+    text = path.read_text() if path.exists() else f"# {page.replace('_', ' ').capitalize()}\n"
     place = re.compile(rf"<!-- {re.escape(key)} -->.*<!-- /{re.escape(key)} -->", re.DOTALL)
     if place.search(text):
-        text = place.sub(lambda _: section, text)
+        text = place.sub(lambda _: marked, text)
     else:
-        text = f"{text.rstrip()}\n\n{section}\n"
+        text = f"{text.rstrip()}\n\n{marked}\n"
     path.write_text(text)
+
+
+def write_section(key: str, title: str, table: pd.DataFrame, note: str = "") -> None:
+    """Write a section into the page that holds it."""
+    holding = (p.stem for p in PAGES.glob("*.md") if f"<!-- {key} -->" in p.read_text())
+    write(next(holding, "tried"), Section(key, title, table, note))
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -52,8 +59,7 @@ def markdown(table: pd.DataFrame) -> str:
 def origin() -> str:
     """The command, the commit, the hardware and the date, in one line."""
     here = Path(__file__).parents[1]
-    name = Path(sys.argv[0]).stem
-    command = f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip()
+    command = f"python -m benchmarks {shlex.join(sys.argv[1:])}".strip()
     git = ["git", "-C", str(here), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()

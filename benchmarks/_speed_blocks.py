@@ -1,7 +1,4 @@
-"""The SA3 block: against rivals on the same tokens, as series are added, and as they go missing.
-
-python -m benchmarks.speed block rivals growth missing
-"""
+"""The SA3 block: against rivals on the same tokens, as series are added, and as they go missing."""
 
 from __future__ import annotations
 

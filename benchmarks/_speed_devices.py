@@ -1,4 +1,4 @@
-"""The SA3 block compiled, in bfloat16 and on a GPU: ``python -m benchmarks.speed devices``."""
+"""The SA3 block compiled, in bfloat16 and on a GPU."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Attention within groups: against an N x N mask, and the kernels for small sets.
-
-python -m benchmarks.speed attention small
-"""
+"""Attention within groups: against an N x N mask, and the kernels for small sets."""
 
 from __future__ import annotations
 

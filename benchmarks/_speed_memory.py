@@ -1,13 +1,8 @@
-"""Peak memory of a block, a process for each arm: ``python -m benchmarks.speed memory``."""
+"""Peak memory of a block, a process for each arm."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import multiprocessing
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -15,8 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks._speed_blocks import CASES, FULL, HEADS, LONG, MANY, WIDTH, Case, rival
 from benchmarks._speed_kernels import ThroughMask
-from benchmarks.frame_speed import memory as resident
-from benchmarks.timing import MODES, Arm
+from benchmarks.timing import MODES, Arm, alone, peak_growth
 from hierforecast.batch import Hierarchy
 from hierforecast.nn.sa3 import SA3Block
 
@@ -50,15 +44,7 @@ def measure(name: str, mode: str, case: Case) -> int | None:
     """Growth of resident memory in bytes; None where Linux's /proc is missing."""
     torch.set_num_threads(1)
     arm_of(name, mode, Case((2, 3), 1, 4))()  # imports and first buffers are not what is measured
-    arm = arm_of(name, mode, case)
-    gc.collect()
-    if sys.platform != "linux":
-        return None
-    ctypes.CDLL(None).malloc_trim(0)  # so that freed memory is not reused unseen
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = resident("VmRSS")
-    arm()
-    return resident("VmHWM") - before
+    return peak_growth(arm_of(name, mode, case))[1]
 
 
 def memory(
@@ -69,8 +55,7 @@ def memory(
     for name, case in (cases or {name: CASES[name] for name in (LONG, MANY)}).items():
         row = {}
         for arm in arms:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                size = pool.apply(measure, (arm, "forward + backward", case))
+            size = alone(measure, arm, "forward + backward", case)
             row[arm] = "-" if size is None else f"{size / 1e6:,.0f}"
         rows[name] = row
     return pd.DataFrame(rows).T

@@ -1,4 +1,4 @@
-"""Parts that once were slow, in seconds: ``python -m benchmarks.speed parts``."""
+"""Parts that once were slow, in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a training step of HiPerformer spends its time: ``python -m benchmarks.speed step``."""
+"""Where a training step of HiPerformer spends its time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def step(
         model.fit_statistics(*some_of(windows, 2000, 0))
         clock = Stopwatch()
         watch(model, clock)
-        optimiser = Muon(*matrices_and_others(model), lr=1e-4, fused=True)
+        optimizer = Muon(*matrices_and_others(model), lr=1e-4, fused=True)
         for _ in range(rounds + 1):
             clock.next_step()
             pick = torch.randint(len(windows), (SCENES_PER_BATCH,))
@@ -86,8 +86,8 @@ def step(
             loss.backward()
             clock.lap("backward of the rest")
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            optimiser.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
             clock.lap("clipping and optimiser")
         seconds = {name: median(laps[-rounds:]) for name, laps in clock.parts.items()}
         whole = sum(seconds.values())

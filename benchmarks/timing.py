@@ -1,4 +1,4 @@
-"""Interleaved timings on one thread; by itself it says how fast this machine multiplies matrices.
+"""Interleaved timings on one thread, and the peak of memory.
 
 Absolute times say little on a machine that others use. Arms are therefore run in turn, round after
 round, and compared within a round; the median over rounds is the answer. The clock counts the
@@ -9,10 +9,13 @@ else, so on an idle machine it shows the same ratios as a wall clock.
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
+import multiprocessing
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from time import process_time
 from typing import Any
@@ -112,12 +115,40 @@ def peak() -> tuple[Arm, float]:
     return (lambda: torch.mm(one, two, out=product)), 2.0 * PEAK_SIDE**3
 
 
-def main() -> None:
-    steady()
-    arm, operations = peak()
-    seconds = interleave({"peak": arm}, rounds=15).median("peak")
-    print(f"{operations / seconds / 1e9:.1f} GFLOP/s, float32, one thread")
+def peak_growth(work: Callable[[], Any]) -> tuple[Any, int | None]:
+    """What some work gives, and by how many bytes it raised the peak of resident memory.
+
+    Of use in a fresh process; where Linux's /proc is missing it is None.
+    """
+    gc.collect()
+    if sys.platform != "linux":
+        return work(), None
+    ctypes.CDLL(None).malloc_trim(0)  # so that freed memory is not reused unseen
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _resident("VmRSS")
+    found = work()
+    return found, _resident("VmHWM") - before
 
 
-if __name__ == "__main__":
-    main()
+def _resident(field: str) -> int:
+    """VmRSS (now) or VmHWM (peak) of this process in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def alone(work: Callable[..., Any], *arguments: object) -> Any:
+    """What some work gives in a fresh process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def training_step(model: nn.Module, window: Sequence[Any], optimizer: torch.optim.Optimizer) -> Arm:
+    """An arm: a step of training on one and the same window."""
+    learner: Any = model
+
+    def arm() -> None:
+        optimizer.zero_grad()
+        learner.loss(*window).backward()
+        optimizer.step()
+
+    return arm

@@ -19,7 +19,7 @@ class Muon(AdamW):
 
     A matrix moves along its momentum with all singular values set to about one, so that directions
     which the gradient hardly shows are learned too. On NBA tracking 200 such steps were worth 400
-    of AdamW's (benchmarks/RESULTS.md). torch has a Muon of its own, for matrices alone and in
+    of AdamW's (benchmarks/results/tried.md). torch has a Muon of its own, for matrices alone and in
     bfloat16, which a CPU without such units takes five times as long for; here matrices of one
     shape go through the iteration together, in their own precision.
 

@@ -1,110 +1,122 @@
-"""The speed benchmarks run at tiny sizes, and the kernels that they compare agree."""
+"""The runner: declarations and pages agree, runs are kept once, options are held to the folder."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import re
 
 import pandas as pd
 import pytest
-import torch
-from torch.nn import functional as F
 
-from benchmarks import _fitting, _speed_blocks, _speed_kernels, speed, timing
-from hierforecast.nn.attention import MATMUL_SETS, PRODUCT_SETS, attend, by_matmuls, by_products
+from benchmarks import __main__ as command
+from benchmarks import _results, experiment
+from benchmarks.experiment import Experiment, OptionError, Section, cells, once, spread, tidy
 
-
-def numbers(table: pd.DataFrame) -> list[float]:
-    cells = table.replace("-", pd.NA).stack().dropna()
-    return [float(x.strip("% ")) for cell in cells for x in cell.split("/")]
+KNOWN = experiment.experiments()
+PAGES = {path.stem: path.read_text() for path in _results.PAGES.glob("*.md")}
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 11, 30])
-@pytest.mark.parametrize("masked", [False, True])
-def test_kernels_for_small_sets_are_the_fused_one_forward_and_backward(size, masked):
-    n, batch, width = 3, 4, 6
-    # Laid out as tokens are: members before heads.
-    sides = [torch.randn(n, size, batch, width).double().transpose(1, 2) for _ in range(3)]
-    mask = torch.rand(n, batch, 1, size) < 0.5 if masked else None
-    if mask is not None:
-        mask[..., 0] = True
-    found = {}
-    for kernel in (F.scaled_dot_product_attention, by_matmuls, by_products):
-        leaves = [side.clone().requires_grad_() for side in sides]
-        seen = kernel(*leaves, mask) if masked else kernel(*leaves)
-        found[kernel] = (seen, *torch.autograd.grad(seen.sin().sum(), leaves))
-    for kernel in (by_matmuls, by_products):
-        wanted = found[F.scaled_dot_product_attention]
-        torch.testing.assert_close(found[kernel], wanted, rtol=1e-12, atol=1e-12)
+def test_every_declared_table_stands_on_its_page_and_every_section_is_declared():
+    stands = {page: re.findall(r"<!-- ([\w-]+) -->", text) for page, text in PAGES.items()}
+    for name, one in KNOWN.items():
+        for key in one.keys:
+            some = Experiment("", "", (key,), print, print)
+            assert any(map(some.declares, stands[one.page])), f"{name}: no section {key}"
+    for page in {one.page for one in KNOWN.values()}:
+        keys = stands[page]
+        assert len(set(keys)) == len(keys)
+        for key in keys:
+            there = [n for n, one in KNOWN.items() if one.page == page and one.declares(key)]
+            assert len(there) == 1, f"{page}: {key} is declared by {there}"
 
 
-def test_one_key_mask_for_all_heads_serves_every_kernel():
-    for size in (PRODUCT_SETS, MATMUL_SETS, MATMUL_SETS + 1):
-        sides = [torch.randn(2, 3, size, 4).double() for _ in range(3)]
-        present = torch.rand(2, 1, 1, size) < 0.5
-        each = attend(*sides, present.expand(2, 3, 1, size))
-        torch.testing.assert_close(attend(*sides, present), each, rtol=1e-12, atol=1e-12)
+def counted() -> tuple[Experiment, list[tuple[str, int, int]]]:
+    """An experiment of three arms that says what it has measured."""
+    calls: list[tuple[str, int, int]] = []
+
+    def measure(name, given):
+        calls.append((name, given.seed, given.steps))
+        if name == "a frame":
+            return pd.DataFrame({"score": [0.5, given.seed]})
+        return None if name == "later" else {"x": f"{given.steps}"}
+
+    def sections(found, given):
+        rows = {key: row for key, row in found.items() if isinstance(row, dict)}
+        yield Section("made", "Made", cells(rows), f"{given.steps} steps")
+
+    arms = ("a row", "a frame", "later")
+    return Experiment(
+        "made", "speed", ("made",), measure, sections, arms, (0, 1), {"steps": 3}
+    ), calls
 
 
-def test_ratios_are_medians_within_rounds():
-    timings = timing.Timings({"a": [1.0, 30.0, 3.0], "b": [2.0, 10.0, 3.0]})
-    assert timings.ratio("a", "b") == 1.0 and timings.median("a") == 3.0
-    calls: list[str] = []
-    arms = {name: lambda name=name: calls.append(name) for name in "ab"}
-    found = timing.interleave(arms, rounds=2)
-    assert calls == list("ababab") and all(len(found.seconds[name]) == 2 for name in "ab")
+def test_runs_are_kept_and_not_done_again(tmp_path):
+    one, calls = counted()
+    found = one.run(one.given(tmp_path))
+    assert len(calls) == 6 and list(found) == [(n, s) for n in one.arms[:2] for s in (0, 1)]
+    pd.testing.assert_frame_equal(found["a frame", 1], pd.DataFrame({"score": [0.5, 1.0]}))
+    assert tidy({k: v for k, v in found.items() if k[0] == "a frame"})["seed"].tolist() == [
+        0,
+        0,
+        1,
+        1,
+    ]
+    assert len(one.run(one.given(tmp_path, seeds=(2,)), ["a ro?"])) == 5  # those of before as well
+    assert calls[6:] == [("a row", 2, 3)]
+    one.run(one.given(tmp_path, seeds=(0,)))
+    assert calls[7:] == [("later", 0, 3)]
+    with pytest.raises(OptionError, match=r"steps.*3.*another --folder"):
+        one.run(one.given(tmp_path, steps=4))
+    with pytest.raises(OptionError, match=r"no such arm: b; there are a row"):
+        one.run(one.given(tmp_path), ["b"])
+    with pytest.raises(OptionError, match="no such option: speed; there are steps"):
+        one.given(tmp_path, speed=4)
 
 
-def test_no_further_round_begins_once_patience_is_over():
-    times = iter(range(100))
-    arms = {name: lambda: None for name in "ab"}
-    for patience, kept in ((14, 2), (9, 1), (0, 1)):  # a round and its look at the clock: 5
-        found = timing.interleave(arms, 50, patience, clock=lambda: next(times))
-        assert [found.seconds[name] for name in "ab"] == [[1] * kept] * 2
+def test_an_interrupted_run_keeps_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        once(tmp_path / "x", lambda: 1 / 0)
+    assert not list(tmp_path.iterdir()) and once(tmp_path / "x", lambda: [1]) == [1]
 
 
-def test_attention_tables_at_tiny_sizes():
-    assert all(x > 0 for x in numbers(_speed_kernels.attention(1, sizes=(1, 2, 30), times=1)))
-    assert all(x > 0 for x in numbers(_speed_kernels.small(1, tokens=64, steps=2)))
+def test_mean_and_spread_are_over_seeds():
+    values = pd.Series([0.1, 0.2, 0.3])
+    assert spread(values) == "0.200 ± 0.100" and spread(values[:1], 2) == "0.10"
+    assert spread(values[:0]) == "-"
 
 
-def test_operations_are_counted_as_torch_counts_them():
-    flop_counter = pytest.importorskip("torch.utils.flop_counter")
-    hierarchy, steps = _speed_blocks.grouped((30, 40), scenes=2), 26  # for matrix products only
-    width = 64
-    x = torch.randn(len(hierarchy.group), steps, width)
-    with flop_counter.FlopCounterMode(display=False) as counter, torch.no_grad():
-        _speed_blocks.SA3Block(width, heads=4)(x, hierarchy)
-    counted = sum(v for k, v in counter.get_flop_counts()["Global"].items() if "addmm" in str(k))
-    counted += counter.get_flop_counts()["Global"].get(torch.ops.aten.mm, 0)
-    pairs = 4.0 * width * steps * (2 * (30**2 + 40**2) + 2 * 2**2 + 140 * steps)
-    assert _speed_blocks.operations(hierarchy, steps, width) == counted + pairs
+def test_options_are_read_as_their_defaults_are():
+    defaults = {"n": 1, "x": 0.5, "on": False, "name": "a", "many": (0.0, 0.2), "start": None}
+    given = ["n=2", "x=1", "on=true", "name=b=c", "many=1,0.4", "start=runs/x"]
+    found = {"n": 2, "x": 1.0, "on": True, "name": "b=c", "many": [1.0, 0.4], "start": "runs/x"}
+    assert command.changes(given, defaults) == found
+    for wrong in ("n=1.5", "m=1", "n"):
+        with pytest.raises(OptionError):
+            command.changes([wrong], defaults)
 
 
-def test_fit_and_predict_tables_at_tiny_sizes(monkeypatch):
-    monkeypatch.setattr(_fitting, "SCENES_PER_BATCH", 2)
-    fit = _fitting.fit(2, widths=(8,), steps=1, scenes=3)
-    assert list(fit.index) == ["width 8, progress bar off", "width 8, progress bar on"]
-    assert all(0 < x < 200 for x in numbers(fit))
-    assert all(0 < x < 200 for x in numbers(_fitting.predict(1, widths=(8,), scenes=3)))
+def test_the_command_lists_runs_and_writes(monkeypatch, tmp_path, capsys):
+    one, calls = counted()
+    monkeypatch.setattr(command, "experiments", lambda: {"made": one})
+    monkeypatch.setattr(command, "write", lambda *given: calls.append(given))
+    command.main([])
+    assert "made" in (shown := capsys.readouterr().out) and "steps=3" in shown
+    command.main(["made", "--set", "steps=7", "--folder", str(tmp_path), "--seeds", "0"])
+    assert "7 steps" in capsys.readouterr().out and len(calls) == 3
+    command.main(["made", "--set", "steps=7", "--folder", str(tmp_path), "--seeds", "0", "--write"])
+    (page, section) = calls[-1]
+    assert page == "speed" and section.table.loc["a row", "x"] == "7"
+    for wrong in (["typo"], ["made", "--set", "typo=1"], ["made", "--arms", "typo"]):
+        with pytest.raises(SystemExit):
+            command.main([*wrong, "--folder", str(tmp_path)])
+        assert re.search("no such .*: typo", capsys.readouterr().err)
 
 
-def test_the_command_writes_the_tables_asked_for(monkeypatch, capsys):
-    written = []
-    monkeypatch.setattr(speed, "write_section", lambda *given: written.append(given[0]))
-    monkeypatch.setattr(speed, "steady", lambda: None)
-    table = speed.TABLES["growth"]._replace(measure=lambda rounds: pd.DataFrame({"x": [rounds]}))
-    monkeypatch.setitem(speed.TABLES, "growth", table)
-    monkeypatch.setattr(sys, "argv", ["speed", "growth", "--rounds", "3"])
-    speed.main()
-    assert written == ["speed-growth"] and "Growth" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["speed", "typo"])
-    with pytest.raises(SystemExit):
-        speed.main()
-    assert "no such table: typo" in capsys.readouterr().err
-
-
-def test_every_table_stands_in_the_results():
-    results = (Path(speed.__file__).with_name("RESULTS.md")).read_text()
-    missing = [name for name in speed.TABLES if f"<!-- speed-{name} -->" not in results]
-    assert not missing
+def test_a_section_is_put_into_its_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x", "made", "--set", "a=b c"])
+    for cell in ("1", "2"):
+        table = pd.DataFrame({"x": [cell]}, index=["row"])
+        _results.write("page", Section("one", "One", table, "a note"), tmp_path)
+        _results.write("page", Section("two", "Two", table), tmp_path)
+    text = (tmp_path / "page.md").read_text()
+    assert text.count("## One") == text.count("## Two") == 1 and "| row | 2 |" in text
+    assert "`python -m benchmarks made --set 'a=b c'` · commit" in text and "| 1 |" not in text

@@ -34,7 +34,7 @@ MEMBERS = Axis("(n s) t (h d)", "n (t h) s d", "(n s) t -> n t 1 s")
 TIME = Axis("n s (h d)", "n h s d", "n s -> n 1 1 s")
 
 # On a CPU the fused kernel pays for its start in every set and head: up to these sizes of a set
-# other kernels are faster (benchmarks/RESULTS.md, "Attention in small sets").
+# other kernels are faster (benchmarks/results/speed.md, "Attention in small sets").
 PRODUCT_SETS, MATMUL_SETS = 7, 24
 
 

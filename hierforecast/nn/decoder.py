@@ -11,7 +11,7 @@ class Decoder(nn.Module):
 
     The shape is read from tokens whose gradient is cut. The encoder thus learns for the mean alone,
     and the likelihood, steep wherever the law is sharp, cannot drown it: trained together, the mean
-    hardly left the linear forecast (benchmarks/RESULTS.md, "What was tried").
+    hardly left the linear forecast (benchmarks/results/tried.md).
 
     Args:
         width: features of a token.

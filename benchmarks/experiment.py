@@ -1,0 +1,282 @@
+"""What a benchmark is: arms, the measure of one of them, and tables of all that was found.
+
+A module of `benchmarks/` names its declarations in `EXPERIMENTS`; ``python -m benchmarks`` lists
+and runs them. Each run of an arm under a seed is kept as a file in the folder and not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import partial
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from pkgutil import iter_modules
+from time import monotonic
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from benchmarks.timing import steady
+from hierforecast import Forecaster
+from hierforecast.io.checkpoints import LAST
+
+
+class OptionError(ValueError):
+    """What was asked for is not declared, or not that of the folder's runs."""
+
+
+Options = argparse.Namespace
+Found = dict[tuple[str, int], Any]
+SETTINGS = "options.json"
+
+
+class Section(NamedTuple):
+    """One table of a page.
+
+    Args:
+        key: its name, in the markers around it.
+        title: its heading.
+        table: rows by name.
+        note: what a reader must know.
+    """
+
+    key: str
+    title: str
+    table: pd.DataFrame
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A declaration: what is measured, under which options, and where its tables stand.
+
+    Args:
+        title: one line for the list.
+        page: of its tables, a file in `benchmarks/results` without suffix.
+        keys: of its sections; ``*`` stands for what the options decide.
+        measure: an arm's name and the options, with the run's ``seed`` -> what is kept: a frame
+            (CSV) or plain values (JSON). None keeps nothing: the run was only prepared.
+        sections: all that is kept, by arm and seed, and the options -> the tables.
+        arms: names; or the options -> names.
+        seeds: that are run by default.
+        options: names and defaults of what shapes a run; the folder holds runs of one choice only.
+        beside: names and defaults of options that change no kept result.
+    """
+
+    title: str
+    page: str
+    keys: Sequence[str]
+    measure: Callable[[str, Options], Any]
+    sections: Callable[[Found, Options], Iterable[Section]]
+    arms: Sequence[str] | Callable[[Options], Sequence[str]] = ("all",)
+    seeds: Sequence[int] = (0,)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+    def given(self, folder: str | Path = "runs/x", **changes: Any) -> Options:
+        """The options of one call.
+
+        Raises:
+            OptionError: for an option that is not declared.
+        """
+        defaults = {**self.options, **self.beside, "seeds": self.seeds, "seed": self.seeds[0]}
+        if unknown := set(changes) - set(defaults):
+            there = ", ".join({**self.options, **self.beside}) or "none"
+            raise OptionError(f"no such option: {', '.join(sorted(unknown))}; there are {there}")
+        return Options(folder=Path(folder), **{**defaults, **changes})
+
+    def declares(self, key: str) -> bool:
+        """Whether a section of this key is one of the experiment's."""
+        return any(fnmatch(key, pattern) for pattern in self.keys)
+
+    def names(self, given: Options) -> list[str]:
+        """The arms under some options."""
+        return list(self.arms(given) if callable(self.arms) else self.arms)
+
+    def run(self, given: Options, arms: Sequence[str] = (), jobs: int = 1) -> Found:
+        """Do what is not done yet, and read all that is kept.
+
+        Args:
+            given: the options, ``seeds`` among them.
+            arms: to run, by name or pattern; none stands for all.
+            jobs: processes at a time.
+
+        Raises:
+            OptionError: if the folder holds runs of other options, or for an unknown arm.
+        """
+        names = self.names(given)
+        chosen = [n for n in names if not arms or any(n == a or fnmatch(n, a) for a in arms)]
+        if not chosen:
+            raise OptionError(f"no such arm: {', '.join(arms)}; there are {', '.join(names)}")
+        self._settle(given)
+        missing = [
+            (name, Options(**{**vars(given), "seed": seed}))
+            for seed in given.seeds
+            for name in chosen
+            if _kept(stem(name, given, seed)) is None
+        ]
+        if jobs > 1:
+            # Fresh processes: a forked one cannot use a GPU.
+            with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as p:
+                waiting = [p.submit(_keep, self.measure, *job) for job in missing]
+                for done in as_completed(waiting):
+                    done.result()
+        else:
+            for job in missing:
+                _keep(self.measure, *job)
+        return self.found(given)
+
+    def found(self, given: Options) -> Found:
+        """All runs that the folder keeps, in the order of the arms, those of earlier calls too."""
+        there = {}
+        for name in self.names(given):
+            of_arm = re.compile(re.escape(stem(name, given, 0).name[:-1]) + r"(\d+)\.(csv|json)")
+            matches = (of_arm.fullmatch(path.name) for path in given.folder.iterdir())
+            for seed in sorted(int(match[1]) for match in matches if match):
+                there[name, seed] = once(stem(name, given, seed), lambda: None)
+        return there
+
+    def _settle(self, given: Options) -> None:
+        """Note the options in the folder, or hold them against those of its runs."""
+        now = json.loads(json.dumps({name: getattr(given, name) for name in self.options}))
+        path = given.folder / SETTINGS
+        if path.exists() and (then := json.loads(path.read_text())) != now:
+            other = {key: value for key, value in then.items() if now.get(key) != value}
+            raise OptionError(
+                f"{given.folder} holds runs of other options ({other}): give another --folder"
+            )
+        given.folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(now))
+
+
+def one_table(
+    key: str, page: str, title: str, measure: Callable[..., pd.DataFrame], note: str, **options: Any
+) -> Experiment:
+    """An experiment of a single run, a whole table of cells; the machine is held steady for it.
+
+    Args:
+        key: of the section.
+        page: see `Experiment`.
+        title: of the section, and of the list.
+        measure: the options by name -> the table.
+        note: under the table; ``{name}`` stands for an option.
+        **options: and their defaults.
+    """
+
+    def sections(found: Found, given: Options) -> list[Section]:
+        table = pd.DataFrame.from_dict(found["all", given.seed], orient="index")
+        return [Section(key, title, table, note.format(**vars(given)))]
+
+    run = partial(_steadily, measure, tuple(options))
+    return Experiment(title, page, (key,), run, sections, options=options)
+
+
+def _steadily(
+    measure: Callable[..., pd.DataFrame], options: Sequence[str], name: str, given: Options
+) -> dict[str, Any]:
+    """The measure of `one_table`: rows of cells."""
+    steady()
+    torch.manual_seed(given.seed)
+    return measure(**{name: getattr(given, name) for name in options}).to_dict("index")
+
+
+def cells(found: Found) -> pd.DataFrame:
+    """Rows of a table from runs of one seed each, that keep the cells of their row."""
+    return pd.DataFrame({name: row for (name, _), row in found.items()}).T
+
+
+def tidy(found: Found) -> pd.DataFrame:
+    """Frames of all runs in one, with arm and seed of each row where it has none."""
+    return pd.concat(
+        [
+            pd.DataFrame({"arm": name, "seed": seed} | dict(frame))
+            for (name, seed), frame in found.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def spread(values: pd.Series, digits: int = 3, mark: str = " ± ") -> str:
+    """Mean over seeds, and the deviation if there are several; a dash if there is none."""
+    if not len(values):
+        return "-"
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) < 2 else f"{mean}{mark}{values.std():.{digits}f}"
+
+
+def fit_or_load(
+    forecaster: Forecaster, folder: Path, train: Any, val: Any = None, warm_start: bool = False
+) -> Forecaster:
+    """The forecaster fitted, from its folder if it was fitted before.
+
+    Args:
+        forecaster: a plan; its trainer options get the folder for checkpoints.
+        folder: where checkpoints and the saved forecaster are kept, one fit a folder.
+        train: training frame, or a function that makes it, so that a loaded fit need not.
+        val: frame for early stopping and the choice of the best weights, or such a function.
+        warm_start: as in `Forecaster.fit`.
+    """
+    saved = folder / "forecaster"
+    if saved.exists():
+        return Forecaster.load(saved, forecaster.model)
+    forecaster.set_params(trainer={"default_root_dir": str(folder), **(forecaster.trainer or {})})
+    train, val = (frame() if callable(frame) else frame for frame in (train, val))
+    resume = (folder / LAST).exists()
+    forecaster.fit(train, val, resume=resume, warm_start=warm_start).save(saved)
+    return forecaster
+
+
+def experiments() -> dict[str, Experiment]:
+    """Every declaration by name, from the `EXPERIMENTS` of each module of this folder."""
+    found: dict[str, Experiment] = {}
+    for module in iter_modules([str(Path(__file__).parent)]):
+        if not module.name.startswith("_") and not module.ispkg:
+            found |= getattr(import_module(f"benchmarks.{module.name}"), "EXPERIMENTS", {})
+    return dict(sorted(found.items()))
+
+
+def once(stem: Path, make: Callable[[], Any]) -> Any:
+    """What `make` gives, from its file if it was made before: the one cache of all benchmarks.
+
+    Args:
+        stem: of the file; a frame is kept as CSV, plain values as JSON, None not at all.
+        make: is called if there is no file.
+    """
+    if path := _kept(stem):
+        return pd.read_csv(path) if path.suffix == ".csv" else json.loads(path.read_text())
+    found = make()
+    if found is not None:
+        suffix = ".csv" if isinstance(found, pd.DataFrame) else ".json"
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        half = stem.with_name(f"{stem.name}.half")
+        half.write_text(found.to_csv(index=False) if suffix == ".csv" else json.dumps(found))
+        half.replace(stem.with_name(stem.name + suffix))
+    return found
+
+
+def _kept(stem: Path) -> Path | None:
+    """The file of a stem, if it is there."""
+    paths = (stem.with_name(stem.name + suffix) for suffix in (".csv", ".json"))
+    return next(filter(Path.exists, paths), None)
+
+
+def stem(name: str, given: Options, seed: int | None = None) -> Path:
+    """The file of a run without its suffix."""
+    slug = re.sub(r"[^\w(),%+.=-]", "_", name)
+    return given.folder / f"{slug}-{given.seed if seed is None else seed}"
+
+
+def _keep(measure: Callable[[str, Options], Any], name: str, given: Options) -> None:
+    """Measure an arm and keep what was found, whole or not at all."""
+    begun = monotonic()
+    found = once(stem(name, given), lambda: measure(name, given))
+    done = "prepared" if found is None else "kept"
+    print(f"{name}, seed {given.seed}: {done} after {monotonic() - begun:.0f} s", flush=True)
