@@ -10,13 +10,13 @@ To add one, write such a file, list it here, and give it a card in top-level `da
 """
 
 from hierforecast.image_ssl.data._decoding import FileImages, UnreadableImageWarning
-from hierforecast.image_ssl.data.ade20k import ADE20K, ShapeMasks
+from hierforecast.image_ssl.data.ade20k import ADE20K
 from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, as_float, collate
 from hierforecast.image_ssl.data.cifar10 import load_cifar10
 from hierforecast.image_ssl.data.folder import ImageFolder, INaturalist
 from hierforecast.image_ssl.data.objects import RenderedObjects
 from hierforecast.image_ssl.data.rotations import relative_rotation
-from hierforecast.image_ssl.data.shapes import RenderedShapes
+from hierforecast.image_ssl.data.shapes import RenderedShapes, ShapeMasks
 from hierforecast.image_ssl.data.threedie import ThreeDIEBench
 from hierforecast.image_ssl.data.views import (
     MaskSet,

@@ -10,16 +10,14 @@ s >= that. A convex body is met from the largest lower bound to the smallest upp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from hierforecast.image_ssl.data._drawing import Parameters, by_kind, current
 from hierforecast.image_ssl.data._solids import SOLIDS, shaped
 from hierforecast.image_ssl.data.rotations import matrix
-
-Parameters: TypeAlias = Mapping[str, Tensor]
 
 RADIUS = 0.46  # of the unit ball, in sides of the picture
 WALL = -1.05
@@ -43,16 +41,12 @@ def render(parameters: Parameters, size: int) -> Tensor:
     Returns:
         (b, 3, size, size), in [0, 1], sRGB; a pixel is the mean light of its rays.
     """
-    quaternion = parameters["quaternion"]
-    shape = (len(quaternion), 3, size, size)
-    return _by_kind(parameters, size, quaternion.new_empty(shape), _picture)
+    return _draw(parameters, size, (3, size, size), _picture)
 
 
 def coverage(parameters: Parameters, size: int) -> Tensor:
     """The share of each pixel's rays that meet the solid: (b, size, size)."""
-    quaternion = parameters["quaternion"]
-    shape = (len(quaternion), size, size)
-    return _by_kind(parameters, size, quaternion.new_empty(shape), _cover)
+    return _draw(parameters, size, (size, size), _cover)
 
 
 def light_direction(parameters: Parameters) -> Tensor:
@@ -62,19 +56,20 @@ def light_direction(parameters: Parameters) -> Tensor:
     return torch.stack([flat * torch.cos(phi), flat * torch.sin(phi), torch.cos(theta)], dim=-1)
 
 
-def _by_kind(
+def _draw(
     parameters: Parameters,
     size: int,
-    out: Tensor,
+    shape: tuple[int, ...],
     draw: Callable[[Parameters, str, int], Tensor],
 ) -> Tensor:
-    """Draw the scenes of each kind of solid together, a few at a time, into `out`."""
-    for number, (name, solid) in enumerate(SOLIDS.items()):
-        mine = (parameters["label"] == number).nonzero()[:, 0]
-        planes = len(solid.paints) * len(solid.paints[0])
+    """Draw the scenes of each kind of solid together, a few at a time: (b, *shape)."""
+    parameters = current(parameters)
+    out = parameters["quaternion"].new_empty((len(parameters["label"]), *shape))
+    for name, mine in by_kind(parameters["label"], SOLIDS):
+        paints = SOLIDS[name].paints
+        planes = len(paints) * len(paints[0])
         for some in mine.split(max(1, _AT_ONCE // (planes * (FINE * size) ** 2))):
-            if len(some):
-                out[some] = draw({n: v[some] for n, v in parameters.items()}, name, size)
+            out[some] = draw({n: v[some] for n, v in parameters.items()}, name, size)
     return out
 
 
@@ -90,7 +85,7 @@ def _picture(parameters: Parameters, kind: str, size: int) -> Tensor:
     normals, paint = planes[..., :3].flatten(1, 2), _paints(parameters, kind)
     facing = (normals * light[:, None]).sum(-1, keepdim=True).clamp(min=0)
     dim = paint * AMBIENT * (0.75 + 0.25 * normals[..., 2:])
-    bright = paint * facing * parameters["light_colour"][:, None]
+    bright = paint * facing * parameters["light_color"][:, None]
     channels = []
     for k in range(3):
         solid = _gather(dim[..., k], side) + lit * _gather(bright[..., k], side)
@@ -161,7 +156,7 @@ def _shadow(
 
 
 def _paints(parameters: Parameters, kind: str) -> Tensor:
-    """Colour of each plane, (b, planes, 3), linear."""
+    """Color of each plane, (b, planes, 3), linear."""
     return parameters["paints"][:, torch.tensor(SOLIDS[kind].paints).flatten()]
 
 
@@ -172,9 +167,9 @@ def _wall(parameters: Parameters, planes: Tensor, x: Tensor, y: Tensor, light: T
     direct = (light[:, 2, None, None] + 0.18 * away) * (1 - shadow)
     # What lies in the shadow of a solid also sees less of the room's light.
     glow = AMBIENT * (1 - 0.3 * shadow)
-    shine = parameters["light_colour"][:, :, None, None]
-    colour = parameters["background_colour"][:, :, None, None]
-    return colour * (glow[:, None] + shine * direct[:, None])
+    shine = parameters["light_color"][:, :, None, None]
+    color = parameters["background_color"][:, :, None, None]
+    return color * (glow[:, None] + shine * direct[:, None])
 
 
 def _gather(values: Tensor, side: Tensor) -> Tensor:

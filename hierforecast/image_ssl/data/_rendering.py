@@ -1,4 +1,4 @@
-"""Pictures of coloured shapes from their parameters: outlines, textures, light.
+"""Pictures of colored shapes from their parameters: outlines, textures, light.
 
 A picture is a function of its parameters and its size, in torch, on the device of the parameters.
 Places are measured from the centre of the picture, in fractions of its side, x to the right and y
@@ -8,13 +8,14 @@ Places are measured from the centre of the picture, in fractions of its side, x 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-Parameters: TypeAlias = Mapping[str, Tensor]
+from hierforecast.image_ssl.data._drawing import Parameters, by_kind, current
+
 Outline: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 CHUNK = 64  # images at once: their intermediate results stay in a core's cache
@@ -146,12 +147,9 @@ def coverage(parameters: Parameters, size: int) -> Tensor:
 def _in_chunks(
     draw: Callable[[Parameters, int], Tensor], parameters: Parameters, size: int
 ) -> Tensor:
-    count = len(parameters["label"])
-    parts = [
-        draw({name: value[start : start + CHUNK] for name, value in parameters.items()}, size)
-        for start in range(0, max(count, 1), CHUNK)
-    ]
-    return torch.cat(parts)
+    parts = {name: value.split(CHUNK) for name, value in current(parameters).items()}
+    chunks = zip(*parts.values(), strict=True)
+    return torch.cat([draw(dict(zip(parts, chunk, strict=True)), size) for chunk in chunks])
 
 
 def _render(parameters: Parameters, size: int) -> Tensor:
@@ -161,14 +159,14 @@ def _render(parameters: Parameters, size: int) -> Tensor:
     cover = _coverage(parameters, size)
     shade = strength * (light[0] * x + light[1] * y)  # from one side of the picture to the other
 
-    ground = _painted(parameters, "background", x, y, size)
+    ground = _paint(parameters, "background", x, y, size)
     shadow = _distance(parameters, x + SHADOW_LENGTH * light[0], y + SHADOW_LENGTH * light[1])
     dark = 1.2 * strength * (0.5 - shadow / SHADOW_BLUR).clamp(0, 1)
     ground = ground * ((1 + shade) * (1 - dark)).unsqueeze(1)
 
     u, v = _in_pose(parameters, x, y)
     scale = _each(parameters["scale"])
-    surface = _painted(parameters, "shape", u * scale, v * scale, size)
+    surface = _paint(parameters, "shape", u * scale, v * scale, size)
     turned = _direction(parameters["light_angle"] - parameters["angle"])
     volume = 0.6 * strength * (turned[0] * u + turned[1] * v)  # over the shape: it looks solid
     surface = surface * (1 + shade + volume).unsqueeze(1)
@@ -210,26 +208,23 @@ def _distance(parameters: Parameters, x: Tensor, y: Tensor) -> Tensor:
     """Signed distance to the outline, in fractions of the picture's side, (b, size, size)."""
     u, v = _in_pose(parameters, x, y)
     distance = torch.empty_like(u)
-    for number, outline in enumerate(OUTLINES.values()):
-        mine = (parameters["label"] == number).nonzero()[:, 0]
-        if len(mine):
-            distance[mine] = outline(u[mine], v[mine])
+    for outline, mine in by_kind(parameters["label"], OUTLINES.values()):
+        distance[mine] = outline(u[mine], v[mine])
     return distance * _each(parameters["scale"])
 
 
-def _painted(parameters: Parameters, what: str, x: Tensor, y: Tensor, size: int) -> Tensor:
-    """Colour and texture of the shape or the background, (b, 3, size, size)."""
-    colour = parameters[f"{what}_colour"][:, :, None, None]
+def _paint(parameters: Parameters, what: str, x: Tensor, y: Tensor, size: int) -> Tensor:
+    """Color and texture of the shape or the background, (b, 3, size, size)."""
+    color = parameters[f"{what}_color"][:, :, None, None]
     cosine, sine = _direction(parameters[f"{what}_texture_angle"])
     period = _each(parameters[f"{what}_period"])
     phase = parameters[f"{what}_phase"]
     u = (cosine * x + sine * y) / period + _each(phase[:, 0])
     v = (cosine * y - sine * x) / period + _each(phase[:, 1])
     pattern = torch.zeros_like(u)
-    for number, texture in enumerate(TEXTURES.values()):
-        mine = (parameters[f"{what}_texture"] == number).nonzero()[:, 0]
-        if texture is not None and len(mine):
+    for texture, mine in by_kind(parameters[f"{what}_texture"], TEXTURES.values()):
+        if texture is not None:
             # The steepest sine then climbs from -1 to 1 within about one pixel.
             sharpness = (period[mine] * size / math.pi).clamp(min=1)
             pattern[mine] = texture(u[mine], v[mine], sharpness)
-    return colour * (1 + _each(parameters[f"{what}_contrast"]) * pattern).unsqueeze(1)
+    return color * (1 + _each(parameters[f"{what}_contrast"]) * pattern).unsqueeze(1)

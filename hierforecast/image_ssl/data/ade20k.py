@@ -1,10 +1,12 @@
-"""Images with the class of every pixel: ADE20K's scene parsing, and the rendered shapes.
+"""ADE20K's scene parsing: photographs with the class of every pixel.
 
 What ADE20K's files are: ``datasets/ade20k/README.md``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,17 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data import shapes
-from hierforecast.image_ssl.data._decoding import _UNREADABLE, OnError, open_image, read_image
-from hierforecast.image_ssl.data._standing_in import check_options, first_readable
-from hierforecast.image_ssl.data.arrays import Item
-from hierforecast.image_ssl.data.folder import existing_folder
-from hierforecast.image_ssl.data.shapes import RenderedShapes
+from hierforecast.image_ssl.data._decoding import (
+    UNREADABLE,
+    FileItems,
+    OnError,
+    folder_with,
+    one_of,
+    open_image,
+    read_image,
+)
+from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data.arrays import Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.views import MaskSet
 from hierforecast.io.limits import read_text
 
@@ -30,7 +37,7 @@ N_VALIDATION = 2_000
 UNLABELLED = 0
 
 
-class ADE20K(MaskSet):
+class ADE20K(MaskSet, FileItems):
     """ADE20K as the scene parsing benchmark of 2016 has it (Zhou et al. 2017): 150 classes.
 
     Images lie at ``images/<split>/<name>.jpg``, masks at ``annotations/<split>/<name>.png``: 0
@@ -60,75 +67,45 @@ class ADE20K(MaskSet):
         *,
         on_error: OnError = "raise",
     ) -> None:
-        check_options(size, on_error)
-        if split not in SPLITS:
-            raise ValueError(f"split={split!r} is not one of {list(SPLITS)}")
-        folder = _benchmark(existing_folder(Path(root).expanduser()), split)
+        super().__init__(size, on_error)
+        one_of("split", split, SPLITS)
+        needed = f"images/{split}", f"annotations/{split}"
+        folder = folder_with(root, needed, (FOLDER,), _REMEDY)
         self.images = sorted(
-            path for path in (folder / "images" / split).glob("*.jpg") if path.name[0] != "."
+            path for path in (folder / needed[0]).glob("*.jpg") if path.name[0] != "."
         )
         if not self.images:
-            raise DataError(f"'{folder / 'images' / split}' holds no .jpg files. {_REMEDY}")
-        above = folder / "annotations" / split
-        self.masks = [above / f"{path.stem}.png" for path in self.images]
+            raise DataError(f"'{folder / needed[0]}' holds no .jpg files. {_REMEDY}")
+        self.masks = [folder / needed[1] / f"{path.stem}.png" for path in self.images]
         self.classes = ("unlabelled", *_class_names(folder / "objectInfo150.txt"))
-        self.size, self.on_error = size, on_error
-        self._broken: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Item:
-        number = range(len(self))[index]
-        if self.on_error == "raise":
-            return self._read(number)
-        around = ((number + step) % len(self) for step in range(len(self)))
-        found = first_readable(around, self._read, self._broken)
-        if found is None:
-            raise DataError(f"none of the {len(self)} images can be read, e.g. '{self.images[0]}'")
-        return found[1]
+        _, (item,) = self._readable(range(len(self))[index])
+        return item
 
-    def check(self) -> dict[str, str]:
-        """The images that cannot be read, or whose masks cannot, and why; decodes everything."""
-        reasons: dict[str, str] = {}
-        for number in range(len(self)):
-            try:
-                self._read(number)
-            except DataError as error:
-                reasons[str(self.images[number])] = str(error)
-        return reasons
+    def subset(self, indices: Indices) -> ADE20K:
+        """The images with these numbers, in this order, with their masks."""
+        numbers, found = whole_numbers(indices, len(self)), copy(self)
+        found.images, found.masks = (
+            [paths[k] for k in numbers] for paths in (self.images, self.masks)
+        )
+        found._broken = set()
+        return found
 
-    def _read(self, number: int) -> Item:
+    def _readers(self, number: int) -> Mapping[Path | str, Callable[[], Item]]:
+        """An image and its mask, by the image's file: both or neither."""
         image, mask = self.images[number], self.masks[number]
-        pixels = read_image(image, self.size)
-        with open_image(image) as opened:
-            shape = opened.size
-        return pixels, read_mask(mask, self.size, N_CLASSES, shape)
 
+        def read() -> Item:
+            pixels = read_image(image, self.size)
+            with open_image(image) as opened:
+                shape = opened.size
+            return pixels, read_mask(mask, self.size, N_CLASSES, shape)
 
-class ShapeMasks(MaskSet):
-    """Rendered shapes with the class of every pixel: 0 where the background is, else 1 + class.
-
-    Args:
-        images: the pictures.
-    """
-
-    classes = ("background", *shapes.CLASSES)
-
-    def __init__(self, images: RenderedShapes) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Item:
-        images, masks = self.__getitems__([index])
-        return images[0], masks[0]
-
-    def __getitems__(self, indices: list[int]) -> Item:
-        images, labels = self.images.__getitems__(indices)
-        masks = self.images.mask(indices) * (labels + 1)[:, None, None]
-        return images, masks.to(torch.uint8)
+        return {image: read}
 
 
 def read_mask(
@@ -152,7 +129,7 @@ def read_mask(
     try:
         with open_image(path) as opened:
             mode, numbers = opened.mode, np.array(opened)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"'{path}' cannot be read as a mask ({error}): get it again") from error
     if numbers.ndim != 2 or numbers.dtype != np.uint8:
         raise DataError(f"'{path}' is a picture of mode {mode}, not a mask: one number a pixel")
@@ -182,14 +159,6 @@ _REMEDY = (
 )
 
 
-def _benchmark(root: Path, split: str) -> Path:
-    """The benchmark's folder in or at `root`, with both halves of the split."""
-    for folder in (root, root / FOLDER):
-        if all((folder / what / split).is_dir() for what in ("images", "annotations")):
-            return folder
-    raise DataError(f"'{root}' has no images/{split} and annotations/{split} in it. {_REMEDY}")
-
-
 def _class_names(path: Path) -> tuple[str, ...]:
     """Names of the classes 1 to 150 from the table that comes with the files; else their numbers.
 
@@ -203,3 +172,13 @@ def _class_names(path: Path) -> tuple[str, ...]:
     if not counted or not all(names):
         raise DataError(f"'{path}' does not list the classes 1 to {N_CLASSES}: get it again")
     return names
+
+
+def _open(request: Request) -> ADE20K:
+    split = request.split_or("training", "validation")
+    found = ADE20K(request.root, request.size, split, on_error=request.on_error)
+    drawn = request.drawn(len(found))
+    return found if drawn is None else found.subset(drawn)
+
+
+register("ade20k:ROOT", openers={MaskSet: _open})

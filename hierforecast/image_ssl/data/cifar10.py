@@ -13,7 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data.arrays import ArrayImages
+from hierforecast.image_ssl.data._decoding import one_of
+from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet
 from hierforecast.io.fetch import RemoteFile, locate
 from hierforecast.io.limits import BROKEN, MIB, read_tar
 
@@ -32,17 +34,8 @@ FILES = {
     ),
 }
 CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
 SIZE = 32
 N_CLASSES = len(CLASSES)
 N_TRAIN = {"official": 50_000, "lossless": 5_085}
@@ -75,10 +68,7 @@ def load_cifar10(
         FileNotFoundError: if the file is not found and cannot be downloaded.
         DataError: if the file is damaged, or holds anything but the batches.
     """
-    if split not in BATCHES:
-        raise ValueError(f"split={split!r} is not one of {list(BATCHES)}")
-    if version not in FILES:
-        raise ValueError(f"version={version!r} is not one of {list(FILES)}")
+    one_of("split", split, BATCHES), one_of("version", version, FILES)
     images, labels = read_batches(locate(FILES[version], root=root), BATCHES[split])
     expected = (N_TRAIN if split == "train" else N_TEST)[version]
     if len(images) != expected:
@@ -225,3 +215,11 @@ def _arrays_made(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: one.numpy() if isinstance(one, _Array) else one for key, one in value.items()}
     return value.numpy() if isinstance(value, _Array) else value
+
+
+def _open(request: Request) -> ArrayImages:
+    found = load_cifar10(request.split_or("train", "test"), request.rest or "official")
+    return found.resized(request.size)
+
+
+register("cifar10", "cifar10:lossless", openers={ImageSet: _open})

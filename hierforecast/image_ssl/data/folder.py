@@ -9,11 +9,20 @@ from typing import Any
 import torch
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import EXTENSIONS, FileImages, OnError
+from hierforecast.image_ssl.data._decoding import (
+    EXTENSIONS,
+    FileImages,
+    OnError,
+    existing_folder,
+    subfolders,
+)
+from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data.arrays import ImageSet
 from hierforecast.io.limits import MIB, is_inside, parse_json, read_file
 
 LARGEST = 1024 * MIB  # of an annotation file; that of iNaturalist 2018 has some 120
 INATURALIST_KEYS = ("images", "annotations", "categories")
+TEST_SPLITS = ("val", "test")
 
 
 class ImageFolder(FileImages):
@@ -46,25 +55,20 @@ class ImageFolder(FileImages):
         classes: tuple[str, ...] | None = None,
         on_error: OnError = "raise",
     ) -> None:
-        folder = existing_folder(Path(root).expanduser())
+        folder = existing_folder(root)
         if split is not None:
             folder = existing_folder(folder / split)
         names = classes if classes is not None else _class_names(folder)
-        files: list[str] = []
-        labels: list[int] = []
-        empty = []
-        for number, name in enumerate(names):
-            found = _image_files(existing_folder(folder / name))
-            files += found
-            labels += [number] * len(found)
-            if not found:
-                empty.append(name)
-        if empty:
+        found = {name: _image_files(existing_folder(folder / name)) for name in names}
+        if empty := [name for name in names if not found[name]]:
             raise DataError(
                 f"{len(empty)} class folders of '{folder}' hold no images, e.g. '{empty[0]}': "
                 f"delete them, or put files with {', '.join(EXTENSIONS)} in them"
             )
-        super().__init__(files, torch.tensor(labels), names, size, on_error=on_error)
+        files = [file for name in names for file in found[name]]
+        counts = torch.tensor([len(found[name]) for name in names])
+        labels = torch.arange(len(counts)).repeat_interleave(counts)
+        super().__init__(files, labels, names, size, on_error=on_error)
 
 
 class INaturalist(FileImages):
@@ -95,7 +99,7 @@ class INaturalist(FileImages):
         annotations: Path | str | None = None,
         on_error: OnError = "raise",
     ) -> None:
-        folder = existing_folder(Path(root).expanduser())
+        folder = existing_folder(root)
         path = Path(annotations) if annotations is not None else folder / f"{split}2018.json"
         table = _annotation_table(path)
         try:
@@ -123,29 +127,9 @@ class INaturalist(FileImages):
         super().__init__(files, torch.tensor(labels), classes, size, on_error=on_error)
 
 
-def existing_folder(path: Path) -> Path:
-    """The same path, if a folder is there.
-
-    Raises:
-        DataError: if there is none, or a file in its place.
-    """
-    if path.is_dir():
-        return path
-    if path.exists():
-        unpack = (
-            " (extract the archive first)" if ".tar" in path.name or ".zip" in path.name else ""
-        )
-        raise DataError(f"'{path}' is a file: give the folder that holds the images{unpack}")
-    parent = path.parent
-    beside = sorted(one.name for one in parent.iterdir() if one.is_dir()) if parent.is_dir() else []
-    hint = f": '{parent}' has {', '.join(beside[:8])}" if beside else ""
-    raise DataError(f"there is no folder '{path}'{hint}")
-
-
 def _class_names(folder: Path) -> tuple[str, ...]:
-    """The folders in a folder, sorted; hidden ones are none."""
-    names = sorted(one.name for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
-    if names:
+    """The class folders in a folder."""
+    if names := subfolders(folder):
         return tuple(names)
     loose = sum(one.suffix.lower() in EXTENSIONS for one in folder.iterdir())
     found = f"holds {loose} images but no class folders" if loose else "holds no class folders"
@@ -178,3 +162,33 @@ def _annotation_table(path: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"'{path}' has no {missing}: it is not an iNaturalist annotation file")
     return dict(table)
+
+
+def open_folder(request: Request, names: str) -> ImageFolder:
+    """A folder of class folders, or of splits.
+
+    Args:
+        request: its name is the folder.
+        names: of what there is beside folders, for the error where there is no such folder.
+    """
+    try:
+        folder = existing_folder(request.name)
+    except DataError as error:
+        raise DataError(f"{error}; sets are {names}") from error
+    wanted = TEST_SPLITS if request.test else ("train",)
+    there = [name for name in wanted if (folder / name).is_dir()]
+    if request.split is None and request.test and not there:
+        raise DataError(
+            f"'{folder}' has neither {' nor '.join(TEST_SPLITS)} to evaluate on: name the folder "
+            "in it that has, with '.' for itself"
+        )
+    split = request.split or (there[0] if there else None)
+    return ImageFolder(folder, request.size, split, on_error=request.on_error)
+
+
+def _open_inaturalist(request: Request) -> INaturalist:
+    split = request.split_or("train", "val")
+    return INaturalist(request.root, request.size, split, on_error=request.on_error)
+
+
+register("inaturalist:ROOT", openers={ImageSet: _open_inaturalist})

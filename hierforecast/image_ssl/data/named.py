@@ -1,11 +1,22 @@
-"""Sets of images by the names that the command line calls them by."""
+"""Sets of images by the names that the command line calls them by.
+
+Every module of this folder is imported, so that each set registers its own names.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import OnError
-from hierforecast.image_ssl.data._openers import MASKS, POSED, SETS, Asked, open_folder
-from hierforecast.image_ssl.data.arrays import ImageSet
+from hierforecast.image_ssl.data._registry import SOURCES, Opener, Request, Wanted
+from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, whole_numbers
+from hierforecast.image_ssl.data.folder import open_folder
 from hierforecast.image_ssl.data.views import MaskSet, PosedSet
 
 __all__ = [
@@ -18,107 +29,97 @@ __all__ = [
     "open_set",
 ]
 
-POSED_NAMES = "objects, objects:DEGREES, or threedie:ROOT"
-MASK_NAMES = "shapes, or ade20k:ROOT"
-NAMES = (
-    "shapes, objects, objects:DEGREES, cifar10, cifar10:lossless, voc2007:ROOT, inaturalist:ROOT, "
-    "threedie:ROOT, or a folder"
-)
+for _module in iter_modules([str(Path(__file__).parent)]):
+    if _module.name != Path(__file__).stem:
+        import_module(f"hierforecast.image_ssl.data.{_module.name}")
 
 
-def open_set(
-    name: str,
-    size: int,
-    split: str | None = None,
-    *,
-    test: bool = False,
-    images: int | None = None,
-    on_error: OnError = "raise",
-) -> ImageSet:
-    """A set of images by its name, for learning or for judging.
+def _names(kind: type, *more: str) -> str:
+    """How the sets of a kind may be written, as a list in a sentence."""
+    names = [name for one in SOURCES.values() if kind in one.openers for name in one.usage]
+    *most, last = (*sorted(names, key=lambda name: "ROOT" in name), *more)
+    return f"{', '.join(most)}, or {last}"
+
+
+NAMES, POSED_NAMES, MASK_NAMES = _names(ImageSet, "a folder"), _names(PosedSet), _names(MaskSet)
+
+
+def open_set(name: str, size: int, split: str | None = None, **wanted: Unpack[Wanted]) -> ImageSet:
+    """A set of labelled images by its name, to train or to evaluate on.
 
     Args:
-        name: ``"shapes"``; ``"objects"``; ``"cifar10"``, the official files, or
-            ``"cifar10:lossless"``, the small one; ``"voc2007:ROOT"``, ``"inaturalist:ROOT"`` and
-            ``"threedie:ROOT"`` with the folder that the files lie in; or a folder of class folders,
-            or of splits such as train/ and val/.
+        name: one of `NAMES`: ``"objects:45"`` is within 45 degrees of the upright pose; ROOT is the
+            folder that the files lie in; a folder is one of class folders, or of splits such as
+            train/ and val/.
         size: side of the images, pixels.
-        split: of the set; by default what it has for learning, or with `test` for judging. In a
-            folder that is train/ if there is one, or val/ or test/.
-        test: whether the images are to judge by. What is rendered is then of another seed.
-        images: so many at most, drawn at random (always the same ones).
-        on_error: what to do about a file that cannot be read: "raise" or "skip".
+        split: of the set; by default what it has to train on, or with `test` to evaluate on. In a
+            folder that is train/ if there is one, or val/ or test/; 3DIEBench also has all, for
+            which it needs no lists.
+        wanted: `test`, whether to evaluate on the images: what is rendered is then of another seed;
+            `images`, so many at most, drawn at random (always the same ones); `on_error`, what to
+            do about a file that cannot be read: "raise" or "skip".
 
     Raises:
         DataError: if there is no such set, or it has no such images.
         ValueError: for a split that the set does not have.
     """
-    kind, _, rest = name.partition(":")
-    if kind in SETS:
-        asked = Asked(rest, size, split, test, images, on_error)
-        found = SETS[kind](asked)
-    else:
-        asked = Asked(name, size, split, test, images, on_error)
-        found = open_folder(asked, NAMES)
-    drawn = asked.drawn_among(len(found))
+    request = Request(name, size, split, **wanted)
+    opener = _opener(ImageSet, name)
+    found: ImageSet = opener(request) if opener is not None else open_folder(request, NAMES)
+    drawn = request.drawn(len(found))
     return found if drawn is None else found.subset(drawn)
 
 
 def open_posed(
-    name: str,
-    size: int,
-    split: str | None = None,
-    *,
-    test: bool = False,
-    images: int | None = None,
-    on_error: OnError = "raise",
+    name: str, size: int, split: str | None = None, **wanted: Unpack[Wanted]
 ) -> PosedSet:
-    """A set of views of objects in known poses by its name, for learning or for judging.
+    """A set of views of objects in known poses: one of `POSED_NAMES`; the rest is as in `open_set`.
 
-    Args:
-        name: ``"objects"`` in any pose, ``"objects:45"`` within 45 degrees of the upright one, or
-            ``"threedie:ROOT"`` with the folder that the files lie in.
-        size, test, on_error: as for `open_set`.
-        split: of 3DIEBench, train or val as its lists have them, or all.
-        images: objects are drawn at random, all their views with them, so that there are so many at
-            most.
-
-    Raises:
-        DataError: if there is no such set with poses, or it has no such images.
-        ValueError: for a split that the set does not have.
+    Objects are drawn at random, all their views with them, so that there are `images` at most.
     """
-    kind, _, rest = name.partition(":")
-    if kind not in POSED:
+    request = Request(name, size, split, **wanted)
+    opener = _opener(PosedSet, name)
+    if opener is None:
         raise DataError(f"{name!r} is no set of known poses: give {POSED_NAMES}")
-    return POSED[kind](Asked(rest, size, split, test, images, on_error))
+    found: PosedSet = opener(request)
+    drawn = request.drawn(found.n_objects, found.views)
+    return found if drawn is None else _SomeObjects(found, drawn)
 
 
-def open_masks(
-    name: str,
-    size: int,
-    split: str | None = None,
-    *,
-    test: bool = False,
-    images: int | None = None,
-    on_error: OnError = "raise",
-) -> MaskSet:
-    """A set of images with the class of every pixel by its name, for learning or for judging.
-
-    Args:
-        name: ``"shapes"``, or ``"ade20k:ROOT"`` with the folder that the files lie in.
-        size, test, images, on_error: as for `open_set`.
-        split: of ADE20K, training or validation.
-
-    Raises:
-        DataError: if there is no such set with masks, or it has no such images.
-        ValueError: for a split that the set does not have.
-    """
-    kind, _, rest = name.partition(":")
-    if kind not in MASKS:
+def open_masks(name: str, size: int, split: str | None = None, **wanted: Unpack[Wanted]) -> MaskSet:
+    """A set of images with the class of every pixel: one of `MASK_NAMES`; else as in `open_set`."""
+    opener = _opener(MaskSet, name)
+    if opener is None:
         raise DataError(f"{name!r} is no set of images with masks: give {MASK_NAMES}")
-    return MASKS[kind](Asked(rest, size, split, test, images, on_error))
+    found: MaskSet = opener(Request(name, size, split, **wanted))
+    return found
 
 
 def is_posed(name: str) -> bool:
     """Whether `open_posed` knows the set."""
-    return name.partition(":")[0] in POSED
+    return _opener(PosedSet, name) is not None
+
+
+def _opener(kind: type, name: str) -> Opener | None:
+    source = SOURCES.get(name.partition(":")[0])
+    return None if source is None else source.openers.get(kind)
+
+
+class _SomeObjects(PosedSet):
+    """Some objects of another set, by their numbers there, with all their views."""
+
+    def __init__(self, parent: PosedSet, objects: Tensor) -> None:
+        self.parent, self.classes, self.frame = parent, parent.classes, parent.frame
+        self.n_objects, self.views = len(objects), parent.views
+        self.numbers = (objects[:, None] * self.views + torch.arange(self.views)).flatten()
+
+    def __getitem__(self, index: int) -> Item:
+        return self.parent[int(self.numbers[index])]
+
+    @property
+    def labels(self) -> Tensor:
+        return self.parent.labels[self.numbers]
+
+    def parameters(self, indices: Indices) -> dict[str, Tensor]:
+        numbers = whole_numbers(indices, len(self))
+        return self.parent.parameters(self.numbers[numbers]) | {"object": numbers // self.views}

@@ -11,16 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierforecast.image_ssl.data._colours import linear_rgb
-from hierforecast.image_ssl.data._counters import uniform
-from hierforecast.image_ssl.data._raycasting import (
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data._drawing import (
     Parameters,
-    coverage,
-    light_direction,
-    render,
+    RenderedSet,
+    Scene,
+    current,
+    linear_rgb,
+    scene_of,
+    uniform,
 )
+from hierforecast.image_ssl.data._raycasting import coverage, light_direction, render
+from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data._solids import PAINTS, SOLIDS
-from hierforecast.image_ssl.data.arrays import Indices, Item, whole_numbers
+from hierforecast.image_ssl.data.arrays import ImageSet, Indices, whole_numbers
 from hierforecast.image_ssl.data.rotations import Frame, about_axis, compose, uniform_within
 from hierforecast.image_ssl.data.views import PosedSet
 
@@ -43,14 +47,16 @@ VIEWS = 8
 WITHIN = 180.0  # degrees from the upright pose
 LIGHT_THETA = (0.15, 1.05)  # radians from the viewer
 STRETCH = 1.35  # largest factor along an axis of a solid
+COUNTS = 2048, 512  # that `open_set` renders to train and to evaluate on, by default
+SOME_VIEWS = 4  # of each of these
 _OBJECT_DRAWS, _VIEW_DRAWS = 24, 8
 _VIEW_SEEDS = 1 << 32  # seeds of the views' draws lie apart from those of the objects'
 
 
-class RenderedObjects(PosedSet):
-    """Views of solids of ten classes, each in any pose, light and before any colour of wall.
+class RenderedObjects(RenderedSet, PosedSet):
+    """Views of solids of ten classes, each in any pose, light and before any color of wall.
 
-    Object `o` of one seed has a class, proportions and colours of its own, the same whatever
+    Object `o` of one seed has a class, proportions and colors of its own, the same whatever
     `n_objects` and `views`; its view `v` is a rotation, a light and a wall drawn for it alone. The
     picture's number is ``o * views + v``. Objects of another seed make a test set.
 
@@ -68,6 +74,7 @@ class RenderedObjects(PosedSet):
     """
 
     classes = CLASSES
+    render, coverage = staticmethod(render), staticmethod(coverage)
 
     def __init__(
         self,
@@ -90,14 +97,6 @@ class RenderedObjects(PosedSet):
         self.n_objects, self.views, self.seed, self.size = n_objects, views, seed, size
         self.within, self.frame = within, frame
 
-    def __getitem__(self, index: int) -> Item:
-        images, labels = self.__getitems__([index])
-        return images[0], labels[0]
-
-    def __getitems__(self, indices: list[int]) -> Item:
-        parameters = self.parameters(indices)
-        return _at_rest(render(parameters, self.size)), parameters["label"]
-
     @property
     def labels(self) -> Tensor:
         """The class of every picture, int64 (n,)."""
@@ -109,14 +108,10 @@ class RenderedObjects(PosedSet):
         numbers = whole_numbers(indices, len(self)).numpy()
         return draw_parameters(numbers // self.views, numbers % self.views, self.seed, self.within)
 
-    def mask(self, indices: Indices) -> Tensor:
-        """Where the object is: bool (b, size, size), true where it covers half a pixel or more."""
-        return coverage(self.parameters(indices), self.size) >= 0.5
-
 
 def draw_parameters(
     objects: np.ndarray, views: np.ndarray, seed: int = 0, within: float = WITHIN
-) -> dict[str, Tensor]:
+) -> Scene:
     """The parameters of views by the numbers of their objects and their own.
 
     Returns:
@@ -124,10 +119,10 @@ def draw_parameters(
         ``quaternion`` (b, 4): the rotation from the upright pose, w, x, y, z; x points to the
         right, y up and z to the viewer. ``light_theta``: angle of the light from the viewer, and
         ``light_phi``: around the line to the viewer, from x to y, radians. ``light_hue`` and
-        ``background_hue``: of Oklab's circle, in [0, 1); ``light_colour`` and
-        ``background_colour`` (b, 3): what they look like, RGB as amounts of light. Of the object:
+        ``background_hue``: of Oklab's circle, in [0, 1); ``light_color`` and
+        ``background_color`` (b, 3): what they look like, RGB as amounts of light. Of the object:
         ``stretch`` (b, 3), along its axes; ``thickness``, in [0, 1), of its parts; ``paints``
-        (b, 6, 3), colours of its sides, RGB as amounts of light.
+        (b, 6, 3), colors of its sides, RGB as amounts of light.
     """
     numbers = np.asarray(objects, np.uint64)
     once, where = np.unique(numbers, return_inverse=True)
@@ -148,15 +143,14 @@ def draw_parameters(
         "light_phi": 2 * math.pi * own[:, 4],
         "light_hue": own[:, 5],
         "background_hue": own[:, 6],
-        "light_colour": 1.35 * linear_rgb(0.85, 0.065, 360 * own[:, 5]),
-        "background_colour": linear_rgb(0.58, 0.06, 360 * own[:, 6]),
+        "light_color": 1.35 * linear_rgb(0.85, 0.065, 360 * own[:, 5]),
+        "background_color": linear_rgb(0.58, 0.06, 360 * own[:, 6]),
     }
     whole = {"label": kinds[where], "object": numbers.astype(np.int64)}
-    parameters = {name: torch.from_numpy(value) for name, value in whole.items()}
-    return parameters | {n: torch.from_numpy(v).float() for n, v in floats.items()}
+    return scene_of(whole, floats)
 
 
-def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
+def turn(parameters: Parameters, degrees: float | Tensor) -> Scene:
     """The same scenes, turned counter-clockwise before the viewer, light and all.
 
     By 90 degrees, `render` then gives `torch.rot90` of the picture.
@@ -170,11 +164,7 @@ def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
     axis = parameters["quaternion"].new_tensor([0.0, 0.0, 1.0]).expand(len(phi), 3)
     pose = compose(about_axis(axis, degrees), parameters["quaternion"])
     around = (phi + torch.deg2rad(degrees)) % (2 * math.pi)
-    return dict(parameters) | {"quaternion": pose, "light_phi": around}
-
-
-def _at_rest(images: Tensor) -> Tensor:
-    return (images * 255).round().to(torch.uint8)
+    return Scene(current(parameters)) | {"quaternion": pose, "light_phi": around}
 
 
 def _kinds(draws: np.ndarray) -> np.ndarray:
@@ -182,7 +172,7 @@ def _kinds(draws: np.ndarray) -> np.ndarray:
 
 
 def _paints(draws: np.ndarray) -> np.ndarray:
-    """Six colours for each object (n, 6, 3), linear, from 14 random numbers: all well apart.
+    """Six colors for each object (n, 6, 3), linear, from 14 random numbers: all well apart.
 
     Hues lie around one of the object's own, and lightness alternates, so that sides which meet
     differ in both.
@@ -192,3 +182,30 @@ def _paints(draws: np.ndarray) -> np.ndarray:
     hue = base + spread * steps + 24 * (draws[:, 2:8] - 0.5)
     lightness = np.array([0.80, 0.66, 0.90, 0.60, 0.86, 0.72]) + 0.1 * (draws[:, 8:14] - 0.5)
     return linear_rgb(lightness, 0.12, hue)
+
+
+def _open(request: Request, count: int | None = None) -> RenderedObjects:
+    if request.split is not None:
+        raise DataError(f"objects have no parts: {request.split!r} is none of them")
+    try:
+        within = float(request.rest or WITHIN)
+    except ValueError as error:
+        raise DataError(
+            f"objects:{request.rest}: give degrees from the upright pose, as objects:45"
+        ) from error
+    count = COUNTS[request.test] if count is None else count
+    return RenderedObjects(count, SOME_VIEWS, int(request.test), request.size, within=within)
+
+
+def _open_images(request: Request) -> ImageSet:
+    if request.images is None:
+        return _open(request).in_memory()
+    found = _open(request, -(-request.images // SOME_VIEWS))
+    return found.subset(range(request.images)).in_memory()
+
+
+def _open_posed(request: Request) -> PosedSet:
+    return _open(request, request.count(COUNTS[request.test], SOME_VIEWS)).in_memory()
+
+
+register("objects", "objects:DEGREES", openers={ImageSet: _open_images, PosedSet: _open_posed})

@@ -1,4 +1,4 @@
-"""Rendered shapes: an endless set of coloured pictures whose every parameter is known.
+"""Rendered shapes: an endless set of colored pictures whose every parameter is known.
 
 The embedded default of the image room: nothing is downloaded. What the pictures are:
 ``datasets/shapes/README.md``.
@@ -12,16 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierforecast.image_ssl.data._colours import rgb
-from hierforecast.image_ssl.data._counters import uniform
-from hierforecast.image_ssl.data._rendering import (
-    OUTLINES,
-    TEXTURES,
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data._drawing import (
     Parameters,
-    coverage,
-    render,
+    RenderedSet,
+    Scene,
+    current,
+    rgb,
+    scene_of,
+    uniform,
 )
+from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data._rendering import OUTLINES, TEXTURES, coverage, render
 from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, whole_numbers
+from hierforecast.image_ssl.data.views import MaskSet
 
 __all__ = [
     "CLASSES",
@@ -40,15 +44,16 @@ N_CLASSES = len(CLASSES)
 N_TEXTURES = len(TEXTURE_NAMES)
 SIZE = 33  # odd: a network with strides is exactly equivariant on it
 SCALES = (0.3, 0.46)
-CONTRASTS = (0.06, 0.2)  # of textures, as a share of the colour
+CONTRASTS = (0.06, 0.2)  # of textures, as a share of the color
 LIGHT = 0.4
 # How far the lightness of a shape is from its background's, in Oklab (black 0, white 1).
 LIGHTNESS_GAP = 0.22
+COUNTS = 4096, 1024  # that `open_set` renders to train and to evaluate on, by default
 _DRAWS = 32  # random numbers that one picture may use
 
 
-class RenderedShapes(ImageSet):
-    """Shapes of eight classes in any pose, colour, texture and light, rendered when asked for.
+class RenderedShapes(RenderedSet):
+    """Shapes of eight classes in any pose, color, texture and light, rendered when asked for.
 
     Picture `i` of one seed is always the same, whatever `n`, and whichever pictures are asked for
     beside it. Pictures of one seed are independent of each other and of every other seed: another
@@ -68,6 +73,7 @@ class RenderedShapes(ImageSet):
     """
 
     classes = CLASSES
+    render, coverage = staticmethod(render), staticmethod(coverage)
 
     def __init__(
         self,
@@ -94,15 +100,6 @@ class RenderedShapes(ImageSet):
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, index: int) -> Item:
-        images, labels = self.__getitems__([index])
-        return images[0], labels[0]
-
-    def __getitems__(self, indices: list[int]) -> Item:
-        parameters = self.parameters(indices)
-        images = render(parameters, self.size)
-        return (images * 255).round().to(torch.uint8), parameters["label"]
-
     @property
     def labels(self) -> Tensor:
         """The class of every picture, int64 (n,)."""
@@ -115,9 +112,30 @@ class RenderedShapes(ImageSet):
             numbers.numpy(), self.seed, self.textures, self.scales, light=self.light
         )
 
-    def mask(self, indices: Indices) -> Tensor:
-        """Where the shape is: bool (b, size, size), true where it covers half a pixel or more."""
-        return coverage(self.parameters(indices), self.size) >= 0.5
+
+class ShapeMasks(MaskSet):
+    """Rendered shapes with the class of every pixel: 0 where the background is, else 1 + class.
+
+    Args:
+        images: the pictures.
+    """
+
+    classes = ("background", *CLASSES)
+
+    def __init__(self, images: RenderedShapes) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Item:
+        images, masks = self.__getitems__([index])
+        return images[0], masks[0]
+
+    def __getitems__(self, indices: list[int]) -> Item:
+        images, labels = self.images.__getitems__(indices)
+        masks = self.images.mask(indices) * (labels + 1)[:, None, None]
+        return images, masks.to(torch.uint8)
 
 
 def draw_parameters(
@@ -127,7 +145,7 @@ def draw_parameters(
     scales: tuple[float, float] = SCALES,
     *,
     light: float = LIGHT,
-) -> dict[str, Tensor]:
+) -> Scene:
     """The parameters of pictures by their numbers; `RenderedShapes` says what the options mean.
 
     Returns:
@@ -135,10 +153,10 @@ def draw_parameters(
         counter-clockwise, in [0, 360), from pointing right. ``centre``: (b, 2), x from the left
         and y from the top, and ``scale``: radius, in fractions of the side. ``light_angle``: where
         the light comes from, degrees; ``light_strength``. Then, each once with ``shape_`` and once
-        with ``background_`` in front: ``colour`` (b, 3), RGB in [0, 1]; ``texture``, int64, number
+        with ``background_`` in front: ``color`` (b, 3), RGB in [0, 1]; ``texture``, int64, number
         in `TEXTURE_NAMES`; ``texture_angle``, degrees, of the shape's against the shape;
         ``period``, of the texture, in fractions of the side; ``phase`` (b, 2), in periods;
-        ``contrast``, share of the colour.
+        ``contrast``, share of the color.
     """
     draw = iter(uniform(np.asarray(numbers, np.uint64), seed, _DRAWS).T)
     label = np.floor(next(draw) * N_CLASSES).astype(np.int64)
@@ -155,13 +173,12 @@ def draw_parameters(
         floats[f"{what}_period"] = 0.09 + (largest - 0.09) * next(draw)
         floats[f"{what}_phase"] = np.stack([next(draw), next(draw)], axis=1)
         floats[f"{what}_contrast"] = CONTRASTS[0] + (CONTRASTS[1] - CONTRASTS[0]) * next(draw)
-    colours = _colours(*(next(draw) for _ in range(7)))
-    floats["shape_colour"], floats["background_colour"] = colours
-    parameters = {name: torch.from_numpy(value) for name, value in whole.items()}
-    return parameters | {n: torch.from_numpy(v).float() for n, v in floats.items()}
+    colors = _colors(*(next(draw) for _ in range(7)))
+    floats["shape_color"], floats["background_color"] = colors
+    return scene_of(whole, floats)
 
 
-def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
+def turn(parameters: Parameters, degrees: float | Tensor) -> Scene:
     """The same scenes, turned counter-clockwise about the middle of the picture, light and all.
 
     By 90 degrees, `render` then gives `torch.rot90` of the picture.
@@ -176,13 +193,13 @@ def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
     right, up = parameters["centre"][:, 0] - 0.5, 0.5 - parameters["centre"][:, 1]
     x = right * torch.cos(radians) - up * torch.sin(radians)
     y = right * torch.sin(radians) + up * torch.cos(radians)
-    turned = dict(parameters) | {"centre": torch.stack([0.5 + x, 0.5 - y], dim=1)}
+    turned = Scene(current(parameters)) | {"centre": torch.stack([0.5 + x, 0.5 - y], dim=1)}
     for name in ("angle", "light_angle", "background_texture_angle"):
         turned[name] = (parameters[name] + degrees) % 360
     return turned
 
 
-def _colours(
+def _colors(
     lightness: np.ndarray,
     step: np.ndarray,
     side: np.ndarray,
@@ -191,7 +208,7 @@ def _colours(
     strong: np.ndarray,
     faint: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colours of shapes and of backgrounds, (n, 3) each, from uniform random numbers (n,).
+    """Colors of shapes and of backgrounds, (n, 3) each, from uniform random numbers (n,).
 
     They differ in lightness by `LIGHTNESS_GAP` at least and in hue by 60 degrees at least.
     """
@@ -204,3 +221,19 @@ def _colours(
         rgb(shape, 0.1 + 0.12 * strong, hue),
         rgb(ground, 0.02 + 0.1 * faint, hue + 60 + 240 * away),
     )
+
+
+def _open(request: Request) -> RenderedShapes:
+    if request.split is not None or request.rest:
+        raise DataError(f"shapes have no parts: {request.rest or request.split!r} is none of them")
+    count = request.count(COUNTS[request.test])
+    return RenderedShapes(count, seed=int(request.test), size=request.size)
+
+
+register(
+    "shapes",
+    openers={
+        ImageSet: lambda request: _open(request).in_memory(),
+        MaskSet: lambda request: ShapeMasks(_open(request)),
+    },
+)

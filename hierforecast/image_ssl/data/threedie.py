@@ -5,17 +5,25 @@ What the files are: ``datasets/threedie/README.md``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import OnError, read_image
-from hierforecast.image_ssl.data._standing_in import check_options, first_readable
-from hierforecast.image_ssl.data.arrays import Indices, Item, whole_numbers
-from hierforecast.image_ssl.data.folder import existing_folder
+from hierforecast.image_ssl.data._decoding import (
+    FileItems,
+    OnError,
+    existing_folder,
+    one_of,
+    read_image,
+    subfolders,
+)
+from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.rotations import Frame, from_euler
 from hierforecast.image_ssl.data.views import PosedSet, ViewPairs
 from hierforecast.io.limits import is_inside, read_array
@@ -38,11 +46,12 @@ LATENTS = (
 N_LATENTS = len(LATENTS)
 SIZE = 256  # of the files
 SPLITS = ("train", "val")
+EVERY = "all"  # what `open_set` calls the split that needs no lists
 
 Objects = tuple[list[str], Tensor, tuple[str, ...]]  # their folders, labels and class names
 
 
-class ThreeDIEBench(PosedSet):
+class ThreeDIEBench(PosedSet, FileItems):
     """3DIEBench (Garrido et al. 2023): item i is view i % views of object i // views.
 
     Images lie at ``<root>/<synset>/<object>/image_<view>.jpg``, and beside each its seven latents,
@@ -68,6 +77,8 @@ class ThreeDIEBench(PosedSet):
         DataError: if folders or lists are missing or wrong.
     """
 
+    _items = "views"
+
     def __init__(
         self,
         root: Path | str,
@@ -79,24 +90,19 @@ class ThreeDIEBench(PosedSet):
         on_error: OnError = "raise",
         frame: Frame = "world",
     ) -> None:
-        check_options(size, on_error)
+        super().__init__(size, on_error)
         if split is not None and split not in SPLITS:
             raise ValueError(f"split={split!r} is not one of {list(SPLITS)} or None")
         if views < 1:
             raise ValueError(f"views={views}: give 1 or more")
-        if frame not in ("world", "object"):
-            raise ValueError(f'frame={frame!r} is neither "world" nor "object"')
-        folder = existing_folder(Path(root).expanduser())
+        one_of("frame", frame, ("world", "object"))
+        self.root, self.frame, self.views = existing_folder(root), frame, views
         if split is None:
-            found = _all_objects(folder)
+            found = _all_objects(self.root)
         else:
-            above = folder if lists is None else existing_folder(Path(lists).expanduser())
-            found = _listed(above, split)
-        self.root, self.size, self.frame = folder, size, frame
+            found = _listed(self.root if lists is None else existing_folder(lists), split)
         self.objects, self._object_labels, self.classes = found
-        self.n_objects, self.views = len(self.objects), views
-        self.on_error = on_error
-        self._broken: set[int] = set()
+        self.n_objects = len(self.objects)
         self._sound: set[int] = set()
 
     @property
@@ -116,7 +122,7 @@ class ThreeDIEBench(PosedSet):
         if self.on_error == "raise":
             image = read_image(self.files(number)[0], self.size)
         else:
-            number, (image, _) = self._standing_in(number)
+            number, (image, _) = self._readable(number)
         return image, self._object_labels[number // self.views]
 
     def parameters(self, indices: Indices) -> dict[str, Tensor]:
@@ -134,7 +140,7 @@ class ThreeDIEBench(PosedSet):
         """
         numbers = whole_numbers(indices, len(self))
         if self.on_error == "skip":
-            shown = [n if n in self._sound else self._standing_in(n)[0] for n in numbers.tolist()]
+            shown = [n if n in self._sound else self._readable(n)[0] for n in numbers.tolist()]
             numbers = torch.tensor(shown, dtype=torch.int64)
         rows = [read_latents(self.files(number)[1]) for number in numbers.tolist()]
         latents = torch.from_numpy(np.array(rows).reshape(-1, N_LATENTS))
@@ -153,33 +159,21 @@ class ThreeDIEBench(PosedSet):
         first = whole_numbers(indices, len(self))
         if self.on_error == "raise":
             return super().pairs(first, generator)
-        first = torch.tensor([self._standing_in(n)[0] for n in first.tolist()], dtype=torch.int64)
+        first = torch.tensor([self._readable(n)[0] for n in first.tolist()], dtype=torch.int64)
         drawn = self._other_views(first, generator).tolist()
         second = []
         for own, other in zip(first.tolist(), drawn, strict=True):
             rest = [number for number in self._siblings(other) if number != own]
-            found = first_readable([*rest, own], self._read, self._broken)
+            found = self._first_readable([*rest, own])
             second.append(found[0] if found is not None else own)
         return self._paired(first, torch.tensor(second, dtype=torch.int64))
 
-    def check(self) -> dict[str, str]:
-        """The images and latents that cannot be read, and why; decodes everything."""
-        reasons: dict[str, str] = {}
-        for number in range(len(self)):
-            image, latents = self.files(number)
-            for path, read in (
-                (image, lambda p: read_image(p, self.size)),
-                (latents, read_latents),
-            ):
-                try:
-                    read(path)
-                except DataError as error:
-                    reasons[str(path)] = str(error)
-        return reasons
-
-    def _read(self, number: int) -> tuple[Tensor, np.ndarray]:
+    def _readers(self, number: int) -> Mapping[Path | str, Callable[[], Any]]:
         image, latents = self.files(number)
-        both = read_image(image, self.size), read_latents(latents)
+        return {image: lambda: read_image(image, self.size), latents: lambda: read_latents(latents)}
+
+    def _read(self, number: int) -> tuple[Any, ...]:
+        both = super()._read(number)
         self._sound.add(number)
         return both
 
@@ -188,14 +182,10 @@ class ThreeDIEBench(PosedSet):
         start = number - number % self.views
         return [start + (number - start + step) % self.views for step in range(self.views)]
 
-    def _standing_in(self, number: int) -> tuple[int, tuple[Tensor, np.ndarray]]:
-        """This view or the one that is shown in its place, and what its files hold."""
+    def _substitutes(self, number: int) -> Iterable[int]:
+        """The views of the same object, then those of the next ones."""
         for step in range(self.n_objects):
-            other = (number + step * self.views) % len(self)
-            found = first_readable(self._siblings(other), self._read, self._broken)
-            if found is not None:
-                return found
-        raise DataError(f"none of the {len(self)} views in '{self.root}' can be read")
+            yield from self._siblings((number + step * self.views) % len(self))
 
 
 def read_latents(path: Path | str) -> np.ndarray:
@@ -218,10 +208,10 @@ def read_latents(path: Path | str) -> np.ndarray:
 
 def _all_objects(root: Path) -> Objects:
     """Every folder two below `root`; its class is the folder above."""
-    synsets = sorted(one.name for one in root.iterdir() if one.is_dir() and one.name[0] != ".")
+    synsets = subfolders(root)
     objects, labels = [], []
     for label, synset in enumerate(synsets):
-        inner = sorted(o.name for o in (root / synset).iterdir() if o.is_dir() and o.name[0] != ".")
+        inner = subfolders(root / synset)
         objects += [f"{synset}/{name}" for name in inner]
         labels += [label] * len(inner)
     if not objects:
@@ -259,3 +249,17 @@ def _listed(folder: Path, split: str) -> Objects:
             raise DataError(f"'{paths[1]}' gives {synset} and {synsets[label]} one class, {label}")
     classes = tuple(synsets.get(k, f"class {k}") for k in range(max(N_CLASSES, max(synsets) + 1)))
     return objects, torch.from_numpy(labels.astype(np.int64)), classes
+
+
+def _open(request: Request) -> ThreeDIEBench:
+    root, split = existing_folder(request.root), request.split_or("train", "val")
+    if split in SPLITS and not (root / f"{split}_images.npy").is_file():
+        raise DataError(
+            f"'{root}' has no {split}_images.npy: put the lists of {LISTS} there, or give the "
+            f"split {EVERY!r}, which is every object"
+        )
+    chosen = None if split == EVERY else split
+    return ThreeDIEBench(root, request.size, chosen, on_error=request.on_error)
+
+
+register("threedie:ROOT", openers={ImageSet: _open, PosedSet: _open})

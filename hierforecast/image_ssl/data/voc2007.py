@@ -11,32 +11,16 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import FileImages, OnError
-from hierforecast.image_ssl.data.folder import existing_folder
+from hierforecast.image_ssl.data._decoding import FileImages, OnError, folder_with, one_of
+from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data.arrays import ImageSet
 from hierforecast.io.limits import is_inside, read_text
 
 CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
-)
+)  # fmt: skip
 N_CLASSES = len(CLASSES)
 N_TRAINVAL = 5_011
 N_TEST = 4_952
@@ -49,7 +33,7 @@ ARCHIVES = {
     "test": "VOCtest_06-Nov-2007.tar",
 }
 # The lists' words: seen, not seen, and seen only in what is marked as hard to tell.
-_JUDGEMENTS = {"1": 1.0, "-1": 0.0, "0": float("nan")}
+_PRESENCE = {"1": 1.0, "-1": 0.0, "0": float("nan")}
 
 
 def load_voc2007(
@@ -72,14 +56,14 @@ def load_voc2007(
         ValueError: for an unknown `split`.
         DataError: if folders or lists are missing, or the lists do not agree.
     """
-    if split not in ARCHIVES:
-        raise ValueError(f"split={split!r} is not one of {list(ARCHIVES)}")
-    folder = _devkit(existing_folder(Path(root).expanduser()), split)
+    one_of("split", split, ARCHIVES)
+    needed = "JPEGImages", "ImageSets/Main"
+    folder = folder_with(root, needed, ("VOC2007", "VOCdevkit/VOC2007"), _remedy(split))
     names: list[str] | None = None
     columns = []
     for kind in CLASSES:
         path = folder / "ImageSets" / "Main" / f"{kind}_{split}.txt"
-        own, column = _judgements(path, split)
+        own, column = _presence(path, split)
         if names is not None and own != names:
             raise DataError(f"'{path}' lists other images than {CLASSES[0]}_{split}.txt")
         names = own
@@ -89,17 +73,6 @@ def load_voc2007(
     return FileImages(files, labels, CLASSES, size, multi_label=True, on_error=on_error)
 
 
-def _devkit(root: Path, split: str) -> Path:
-    """The folder VOC2007 in or at `root`, with what is needed of it."""
-    for folder in (root, root / "VOC2007", root / "VOCdevkit" / "VOC2007"):
-        if (folder / "JPEGImages").is_dir() and (folder / "ImageSets" / "Main").is_dir():
-            return folder
-    raise DataError(
-        f"'{root}' has no VOCdevkit/VOC2007 with JPEGImages and ImageSets/Main in it. "
-        f"{_remedy(split)}"
-    )
-
-
 def _remedy(split: str) -> str:
     return (
         f"Remedy: download {ADDRESS}{ARCHIVES[split]}, extract it (`tar xf {ARCHIVES[split]}`) and "
@@ -107,7 +80,7 @@ def _remedy(split: str) -> str:
     )
 
 
-def _judgements(path: Path, split: str) -> tuple[list[str], Tensor]:
+def _presence(path: Path, split: str) -> tuple[list[str], Tensor]:
     """Names of images and 1, 0 or NaN for each, float32 (n,), from a class's list."""
     if not path.is_file():
         raise DataError(f"there is no '{path}'. {_remedy(split)}")
@@ -115,11 +88,19 @@ def _judgements(path: Path, split: str) -> tuple[list[str], Tensor]:
     odd = [
         row
         for row in rows
-        if len(row) != 2 or row[1] not in _JUDGEMENTS or "/" in row[0] or not is_inside(row[0])
+        if len(row) != 2 or row[1] not in _PRESENCE or "/" in row[0] or not is_inside(row[0])
     ]
     if odd or not rows:
         found = f"the line {' '.join(odd[0])!r}" if odd else "no lines"
         raise DataError(
             f"'{path}' has {found}: lines are an image and -1, 0 or 1. {_remedy(split)}"
         )
-    return [name for name, _ in rows], torch.tensor([_JUDGEMENTS[word] for _, word in rows])
+    return [name for name, _ in rows], torch.tensor([_PRESENCE[word] for _, word in rows])
+
+
+def _open(request: Request) -> FileImages:
+    split = request.split_or("trainval", "test")
+    return load_voc2007(request.root, split, request.size, on_error=request.on_error)
+
+
+register("voc2007:ROOT", openers={ImageSet: _open})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hierforecast.image_ssl.data import _openers, threedie
+from hierforecast.image_ssl.data import objects, shapes, threedie
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.storage import save_backbone
 
@@ -16,8 +16,8 @@ OBJECTS = ("02691156/aaa", "02691156/bbb", "03001627/ccc", "03001627/ddd")
 @pytest.fixture(autouse=True)
 def fewer_pictures(monkeypatch):
     """Of what is rendered, and of the views of 3DIEBench's objects."""
-    monkeypatch.setattr(_openers, "SHAPES", (48, 24))
-    monkeypatch.setattr(_openers, "OBJECTS", (12, 6))
+    monkeypatch.setattr(shapes, "COUNTS", (48, 24))
+    monkeypatch.setattr(objects, "COUNTS", (12, 6))
 
 
 def noise(path, width, height, rng):

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data import ArrayImages, ImageSet, _registry, named
 from hierforecast.image_ssl.data.named import open_masks, open_posed, open_set
 from hierforecast.image_ssl.storage import load_backbone, read_made_by
 from tests.image_ssl.cli.calling import PLAIN, call, complaint, warned
@@ -207,3 +209,15 @@ def test_some_images_are_drawn_from_all_classes(photographs):
     assert len(found) == 12 and len(found.labels.unique()) == 3
     assert torch.equal(found.labels, open_set(str(photographs), 9, images=12).labels)
     assert len(open_set(str(photographs), 9, images=99)) == 24
+
+
+def test_a_set_that_a_new_file_registers_is_opened_by_its_name(monkeypatch):
+    monkeypatch.setattr(_registry, "SOURCES", {})
+    made = ArrayImages(torch.zeros(9, 3, 4, 4, dtype=torch.uint8), range(9), "abcdefghi")
+    _registry.register("mine:ROOT", openers={ImageSet: lambda request: made.resized(request.size)})
+    monkeypatch.setattr(named, "SOURCES", _registry.SOURCES)
+    found = open_set("mine:anywhere", 6, images=5)
+    assert len(found) == 5 and found[0][0].shape == (3, 6, 6)
+    assert named._names(ImageSet, "a folder") == "mine:ROOT, or a folder"
+    with pytest.raises(DataError, match="no set of known poses"):
+        open_posed("mine:anywhere", 6)

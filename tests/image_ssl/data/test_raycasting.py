@@ -151,9 +151,9 @@ def test_the_wall_is_dark_where_the_solid_stands_before_the_light(number):
     along, step = np.linspace(0, 4, 401), 0.01
     start = np.stack(np.broadcast_arrays(x, y, WALL), -1)
     blocked = step * inside(start[..., None, :] + along[:, None] * light).sum(-1)
-    ground = one["background_colour"][0].numpy()[:, None, None]
+    ground = one["background_color"][0].numpy()[:, None, None]
     away = x * light[0] + y * light[1]
-    direct = one["light_colour"][0].numpy()[:, None, None] * (light[2] + 0.18 * away)
+    direct = one["light_color"][0].numpy()[:, None, None] * (light[2] + 0.18 * away)
     bright = encoded(np.stack([pixels(c) for c in ground * (AMBIENT + direct)]))
     dark = encoded(np.stack([pixels(c) for c in ground * AMBIENT * 0.7 + 0 * direct]))
     wall = cover == 0
@@ -170,7 +170,7 @@ def test_a_side_has_its_paint_times_its_light():
     parameters["label"] = torch.tensor([CLASSES.index("box")])
     parameters["quaternion"] = torch.tensor([[1.0, 0, 0, 0]], dtype=torch.float64)
     theta = float(parameters["light_theta"][0])
-    shine = parameters["light_colour"][0].numpy() * math.cos(theta)
+    shine = parameters["light_color"][0].numpy() * math.cos(theta)
     middle = render(parameters, 9)[0, :, 4, 4].numpy()
     expected = encoded(parameters["paints"][0, 2].numpy() * (AMBIENT + shine))
     assert middle == pytest.approx(expected, abs=1e-9)
@@ -198,7 +198,7 @@ def test_one_part_shades_another(kind):
     top = np.where(met.any(-1), depth[-1 - met[..., ::-1].argmax(-1)], 0) + 0.005
     along = np.linspace(0, 2, 201)[:, None] * light
     blocked = 0.01 * inside(np.stack([x, y, top], -1)[..., None, :] + along).sum(-1)
-    extra = (render(one, 24) - render(one | {"light_colour": torch.zeros(1, 3)}, 24))[0].sum(0)
+    extra = (render(one, 24) - render(one | {"light_color": torch.zeros(1, 3)}, 24))[0].sum(0)
     full = seen & (pixels(blocked > OWN_SOFTNESS + 0.03) == 1)
     free = seen & (pixels(blocked == 0) == 1)
     assert full.sum() > 3 and (abs(extra.numpy())[full] > 1e-9).mean() < 0.03
@@ -216,10 +216,10 @@ def test_hues_show():
     """Light and wall of other hues change the picture; the wall's alone leaves the solid."""
     parameters = RenderedObjects(40, views=1).parameters(range(40))
     cover = coverage(parameters, 33)
-    other = parameters | {"background_colour": parameters["background_colour"].roll(1, 0)}
+    other = parameters | {"background_color": parameters["background_color"].roll(1, 0)}
     changed = (render(other, 33) - render(parameters, 33)).abs().amax(1)
     assert not changed[cover == 1].any() and changed[cover == 0].mean() > 0.03
-    other = parameters | {"light_colour": parameters["light_colour"].roll(1, 0)}
+    other = parameters | {"light_color": parameters["light_color"].roll(1, 0)}
     changed = (render(other, 33) - render(parameters, 33)).abs().amax(1)
     assert changed[cover == 1].mean() > 0.02 and changed[cover == 0].mean() > 0.02
 

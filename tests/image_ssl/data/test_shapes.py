@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hierforecast.image_ssl.data import RenderedShapes, as_float
+from hierforecast.image_ssl.data import RenderedObjects, RenderedShapes, as_float
 from hierforecast.image_ssl.data.shapes import (
     CLASSES,
     TEXTURE_NAMES,
@@ -194,7 +194,7 @@ def test_edges_are_anti_aliased():
 def test_mask_is_where_a_change_of_the_shapes_colour_shows():
     shapes = RenderedShapes(100, seed=5)
     parameters = shapes.parameters(range(100))
-    other = parameters | {"shape_colour": 1 - parameters["shape_colour"]}
+    other = parameters | {"shape_color": 1 - parameters["shape_color"]}
     changed = (render(other, 33) - render(parameters, 33)).abs().amax(1)
     mask = shapes.mask(range(100))
     assert mask.shape == (100, 33, 33) and mask.dtype == torch.bool
@@ -218,7 +218,7 @@ def test_shapes_lie_wholly_within_the_picture():
 
 def test_shape_and_background_differ_visibly():
     parameters = RenderedShapes(20_000).parameters(range(20_000))
-    shape, ground = parameters["shape_colour"], parameters["background_colour"]
+    shape, ground = parameters["shape_color"], parameters["background_color"]
     assert min(shape.min(), ground.min()) >= 0 and max(shape.max(), ground.max()) <= 1
     assert (shape - ground).norm(dim=1).min() > 0.25
     luma = torch.tensor([0.2126, 0.7152, 0.0722])
@@ -245,7 +245,7 @@ def test_textures(name):
     parameters = RenderedShapes(64, textures=[name], light=0.0).parameters(range(64))
     parameters |= {
         "centre": torch.full((64, 2), 3.0),  # the shape is out of the picture
-        "background_colour": torch.full((64, 3), 0.5),
+        "background_color": torch.full((64, 3), 0.5),
         "background_contrast": torch.full((64,), 0.2),
     }
     pattern = (render(parameters, 65) / 0.5 - 1) / 0.2
@@ -297,3 +297,16 @@ def test_no_picture_beyond_the_end():
     with pytest.raises(IndexError, match="no image 4 in a set of 4"):
         RenderedShapes(4)[4]
     assert torch.equal(RenderedShapes(4)[-1][0], RenderedShapes(4)[3][0])
+
+
+@pytest.mark.parametrize("images", [RenderedShapes(4), RenderedObjects(2, 2)])
+def test_parameters_by_their_names_once_spelled_with_ou(images):
+    parameters = images.parameters(range(4))
+    with pytest.warns(DeprecationWarning, match="'background_color' now"):
+        assert parameters["background_colour"] is parameters["background_color"]
+    with pytest.raises(KeyError, match="nothing"):
+        parameters["nothing"]
+    wanted = images.render(parameters | {"background_color": torch.zeros(4, 3)}, 9)
+    with pytest.warns(DeprecationWarning, match="'background_color' now"):
+        found = images.render(parameters | {"background_colour": torch.zeros(4, 3)}, 9)
+    assert torch.equal(found, wanted)

@@ -1,0 +1,112 @@
+"""How a set of images gets a name: its file says so, with `register`, and how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypedDict
+
+import torch
+from torch import Tensor
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data._decoding import OnError
+
+
+class Wanted(TypedDict, total=False):
+    """What may be said of a set beside its name, size and split.
+
+    Attributes:
+        test: whether the images are to evaluate on, and not to train on.
+        images: so many at most; all by default.
+        on_error: what to do about a file that cannot be read.
+    """
+
+    test: bool
+    images: int | None
+    on_error: OnError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of a set: its name, the side of its images in pixels, and as `Wanted`."""
+
+    name: str
+    size: int
+    split: str | None = None
+    test: bool = False
+    images: int | None = None
+    on_error: OnError = "raise"
+
+    @property
+    def word(self) -> str:
+        """The name up to the colon."""
+        return self.name.partition(":")[0]
+
+    @property
+    def rest(self) -> str:
+        """The name behind the colon."""
+        return self.name.partition(":")[2]
+
+    @property
+    def root(self) -> str:
+        """The folder behind the colon.
+
+        Raises:
+            DataError: if none is given.
+        """
+        if not self.rest:
+            raise DataError(f"{self.word} lies in a folder of its own: give {self.word}:ROOT")
+        return self.rest
+
+    def split_or(self, train: str, test: str) -> str:
+        """The split that is wanted, or else the usual one to train or to evaluate on."""
+        return self.split or (test if self.test else train)
+
+    def count(self, default: int, views: int = 1) -> int:
+        """How many things of so many views are wanted; `default` where nobody says.
+
+        Raises:
+            DataError: if the images wanted are not even one.
+        """
+        if self.images is None:
+            return default
+        if self.images < views:
+            raise DataError(f"{self.images} images are not one object: it has {views} views")
+        return self.images // views
+
+    def drawn(self, n: int, views: int = 1) -> Tensor | None:
+        """Which of `n` things of so many views are taken, always the same; None for all."""
+        count = self.count(n, views)
+        if count >= n:
+            return None
+        return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:count]
+
+
+Opener: TypeAlias = Callable[[Request], Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What opens a name.
+
+    Attributes:
+        usage: how the name may be written, e.g. ``("objects", "objects:DEGREES")``.
+        openers: by the kind of set: `ImageSet`, `PosedSet` or `MaskSet`.
+    """
+
+    usage: tuple[str, ...]
+    openers: Mapping[type, Opener]
+
+
+SOURCES: dict[str, Source] = {}
+
+
+def register(*usage: str, openers: Mapping[type, Opener]) -> None:
+    """Make a set known to ``--data`` and `open_set`; its name is the first usage, up to the colon.
+
+    Args:
+        usage: how the name may be written; ROOT stands for a folder.
+        openers: what opens it from a `Request`, by the kind of set that is wanted.
+    """
+    SOURCES[usage[0].partition(":")[0]] = Source(usage, openers)
