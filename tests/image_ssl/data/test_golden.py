@@ -1,4 +1,4 @@
-"""What was rendered, read, drawn and refused, bit for bit as it was: `tests/golden/image_data.json`.
+"""What was rendered, read, drawn and refused, bit for bit: `tests/golden/image_data.json`.
 
 Run this file as a program to record it anew, which changes what every user gets of a seed.
 """
