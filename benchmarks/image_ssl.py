@@ -22,7 +22,7 @@ import torch
 from benchmarks._results import write_section
 from hierforecast.image_ssl.data import ArrayImages, ImageSet, RenderedShapes, load_cifar10
 from hierforecast.image_ssl.evaluation import evaluate
-from hierforecast.image_ssl.methods import ARMS, arm, build_method
+from hierforecast.image_ssl.methods import ARMS, arm, build_method, head_weights
 from hierforecast.image_ssl.nn import ResNet, Sampling, small_resnet
 from hierforecast.image_ssl.plot import plot_comparison
 from hierforecast.image_ssl.training import Schedule, pretrain
@@ -90,7 +90,7 @@ def run(method: str, arm_name: str, seed: int, given: argparse.Namespace) -> Pat
     sets = load(given.data, SIZES.get(method, SIZE))
     torch.manual_seed(seed)
     backbone = network(arm_name, given.group, given.width, given.match)
-    begun = process_time()
+    begun, heads, steps = process_time(), 0, 0
     if method != "random":
         learning = build_method(
             method,
@@ -98,15 +98,18 @@ def run(method: str, arm_name: str, seed: int, given: argparse.Namespace) -> Pat
             arm(arm_name, given.group)[1],
             symmetry=given.group,
             size=SIZES.get(method, SIZE),
+            match_head=network("plain", given.group, given.width, given.match),
             **TASKS.get(method, {}),
         )
+        heads = head_weights(learning)
         steps = max(1, round(STEPS[method] * given.effort))
         schedule = Schedule(steps, given.batch_size, given.learning_rate, seed=seed)
         pretrain(learning, sets.train, schedule, trainer={"enable_progress_bar": given.progress})
     seconds = process_time() - begun
     scores = evaluate(backbone, sets.train, sets.test, progress=False)
     weights = sum(p.numel() for p in backbone.parameters())
-    scores = scores.assign(method=method, arm=arm_name, seed=seed, seconds=seconds, weights=weights)
+    scores = scores.assign(method=method, arm=arm_name, seed=seed, seconds=seconds)
+    scores = scores.assign(weights=weights, head_weights=heads, steps=steps)
     path.parent.mkdir(parents=True, exist_ok=True)
     scores.to_csv(path, index=False)
     print(path.name, *scores["score"].round(3), f"{seconds:.0f} s", flush=True)

@@ -8,12 +8,16 @@ backbone and the group that its head respects.
 | plain | C1 | C1 |
 | consistent: equivariant model, consistent labels or loss | the group | the group |
 | inconsistent: equivariant model, ordinary labels or loss | the group | C1 |
+
+As many weights in every arm are two choices as well: of the backbone's width (``match`` of
+`small_resnet`) and of the head's (``match_head`` of `build_method`).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from typing import Any, Protocol
@@ -116,6 +120,7 @@ def build_method(
     symmetry: GroupLike = "C4",
     size: int = 33,
     width: int = 128,
+    match_head: ResNet | None = None,
     **options: object,
 ) -> nn.Module:
     """A way of learning by its name, with heads and an augmentation that suit images of a size.
@@ -127,14 +132,19 @@ def build_method(
         symmetry: the group that the pretext labels are closed under: the same for every arm of a
             comparison, so that all answer the same question.
         size: side of the images, pixels.
-        width: hidden channels of the head.
+        width: hidden channels of the head, and numbers of the vectors that a loss compares.
+        match_head: the backbone of a plain arm. The head then has as many hidden channels as give
+            it the number of weights that a head of `width` has behind that one; vectors keep their
+            `width` numbers. Without it, a head that keeps a symmetry has two to three times the
+            weights of a plain one. Not for methods of split features.
         options: of `MoCo`, `SwAV`, `SimSiam`, `VICReg`, or of the pretext task; those of split
             features stand with `build_reconstruction`, `build_sie`, `build_supervised` (which needs
             `classes`) and `build_regression`. Methods of views take `augment`, a `Transformation`;
             with ``augment=Poses()`` those of `POSED` learn from `PosedPairs` instead.
 
     Raises:
-        ValueError: for an unknown name, or poses for a method of single images.
+        ValueError: for an unknown name, poses for a method of single images, or a matched head
+            for a method of split features.
     """
     if name not in METHODS:
         raise ValueError(f"method {name!r} is none of {', '.join(METHODS)}")
@@ -143,7 +153,36 @@ def build_method(
     takes, build = METHODS[name]
     size, width = whole("size", size), whole("width", width)
     options = {key: _plain(key, value, takes) for key, value in options.items()}
-    return build(takes, _Parts(backbone, head_group, as_group(symmetry), size, width), options)
+    parts = _Parts(backbone, head_group, as_group(symmetry), size, width, width)
+    if match_head is None:
+        return build(takes, parts, options)
+    if build is _split:
+        raise ValueError(f"heads of {name} cannot be matched: leave match_head out")
+    with torch.random.fork_rng(devices=[]):  # counting draws no weights of the method's
+        like = replace(parts, backbone=match_head, head=match_head.group)
+        wanted = head_weights(build(takes, like, dict(options)))
+        hidden = _nearest(
+            lambda n: head_weights(build(takes, replace(parts, hidden=n), dict(options))),
+            wanted,
+            range(1, 16 * width),
+        )
+    return build(takes, replace(parts, hidden=hidden), options)
+
+
+def head_weights(method: nn.Module) -> int:
+    """Trained weights of a method that are not its backbone's."""
+    backbone = method.get_submodule("backbone")
+    return _trained(method) - _trained(backbone)
+
+
+def _trained(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _nearest(count: Callable[[int], int], wanted: int, among: range) -> int:
+    """The number for which an increasing count comes nearest."""
+    above = min(among[bisect_left(among, wanted, key=count)], among[-1])
+    return min((max(above - 1, among[0]), above), key=lambda n: abs(count(n) - wanted))
 
 
 def _plain(name: str, value: object, takes: Callable[..., object]) -> object:
@@ -192,6 +231,7 @@ class _Parts:
     symmetry: Group
     size: int
     width: int
+    hidden: int
 
 
 def _tiled(task: Callable[..., PretextTask], parts: _Parts, options: Any) -> nn.Module:
@@ -201,7 +241,7 @@ def _tiled(task: Callable[..., PretextTask], parts: _Parts, options: Any) -> nn.
 
 def _pretext(task: Callable[..., PretextTask], parts: _Parts, options: Any) -> nn.Module:
     asked = task(parts.symmetry, **options)
-    head = PretextHead(parts.backbone, asked, parts.width, parts.head)
+    head = PretextHead(parts.backbone, asked, parts.hidden, parts.head)
     return Pretext(parts.backbone, asked, head)
 
 
@@ -213,7 +253,7 @@ def _views(
     usual: Callable[[int], Transformation] = contrastive,
 ) -> nn.Module:
     recipe = options.pop("augment", None) or usual(parts.size)
-    widths = parts.width, parts.width
+    widths = parts.hidden, parts.width
     projector = Projector(parts.backbone, widths, parts.head, last_norm=last_norm)
     views = kind(parts.backbone, projector, **options)
     if isinstance(recipe, Poses):
