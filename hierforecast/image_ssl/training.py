@@ -21,6 +21,7 @@ from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mi
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, Item, as_float, collate
 from hierforecast.image_ssl.data.views import PosedPairs, ViewPairs
+from hierforecast.image_ssl.nn.heads import ConstantRate
 from hierforecast.io.checkpoints import digest, prepare, trainer_options
 
 __all__ = ["Schedule", "pretrain"]
@@ -40,7 +41,8 @@ class Schedule:
     Args:
         max_steps: optimiser steps.
         batch_size: images in a step, on each device.
-        learning_rate: at its peak, after a warm-up; then it falls along a cosine to zero.
+        learning_rate: at its peak, after a warm-up; then it falls along a cosine to zero. Layers
+            of `ConstantRate`, SimSiam's predictor, keep this one throughout.
         weight_decay: of weights of two axes and more; biases and norms have none.
         seed: of everything random.
         workers: processes that read images ahead; 0 for images in memory.
@@ -119,18 +121,30 @@ class _Learning(L.LightningModule):
         return as_float(images).to(self.dtype)  # a trainer's precision may be 64-true
 
     def configure_optimizers(self) -> Any:
-        """The schedule's optimiser, with warm-up and a cosine."""
+        """The schedule's optimiser, with warm-up and a cosine for all but `ConstantRate` layers."""
+        parts = [m for m in self.method.modules() if isinstance(m, ConstantRate)]
+        constant = {id(p) for part in parts for p in part.parameters()}
         every = [p for p in self.method.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in every if p.ndim > 1]},
-            {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        decayed = partial(cosine, max_steps=self.schedule.max_steps)
+        groups, shares = [], []
+        for share, fixed in ((decayed, False), (_constant, True)):
+            these = [p for p in every if (id(p) in constant) == fixed]
+            if these:
+                weights, others = (
+                    [p for p in these if (p.ndim > 1) == big] for big in (True, False)
+                )
+                groups += [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+                shares += [share, share]
         optimiser = self.schedule.optimiser(
             groups, lr=self.schedule.learning_rate, weight_decay=self.schedule.weight_decay
         )
-        share = partial(cosine, max_steps=self.schedule.max_steps)
-        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, shares)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+
+
+def _constant(step: int) -> float:
+    """The share of the peak learning rate that `ConstantRate` layers learn at."""
+    return 1.0
 
 
 def pretrain(

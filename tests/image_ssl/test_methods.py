@@ -9,7 +9,15 @@ from torch import nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, ImageAction
-from hierforecast.image_ssl.methods import ARMS, METHODS, PairedViews, arm, build_method, tiles
+from hierforecast.image_ssl.methods import (
+    ARMS,
+    METHODS,
+    PairedViews,
+    arm,
+    build_method,
+    head_weights,
+    tiles,
+)
 from hierforecast.image_ssl.nn import EVEN, ResNet, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.nn.heads import ForgetGroup
 from hierforecast.image_ssl.pretext.tiles import TileGrid
@@ -55,6 +63,44 @@ def test_every_method_learns_in_every_arm(name, which):
     for parameter in backbone.parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all()
     assert any(parameter.grad.any() for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize("name", ["context", "jigsaw", "rotation", "moco", "swav", "simsiam"])
+@pytest.mark.parametrize("group", ["C4", "D4"])
+def test_arms_have_as_many_weights_with_matched_heads(name, group):
+    if name == "rotation" and group == "D4":
+        return  # whose labels have no mirror images
+    plain = small_resnet("C1", 16)
+    state, weights, dims = torch.get_rng_state(), {}, set()
+    for which in ARMS:
+        symmetry, head = arm(which, group)
+        backbone = small_resnet(symmetry, 16, match="parameters")
+        options = {"symmetry": group, **QUICK.get(name, {})}
+        torch.set_rng_state(state)
+        method = build_method(name, backbone, head, match_head=plain, **options)
+        weights[which] = [count_of(backbone), head_weights(method)]
+        dims.add(getattr(getattr(method, "views", None), "dim", None))
+        if which == "plain":  # and it is the head that it would be without, to the last draw
+            torch.set_rng_state(state)
+            same = build_method(name, plain, **options).state_dict()
+            heads = {k: v for k, v in method.state_dict().items() if "backbone" not in k}
+            assert all(torch.equal(same[k], v) for k, v in heads.items() if "key_encoder" not in k)
+    assert len(dims) == 1  # the loss compares vectors of the same length
+    backbones, heads = np.array([*weights.values()]).T
+    assert (abs(heads / heads[0] - 1) < 0.03).all()
+    assert (
+        abs((backbones + heads) / (backbones + heads)[0] - 1) < (0.03 if group == "C4" else 0.1)
+    ).all()
+
+
+def count_of(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_heads_of_split_features_are_not_matched():
+    backbone = small_resnet("C4", 4)
+    with pytest.raises(ValueError, match="heads of sie cannot be matched"):
+        build_method("sie", backbone, match_head=small_resnet("C1", 8))
 
 
 def test_arms_of_a_method_ask_the_same_question():

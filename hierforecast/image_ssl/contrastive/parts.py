@@ -117,8 +117,11 @@ class KeyQueue(nn.Module):
 class Prototypes(nn.Module):
     """Scores of vectors against k learned directions (arXiv 2006.09882, section 3.1); no bias.
 
-    Directions are normalised whenever they are used, so that an optimiser may move the weights
-    freely: only their directions count.
+    Directions are normalised whenever they are used: only the weights' directions count, and the
+    scores are cosines whatever an optimiser did. The authors normalise the weights in place before
+    each step, which `normalize_` does, so that steps of the optimiser do not turn long weights less
+    than short ones. (Their gradient is not of the cosine but of the product with the weights; its
+    part along the weights is undone by the next normalisation.)
 
     Args:
         dim: numbers of a vector.
@@ -133,6 +136,11 @@ class Prototypes(nn.Module):
         if dim < 1 or k < 1:
             raise ValueError(f"Prototypes(dim={dim}, k={k}): give both as 1 or more")
         self.weight = nn.Parameter(F.normalize(torch.randn(k, dim), dim=1))
+
+    @torch.no_grad()
+    def normalize_(self) -> None:
+        """Bring the weights to unit length, in place."""
+        self.weight.copy_(self.directions)
 
     @property
     def directions(self) -> Tensor:

@@ -17,6 +17,11 @@ __all__ = ["SwAV"]
 class SwAV(ViewMethod):
     """Predict, from one view, which prototypes the other view is assigned to.
 
+    The authors keep a queue for each view. Here both views' vectors enter one: they are drawn by
+    the same augmentation, so that either queue would hold the same distribution, and the loss stays
+    the same for both orders of the views. By default there is no queue, as in the authors' large
+    batches: 128 images are more than enough for 64 prototypes.
+
     Args:
         backbone: images (b, 3, h, w) to features (b, c, g).
         projector: features to vectors (b, d); averaged over the group for the invariant loss.
@@ -61,6 +66,8 @@ class SwAV(ViewMethod):
         """Mean of `swapped_prediction` in both directions, in nats."""
         vectors = [F.normalize(self.embed(view), dim=1) for view in (first, second)]
         frozen = int(self.steps) < self.frozen_steps
+        if self.training and not frozen:
+            self.prototypes.normalize_()
         one, other = (self.prototypes(vector, frozen) for vector in vectors)
         there = swapped_prediction(one, self._codes(other), self.temperature)
         back = swapped_prediction(other, self._codes(one), self.temperature)

@@ -18,6 +18,7 @@ from hierforecast.image_ssl.nn.conv import GroupConv2d, GroupLinear
 
 __all__ = [
     "AverageGroup",
+    "ConstantRate",
     "ForgetGroup",
     "LabelReader",
     "Projector",
@@ -77,7 +78,8 @@ def mlp(
         widths: channels, from the input's to the output's.
         group: of the input and of the output.
         norm: made for each hidden width; `torch.nn.Identity` takes a width too.
-        last_norm: normalise the output as well (without ReLU).
+        last_norm: normalise the output as well, without ReLU and without learned scales and shifts,
+            as the authors of SimSiam do.
     """
     layers: list[nn.Module] = []
     for number, (before, after) in enumerate(pairwise(widths), 2):
@@ -86,7 +88,7 @@ def mlp(
         if not last:
             layers += [norm(after), nn.ReLU(inplace=True)]
         elif last_norm:
-            layers.append(norm(after))
+            layers.append(nn.BatchNorm1d(after, affine=False))
     return nn.Sequential(*layers)
 
 
@@ -135,6 +137,10 @@ class Projector(nn.Module):
         """Map (b, c, g) to (b, d)."""
         vectors: Tensor = self.average(self.layers(features))
         return vectors
+
+
+class ConstantRate(nn.Sequential):
+    """Layers that learn at the schedule's peak rate from the first step to the last."""
 
 
 class LabelReader(nn.Module):

@@ -113,8 +113,10 @@ class SIE(nn.Module):
 
     Variance and covariance are of both halves' vectors side by side, so that no number of the one
     half repeats one of the other; the variance of what is predicted keeps the predictor from
-    shrinking. Weights are the paper's for its own data. The terms of both views are averaged
-    (variance) and added (covariance), as `VICReg` does.
+    shrinking. Weights are those of the authors' code for its own data. The terms of both views
+    are averaged (variance) and added (covariance), as `VICReg` does. The authors' code divides the
+    variance term of the prediction by two, as it does those of either view, and weighs it with the
+    same 10: here, that is a `predictor_variance` of 5.
 
     Args:
         halves: the backbone, split.
@@ -142,7 +144,7 @@ class SIE(nn.Module):
         equivariance: float = 4.5,
         variance: float = 10.0,
         covariance: float = 1.0,
-        predictor_variance: float = 10.0,
+        predictor_variance: float = 5.0,
     ) -> None:
         super().__init__()
         if predictor.dim != equivariant_projector.dim:

@@ -169,6 +169,16 @@ def test_prototypes_score_by_cosine_whatever_the_weights_length():
     assert [name for name, _ in prototypes.named_parameters()] == ["weight"]  # no bias
 
 
+def test_prototypes_come_back_to_unit_length():
+    prototypes = Prototypes(3, 5)
+    with torch.no_grad():
+        prototypes.weight.mul_(7)
+    before = prototypes.directions.clone()
+    prototypes.normalize_()
+    torch.testing.assert_close(prototypes.weight.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(prototypes.directions, before)
+
+
 def test_frozen_prototypes_pass_the_gradient_to_the_vectors_only():
     prototypes, x = Prototypes(3, 5), torch.randn(4, 3, requires_grad=True)
     prototypes(x, frozen=True).pow(2).sum().backward()

@@ -50,8 +50,10 @@ def test_mlp_commutes(name):
     for options in ({}, {"last_norm": True}, {"norm": nn.Identity}):
         head = randomize_(mlp((3, 5, 4), name, **options)).double()
         assert head(x).shape == (4, 4, Group(name).order)
-        assert (head[-1].bias is not None) and head[0].bias is None  # no bias before a norm
-        assert not options.get("last_norm") or head[-2].bias is None
+        linear = head[-2] if options.get("last_norm") else head[-1]
+        assert head[0].bias is None  # no bias before a norm
+        assert (linear.bias is None) == ("last_norm" in options)
+        assert linear is head[-1] or not [*head[-1].parameters()]  # which has no weights at the end
         for a in range(1, Group(name).order):
             assert_equivariant(head, x, partial(features.act, a), partial(features.act, a))
 
