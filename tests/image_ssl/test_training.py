@@ -125,6 +125,22 @@ def test_biases_and_norms_do_not_decay():
         assert torch.equal(x, y) == (x.ndim == 1 or not y.any())
 
 
+def test_simsiams_predictor_keeps_its_rate():
+    learning, rates = method(), []
+
+    def note(trainer):
+        groups = trainer.optimizers[0].param_groups
+        rates.append({id(p): group["lr"] for group in groups for p in group["params"]})
+
+    watch = [call_at(step, note) for step in (6, 11)]
+    pretrain(learning, pictures(), schedule(), trainer={**QUIET, "callbacks": watch})
+    predictor = {id(p) for p in learning.views.predictor.parameters()}
+    assert {id(p) for p in learning.parameters() if p.requires_grad} == set(rates[0])
+    for key in rates[0]:
+        fixed = [rate[key] == Schedule().learning_rate for rate in rates]
+        assert fixed == [key in predictor] * 2
+
+
 def test_the_papers_optimiser():
     kinds = []
     watch = call_at(1, lambda t: kinds.append(t.optimizers[0]))
