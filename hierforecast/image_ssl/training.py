@@ -126,7 +126,8 @@ class _Learning(L.LightningModule):
         constant = {id(p) for part in parts for p in part.parameters()}
         every = [p for p in self.method.parameters() if p.requires_grad]
         decayed = partial(cosine, max_steps=self.schedule.max_steps)
-        groups, shares = [], []
+        groups: list[dict[str, Any]] = []
+        shares: list[Callable[[int], float]] = []
         for share, fixed in ((decayed, False), (_constant, True)):
             these = [p for p in every if (id(p) in constant) == fixed]
             if these:
