@@ -25,7 +25,7 @@ from hierforecast.plot.agents import sample_ellipse
 from hierforecast.plot.courts import THREE_POINT, court_lines, pitch_lines
 from hierforecast.plot.horizon import error_table
 from hierforecast.plot.matrix import correlation_of
-from hierforecast.plot.scenes import read_scene
+from hierforecast.plot.scene import read_scene
 from hierforecast.plot.style import group_colors
 
 T, H, K = 12, 4, 8

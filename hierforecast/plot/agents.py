@@ -16,8 +16,8 @@ from matplotlib.patches import Ellipse
 
 from hierforecast.plot.density import draw_density
 from hierforecast.plot.labels import SHORT, legible
+from hierforecast.plot.scene import SceneView
 from hierforecast.plot.style import BALL, HOME, INK, MUTED, TRUTH, arrowhead, scale_of
-from hierforecast.plot.view import SceneView
 
 DASHED, DOTTED = (0, (3.5, 2.2)), (0, (1.0, 1.6))
 MAX_PATHS = 240  # 20 draws of 12 series; more are spaghetti
@@ -104,12 +104,12 @@ def _draw_past(brush: Brush, view: SceneView) -> None:
     hidden = brush.name in view.left_out or known is view.unseen
     if hidden:
         for piece in track.pieces(view.step):
-            brush.line(piece.xy, "past", linewidth=1.4, linestyle=DASHED, alpha=0.55, zorder=2)
+            brush.line(piece.values, "past", linewidth=1.4, linestyle=DASHED, alpha=0.55, zorder=2)
         return
     since, span = view.since, max(float((view.cutoff - view.since) / view.step), 1.0)
     segments, shades = [], []
     for piece in track.pieces(view.step):
-        segments += [piece.xy[i : i + 2] for i in range(len(piece) - 1)]
+        segments += [piece.values[i : i + 2] for i in range(len(piece) - 1)]
         shades += [float((t - since) / view.step) / span for t in piece.times[1:]]
     rgba = [to_rgba(brush.color, 0.04 + 0.5 * shade**1.6) for shade in shades]
     widths = [(1.0 + 1.8 * shade) * brush.scale for shade in shades]
@@ -140,7 +140,7 @@ def _draw_samples(brush: Brush, view: SceneView, moving: bool) -> None:
 def _start(view: SceneView, series: Hashable) -> np.ndarray | None:
     """Where a future path begins: the position at the cutoff, None if it was not seen there."""
     track = view.past.get(series)
-    return track.xy[-1] if track is not None and track.times[-1] == view.cutoff else None
+    return track.values[-1] if track is not None and track.times[-1] == view.cutoff else None
 
 
 def _draw_region(brush: Brush, view: SceneView) -> None:
@@ -214,11 +214,11 @@ def _draw_truth(brush: Brush, view: SceneView, moving: bool) -> None:
     if seen is not None:
         gap = (track.times[0] - seen.times[-1]) > 1.5 * view.step
         link = {**style, "linestyle": DOTTED} if gap else style
-        brush.line(np.stack([seen.xy[-1], track.xy[0]]), "truth-link", **link)
+        brush.line(np.stack([seen.values[-1], track.values[0]]), "truth-link", **link)
     for piece in track.pieces(view.step):
-        brush.line(piece.xy, "truth", **style)
+        brush.line(piece.values, "truth", **style)
     brush.mark(
-        track.xy[-1], "truth-end", markersize=10 if moving else 5.5, markerfacecolor="white",
+        track.values[-1], "truth-end", markersize=10 if moving else 5.5, markerfacecolor="white",
         markeredgecolor=color, markeredgewidth=1.5, zorder=3.1,
     )  # fmt: skip
 
@@ -230,9 +230,9 @@ def _draw_forecast(brush: Brush, view: SceneView, moving: bool) -> None:
     start = _start(view, brush.name)
     seen = view.last_seen(brush.name)
     if start is None and seen is not None:
-        link = np.stack([seen, track.xy[0]])
+        link = np.stack([seen, track.values[0]])
         brush.line(link, "link", linewidth=1.3, linestyle=DOTTED, alpha=0.8, zorder=3.5)
-    xy = track.xy if start is None else np.vstack([start, track.xy])
+    xy = track.values if start is None else np.vstack([start, track.values])
     brush.line(xy, "forecast", linewidth=2.8, zorder=4)
     if not moving:
         brush.mark(
@@ -261,11 +261,11 @@ def _draw_now(brush: Brush, view: SceneView, label: str | None, moving: bool) ->
         )  # fmt: skip
         _write(brush, here, label, brush.color)
         if moving and brush.name in view.forecast:
-            end = view.forecast[brush.name].xy[-1]
+            end = view.forecast[brush.name].values[-1]
             brush.mark(end, "now", markersize=9, markeredgecolor="white", zorder=5)
         return
     if moving and brush.name in view.forecast:
-        here = view.forecast[brush.name].xy[-1]
+        here = view.forecast[brush.name].values[-1]
     brush.mark(
         here, "now", markersize=9 if ball else 14.5, zorder=5.5 if ball else 5,
         markeredgecolor=INK if ball else "white", markeredgewidth=1.2,

@@ -13,14 +13,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from hierforecast.plot.agents import draw_view
+from hierforecast.plot.columns import Frame
 from hierforecast.plot.courts import Surface, find_ground
-from hierforecast.plot.frames import Frame
 from hierforecast.plot.labels import Labels, legible, series_labels
 from hierforecast.plot.movie import render, writer_of
 from hierforecast.plot.rollout import draw_legend, draw_title, prepare_axes
-from hierforecast.plot.scenes import read_scene
+from hierforecast.plot.scene import SceneView, read_scene
 from hierforecast.plot.style import FONT, MUTED, group_colors, opened, scale_of
-from hierforecast.plot.view import SceneView
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns

@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
 from scipy.ndimage import gaussian_filter
 
+from hierforecast.plot.scene import SceneView
 from hierforecast.plot.style import HOME, MUTED
-from hierforecast.plot.view import SceneView
 
 CELLS = 240  # along the longer side of the axes
 WIDTH = 0.008  # of the smoothing, as a share of that side

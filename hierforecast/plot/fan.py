@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
-import pandas as pd
 
 from hierforecast.errors import DataError
-from hierforecast.plot.curves import Tables, curve_of
-from hierforecast.plot.frames import DRAW, SERIES, TIME, Frame
-from hierforecast.plot.labels import text_of
-from hierforecast.plot.panels import Curve, Fan, draw_fans
+from hierforecast.plot.columns import Frame, key_columns, say
+from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks
+from hierforecast.plot.labels import key_of, text_of
+from hierforecast.plot.panels import Fan, draw_fans
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
 
 DEFAULT_LEVELS = (50.0, 90.0)
+
+
+class FanOptions(TypedDict, total=False):
+    """What `plot_forecast` and `plot_groups` both know; see there."""
+
+    scene: Hashable | None
+    columns: Columns | None
+    model: str | None
+    target: str | None
+    levels: Sequence[float] | None
+    context: int | None
+    share_y: bool
+    unit: str | None
+    title: str | None
 
 
 def plot_forecast(
@@ -28,16 +42,8 @@ def plot_forecast(
     ids: Sequence[Hashable] | None = None,
     *,
     samples: Frame | None = None,
-    scene: Hashable | None = None,
-    columns: Columns | None = None,
-    model: str | None = None,
-    target: str | None = None,
-    levels: Sequence[float] | None = None,
     max_series: int = 12,
-    context: int | None = None,
-    share_y: bool = False,
-    unit: str | None = None,
-    title: str | None = None,
+    **options: Unpack[FanOptions],
 ) -> np.ndarray:
     """A fan chart for each series: history, forecast with its intervals, and truth if given.
 
@@ -48,16 +54,19 @@ def plot_forecast(
         groups: draw the series of these groups only, which may be of any level of `columns`.
         ids: draw these series, in this order; None takes the first ones of the forecast.
         samples: joint draws; bands are then their quantiles.
-        scene: which scene; may be left out if there is only one.
-        columns: column roles; None guesses.
-        model: name of the model in the forecast's columns; None takes the first.
-        target: which target; None takes the first. Of several, the one drawn is named at the side.
-        levels: percent; None takes those of the forecast's columns (of samples: 50 and 90).
         max_series: at most this many panels.
-        context: history steps shown; None takes four horizons.
-        share_y: one y scale for all panels.
-        unit: of the target, written at the side.
-        title: of the figure.
+        **options: more of them, by name.
+
+            - scene: which scene; may be left out if there is only one.
+            - columns: column roles; None guesses.
+            - model: name of the model in the forecast's columns; None takes the first.
+            - target: which target; None takes the first. Of several, the one drawn is named at
+              the side.
+            - levels: percent; None takes those of the forecast's columns (of samples: 50 and 90).
+            - context: history steps shown; None takes four horizons.
+            - share_y: one y scale for all panels.
+            - unit: of the target, written at the side.
+            - title: of the figure.
 
     Returns:
         the axes drawn, one per series.
@@ -65,10 +74,10 @@ def plot_forecast(
     Raises:
         DataError: naming the column, series, group or level that is missing.
     """
-    tables = Tables(history, forecast, truth, samples, scene, columns, model, target)
-    chosen = tables.choose(ids, groups)[:max_series]
-    fans = [_series_fan(tables, series, levels, context) for series in chosen]
-    return draw_fans(fans, title, share_y, _with_unit(tables.label, unit))
+    chart = Chart(**options)
+    chart.read(history, forecast, truth, samples)
+    fans = [chart.of_series(series) for series in chart.choose(ids, groups)[:max_series]]
+    return draw_fans(fans, chart.title, chart.share_y, _with_unit(chart.label, chart.unit))
 
 
 def plot_groups(
@@ -79,15 +88,7 @@ def plot_groups(
     *,
     by: str | Sequence[str] | None = None,
     aggregate: str = "mean",
-    scene: Hashable | None = None,
-    columns: Columns | None = None,
-    model: str | None = None,
-    target: str | None = None,
-    levels: Sequence[float] | None = None,
-    context: int | None = None,
-    share_y: bool = False,
-    unit: str | None = None,
-    title: str | None = None,
+    **options: Unpack[FanOptions],
 ) -> np.ndarray:
     """A fan chart for each group, of the mean or sum over its series.
 
@@ -102,7 +103,7 @@ def plot_groups(
         truth: what happened after the cutoff.
         by: group column of the history, or several; None takes the coarsest level of `columns`.
         aggregate: `"mean"` or `"sum"`.
-        scene, columns, model, target, levels, context, share_y, unit, title: as for
+        **options: scene, columns, model, target, levels, context, share_y, unit and title, as for
             `plot_forecast`.
 
     Returns:
@@ -115,108 +116,171 @@ def plot_groups(
         raise DataError(f"aggregate={aggregate!r} is not known: choose 'mean' or 'sum'")
     if forecast is None and samples is None:
         raise DataError("nothing to draw: give forecast=... or samples=... (or both)")
-    tables = Tables(history, forecast, truth, samples, scene, columns, model, target)
-    member = tables.members(by if by is None or isinstance(by, str) else tuple(by))
-    members: dict[Any, list[Hashable]] = {}
-    for series in sorted(set(tables.choose(None, None)) & member.keys(), key=str):
-        members.setdefault(member[series], []).append(series)
+    chart = Chart(**options)
+    chart.read(history, forecast, truth, samples)
+    group_of = chart.members(None if by is None else key_columns(by))
+    members: dict[Hashable, list[Hashable]] = {}
+    for series in sorted(set(chart.choose(None, None)) & group_of.keys(), key=str):
+        members.setdefault(group_of[series], []).append(series)
     fans = [
-        _group_fan(tables, text_of(name), members[name], aggregate, levels, context)
-        for name in sorted(members, key=str)
+        chart.of_group(text_of(name), members[name], aggregate) for name in sorted(members, key=str)
     ]
-    label = f"{aggregate} of {tables.roles.targets[0]}"
-    return draw_fans(fans, title, share_y, _with_unit(label, unit))
+    label = _with_unit(f"{aggregate} of {chart.reader.roles.targets[0]}", chart.unit)
+    return draw_fans(fans, chart.title, chart.share_y, label)
+
+
+@dataclass
+class Chart:
+    """One target of one scene, and the panels made of it. For the options see `plot_forecast`."""
+
+    scene: Hashable | None = None
+    columns: Columns | None = None
+    model: str | None = None
+    target: str | None = None
+    levels: Sequence[float] | None = None
+    context: int | None = None
+    share_y: bool = False
+    unit: str | None = None
+    title: str | None = None
+
+    def read(
+        self, history: Frame, forecast: Frame | None, truth: Frame | None, samples: Frame | None
+    ) -> None:
+        """Read the frames; the history ends where the forecast begins."""
+        reader = Reader.of(history, self.columns, self.model, self.target)
+        targets = reader.roles.targets
+        # Named where there are several or one was chosen.
+        self.label = targets[0] if len(targets) > 1 or self.target is not None else None
+        reader = replace(reader, roles=replace(reader.roles, targets=targets[:1]))
+        self.reader, self.history = reader.within(history, self.scene, "history"), history
+        seen = self.reader.observed(history, "history")
+        known = seen if truth is None else self.reader.observed(truth, "truth")
+        self.forecast = Forecast([], {}, {}) if forecast is None else self.reader.forecast(forecast)
+        self.draws = None if samples is None else self.reader.draws(samples)
+        ahead = [track.times for track in self.forecast.tracks.values()]
+        ahead += [self.draws.times] if self.draws is not None and not ahead else []
+        self.ahead = np.unique(np.concatenate(ahead))
+        first, last = self.ahead[[0, -1]]
+        self.past = {s: t.where(lambda x: x < first) for s, t in seen.items()}
+        self.truth = {s: t.where(lambda x: (x >= first) & (x <= last)) for s, t in known.items()}
+
+    def members(self, by: tuple[str, ...] | None = None) -> dict[Hashable, Hashable]:
+        """Series -> group, from the history."""
+        return self.reader.groups(self.history, "history", by)
+
+    def choose(
+        self, ids: Sequence[Hashable] | None, groups: Sequence[Hashable] | None
+    ) -> list[Hashable]:
+        """The series forecast, cut to `ids` (in that order) and to the members of `groups`.
+
+        Raises:
+            DataError: naming ids or groups that are not there.
+        """
+        found = [*self.forecast.tracks] or ([] if self.draws is None else self.draws.series)
+        if ids is not None:
+            wanted = [key_of(name) for name in key_columns(ids)]
+            unknown = [name for name in wanted if name not in found]
+            if unknown:
+                raise DataError(
+                    f"ids {unknown[:5]!r} are not in column {say(self.reader.roles.id)} of the "
+                    f"forecast, which has {found[:5]!r}{', ...' if len(found) > 5 else ''}"
+                )
+            found = wanted
+        if groups is None:
+            return found
+        chosen = self._within([key_of(group) for group in key_columns(groups)])
+        return [series for series in found if series in chosen]
+
+    def _within(self, groups: list[Any]) -> set[Hashable]:
+        """The series of these groups, each of which may be of any level."""
+        keys = self.reader.roles.groups
+        levels = [self.members(key) for key in keys] or [self.members()]
+        unknown = [group for group in groups if not any(group in m.values() for m in levels)]
+        if unknown:
+            where = " or ".join(map(say, keys))
+            raise DataError(f"groups {unknown!r} are not in column {where} of the history")
+        return {series for member in levels for series, group in member.items() if group in groups}
+
+    def of_series(self, series: Hashable) -> Fan:
+        """The panel of a series of the forecast."""
+        nothing = Track(self.ahead[:0], np.empty((0, 1)))
+        past, point = self.past.get(series, nothing), self.forecast.tracks[series]
+        if self.draws is None:
+            found = {level: self.forecast.bands[level][series] for level in self._levels()}
+            bands = {level: (low[:, 0], high[:, 0]) for level, (low, high) in found.items()}
+        else:
+            bands = self._quantiles(self.draws.of(series), point.times)
+        cutoff = max((t.times[-1] for t in self.past.values() if len(t)), default=None)
+        joined = len(past) > 0 and past.times[-1] == cutoff
+        truth = self.truth.get(series, nothing)
+        return self._fan(text_of(series), past, point, truth, bands, joined=joined)
+
+    def of_group(self, name: str, members: list[Hashable], how: str) -> Fan:
+        """The panel of the mean or sum of several series."""
+        past, point, truth = (
+            _total(tracks, members, how) for tracks in (self.past, self.forecast.tracks, self.truth)
+        )
+        bands: dict[float, Interval] = {}
+        if self.draws is not None:
+            draws = _aggregate(np.stack([self.draws.of(series) for series in members]), how)
+            if not self.forecast.tracks:
+                point = Track(self.draws.times, np.nanmedian(draws, axis=0))
+            bands = self._quantiles(draws, point.times)
+        return self._fan(name, past, point, truth, bands, note=f"n = {len(members)}")
+
+    def _fan(
+        self, title: str, past: Track, point: Track, truth: Track, bands: Any, **more: Any
+    ) -> Fan:
+        shown = max(4 * len(self.ahead), 12) if self.context is None else self.context
+        curves = (
+            (past.times[-shown:], past.values[-shown:, 0]),
+            *((track.times, track.values[:, 0]) for track in (point, truth)),
+        )
+        return Fan(title, *curves, bands, **more)
+
+    def _levels(self) -> list[float]:
+        """Those wanted, of the levels of the forecast."""
+        available = list(self.forecast.bands)
+        wanted = available if self.levels is None else self.levels
+        missing = [level for level in wanted if float(level) not in available]
+        if missing:
+            raise DataError(
+                f"the forecast frame has no intervals of level {missing}: it has {available}; "
+                f"forecast with level={list(wanted)}, or give samples=..."
+            )
+        return [float(level) for level in wanted]
+
+    def _quantiles(self, draws: np.ndarray, times: np.ndarray) -> dict[float, Interval]:
+        """Bands from draws (K, H, 1), at the times forecast: level -> (lo, hi)."""
+        assert self.draws is not None
+        draws = draws[:, np.isin(self.draws.times, times), 0]
+        chosen = DEFAULT_LEVELS if self.levels is None else self.levels
+        tails = {float(level): (1 - float(level) / 100) / 2 for level in chosen}
+        return {
+            level: (np.nanquantile(draws, tail, axis=0), np.nanquantile(draws, 1 - tail, axis=0))
+            for level, tail in tails.items()
+        }
+
+
+def _total(tracks: Tracks, members: Sequence[Hashable], how: str) -> Track:
+    """The mean or sum of several series, at each time over those that have a value there."""
+    own = [tracks[series] for series in members if series in tracks]
+    times = np.unique(np.concatenate([track.times for track in own])) if own else np.empty(0)
+    table = np.full((len(own), len(times), 1), np.nan)
+    for row, track in zip(table, own, strict=True):
+        row[np.searchsorted(times, track.times)] = track.values
+    return Track(times, _aggregate(table, how))
+
+
+def _aggregate(values: np.ndarray, how: str) -> np.ndarray:
+    """The mean or sum over the first axis of the values that are there; NaN where none is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    total = np.where(count > 0, np.where(known, values, 0.0).sum(axis=0), np.nan)
+    return total / np.maximum(count, 1) if how == "mean" else total
 
 
 def _with_unit(label: str | None, unit: str | None) -> str | None:
     if unit is None:
         return label
     return unit if label is None else f"{label} ({unit})"
-
-
-def _levels(available: Sequence[float], wanted: Sequence[float] | None) -> list[float]:
-    if wanted is None:
-        return list(available)
-    missing = [level for level in wanted if float(level) not in available]
-    if missing:
-        raise DataError(
-            f"the forecast frame has no intervals of level {missing}: it has {list(available)}; "
-            f"forecast with level={list(wanted)}, or give samples=..."
-        )
-    return [float(level) for level in wanted]
-
-
-def _quantiles(wide: np.ndarray, levels: Sequence[float] | None) -> dict:
-    """Bands from draws (K, H): level -> (lo, hi)."""
-    chosen = DEFAULT_LEVELS if levels is None else levels
-    tails = {float(level): (1 - float(level) / 100) / 2 for level in chosen}
-    return {
-        level: (np.nanquantile(wide, tail, axis=0), np.nanquantile(wide, 1 - tail, axis=0))
-        for level, tail in tails.items()
-    }
-
-
-def _series_fan(
-    tables: Tables, series: Hashable, levels: Sequence[float] | None, context: int | None
-) -> Fan:
-    def own(table: pd.DataFrame) -> pd.DataFrame:
-        return table[table[SERIES] == series].sort_values(TIME)
-
-    assert tables.forecast is not None
-    rows = own(tables.forecast)
-    if tables.samples is not None:
-        draws = own(tables.samples).pivot(index=DRAW, columns=TIME, values="value")
-        bands = _quantiles(draws.to_numpy(), levels)
-    else:
-        bands = {
-            level: (rows[low].to_numpy(), rows[high].to_numpy())
-            for level in _levels(list(tables.names), levels)
-            for low, high in [tables.names[level]]
-        }
-    past = curve_of(own(tables.past))
-    return Fan(
-        title=text_of(series),
-        past=_tail(past, context, tables.horizon),
-        point=curve_of(rows),
-        truth=curve_of(own(tables.truth)),
-        bands=bands,
-        joined=len(past[0]) > 0 and past[0][-1] == tables.cutoff,
-    )
-
-
-def _tail(curve: Curve, context: int | None, horizon: int) -> Curve:
-    shown = max(4 * horizon, 12) if context is None else context
-    return curve[0][-shown:], curve[1][-shown:]
-
-
-def _group_fan(
-    tables: Tables,
-    name: str,
-    members: list[Hashable],
-    aggregate: str,
-    levels: Sequence[float] | None,
-    context: int | None,
-) -> Fan:
-    def total(table: pd.DataFrame | None, *keys: str) -> pd.DataFrame:
-        if table is None:
-            return pd.DataFrame({key: [] for key in (*keys, "value")})
-        rows = table[table[SERIES].isin(members)]
-        return rows.groupby(list(keys), as_index=False)["value"].agg(aggregate)
-
-    bands: dict[float, tuple[np.ndarray, np.ndarray]] = {}
-    point = curve_of(total(tables.forecast, TIME))
-    if tables.samples is not None:
-        wide = total(tables.samples, DRAW, TIME).pivot(index=DRAW, columns=TIME, values="value")
-        values = wide.to_numpy()
-        bands = _quantiles(values, levels)
-        if tables.forecast is None:
-            point = wide.columns.to_numpy(), np.nanmedian(values, axis=0)
-    past = curve_of(total(tables.past, TIME))
-    return Fan(
-        title=name,
-        note=f"n = {len(members)}",
-        past=_tail(past, context, tables.horizon),
-        point=point,
-        truth=curve_of(total(tables.truth, TIME)),
-        bands=bands,
-    )

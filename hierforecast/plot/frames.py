@@ -1,10 +1,13 @@
-"""The plots' door: any data frame in, small pandas tables with columns of fixed names out."""
+"""The plots' one way in for data frames: any library's frames in, one scene as arrays out.
+
+`Reader` knows which column plays which part. Whatever draws asks it for `Track`s, a `Forecast`,
+`Draws` and groups, and never sees a column.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -12,287 +15,296 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
+from hierforecast.plot.columns import (
+    Frame,
+    Key,
+    Roles,
+    labels_in,
+    levels_of,
+    models_of,
+    names_of,
+    need,
+    numbers_in,
+    say,
+    scene_in,
+    times_in,
+)
 from hierforecast.plot.labels import key_of
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
 
-Frame = Any  # pandas, polars or pyarrow: whatever narwhals reads
-Key = tuple[str, ...]  # the columns that name something together; nearly always one
-Where = tuple[Key, tuple[Any, ...]] | None  # columns and the values that kept rows have
-GROUP_NAMES = ("team", "group", "sector")
-INTERVAL = re.compile(r"^(?P<name>.+)-(?P<side>lo|hi)-(?P<level>\d+(?:\.\d+)?)$")
-QUANTILE = re.compile(r"-q-\d+(?:\.\d+)?$").search
-# Columns of the tables that `pick` returns; no user's column has such a name.
+GLANCE = 100_000  # rows of which the extent of a history is read off
+# Columns of the tables that `Reader.table` returns; no user's column has such a name.
 SERIES, TIME, DRAW, GROUP = "*series", "*time", "*draw", "*group"
 
 
 @dataclass(frozen=True)
-class Roles:
-    """Which columns play which part in a picture."""
+class Track:
+    """A series where it was observed or is forecast: `times` (T,) ascending, `values` (T, D)."""
 
-    id: Key
-    time: str
-    targets: tuple[str, ...]
-    groups: tuple[Key, ...]
-    scene: Key | None
+    times: np.ndarray
+    values: np.ndarray
 
-    @property
-    def group(self) -> Key | None:
-        """The coarsest level of groups: the one that gives colours."""
-        return self.groups[0] if self.groups else None
+    def __len__(self) -> int:
+        return len(self.times)
 
-    @property
-    def names(self) -> set[str]:
-        """Every column that has a part."""
-        keys = [self.id, *self.groups, self.scene or ()]
-        return {self.time, *self.targets, *(name for key in keys for name in key)}
+    def where(self, keep: Callable[[np.ndarray], np.ndarray]) -> Track:
+        """The part whose times `keep` accepts."""
+        kept = keep(self.times)
+        return Track(self.times[kept], self.values[kept])
 
-
-def key(given: str | Sequence[str]) -> Key:
-    """The columns of a label that one or several of them hold."""
-    return (given,) if isinstance(given, str) else tuple(given)
+    def pieces(self, step: Any) -> list[Track]:
+        """Unbroken runs: a gap longer than a step and a half starts a new one."""
+        cuts = np.flatnonzero(np.diff(self.times) > step * 1.5) + 1
+        runs = zip(np.split(self.times, cuts), np.split(self.values, cuts), strict=True)
+        return [Track(times, values) for times, values in runs]
 
 
-def say(columns: Key) -> str:
-    """The columns of a label, for messages."""
-    return repr(columns[0]) if len(columns) == 1 else repr(list(columns))
+Tracks = dict[Hashable, Track]
+Interval = tuple[np.ndarray, np.ndarray]  # lower and upper bounds
 
 
-def names_of(frame: Frame) -> list[str]:
-    """Column names of any supported frame.
+def finite(tracks: Tracks) -> Tracks:
+    """The steps at which every value is known, of the series that have one."""
+    kept = {s: np.isfinite(track.values).all(axis=1) for s, track in tracks.items()}
+    return {
+        s: Track(t.times[kept[s]], t.values[kept[s]]) for s, t in tracks.items() if kept[s].any()
+    }
 
-    Raises:
-        DataError: if it is not a data frame.
+
+@dataclass(frozen=True)
+class Forecast:
+    """A point forecast with its intervals.
+
+    Attributes:
+        names: columns of the point forecast, one per target.
+        tracks: of each series in order of appearance; cells without a number are NaN.
+        bands: level in percent -> series -> (lower, upper), each (H, D).
     """
-    try:
-        return list(nw.from_native(frame, eager_only=True).columns)
-    except TypeError as error:
-        raise DataError(
-            f"expected a pandas, polars or pyarrow frame, got {type(frame).__name__}"
-        ) from error
+
+    names: list[str]
+    tracks: Tracks
+    bands: dict[float, dict[Hashable, Interval]]
 
 
-def roles_of(columns: Columns | None, frame: Frame, target: str | None = None) -> Roles:
-    """Column roles: those of `columns`, or a guess from the usual names.
+@dataclass(frozen=True)
+class Draws:
+    """Joint draws: `values` (N, K, H, D) of sorted series, draws and `times` (H,); NaN for none.
 
-    The guess takes `unique_id`, `ds`, the targets `x` and `y` (those that are there), the
-    first of `team`, `group`, `sector`, and `scene`.
-
-    Args:
-        columns: what the forecaster was given, or None.
-        frame: history or any frame whose names decide the guess.
-        target: use this target only.
+    `joint` says whether there is a row for every series, draw and time.
     """
-    names = names_of(frame)
-    if columns is None:
-        targets = tuple(t for t in ("x", "y") if t in names) or ("y",)
-        named = tuple((name,) for name in GROUP_NAMES if name in names)[:1]
-        scene = ("scene",) if "scene" in names else None
-        roles = Roles(("unique_id",), "ds", targets, named, scene)
-    else:
-        given = columns.group or ()
-        levels = tuple(key(level) for level in ((given,) if isinstance(given, str) else given))
-        scenes = None if columns.scene is None else key(columns.scene)
-        roles = Roles(key(columns.id), columns.time, columns.targets, levels, scenes)
-    if target is None:
-        return roles
-    if columns is not None and target not in roles.targets:
-        raise DataError(f"target={target!r} is none of the targets {list(roles.targets)}")
-    return replace(roles, targets=(target,))
+
+    series: list[Hashable]
+    times: np.ndarray
+    values: np.ndarray
+    joint: bool
+
+    def of(self, series: Hashable) -> np.ndarray:
+        """The draws (K, H, D) of a series.
+
+        Raises:
+            DataError: if there are none.
+        """
+        if series not in self.series:
+            raise DataError(f"the samples frame has no draws of {series!r}")
+        return np.asarray(self.values[self.series.index(series)])
+
+    def whole(self) -> dict[Hashable, tuple[np.ndarray, np.ndarray]]:
+        """Series -> its own times (h,) and its draws without a hole (k, h, D), if there are any."""
+        found = {}
+        for series, values in zip(self.series, self.values, strict=True):
+            known = np.isfinite(values).all(axis=-1)
+            steps = known.any(axis=0)
+            kept = known[:, steps].all(axis=1)
+            if steps.any() and kept.any():
+                found[series] = self.times[steps], values[kept][:, steps]
+        return found
 
 
-def need(names: Iterable[str], wanted: Iterable[str], what: str) -> None:
-    """Check that columns are there.
+@dataclass(frozen=True)
+class Reader:
+    """Reads frames of one kind of picture.
 
-    Raises:
-        DataError: naming the missing ones, what there is, and the remedy.
+    Attributes:
+        roles: of the columns.
+        model: name of the model in a forecast's columns; None takes the first.
+        where: columns and the values that rows of the scene have. Frames without these columns
+            are taken whole: a frame cut to one scene may have dropped them.
     """
-    have = list(names)
-    missing = [name for name in dict.fromkeys(wanted) if name not in have]
-    if missing:
-        raise DataError(
-            f"the {what} frame has no column {', '.join(map(repr, missing))} (it has "
-            f"{', '.join(map(repr, have[:12]))}): rename it, or say which column it is with "
-            "columns=Columns(...)"
+
+    roles: Roles
+    model: str | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        frame: Frame,
+        columns: Columns | None,
+        model: str | None = None,
+        target: str | None = None,
+    ) -> Reader:
+        """Roles of the columns of a frame.
+
+        Args:
+            frame: whose names decide the guess where `columns` is None.
+            columns: what the forecaster was given, or None.
+            model: name of the model in a forecast's columns.
+            target: read this target only.
+
+        Raises:
+            DataError: if there is no such target.
+        """
+        roles = Roles.of(columns, names_of(frame))
+        if columns is not None and target is not None and target not in roles.targets:
+            raise DataError(f"target={target!r} is none of the targets {list(roles.targets)}")
+        if target is not None:
+            roles = replace(roles, targets=(target,))
+        return cls(roles, model)
+
+    def within(self, frame: Frame, scene: Any | None, what: str) -> Reader:
+        """The same for one scene of a frame; see `scene_in`."""
+        return replace(self, where=scene_in(frame, self.roles.scene, scene, what))
+
+    def table(
+        self,
+        frame: Frame,
+        what: str,
+        labels: Mapping[str, Key],
+        values: Sequence[str] = (),
+        *,
+        timed: bool = True,
+    ) -> pd.DataFrame:
+        """A small table of the scene's rows that have every label; the frame is left as it is.
+
+        Args:
+            frame: pandas, polars or pyarrow.
+            what: how errors call the frame, e.g. `"history"`.
+            labels: name in the table -> the columns that hold it; of several columns one text.
+            values: numeric columns, float64 in the table; NaN where there is none.
+            timed: add TIME: int64, float64 or datetime64 as on the wall.
+
+        Raises:
+            DataError: naming a column that is missing or holds no numbers.
+        """
+        keyed = [name for columns in labels.values() for name in columns]
+        need(frame, [*keyed, *([self.roles.time] if timed else []), *values], what)
+        table = nw.from_native(frame, eager_only=True)
+        if self.where and set(self.where) <= set(table.columns):
+            table = table.filter(*(nw.col(name) == value for name, value in self.where.items()))
+        found = {name: labels_in(table, columns) for name, columns in labels.items()}
+        if timed:
+            found[TIME] = times_in(table[self.roles.time], what)
+        known = list(found)
+        found |= {name: numbers_in(table[name], what) for name in values}
+        return pd.DataFrame(found).dropna(subset=known)
+
+    def _tracks(self, frame: Frame, what: str, values: Sequence[str]) -> Tracks:
+        table = self.table(frame, what, {SERIES: self.roles.id}, values)
+        codes, names = pd.factorize(table[SERIES])
+        times, cells = table[TIME].to_numpy(), table[list(values)].to_numpy()
+        order = np.lexsort((times, codes))
+        rows = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+        return {key_of(n): Track(times[r], cells[r]) for n, r in zip(names, rows, strict=False)}
+
+    def observed(self, frame: Frame, what: str) -> Tracks:
+        """Every series where all targets were observed."""
+        return finite(self._tracks(frame, what, self.roles.targets))
+
+    def forecast(self, frame: Frame) -> Forecast:
+        """What `Forecaster.predict` returned.
+
+        Raises:
+            DataError: if there is nothing of the scene.
+        """
+        points = self.points(frame, "forecast")
+        levels = levels_of(frame, points)
+        bounds = [name for pairs in levels.values() for pair in pairs for name in pair]
+        found = self._tracks(frame, "forecast", [*points, *bounds])
+        self._refuse_empty(found, "forecast")
+        n = len(points)
+        bands = {
+            # Its columns are lower and upper bounds in turn, of one target after another.
+            level: {
+                s: (t.values[:, i : i + 2 * n : 2], t.values[:, i + 1 : i + 2 * n : 2])
+                for s, t in found.items()
+            }
+            for i, level in zip(range(n, n + len(bounds), 2 * n), levels, strict=True)
+        }
+        return Forecast(
+            points, {s: Track(t.times, t.values[:, :n]) for s, t in found.items()}, bands
         )
 
+    def draws(self, frame: Frame) -> Draws:
+        """What `Forecaster.sample` returned.
 
-def pick(
-    frame: Frame,
-    what: str,
-    where: Where = None,
-    *,
-    labels: dict[str, Key] | None = None,
-    time: str | None = None,
-    values: Sequence[str] = (),
-) -> pd.DataFrame:
-    """A small table of what a picture needs; the frame given is left as it is.
-
-    Args:
-        frame: pandas, polars or pyarrow.
-        what: how errors call the frame, e.g. `"history"`.
-        where: columns and the values that kept rows have.
-        labels: name in the table -> the columns that hold this label; of several columns one text.
-        time: the time column, `TIME` in the table: int64, float64 or datetime64 as on the wall.
-        values: numeric columns, float64 in the table; NaN where there is none.
-
-    Raises:
-        DataError: naming a column that is missing or holds no numbers.
-    """
-    labels = labels or {}
-    wanted = [name for columns in labels.values() for name in columns]
-    need(names_of(frame), [*wanted, *([] if time is None else [time]), *values], what)
-    table = nw.from_native(frame, eager_only=True)
-    if where is not None:
-        pairs = zip(*where, strict=True)
-        table = table.filter(*(nw.col(name) == value for name, value in pairs))
-    found: dict[str, Any] = {name: _labels(table, columns) for name, columns in labels.items()}
-    if time is not None:
-        found[TIME] = _times(table[time], what)
-    found |= {name: _numbers(table[name], what) for name in values}
-    return pd.DataFrame(found)
-
-
-def pick_samples(frame: Frame, roles: Roles, where: Where, values: Sequence[str]) -> pd.DataFrame:
-    """The same of joint draws, with the column DRAW.
-
-    Raises:
-        DataError: also if a draw holds a series twice at one time.
-    """
-    labels = {SERIES: roles.id, DRAW: ("sample_id",)}
-    where = where_in(frame, where)
-    table = pick(frame, "samples", where, labels=labels, time=roles.time, values=values)
-    if table.duplicated([SERIES, TIME, DRAW]).any():
-        raise DataError(
-            f"the samples hold {say(roles.id)}, {roles.time!r} and 'sample_id' of one draw several "
-            "times: give those of one scene, or say how scenes are told apart with "
-            "columns=Columns(scene=...)"
-        )
-    return table
-
-
-def _labels(table: nw.DataFrame[Any], columns: Key) -> np.ndarray:
-    """The labels (n,) of one column as they are, those of several as texts."""
-    if len(columns) == 1:
-        return np.array(table[columns[0]].to_numpy())
-    codes, labels = pd.MultiIndex.from_arrays(
-        [np.array(table[name].to_numpy()) for name in columns]
-    ).factorize()
-    return np.array([key_of(label) for label in labels], dtype=object)[codes]
-
-
-def _times(series: nw.Series[Any], what: str) -> np.ndarray:
-    if series.dtype.is_integer():
-        return series.to_numpy().astype(np.int64)
-    if series.dtype == nw.Date:
-        series = series.cast(nw.Datetime("us"))
-    if series.dtype == nw.Datetime and getattr(series.dtype, "time_zone", None) is not None:
-        series = series.dt.replace_time_zone(None)
-    values = np.array(series.to_numpy())
-    if values.dtype.kind in "fM":
-        return values
-    try:  # dates of Python's own, texts
-        return pd.to_datetime(pd.Series(values.astype(object))).to_numpy()
-    except (TypeError, ValueError) as error:
-        raise DataError(f"column {series.name!r} of the {what} frame holds no times") from error
-
-
-def _numbers(series: nw.Series[Any], what: str) -> np.ndarray:
-    if not series.dtype.is_numeric():
-        raise DataError(
-            f"column {series.name!r} of the {what} frame holds no numbers (its type is "
-            f"{series.dtype}): a picture needs numbers there"
-        )
-    return np.array(series.cast(nw.Float64).to_numpy(), dtype=np.float64)
-
-
-def choose_scene(frame: Frame, roles: Roles, scene: Any | None, what: str) -> Where:
-    """The columns and values that select one scene, or None for a frame without scenes.
-
-    Raises:
-        DataError: if several scenes are there and none was named, or the named one is not there.
-    """
-    if roles.scene is None:
-        if scene is not None:
+        Raises:
+            DataError: if a draw holds a series twice at one time, or nothing is of the scene.
+        """
+        points, time = self.points(frame, "samples"), self.roles.time
+        labels = {SERIES: self.roles.id, DRAW: ("sample_id",)}
+        table = self.table(frame, "samples", labels, points)
+        if table.duplicated([SERIES, TIME, DRAW]).any():
             raise DataError(
-                f"scene={scene!r} was asked for, but no column holds scenes: "
-                "name it with columns=Columns(scene=...)"
+                f"the samples hold {say(self.roles.id)}, {time!r} and 'sample_id' of one draw "
+                "several times: give those of one scene, or say how scenes are told apart with "
+                "columns=Columns(scene=...)"
             )
-        return None
-    need(names_of(frame), roles.scene, what)
-    table = nw.from_native(frame, eager_only=True).select(roles.scene)
-    rows = [tuple(row) for row in table.unique().sort(*roles.scene).rows()]
-    found = {key_of(row): row for row in rows}
-    several = len(roles.scene) > 1
-    shown = [repr(row if several else row[0]) for row in rows]
-    few = ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
-    if scene is None and len(found) != 1:
-        raise DataError(
-            f"the {what} frame holds {len(found)} scenes in column {say(roles.scene)}: choose one "
-            f"of {few} with scene=..."
-        )
-    chosen = next(iter(found), None) if scene is None else key_of(scene)
-    if chosen not in found:
-        raise DataError(f"scene={scene!r} is not in column {say(roles.scene)} of the {what}: {few}")
-    return roles.scene, found[chosen]
+        self._refuse_empty(table, "samples")
+        axes = [pd.factorize(table[name], sort=True) for name in (SERIES, DRAW, TIME)]
+        values = np.full((*(len(labels) for _, labels in axes), len(points)), np.nan)
+        values[tuple(codes for codes, _ in axes)] = table[points].to_numpy()
+        joint = len(table) * len(points) == values.size
+        return Draws([key_of(s) for s in axes[0][1]], np.asarray(axes[2][1]), values, joint)
 
+    def _refuse_empty(self, found: Any, what: str) -> None:
+        if not len(found):
+            scene = tuple(self.where.values()) or ""
+            raise DataError(f"the {what} frame has no rows of scene {scene!r}")
 
-def where_in(frame: Frame, where: Where) -> Where:
-    """`where`, if the frame has these columns; a frame cut to one scene may have dropped them."""
-    return where if where is not None and set(where[0]) <= set(names_of(frame)) else None
+    def groups(self, frame: Frame, what: str, key: Key | None = None) -> dict[Hashable, Hashable]:
+        """Series -> group, of those that have one.
 
+        Args:
+            frame: that holds the groups.
+            what: how errors call the frame.
+            key: columns of the group; None takes the coarsest level.
 
-def models_of(frame: Frame, roles: Roles, what: str = "forecast") -> list[str]:
-    """Model names, in column order, read off the columns of a forecast.
+        Raises:
+            DataError: if no group column is known or it is not there.
+        """
+        key = key or next(iter(self.roles.groups), None)
+        if key is None:
+            raise DataError(
+                "no group column is known: name it with by=... or columns=Columns(group=...)"
+            )
+        labels = {SERIES: self.roles.id, GROUP: key}
+        table = self.table(frame, what, labels, timed=False).drop_duplicates()
+        pairs = zip(table[SERIES], table[GROUP], strict=True)
+        return {key_of(series): key_of(group) for series, group in pairs}
 
-    With several targets a model is a prefix that has a column for each target (`Name_x`,
-    `Name_y`); with one, a numeric column that has no other part.
+    def has_groups(self, frame: Frame) -> bool:
+        """Whether the frame holds the coarsest level of groups."""
+        return bool(self.roles.groups) and set(self.roles.groups[0]) <= set(names_of(frame))
 
-    Raises:
-        DataError: if there is none.
-    """
-    table = nw.from_native(frame, eager_only=True)
-    parts = roles.names | {"cutoff", "sample_id"}
-    names = [n for n in table.columns if n not in parts and not (INTERVAL.match(n) or QUANTILE(n))]
-    first = roles.targets[0]
-    prefixed = [name[: -len(first) - 1] for name in names if name.endswith(f"_{first}")]
-    found = [m for m in prefixed if m and all(f"{m}_{t}" in names for t in roles.targets)]
-    if not found and len(roles.targets) == 1:
-        numeric = [name for name in names if table.schema[name].is_numeric()]
-        # What follows a model's name and a dash (`Model-q-10`) is another column of that model.
-        found = [name for name in numeric if not any(name.startswith(f"{m}-") for m in numeric)]
-    if not found:
-        wanted = ", ".join(f"'<Model>_{t}'" for t in roles.targets)
-        raise DataError(
-            f"the {what} frame has no forecast columns such as {wanted}: it has {names}; give "
-            "the frame that Forecaster.predict or .sample returned, and columns=... if the "
-            "targets are called otherwise"
-        )
-    return found
+    def extent(self, frame: Frame) -> Interval:
+        """Between which values (D,) nearly all of the frame lies, other scenes included."""
+        table = nw.from_native(frame, eager_only=True)
+        few = table.gather_every(max(1, len(table) // GLANCE)).to_native()
+        xy = replace(self, where={}).table(few, "history", {}, self.roles.targets, timed=False)
+        low, high = np.quantile(xy[np.isfinite(xy).all(axis=1)], [0.005, 0.995], axis=0)
+        return low, high
 
+    def points(self, frame: Frame, what: str, model: str | None = None) -> list[str]:
+        """The columns that hold the point forecast (or one joint draw) of each target.
 
-def model_columns(frame: Frame, roles: Roles, model: str | None, what: str) -> list[str]:
-    """The columns that hold the point forecast (or one joint draw) of each target.
-
-    Raises:
-        DataError: if the model named is not there.
-    """
-    found = models_of(frame, roles, what)
-    if model is not None and model not in found:
-        raise DataError(f"the {what} frame has no model {model!r}: choose one of {found}")
-    name = found[0] if model is None else model
-    several = [f"{name}_{target}" for target in roles.targets]
-    return several if all(c in names_of(frame) for c in several) else [name]
-
-
-def levels_of(frame: Frame, points: Sequence[str]) -> dict[float, list[tuple[str, str]]]:
-    """Interval columns of the point columns: level -> one (lo, hi) pair of names per target."""
-    names = set(names_of(frame))
-    written = {m["level"] for m in map(INTERVAL.match, names) if m and m["name"] in points}
-    levels = {}
-    for level in sorted(written, key=float):
-        pairs = [(f"{point}-lo-{level}", f"{point}-hi-{level}") for point in points]
-        if all(name in names for pair in pairs for name in pair):
-            levels[float(level)] = pairs
-    return levels
+        Raises:
+            DataError: if the model named is not there.
+        """
+        found, model = models_of(frame, self.roles, what), model or self.model
+        if model is not None and model not in found:
+            raise DataError(f"the {what} frame has no model {model!r}: choose one of {found}")
+        name = found[0] if model is None else model
+        several = [f"{name}_{target}" for target in self.roles.targets]
+        return several if set(several) <= set(names_of(frame)) else [name]

@@ -11,17 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from hierforecast.errors import DataError
-from hierforecast.plot.frames import (
-    SERIES,
-    TIME,
-    Frame,
-    model_columns,
-    models_of,
-    names_of,
-    need,
-    pick,
-    roles_of,
-)
+from hierforecast.plot.columns import Frame, models_of, names_of, need
+from hierforecast.plot.frames import SERIES, TIME, Reader
 from hierforecast.plot.labels import legend_text, legible, text_of
 from hierforecast.plot.style import CYCLE, FONT, INK, MUTED, calm, opened, scale_of, spread
 
@@ -89,26 +80,27 @@ def error_table(
     models: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The numbers behind `plot_errors`: mean error, rows are steps (from 1) or groups."""
-    roles = roles_of(columns, backtest if history is None else history)
-    need(names_of(backtest), ["cutoff", *roles.targets], "backtest")
+    reader = Reader.of(backtest if history is None else history, columns)
+    roles = reader.roles
+    need(backtest, ["cutoff", *roles.targets], "backtest")
     chosen = list(models) if models is not None else models_of(backtest, roles, "backtest")
-    points = {name: model_columns(backtest, roles, name, "backtest") for name in chosen}
-    flat = [name for names in points.values() for name in names]
-    labels = {SERIES: roles.id, "*cutoff": ("cutoff",)}
-    labels |= {"*scene": roles.scene} if roles.scene else {}
+    points = {name: reader.points(backtest, "backtest", name) for name in chosen}
+    scene = {"*scene": roles.scene} if roles.scene else {}
+    labels = {SERIES: roles.id, "*cutoff": ("cutoff",), **scene}
     own = by != "step" and by in names_of(backtest)
     labels |= {by: (by,)} if own else {}
-    values = [*roles.targets, *flat]
-    table = pick(backtest, "backtest", labels=labels, time=roles.time, values=values)
+    values = [*roles.targets, *(name for names in points.values() for name in names)]
+    table = reader.table(backtest, "backtest", labels, values)
     if by == "step":
-        keys = ["*cutoff", *(["*scene"] if roles.scene else [])]
-        table[by] = table.groupby(keys)[TIME].rank("dense").astype(int)
+        table[by] = table.groupby(["*cutoff", *scene])[TIME].rank("dense").astype(int)
     elif not own:
-        given = backtest if history is None else history
-        need(names_of(given), [by], "backtest" if history is None else "history")
-        keys = [name for name in labels if name != "*cutoff"]
-        known = pick(given, "history", labels={**{k: labels[k] for k in keys}, by: (by,)})
-        table = table.merge(known.dropna().drop_duplicates(keys), on=keys, how="left")
+        known = reader.table(
+            backtest if history is None else history,
+            "backtest" if history is None else "history",
+            {SERIES: roles.id, **scene, by: (by,)},
+            timed=False,
+        ).drop_duplicates([SERIES, *scene])
+        table = table.merge(known, on=[SERIES, *scene], how="left")
     truth = table[list(roles.targets)].to_numpy(dtype=float)
     for name, names in points.items():
         gap = table[names].to_numpy(dtype=float) - truth

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from hierforecast.errors import DataError
-from hierforecast.plot.frames import (
-    DRAW,
-    GROUP,
-    SERIES,
-    TIME,
-    Frame,
-    Roles,
-    Where,
-    choose_scene,
-    model_columns,
-    names_of,
-    pick,
-    pick_samples,
-    roles_of,
-    say,
-    where_in,
-)
+from hierforecast.plot.columns import Frame, names_of, say
+from hierforecast.plot.frames import Reader
 from hierforecast.plot.labels import key_of
 from hierforecast.plot.maps import Groups, draw_map
 from hierforecast.plot.style import DIVERGING, SEQUENTIAL
@@ -69,25 +54,15 @@ def plot_correlation(
         matrix = _square(samples)
         names = _names(labels, len(matrix))
     else:
-        roles = roles_of(columns, samples if history is None else history)
-        scened = roles.scene is not None and set(roles.scene) <= set(names_of(samples))
-        where = choose_scene(samples, roles, scene, "samples") if scened else None
-        points = model_columns(samples, roles, model, "samples")
-        names, draws = _draws(pick_samples(samples, roles, where, points), roles, points, labels)
+        reader = Reader.of(samples if history is None else history, columns, model)
+        if set(reader.roles.scene or "*") <= set(names_of(samples)):
+            reader = reader.within(samples, scene, "samples")
+        names, draws = _draws(reader, samples, labels)
         matrix = correlation_of(draws if step == "mean" else draws[:, :, [int(step)]])
-        if groups is None and history is not None:
-            groups = _groups_of(history, roles, where)
+        if groups is None and history is not None and reader.roles.groups:
+            groups = reader.groups(history, "history")
     matrix = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
     return draw_map(ax, matrix, names, groups, DIVERGING, "correlation", members, title)
-
-
-def _groups_of(history: Frame, roles: Roles, where: Where) -> dict[Any, Hashable] | None:
-    """The coarsest group of each series, if there are groups."""
-    if roles.group is None:
-        return None
-    labels = {SERIES: roles.id, GROUP: roles.group}
-    found = pick(history, "history", where_in(history, where), labels=labels).dropna()
-    return dict(zip(found[SERIES], found[GROUP], strict=True))
 
 
 def plot_attention(
@@ -134,26 +109,29 @@ def correlation_of(draws: np.ndarray) -> np.ndarray:
 
 
 def _draws(
-    table: Any, roles: Roles, points: list[str], labels: Sequence[Hashable] | None
+    reader: Reader, samples: Frame, labels: Sequence[Hashable] | None
 ) -> tuple[list[Hashable], np.ndarray]:
-    """Series names and their draws (N, K, H, D)."""
-    ordered = table.sort_values([SERIES, DRAW, TIME], kind="stable")
-    names = list(dict.fromkeys(ordered[SERIES]))
-    k, h = ordered[DRAW].nunique(), ordered[TIME].nunique()
-    if len(ordered) != len(names) * k * h:
+    """Series names and their draws (N, K, H, D).
+
+    Raises:
+        DataError: if a draw is incomplete, or a label is no series.
+    """
+    draws = reader.draws(samples)
+    n, k, h, _ = draws.values.shape
+    if not draws.joint:
         raise DataError(
-            f"samples are not joint: {len(names)} series, {k} values of 'sample_id' and {h} of "
-            f"{roles.time!r} need {len(names) * k * h} rows, there are {len(ordered)}: give the "
+            f"samples are not joint: {n} series, {k} values of 'sample_id' and {h} of "
+            f"{reader.roles.time!r} need {n * k * h} rows, and not all are there: give the "
             "frame that Forecaster.sample returned, of one scene"
         )
-    draws = ordered[points].to_numpy().reshape(len(names), k, h, len(points))
     if labels is None:
-        return names, draws
+        return draws.series, draws.values
     wanted = [key_of(label) for label in labels]
-    unknown = [label for label in wanted if label not in names]
+    unknown = [label for label in wanted if label not in draws.series]
     if unknown:
-        raise DataError(f"labels {unknown[:5]!r} are not in column {say(roles.id)} of the samples")
-    return wanted, draws[[names.index(label) for label in wanted]]
+        column = say(reader.roles.id)
+        raise DataError(f"labels {unknown[:5]!r} are not in column {column} of the samples")
+    return wanted, np.stack([draws.of(label) for label in wanted])
 
 
 def _names(labels: Sequence[Hashable] | None, size: int) -> list[Hashable]:

@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from hierforecast.errors import DataError
+from hierforecast.plot.frames import Interval
 from hierforecast.plot.labels import legible, text_of
 from hierforecast.plot.style import FONT, HOME, INK, MUTED, SLIDE, TRUTH, calm, tint, width_of
 
@@ -38,7 +39,7 @@ class Fan:
     past: Curve
     point: Curve
     truth: Curve
-    bands: Mapping[float, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    bands: Mapping[float, Interval] = field(default_factory=dict)
     note: str = ""
     joined: bool = True
 

@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hierforecast.plot.agents import DASHED, MAX_PATHS, box_of, draw_view, region_of
+from hierforecast.plot.columns import Frame
 from hierforecast.plot.courts import Ground, Surface, find_ground
-from hierforecast.plot.frames import Frame
 from hierforecast.plot.labels import Labels, legend_text, legible, series_labels, text_of
-from hierforecast.plot.scenes import read_scene
+from hierforecast.plot.scene import SceneView, read_scene
 from hierforecast.plot.style import (
     BALL,
     FONT,
@@ -34,7 +34,6 @@ from hierforecast.plot.style import (
     tint,
     width_of,
 )
-from hierforecast.plot.view import SceneView
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -126,7 +125,7 @@ def plot_rollout(
 def prepare_axes(ax: Axes, view: SceneView, ground: Any, unit: str | None) -> None:
     """Draw the surface and choose limits that hold the whole scene with its regions."""
     known = [view.past, view.truth, view.unseen, view.forecast]
-    points = [track.xy for tracks in known for track in tracks.values()]
+    points = [track.values for tracks in known for track in tracks.values()]
     points += [box_of(shape) for s in view.series if (shape := region_of(view, s)) is not None]
     draws = [xy.reshape(-1, 2) for _, xy in view.samples.values()]
     points += [np.quantile(xy, [0.025, 0.975], axis=0) for xy in draws]

@@ -1,0 +1,306 @@
+"""What a rollout shows of one scene: every series' past, truth, forecast and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hierforecast.errors import DataError
+from hierforecast.plot.columns import Frame
+from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks, finite
+from hierforecast.plot.labels import key_of
+
+if TYPE_CHECKING:
+    from hierforecast.frame import Columns
+
+
+@dataclass(frozen=True)
+class SceneView:
+    """What a rollout shows of one scene.
+
+    Attributes:
+        past: observed up to the cutoff, the context shown; of a series lost before the context,
+            the one position seen last.
+        truth: observed after the cutoff; for a hidden series, after it was seen last.
+        unseen: what truth knows up to the cutoff about series that history never shows.
+        forecast: one point track per series.
+        samples: series -> (times (H,), draws (K, H, 2)).
+        region: series -> (lo (2,), hi (2,)), the interval of each coordinate at the last step.
+        level: of the interval, in percent; None draws none.
+        group: series -> group.
+        left_out: in the history, but not in the forecast that was given.
+        since: first time of the context shown.
+        cutoff: last time of the history.
+        step: time between two rows.
+        targets: names of the two coordinates.
+        extent: low (2,) and high (2,) of nearly all positions of the whole history.
+        crowd: series observed at a time, at most.
+    """
+
+    past: Tracks
+    truth: Tracks
+    unseen: Tracks
+    forecast: Tracks
+    samples: dict[Hashable, tuple[np.ndarray, np.ndarray]]
+    region: dict[Hashable, tuple[np.ndarray, np.ndarray]]
+    level: float | None
+    group: dict[Hashable, Hashable]
+    left_out: frozenset[Hashable]
+    since: Any
+    cutoff: Any
+    step: Any
+    targets: tuple[str, ...]
+    extent: tuple[np.ndarray, np.ndarray]
+    crowd: int
+
+    @property
+    def series(self) -> list[Hashable]:
+        """Every series seen anywhere by name, the ball's group last so that it lies on top."""
+        parts = (self.past, self.unseen, self.truth, self.forecast, self.samples)
+        return sorted(
+            {series for part in parts for series in part},
+            key=lambda s: (str(self.group.get(s)).casefold() == "ball", str(s)),
+        )
+
+    def hidden(self, series: Hashable) -> bool:
+        """Whether the forecaster did not see this series at the cutoff.
+
+        True for a series that is not in the history, one not observed at the cutoff, and one
+        that was left out of the forecast although there is a forecast.
+        """
+        track = self.past.get(series)
+        return track is None or track.times[-1] != self.cutoff or series in self.left_out
+
+    def last_seen(self, series: Hashable) -> np.ndarray | None:
+        """Position (2,) at the last time at or before the cutoff; the first known one if none."""
+        for tracks, at in ((self.past, -1), (self.unseen, -1), (self.truth, 0)):
+            if len(tracks.get(series, ())):
+                return tracks[series].values[at]
+        return None
+
+    @property
+    def n_paths(self) -> int:
+        """How many paths the samples of all series are together."""
+        return sum(len(draws) for _, draws in self.samples.values())
+
+    @property
+    def groups(self) -> list[Hashable]:
+        """The groups of the series in the picture."""
+        return [self.group[series] for series in self.series if series in self.group]
+
+    @property
+    def times(self) -> np.ndarray:
+        """Every time there is to show: the context's, then the forecast's and the truth's."""
+        tracks = [*self.past.values(), *self.truth.values(), *self.forecast.values()]
+        ahead = [track.times for track in self.forecast.values()]
+        ahead += [times for times, _ in self.samples.values()]
+        found = np.unique(np.concatenate([*(track.times for track in tracks), *ahead]))
+        # A series lost before the context stands where it was seen last, from the first time on.
+        found = found[found >= self.since]
+        return found[found <= max(times[-1] for times in ahead)] if ahead else found
+
+    def until(self, time: Any) -> SceneView:
+        """The scene as it stood at `time`: before the cutoff nothing of the future is there."""
+
+        def early(times: np.ndarray) -> np.ndarray:
+            return times <= time
+
+        def cut(tracks: Tracks) -> Tracks:
+            parts = {series: track.where(early) for series, track in tracks.items()}
+            return {series: track for series, track in parts.items() if len(track)}
+
+        samples = {s: (t[early(t)], xy[:, early(t)]) for s, (t, xy) in self.samples.items()}
+        return replace(
+            self,
+            past=cut(self.past),
+            truth=cut(self.truth),
+            unseen=cut(self.unseen),
+            forecast=cut(self.forecast),
+            samples={s: (t, xy) for s, (t, xy) in samples.items() if len(t)},
+            region={},
+            cutoff=min(time, self.cutoff),
+        )
+
+
+@dataclass(frozen=True)
+class Window:
+    """The times of the context that is shown, both ends included."""
+
+    since: Any
+    cutoff: Any
+
+    def holds(self, times: np.ndarray) -> np.ndarray:
+        """Which of the times lie in it."""
+        return (times >= self.since) & (times <= self.cutoff)
+
+
+def read_scene(
+    history: Frame,
+    forecast: Frame | None = None,
+    truth: Frame | None = None,
+    samples: Frame | None = None,
+    scene: Hashable | None = None,
+    columns: Columns | None = None,
+    *,
+    model: str | None = None,
+    level: float | None = 90,
+    context: int | None = None,
+    agents: Sequence[Hashable] | None = None,
+) -> SceneView:
+    """Read one scene out of the frames that `plot_rollout` takes; see there.
+
+    A history that runs into the forecast's times is cut where the forecast begins, and what lies
+    beyond serves as truth.
+
+    Raises:
+        DataError: for a missing column, several scenes and none chosen, or not two targets.
+    """
+    reader = Reader.of(history, columns, model)
+    roles = reader.roles
+    if len(roles.targets) != 2:
+        raise DataError(
+            f"a rollout needs two targets (positions), not {list(roles.targets)}: name them with "
+            "columns=Columns(target=['x', 'y']), or use plot_forecast"
+        )
+    reader = reader.within(history, scene, "history")
+    seen = reader.observed(history, "history")
+    if not seen:
+        raise DataError("the history of this scene has no row with finite positions")
+    known = seen if truth is None else reader.observed(truth, "truth")
+    future, region = ({}, {}) if forecast is None else _ahead(reader.forecast(forecast), level)
+    drawn = {} if samples is None else reader.draws(samples).whole()
+    ahead = [*(track.times for track in future.values()), *(times for times, _ in drawn.values())]
+    times, present = np.unique(_times_of(seen), return_counts=True)
+    before = times[times < min(t[0] for t in ahead)] if ahead else times
+    if len(before) == 0:
+        raise DataError(f"no history lies before the forecast's first {roles.time!r}")
+    first = -context if context and len(before) >= context else 0
+    window = Window(before[first], before[-1])
+    ids = future.keys() | drawn.keys()
+    tracks = _in_window(seen, known, ids, window)
+    chosen = _agents(agents, tracks["past"].keys() | tracks["unseen"].keys() | ids)
+    return SceneView(
+        **tracks,
+        forecast=future,
+        samples={s: x for s, x in drawn.items() if s in chosen},
+        region={s: x for s, x in region.items() if s in chosen},
+        level=level,
+        group=_groups(reader, history, truth),
+        left_out=frozenset(tracks["past"].keys() - ids if ids else ()),
+        since=window.since,
+        cutoff=window.cutoff,
+        step=_step_of([times, _times_of(known), *ahead]),
+        targets=roles.targets,
+        extent=reader.extent(history),
+        crowd=int(present.max()),
+    )
+
+
+def _ahead(forecast: Forecast, level: float | None) -> tuple[Tracks, dict[Hashable, Interval]]:
+    """Where the forecast has positions, and the intervals (2,), (2,) at its last step."""
+    tracks, bands = finite(forecast.tracks), forecast.bands
+    if not tracks:
+        raise DataError(
+            f"column {forecast.names[0]!r} of the forecast frame holds no finite position"
+        )
+    if level is None or not bands:
+        return tracks, {}
+    if float(level) not in bands:
+        have = ", ".join(f"{name:g}" for name in bands)
+        raise DataError(
+            f"the forecast frame has no column '{forecast.names[0]}-lo-{level:g}': choose "
+            f"level={have} or forecast again with level=[{level:g}]"
+        )
+    last = max(track.times[-1] for track in forecast.tracks.values())
+    ends = {
+        s: (low[-1], high[-1])
+        for s, (low, high) in bands[float(level)].items()
+        if forecast.tracks[s].times[-1] == last
+    }
+    return tracks, {s: end for s, end in ends.items() if np.isfinite(end).all()}
+
+
+def _in_window(
+    seen: Tracks, known: Tracks, ids: AbstractSet[Hashable], window: Window
+) -> dict[str, Tracks]:
+    """Past, truth and unseen of the series to draw; who left before the context is not drawn.
+
+    With a forecast these are the series forecast and those that it leaves out though they were seen
+    at the cutoff; without one, those seen in the window. And the hidden: in no history up to the
+    cutoff, but in the truth, around the cutoff or where the truth begins.
+
+    Args:
+        seen, known: what history and truth know, at any time.
+        ids: series forecast.
+        window: the context shown.
+    """
+    cutoff = window.cutoff
+    visible = {s: early for s, t in seen.items() if len(early := t.where(lambda x: x <= cutoff))}
+    shown = {
+        s
+        for s, t in visible.items()
+        if s in ids or (t.times[-1] == cutoff if ids else window.holds(t.times).any())
+    }
+    begin = min((t.times[0] for t in known.values()), default=cutoff)
+    hidden = {
+        s
+        for s, t in known.items()
+        if s not in visible
+        and (s in ids or t.times[0] == begin > cutoff or window.holds(t.times).any())
+        and t.times[-1] >= cutoff
+    }
+    past = {s: _or_last(visible[s].where(window.holds), visible[s]) for s in shown}
+    unseen = {s: t for s in hidden if len(t := known[s].where(window.holds))}
+    truth = {}
+    for s in (shown | hidden) & known.keys():
+        # Of a series that was lost before the cutoff, the truth begins there.
+        lost = visible[s].times[-1] if s in shown else cutoff
+        later = known[s].times > lost
+        track = known[s].where(lambda x, later=later: later & (x >= window.since))  # type: ignore[misc]
+        if len(track) and track.times[-1] > cutoff:
+            truth[s] = track
+    return {"past": past, "truth": truth, "unseen": unseen}
+
+
+def _or_last(shown: Track, track: Track) -> Track:
+    """What is in the window, or the one position seen last before it."""
+    return shown if len(shown) else Track(track.times[-1:], track.values[-1:])
+
+
+def _agents(
+    agents: Sequence[Hashable] | None, known: AbstractSet[Hashable]
+) -> AbstractSet[Hashable]:
+    if agents is None:
+        return known
+    wanted = [key_of(name) for name in ([agents] if isinstance(agents, str) else agents)]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        few = sorted(known, key=str)[:5]
+        raise DataError(f"agents {unknown[:5]!r} are not in this scene, which has {few!r}, ...")
+    return set(wanted)
+
+
+def _groups(reader: Reader, history: Frame, truth: Frame | None) -> dict[Hashable, Hashable]:
+    """Group of each series; the history's word counts, a series without one is not listed."""
+    found: dict[Hashable, Hashable] = {}
+    for frame, what in ((truth, "truth"), (history, "history")):
+        if frame is not None and reader.has_groups(frame):
+            found |= reader.groups(frame, what)
+    return found
+
+
+def _times_of(tracks: Tracks) -> np.ndarray:
+    """The times of all rows."""
+    return np.concatenate([track.times for track in tracks.values()] or [np.empty(0, np.int64)])
+
+
+def _step_of(times: list[np.ndarray]) -> Any:
+    """The time between two rows: the least there is; of a single time, any positive one."""
+    apart = np.diff(np.unique(np.concatenate([t for t in times if len(t)])))
+    if len(apart):
+        return apart.min()
+    return np.timedelta64(1, "s") if apart.dtype.kind == "m" else 1
