@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from matplotlib.animation import FuncAnimation
@@ -14,12 +14,10 @@ from matplotlib.axes import Axes
 
 from hierforecast.plot.agents import draw_view
 from hierforecast.plot.columns import Frame
-from hierforecast.plot.courts import Surface, find_ground
-from hierforecast.plot.labels import Labels, legible, series_labels
+from hierforecast.plot.labels import legible
 from hierforecast.plot.movie import render, writer_of
-from hierforecast.plot.rollout import draw_legend, draw_title, prepare_axes
-from hierforecast.plot.scene import SceneView, read_scene
-from hierforecast.plot.style import FONT, MUTED, group_colors, opened, scale_of
+from hierforecast.plot.stage import Stage, StageOptions
+from hierforecast.plot.style import FONT, MUTED, opened, scale_of
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -27,6 +25,13 @@ if TYPE_CHECKING:
 Progress = bool | Callable[[int, int], object]
 HOLD = 6  # frames for which the last picture stays before the loop starts again
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))  # seconds a step takes at least
+
+
+class FilmOptions(StageOptions, total=False):
+    """What `animate_rollout` knows besides."""
+
+    figsize: tuple[float, float]
+    dpi: int
 
 
 def animate_rollout(
@@ -39,32 +44,26 @@ def animate_rollout(
     fps: float | None = None,
     *,
     columns: Columns | None = None,
-    court: Surface = "auto",
-    model: str | None = None,
-    context: int | None = 20,
-    agents: Sequence[Hashable] | None = None,
-    labels: Labels = "auto",
-    unit: str | None = None,
     rate: float | None = None,
-    title: str | None = None,
-    figsize: tuple[float, float] = (9.6, 5.4),
-    dpi: int = 100,
     progress: Progress = False,
+    **options: Unpack[FilmOptions],
 ) -> FuncAnimation:
     """Animate one scene: the past, then forecast (solid dots) and truth (hollow dots) together.
 
     Args:
-        history: as for `plot_rollout`, and so are `forecast`, `truth`, `samples`, `scene`,
-            `columns`, `court`, `model`, `context`, `agents`, `labels`, `unit` and `title`.
+        history, forecast, truth, samples, scene, columns: as for `plot_rollout`.
         path: where to write: `.gif`, `.html` (one file with player and frames inside), or `.mp4`
             (with the ffmpeg of the system, or that of the extra `video`). With a path no window or
             notebook output appears.
         fps: frames (time steps) a second; None takes 8, a little faster than life at 0.16 s a step.
         rate: steps per second of the data: then the clock in the corner shows seconds instead of
             steps. Dates and times need none.
-        figsize: inches.
-        dpi: pixels per inch of the file.
         progress: True for a progress bar while writing, or a function of (frame, frames).
+        **options: more of them, by name.
+
+            - figsize: inches.
+            - dpi: pixels per inch of the file.
+            - court, model, context, agents, labels, unit, title: as for `plot_rollout`.
 
     Returns:
         the animation; keep a reference to it for as long as it should play.
@@ -75,30 +74,19 @@ def animate_rollout(
     """
     target = None if path is None else Path(path)
     write = None if target is None else writer_of(target)
-    view = read_scene(
-        history,
-        forecast,
-        truth,
-        samples,
-        scene=scene,
-        columns=columns,
-        model=model,
-        level=None,
-        context=context,
-        agents=agents,
-    )
-    texts = series_labels(view.series, view.group, labels)
-    ground = find_ground(court, *view.extent, view.crowd)
+    figsize, dpi = options.pop("figsize", (9.6, 5.4)), options.pop("dpi", 100)
+    stage = Stage(**options, moving=True)  # type: ignore[misc]
+    stage.read(history, forecast, truth, samples, scene, columns, level=None)
     with opened(None, figsize, bare=target is not None) as ax:
-        stage = Stage(ax, view, ground, texts, rate)
-        stage.set_up(title, unit)
+        film = Film(ax, stage, rate)
+        film.set_up()
     speed = 8.0 if fps is None else float(fps)
     if target is not None and write is not None:
-        images = _rendered(stage, target.name, dpi, progress)
+        images = _rendered(film, target.name, dpi, progress)
         write(target, images, speed, HOLD)
-    frames = len(stage.times) + HOLD
+    frames = len(film.times) + HOLD
     animation = FuncAnimation(
-        stage.figure, stage.show, frames=frames, interval=1000 / speed, init_func=list
+        film.figure, film.show, frames=frames, interval=1000 / speed, init_func=list
     )
     if target is not None:
         # Else matplotlib warns, when it is deleted, that nothing was rendered.
@@ -107,23 +95,20 @@ def animate_rollout(
 
 
 @dataclass
-class Stage:
-    """The still part of the picture, and what shows each time on it."""
+class Film:
+    """A stage, and what shows each time on it."""
 
     ax: Axes
-    view: SceneView
-    ground: Any
-    labels: dict[Hashable, str]
+    stage: Stage
     rate: float | None = None
     drawn: list[Artist] = field(default_factory=list)
 
-    def set_up(self, title: str | None, unit: str | None) -> None:
+    def set_up(self) -> None:
         """Draw the surface, the legend and the title, and fix the layout."""
-        self.colors = group_colors(self.view.groups)
+        self.view = self.stage.view
         self.times = self.view.times
-        prepare_axes(self.ax, self.view, self.ground, unit)
-        above = draw_legend(self.ax, self.view, self.colors, self.ground, moving=True)
-        draw_title(self.ax, title, self.ground, above)
+        self.stage.prepare(self.ax)
+        self.stage.finish(self.ax)
         size = max(FONT["label"] * scale_of(self.ax), 10.0)
         style: dict[str, Any] = {"ha": "right", "va": "top", "color": MUTED, "fontsize": size}
         corner = self.ax.transAxes
@@ -141,7 +126,7 @@ class Stage:
         while self.drawn:
             self.drawn.pop().remove()
         now = self.view.until(time)
-        self.drawn.extend(draw_view(self.ax, now, self.colors, self.labels, moving=True))
+        self.drawn.extend(draw_view(self.ax, now, self.stage.colors, self.stage.texts, moving=True))
         self.clock.set_text(self.clock_at(time))
         return [*self.drawn, self.clock]
 
@@ -170,17 +155,17 @@ class Stage:
         return f"{steps * step:.{decimals}f}", f" {unit}"
 
 
-def _rendered(stage: Stage, name: str, dpi: int, progress: Progress) -> list[Any]:
+def _rendered(film: Film, name: str, dpi: int, progress: Progress) -> list[Any]:
     """The picture of every frame."""
-    frames = len(stage.times)
+    frames = len(film.times)
     if progress is True:
         from rich.progress import Progress as Bar
 
         with Bar(transient=True) as bar:
             task = bar.add_task(f"writing {name}", total=frames)
-            return _rendered(stage, name, dpi, lambda i, n: bar.update(task, completed=i + 1))
+            return _rendered(film, name, dpi, lambda i, n: bar.update(task, completed=i + 1))
     images = []
-    for i, image in enumerate(render(stage.ax, stage.show, frames, dpi)):
+    for i, image in enumerate(render(film.ax, film.show, frames, dpi)):
         images.append(image)
         if callable(progress):
             progress(i, frames)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
+from hierforecast.frame import Columns
 from hierforecast.plot.labels import key_of
-
-if TYPE_CHECKING:
-    from hierforecast.frame import Columns
 
 Frame = Any  # pandas, polars or pyarrow: whatever narwhals reads
 Key = tuple[str, ...]  # the columns that name something together; nearly always one
@@ -24,37 +22,21 @@ INTERVAL = re.compile(r"^(?P<name>.+)-(?P<side>lo|hi)-(?P<level>\d+(?:\.\d+)?)$"
 QUANTILE = re.compile(r"-q-\d+(?:\.\d+)?$").search
 
 
-@dataclass(frozen=True)
-class Roles:
-    """Which columns play which part in a picture."""
+def columns_for(columns: Columns | None, frame: Frame, target: str | None = None) -> Columns:
+    """`columns`, or a guess from the usual names of a frame, with one target only if one is named.
 
-    id: Key
-    time: str
-    targets: tuple[str, ...]
-    groups: tuple[Key, ...]
-    scene: Key | None
-
-    @classmethod
-    def of(cls, columns: Columns | None, names: Sequence[str]) -> Roles:
-        """Those of `columns`, or a guess from the usual names.
-
-        The guess takes `unique_id`, `ds`, the targets `x` and `y` (those that are there), the
-        first of `team`, `group`, `sector`, and `scene`.
-        """
-        if columns is None:
-            targets = tuple(t for t in ("x", "y") if t in names) or ("y",)
-            named = tuple((name,) for name in GROUP_NAMES if name in names)[:1]
-            scene = ("scene",) if "scene" in names else None
-            return cls(("unique_id",), "ds", targets, named, scene)
-        levels = tuple(key_columns(level) for level in key_columns(columns.group or ()))
-        scene = None if columns.scene is None else key_columns(columns.scene)
-        return cls(key_columns(columns.id), columns.time, columns.targets, levels, scene)
-
-    @property
-    def names(self) -> set[str]:
-        """Every column that has a part."""
-        keys = [self.id, *self.groups, self.scene or ()]
-        return {self.time, *self.targets, *(name for key in keys for name in key)}
+    The guess takes `unique_id`, `ds`, the targets `x` and `y` (those that are there), the first of
+    `team`, `group`, `sector`, and `scene`.
+    """
+    names = names_of(frame)
+    if columns is None:
+        targets = [name for name in ("x", "y") if name in names] or ["y"]
+        groups = [name for name in GROUP_NAMES if name in names][:1]
+        scene = "scene" if "scene" in names else None
+        columns = Columns(target=target or targets, group=groups or None, scene=scene)
+    if target is not None and target not in columns.targets:
+        raise DataError(f"target={target!r} is none of the targets {list(columns.targets)}")
+    return columns if target is None else replace(columns, target=target)
 
 
 def key_columns(given: str | Sequence[Any]) -> tuple[Any, ...]:
@@ -97,13 +79,13 @@ def say(columns: Key) -> str:
     return repr(columns[0]) if len(columns) == 1 else repr(list(columns))
 
 
-def scene_in(frame: Frame, columns: Key | None, scene: Any | None, what: str) -> dict[str, Any]:
+def scene_in(frame: Frame, columns: Key, scene: Any | None, what: str) -> dict[str, Any]:
     """Column -> value of the rows of one scene; nothing for a frame without scenes.
 
     Raises:
         DataError: if several scenes are there and none was named, or the named one is not there.
     """
-    if columns is None:
+    if not columns:
         if scene is not None:
             raise DataError(
                 f"scene={scene!r} was asked for, but no column holds scenes: "
@@ -127,7 +109,7 @@ def scene_in(frame: Frame, columns: Key | None, scene: Any | None, what: str) ->
     return dict(zip(columns, found[chosen], strict=True))
 
 
-def models_of(frame: Frame, roles: Roles, what: str) -> list[str]:
+def models_of(frame: Frame, columns: Columns, what: str) -> list[str]:
     """Model names, in column order, read off the columns of a forecast.
 
     With several targets a model is a prefix that has a column for each target (`Name_x`,
@@ -137,7 +119,8 @@ def models_of(frame: Frame, roles: Roles, what: str) -> list[str]:
         DataError: if there is none.
     """
     table = nw.from_native(frame, eager_only=True)
-    parts, targets = roles.names | {"cutoff", "sample_id"}, roles.targets
+    targets = columns.targets
+    parts = {"cutoff", "sample_id", *(name for _, name in columns.roles())}
     names = [n for n in names_of(frame) if not (n in parts or INTERVAL.match(n) or QUANTILE(n))]
     ending = f"_{targets[0]}"
     prefixed = [name[: -len(ending)] for name in names if name.endswith(ending)]
@@ -158,14 +141,13 @@ def models_of(frame: Frame, roles: Roles, what: str) -> list[str]:
 
 def levels_of(frame: Frame, points: Sequence[str]) -> dict[float, list[tuple[str, str]]]:
     """Interval columns of the point columns: level -> one (lo, hi) pair of names per target."""
-    names = set(names_of(frame))
+    names = names_of(frame)
     written = {m["level"] for m in map(INTERVAL.match, names) if m and m["name"] in points}
-    levels = {}
-    for level in sorted(written, key=float):
-        pairs = [(f"{point}-lo-{level}", f"{point}-hi-{level}") for point in points]
-        if all(name in names for pair in pairs for name in pair):
-            levels[float(level)] = pairs
-    return levels
+    found = {
+        float(level): [(f"{point}-lo-{level}", f"{point}-hi-{level}") for point in points]
+        for level in sorted(written, key=float)
+    }
+    return {k: pairs for k, pairs in found.items() if {n for p in pairs for n in p} <= set(names)}
 
 
 def labels_in(table: nw.DataFrame[Any], columns: Key) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 
 from hierforecast.errors import DataError
-from hierforecast.plot.columns import Frame, key_columns, say
+from hierforecast.plot.columns import Frame, columns_for, key_columns, say
 from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks
 from hierforecast.plot.labels import key_of, text_of
 from hierforecast.plot.panels import Fan, draw_fans
@@ -125,7 +125,7 @@ def plot_groups(
     fans = [
         chart.of_group(text_of(name), members[name], aggregate) for name in sorted(members, key=str)
     ]
-    label = _with_unit(f"{aggregate} of {chart.reader.roles.targets[0]}", chart.unit)
+    label = _with_unit(f"{aggregate} of {chart.reader.columns.targets[0]}", chart.unit)
     return draw_fans(fans, chart.title, chart.share_y, label)
 
 
@@ -147,12 +147,12 @@ class Chart:
         self, history: Frame, forecast: Frame | None, truth: Frame | None, samples: Frame | None
     ) -> None:
         """Read the frames; the history ends where the forecast begins."""
-        reader = Reader.of(history, self.columns, self.model, self.target)
-        targets = reader.roles.targets
+        columns = columns_for(self.columns, history, self.target)
+        targets = columns.targets
         # Named where there are several or one was chosen.
         self.label = targets[0] if len(targets) > 1 or self.target is not None else None
-        reader = replace(reader, roles=replace(reader.roles, targets=targets[:1]))
-        self.reader, self.history = reader.within(history, self.scene, "history"), history
+        self.history, reader = history, Reader(replace(columns, target=targets[0]), self.model)
+        self.reader = reader.within(history, self.scene, "history")
         seen = self.reader.observed(history, "history")
         known = seen if truth is None else self.reader.observed(truth, "truth")
         self.forecast = Forecast([], {}, {}) if forecast is None else self.reader.forecast(forecast)
@@ -182,7 +182,7 @@ class Chart:
             unknown = [name for name in wanted if name not in found]
             if unknown:
                 raise DataError(
-                    f"ids {unknown[:5]!r} are not in column {say(self.reader.roles.id)} of the "
+                    f"ids {unknown[:5]!r} are not in column {say(self.reader.columns.ids)} of the "
                     f"forecast, which has {found[:5]!r}{', ...' if len(found) > 5 else ''}"
                 )
             found = wanted
@@ -193,7 +193,7 @@ class Chart:
 
     def _within(self, groups: list[Any]) -> set[Hashable]:
         """The series of these groups, each of which may be of any level."""
-        keys = self.reader.roles.groups
+        keys = self.reader.columns.levels
         levels = [self.members(key) for key in keys] or [self.members()]
         unknown = [group for group in groups if not any(group in m.values() for m in levels)]
         if unknown:
@@ -232,11 +232,9 @@ class Chart:
         self, title: str, past: Track, point: Track, truth: Track, bands: Any, **more: Any
     ) -> Fan:
         shown = max(4 * len(self.ahead), 12) if self.context is None else self.context
-        curves = (
-            (past.times[-shown:], past.values[-shown:, 0]),
-            *((track.times, track.values[:, 0]) for track in (point, truth)),
-        )
-        return Fan(title, *curves, bands, **more)
+        tail = past.times[-shown:], past.values[-shown:, 0]
+        ahead, known = ((track.times, track.values[:, 0]) for track in (point, truth))
+        return Fan(title, tail, ahead, known, bands, **more)
 
     def _levels(self) -> list[float]:
         """Those wanted, of the levels of the forecast."""

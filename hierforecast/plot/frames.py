@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
+from hierforecast.frame import Columns
 from hierforecast.plot.columns import (
     Frame,
     Key,
-    Roles,
     labels_in,
     levels_of,
     models_of,
@@ -30,9 +30,6 @@ from hierforecast.plot.columns import (
     times_in,
 )
 from hierforecast.plot.labels import key_of
-
-if TYPE_CHECKING:
-    from hierforecast.frame import Columns
 
 GLANCE = 100_000  # rows of which the extent of a history is read off
 # Columns of the tables that `Reader.table` returns; no user's column has such a name.
@@ -127,45 +124,19 @@ class Reader:
     """Reads frames of one kind of picture.
 
     Attributes:
-        roles: of the columns.
+        columns: their roles.
         model: name of the model in a forecast's columns; None takes the first.
         where: columns and the values that rows of the scene have. Frames without these columns
             are taken whole: a frame cut to one scene may have dropped them.
     """
 
-    roles: Roles
+    columns: Columns
     model: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def of(
-        cls,
-        frame: Frame,
-        columns: Columns | None,
-        model: str | None = None,
-        target: str | None = None,
-    ) -> Reader:
-        """Roles of the columns of a frame.
-
-        Args:
-            frame: whose names decide the guess where `columns` is None.
-            columns: what the forecaster was given, or None.
-            model: name of the model in a forecast's columns.
-            target: read this target only.
-
-        Raises:
-            DataError: if there is no such target.
-        """
-        roles = Roles.of(columns, names_of(frame))
-        if columns is not None and target is not None and target not in roles.targets:
-            raise DataError(f"target={target!r} is none of the targets {list(roles.targets)}")
-        if target is not None:
-            roles = replace(roles, targets=(target,))
-        return cls(roles, model)
-
     def within(self, frame: Frame, scene: Any | None, what: str) -> Reader:
         """The same for one scene of a frame; see `scene_in`."""
-        return replace(self, where=scene_in(frame, self.roles.scene, scene, what))
+        return replace(self, where=scene_in(frame, self.columns.scenes, scene, what))
 
     def table(
         self,
@@ -188,20 +159,20 @@ class Reader:
         Raises:
             DataError: naming a column that is missing or holds no numbers.
         """
-        keyed = [name for columns in labels.values() for name in columns]
-        need(frame, [*keyed, *([self.roles.time] if timed else []), *values], what)
+        keyed = [name for key in labels.values() for name in key]
+        need(frame, [*keyed, *([self.columns.time] if timed else []), *values], what)
         table = nw.from_native(frame, eager_only=True)
         if self.where and set(self.where) <= set(table.columns):
             table = table.filter(*(nw.col(name) == value for name, value in self.where.items()))
-        found = {name: labels_in(table, columns) for name, columns in labels.items()}
+        found = {name: labels_in(table, key) for name, key in labels.items()}
         if timed:
-            found[TIME] = times_in(table[self.roles.time], what)
+            found[TIME] = times_in(table[self.columns.time], what)
         known = list(found)
         found |= {name: numbers_in(table[name], what) for name in values}
         return pd.DataFrame(found).dropna(subset=known)
 
     def _tracks(self, frame: Frame, what: str, values: Sequence[str]) -> Tracks:
-        table = self.table(frame, what, {SERIES: self.roles.id}, values)
+        table = self.table(frame, what, {SERIES: self.columns.ids}, values)
         codes, names = pd.factorize(table[SERIES])
         times, cells = table[TIME].to_numpy(), table[list(values)].to_numpy()
         order = np.lexsort((times, codes))
@@ -210,7 +181,7 @@ class Reader:
 
     def observed(self, frame: Frame, what: str) -> Tracks:
         """Every series where all targets were observed."""
-        return finite(self._tracks(frame, what, self.roles.targets))
+        return finite(self._tracks(frame, what, self.columns.targets))
 
     def forecast(self, frame: Frame) -> Forecast:
         """What `Forecaster.predict` returned.
@@ -242,12 +213,12 @@ class Reader:
         Raises:
             DataError: if a draw holds a series twice at one time, or nothing is of the scene.
         """
-        points, time = self.points(frame, "samples"), self.roles.time
-        labels = {SERIES: self.roles.id, DRAW: ("sample_id",)}
+        points, time = self.points(frame, "samples"), self.columns.time
+        labels = {SERIES: self.columns.ids, DRAW: ("sample_id",)}
         table = self.table(frame, "samples", labels, points)
         if table.duplicated([SERIES, TIME, DRAW]).any():
             raise DataError(
-                f"the samples hold {say(self.roles.id)}, {time!r} and 'sample_id' of one draw "
+                f"the samples hold {say(self.columns.ids)}, {time!r} and 'sample_id' of one draw "
                 "several times: give those of one scene, or say how scenes are told apart with "
                 "columns=Columns(scene=...)"
             )
@@ -274,25 +245,25 @@ class Reader:
         Raises:
             DataError: if no group column is known or it is not there.
         """
-        key = key or next(iter(self.roles.groups), None)
+        key = key or next(iter(self.columns.levels), None)
         if key is None:
             raise DataError(
                 "no group column is known: name it with by=... or columns=Columns(group=...)"
             )
-        labels = {SERIES: self.roles.id, GROUP: key}
+        labels = {SERIES: self.columns.ids, GROUP: key}
         table = self.table(frame, what, labels, timed=False).drop_duplicates()
         pairs = zip(table[SERIES], table[GROUP], strict=True)
         return {key_of(series): key_of(group) for series, group in pairs}
 
     def has_groups(self, frame: Frame) -> bool:
         """Whether the frame holds the coarsest level of groups."""
-        return bool(self.roles.groups) and set(self.roles.groups[0]) <= set(names_of(frame))
+        return bool(self.columns.levels) and set(self.columns.levels[0]) <= set(names_of(frame))
 
     def extent(self, frame: Frame) -> Interval:
         """Between which values (D,) nearly all of the frame lies, other scenes included."""
         table = nw.from_native(frame, eager_only=True)
         few = table.gather_every(max(1, len(table) // GLANCE)).to_native()
-        xy = replace(self, where={}).table(few, "history", {}, self.roles.targets, timed=False)
+        xy = replace(self, where={}).table(few, "history", {}, self.columns.targets, timed=False)
         low, high = np.quantile(xy[np.isfinite(xy).all(axis=1)], [0.005, 0.995], axis=0)
         return low, high
 
@@ -302,9 +273,9 @@ class Reader:
         Raises:
             DataError: if the model named is not there.
         """
-        found, model = models_of(frame, self.roles, what), model or self.model
+        found, model = models_of(frame, self.columns, what), model or self.model
         if model is not None and model not in found:
             raise DataError(f"the {what} frame has no model {model!r}: choose one of {found}")
         name = found[0] if model is None else model
-        several = [f"{name}_{target}" for target in self.roles.targets]
+        several = [f"{name}_{target}" for target in self.columns.targets]
         return several if set(several) <= set(names_of(frame)) else [name]

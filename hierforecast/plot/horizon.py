@@ -11,10 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from hierforecast.errors import DataError
-from hierforecast.plot.columns import Frame, models_of, names_of, need
+from hierforecast.plot.columns import Frame, columns_for, models_of, names_of, need
 from hierforecast.plot.frames import SERIES, TIME, Reader
 from hierforecast.plot.labels import legend_text, legible, text_of
-from hierforecast.plot.style import CYCLE, FONT, INK, MUTED, calm, opened, scale_of, spread
+from hierforecast.plot.style import (
+    CYCLE,
+    FONT,
+    INK,
+    MUTED,
+    calm,
+    opened,
+    scale_of,
+    spread,
+    write_title,
+)
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -66,9 +76,7 @@ def _draw(ax: Axes, table: pd.DataFrame, by: str, unit: str, title: str | None) 
         ax.set_ylabel(text, **style)  # type: ignore[arg-type]
     else:
         ax.set_xlabel(text, **style)  # type: ignore[arg-type]
-    if title is not None:
-        size = FONT["title"] * scale
-        ax.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=10)
+    write_title(ax, title)
 
 
 def error_table(
@@ -80,16 +88,16 @@ def error_table(
     models: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The numbers behind `plot_errors`: mean error, rows are steps (from 1) or groups."""
-    reader = Reader.of(backtest if history is None else history, columns)
-    roles = reader.roles
-    need(backtest, ["cutoff", *roles.targets], "backtest")
-    chosen = list(models) if models is not None else models_of(backtest, roles, "backtest")
+    columns = columns_for(columns, backtest if history is None else history)
+    reader = Reader(columns)
+    need(backtest, ["cutoff", *columns.targets], "backtest")
+    chosen = list(models) if models is not None else models_of(backtest, columns, "backtest")
     points = {name: reader.points(backtest, "backtest", name) for name in chosen}
-    scene = {"*scene": roles.scene} if roles.scene else {}
-    labels = {SERIES: roles.id, "*cutoff": ("cutoff",), **scene}
+    scene = {"*scene": columns.scenes} if columns.scenes else {}
+    labels = {SERIES: columns.ids, "*cutoff": ("cutoff",), **scene}
     own = by != "step" and by in names_of(backtest)
     labels |= {by: (by,)} if own else {}
-    values = [*roles.targets, *(name for names in points.values() for name in names)]
+    values = [*columns.targets, *(name for names in points.values() for name in names)]
     table = reader.table(backtest, "backtest", labels, values)
     if by == "step":
         table[by] = table.groupby(["*cutoff", *scene])[TIME].rank("dense").astype(int)
@@ -97,11 +105,11 @@ def error_table(
         known = reader.table(
             backtest if history is None else history,
             "backtest" if history is None else "history",
-            {SERIES: roles.id, **scene, by: (by,)},
+            {SERIES: columns.ids, **scene, by: (by,)},
             timed=False,
         ).drop_duplicates([SERIES, *scene])
         table = table.merge(known, on=[SERIES, *scene], how="left")
-    truth = table[list(roles.targets)].to_numpy(dtype=float)
+    truth = table[list(columns.targets)].to_numpy(dtype=float)
     for name, names in points.items():
         gap = table[names].to_numpy(dtype=float) - truth
         table[f"error of {name}"] = np.sqrt((gap**2).sum(axis=1))

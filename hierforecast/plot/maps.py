@@ -18,11 +18,12 @@ from hierforecast.plot.style import (
     FONT,
     INK,
     MUTED,
-    height_of,
     opened,
     scale_of,
     settle,
+    size_of,
     spread,
+    write_title,
 )
 
 Groups = Mapping[Any, Hashable] | Sequence[Hashable]
@@ -74,9 +75,7 @@ def draw_map(
         _ticks(drawn, names, len(blocks), scale)
         _name_blocks(drawn, blocks, len(names), scale)
         _color_bar(drawn, image, label, scale)
-        if title is not None:
-            size = FONT["title"] * scale
-            drawn.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=10)
+        write_title(drawn, title)
         legible(drawn)
         if ax is not None:
             settle(drawn)
@@ -105,7 +104,7 @@ def _block_means(matrix: np.ndarray, blocks: Sequence[Block]) -> np.ndarray:
 def _name_blocks(ax: Axes, blocks: Sequence[Block], n: int, scale: float) -> None:
     """Group names on the right, moved apart where blocks are thin; the largest ones are named."""
     size = max(FONT["label"] * scale, 9) * (1 if len(blocks) < 8 else 0.85)
-    line = 1.25 * size / (72 * height_of(ax))
+    line = 1.25 * size / (72 * size_of(ax)[1])
     named = sorted(blocks, key=lambda b: b[1] - b[2])[: max(int(1 / line), 1)]
     named = sorted((block for block in named if block[0] is not None), key=lambda b: b[1])
     centres = [1 - (start + stop) / 2 / n for _, start, stop in named]

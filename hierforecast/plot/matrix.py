@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hierforecast.errors import DataError
-from hierforecast.plot.columns import Frame, names_of, say
+from hierforecast.plot.columns import Frame, columns_for, names_of, say
 from hierforecast.plot.frames import Reader
 from hierforecast.plot.labels import key_of
 from hierforecast.plot.maps import Groups, draw_map
@@ -54,12 +54,13 @@ def plot_correlation(
         matrix = _square(samples)
         names = _names(labels, len(matrix))
     else:
-        reader = Reader.of(samples if history is None else history, columns, model)
-        if set(reader.roles.scene or "*") <= set(names_of(samples)):
+        columns = columns_for(columns, samples if history is None else history)
+        reader = Reader(columns, model)
+        if columns.scenes and set(columns.scenes) <= set(names_of(samples)):
             reader = reader.within(samples, scene, "samples")
         names, draws = _draws(reader, samples, labels)
         matrix = correlation_of(draws if step == "mean" else draws[:, :, [int(step)]])
-        if groups is None and history is not None and reader.roles.groups:
+        if groups is None and history is not None and columns.levels:
             groups = reader.groups(history, "history")
     matrix = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
     return draw_map(ax, matrix, names, groups, DIVERGING, "correlation", members, title)
@@ -121,7 +122,7 @@ def _draws(
     if not draws.joint:
         raise DataError(
             f"samples are not joint: {n} series, {k} values of 'sample_id' and {h} of "
-            f"{reader.roles.time!r} need {n * k * h} rows, and not all are there: give the "
+            f"{reader.columns.time!r} need {n * k * h} rows, and not all are there: give the "
             "frame that Forecaster.sample returned, of one scene"
         )
     if labels is None:
@@ -129,7 +130,7 @@ def _draws(
     wanted = [key_of(label) for label in labels]
     unknown = [label for label in wanted if label not in draws.series]
     if unknown:
-        column = say(reader.roles.id)
+        column = say(reader.columns.ids)
         raise DataError(f"labels {unknown[:5]!r} are not in column {column} of the samples")
     return wanted, np.stack([draws.of(label) for label in wanted])
 

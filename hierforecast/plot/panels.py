@@ -19,7 +19,18 @@ from matplotlib.ticker import MaxNLocator
 from hierforecast.errors import DataError
 from hierforecast.plot.frames import Interval
 from hierforecast.plot.labels import legible, text_of
-from hierforecast.plot.style import FONT, HOME, INK, MUTED, SLIDE, TRUTH, calm, tint, width_of
+from hierforecast.plot.style import (
+    FONT,
+    HOME,
+    INK,
+    MUTED,
+    SLIDE,
+    TRUTH,
+    calm,
+    size_of,
+    tint,
+    write_title,
+)
 
 Curve = tuple[np.ndarray, np.ndarray]  # times (T,), values (T,)
 
@@ -114,11 +125,11 @@ def draw_fan(ax: Axes, fan: Fan, color: str = HOME) -> Axes:
 
 def _panel_title(ax: Axes, fan: Fan) -> None:
     """The title, smaller or cut where the panel has no room for it; the note in an empty corner."""
-    width = 72 * width_of(ax) - 30
+    width = 72 * size_of(ax)[0] - 30
     size = float(np.clip(width / (0.64 * max(len(fan.title), 1)), 9.5, FONT["label"]))
     room = int(width / (0.64 * size))
     text = fan.title if len(fan.title) <= room else fan.title[: room - 1].rstrip() + "…"
-    ax.set_title(text, loc="left", fontsize=size, fontweight="bold", color=INK, pad=4)
+    write_title(ax, text, fontsize=size, pad=4)
     values = fan.past[1]
     if not fan.note or len(values) == 0:
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierforecast.errors import DataError
-from hierforecast.plot.columns import Frame
+from hierforecast.plot.columns import Frame, columns_for
 from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks, finite
 from hierforecast.plot.labels import key_of
 
@@ -159,14 +159,13 @@ def read_scene(
     Raises:
         DataError: for a missing column, several scenes and none chosen, or not two targets.
     """
-    reader = Reader.of(history, columns, model)
-    roles = reader.roles
-    if len(roles.targets) != 2:
+    columns = columns_for(columns, history)
+    if len(columns.targets) != 2:
         raise DataError(
-            f"a rollout needs two targets (positions), not {list(roles.targets)}: name them with "
+            f"a rollout needs two targets (positions), not {list(columns.targets)}: name them with "
             "columns=Columns(target=['x', 'y']), or use plot_forecast"
         )
-    reader = reader.within(history, scene, "history")
+    reader = Reader(columns, model).within(history, scene, "history")
     seen = reader.observed(history, "history")
     if not seen:
         raise DataError("the history of this scene has no row with finite positions")
@@ -177,7 +176,7 @@ def read_scene(
     times, present = np.unique(_times_of(seen), return_counts=True)
     before = times[times < min(t[0] for t in ahead)] if ahead else times
     if len(before) == 0:
-        raise DataError(f"no history lies before the forecast's first {roles.time!r}")
+        raise DataError(f"no history lies before the forecast's first {columns.time!r}")
     first = -context if context and len(before) >= context else 0
     window = Window(before[first], before[-1])
     ids = future.keys() | drawn.keys()
@@ -194,7 +193,7 @@ def read_scene(
         since=window.since,
         cutoff=window.cutoff,
         step=_step_of([times, _times_of(known), *ahead]),
-        targets=roles.targets,
+        targets=columns.targets,
         extent=reader.extent(history),
         crowd=int(present.max()),
     )

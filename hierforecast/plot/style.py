@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -89,26 +89,16 @@ def opened(
         raise
 
 
-def width_of(ax: Axes) -> float:
-    """Width in inches that these axes may take; the same before and after the layout is made."""
-    figure = ax.get_figure(root=True)
+def size_of(ax: Axes) -> np.ndarray:
+    """Width and height in inches that these axes may take; before and after the layout is made."""
+    figure, spec = ax.get_figure(root=True), ax.get_subplotspec()
     if figure is None:
-        return SLIDE[0]
-    spec = ax.get_subplotspec()
+        return np.array(SLIDE)
     if spec is None or ax.get_figure() is not figure:
-        return float(ax.get_position().width * figure.get_figwidth())
-    return float(figure.get_figwidth() * len(spec.colspan) / spec.get_gridspec().ncols)
-
-
-def height_of(ax: Axes) -> float:
-    """Height in inches that these axes may take."""
-    figure = ax.get_figure(root=True)
-    spec = ax.get_subplotspec()
-    if figure is None:
-        return SLIDE[1]
-    if spec is None or ax.get_figure() is not figure:
-        return float(ax.get_position().height * figure.get_figheight())
-    return float(figure.get_figheight() * len(spec.rowspan) / spec.get_gridspec().nrows)
+        return np.array(ax.get_position().size * figure.get_size_inches())
+    grid = spec.get_gridspec()
+    share = len(spec.colspan) / grid.ncols, len(spec.rowspan) / grid.nrows
+    return np.array(share * figure.get_size_inches())
 
 
 def settle(ax: Axes) -> None:
@@ -120,7 +110,15 @@ def settle(ax: Axes) -> None:
 
 def scale_of(ax: Axes) -> float:
     """Size of markers and text for these axes: 1 for a whole slide, less for a small panel."""
-    return float(np.clip(width_of(ax) / 11.5, 0.5, 1.15))
+    return float(np.clip(size_of(ax)[0] / 11.5, 0.5, 1.15))
+
+
+def write_title(ax: Axes, title: str | None, **style: Any) -> None:
+    """A title in bold at the top left, if there is one."""
+    if title is not None:
+        usual = {"fontsize": FONT["title"] * scale_of(ax), "pad": 10}
+        look: dict[str, Any] = {"loc": "left", "fontweight": "bold", "color": INK, **usual, **style}
+        ax.set_title(title, **look)
 
 
 def calm(ax: Axes, *, grid: str | None = "y") -> None:
