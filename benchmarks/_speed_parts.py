@@ -11,7 +11,7 @@ from benchmarks.timing import Arm, interleave, peak
 from hierforecast.distributions import LowRankNormal
 from hierforecast.image_ssl.augment import contrastive
 from hierforecast.image_ssl.data import RenderedObjects, RenderedShapes
-from hierforecast.image_ssl.evaluation import Features, linear_probe, mlp_probe, ridge_probe
+from hierforecast.image_ssl.evaluation import Features, LogisticProbe, MLPProbe, RidgeProbe
 
 
 def likelihood(rows: int) -> Arm:
@@ -27,13 +27,14 @@ def classes(rows: int, width: int = 1024) -> Arm:
     """The linear probe on overlapping classes, its penalty chosen."""
     labels = torch.randint(10, (rows,))
     x = torch.randn(10, width)[labels] + 12 * torch.randn(rows, width)
-    return lambda: linear_probe(Features(x, labels), Features(x, labels))
+    features = Features(x, labels)
+    return lambda: LogisticProbe().fit(features).score(features)
 
 
 def quantities(rows: int, width: int = 512) -> Arm:
     """Both probes of numbers, on features that tell nothing."""
-    x, y = torch.randn(rows, width), torch.randn(rows, 2)
-    return lambda: (ridge_probe(x, y), mlp_probe(x, y))
+    data = Features(torch.randn(rows, width), torch.randn(rows, 2))
+    return lambda: (RidgeProbe().fit(data), MLPProbe().fit(data))
 
 
 def views(images: int) -> Arm:

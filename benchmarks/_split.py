@@ -26,12 +26,12 @@ from hierforecast.image_ssl.data import (
     load_cifar10,
 )
 from hierforecast.image_ssl.evaluation import (
+    MLPProbe,
     SegmentedImages,
     collect_features,
     dense_probe,
     evaluate,
     flatten_group,
-    mlp_probe,
     part,
     probe_poses,
     probe_transformations,
@@ -259,7 +259,7 @@ def judge(
         tables.append(probe(*kind, features={"all": flatten_group}, **both))
         if len(kinds) > 1 and number < 2:  # rotation and colour, or all of a pose
             parts = {key: pool for key, pool in kinds.items() if key != "all"}
-            tables.append(probe(*kind, features=parts, probes={"MLP": mlp_probe}, **both))
+            tables.append(probe(*kind, features=parts, probes={"MLP": MLPProbe}, **both))
     tables += [masks(backbone, quiet), views(backbone, kinds, quiet)]
     return pd.concat(tables, ignore_index=True)
 

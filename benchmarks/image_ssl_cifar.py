@@ -26,12 +26,11 @@ from benchmarks.image_ssl import load
 from hierforecast.image_ssl.augment import contrastive
 from hierforecast.image_ssl.evaluation import (
     BlockReadout,
+    LogisticProbe,
     MirrorMean,
     average_group,
-    choose_penalty,
     collect_features,
     flatten_group,
-    linear_probe,
 )
 from hierforecast.image_ssl.methods import arm, build_method
 from hierforecast.image_ssl.nn import Sampling, small_resnet
@@ -67,7 +66,9 @@ def scores(backbone: nn.Module) -> dict[str, Any]:
         parts = [
             collect_features(module, part, pool, progress=False) for part in (sets.train, sets.test)
         ]
-        row[f"{name} ({parts[0].x.shape[1]})"] = round(linear_probe(*parts).value, 3)
+        row[f"{name} ({parts[0].x.shape[1]})"] = round(
+            LogisticProbe().fit(parts[0]).score(parts[1]).value, 3
+        )
     return row
 
 
@@ -76,7 +77,7 @@ def chosen(backbone: nn.Module) -> tuple[str, dict[str, float]]:
     held = {}
     for name, make in READOUTS.items():
         seen = collect_features(make(backbone), load("cifar").train, flatten_group, progress=False)
-        held[name] = max(choose_penalty(seen, PENALTIES).held_out.values())
+        held[name] = max(LogisticProbe(PENALTIES).fit(seen).held_out.values())
         print(name, round(held[name], 3), flush=True)
     return max(held, key=lambda name: held[name]), held
 
@@ -84,10 +85,10 @@ def chosen(backbone: nn.Module) -> tuple[str, dict[str, float]]:
 def judged(backbone: nn.Module, readout: str) -> float:
     """Accuracy of a linear probe on a readout."""
     module, sets = READOUTS[readout](backbone), load("cifar")
-    parts = (
+    train, test = (
         collect_features(module, s, flatten_group, progress=False) for s in (sets.train, sets.test)
     )
-    return linear_probe(*parts, penalties=PENALTIES).value
+    return LogisticProbe(PENALTIES).fit(train).score(test).value
 
 
 class Watch(Callback):

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import _split, image_ssl, image_ssl_speed, image_ssl_split
 from hierforecast.image_ssl.data import RenderedObjects, RenderedShapes, ShapeMasks
-from hierforecast.image_ssl.evaluation import SegmentedImages, mlp_probe, ridge_probe
+from hierforecast.image_ssl.evaluation import MLPProbe, RidgeProbe, SegmentedImages
 from hierforecast.image_ssl.methods import ARMS
 
 
@@ -92,10 +92,10 @@ def split_given(tmp_path, monkeypatch) -> dict:
     monkeypatch.setattr(_split, "segmented", masks)
     monkeypatch.setattr(_split, "SIZE", 17)
     monkeypatch.setattr(_split, "other_views", lambda: (few("").test, torch.arange(48) // 2))
-    quick = partial(mlp_probe, max_epochs=1)
-    monkeypatch.setattr(_split, "mlp_probe", quick)
+    quick = partial(MLPProbe, max_epochs=1)
+    monkeypatch.setattr(_split, "MLPProbe", quick)
     for name in ("probe_transformations", "probe_poses"):
-        probes = {"linear": ridge_probe, "MLP": quick}
+        probes = {"linear": RidgeProbe, "MLP": quick}
         shortened = partial(getattr(_split, name), probes=probes)
         monkeypatch.setattr(_split, name, shortened)
     return {

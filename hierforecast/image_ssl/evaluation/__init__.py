@@ -1,14 +1,14 @@
-"""What features are worth: linear probe, nearest neighbours, learning curves, mean AP.
+"""What features are worth: probes of classes, numbers and pixels, and retrieval.
 
     evaluate(backbone, train_set, test_set)                # the table, in one call
 
     train = collect_features(backbone, train_set)          # invariant: averaged over the group
     test = collect_features(backbone, test_set)
-    linear_probe(train, test).value                        # accuracy, or mean AP
-    knn(train, test, k=20).value
+    LogisticProbe().fit(train).score(test).value           # accuracy, or mean AP
+    NeighborsProbe(k=20).fit(train).score(test).value
     learning_curve(train, test, sizes=(10, 100, 1000))     # a tidy table
 
-What the features tell beyond the class:
+What the features know beyond the class:
 
     sets = transformation_sets()                           # rot, colour, blur, ..., all
     probe_transformations(backbone, train_set, test_set, sets["rot"])   # R², a tidy table
@@ -17,17 +17,41 @@ What the features tell beyond the class:
     dense_probe(backbone, train_masks, test_masks).table()              # mIoU, mAcc, aAcc
 
 A kind of features is a function (`average_group`, `flatten_group`), a way to sum up average
-precision is one too (`area`, `eleven_points`), and so is a classifier: others may be passed in.
+precision is one too (`area`, `eleven_points`), and a probe is an object with `fit` and `score`
+(`Probe`): others may be passed in.
 """
 
-from hierforecast.image_ssl.evaluation.curves import CLASSIFIERS, balanced_order, learning_curve
-from hierforecast.image_ssl.evaluation.dense import average_maps, dense_probe, flatten_maps
+from hierforecast.image_ssl.evaluation._deprecated import (
+    choose_penalty,
+    fit_probe,
+    fit_ridge,
+    knn,
+    knn_scores,
+    linear_probe,
+    mlp_probe,
+    ridge_probe,
+)
+from hierforecast.image_ssl.evaluation.classification import (
+    CLASSIFIERS,
+    FEATURES,
+    balanced_order,
+    evaluate,
+    learning_curve,
+)
+from hierforecast.image_ssl.evaluation.dense import (
+    DenseFeatures,
+    DenseProbe,
+    average_maps,
+    dense_probe,
+    flatten_maps,
+)
 from hierforecast.image_ssl.evaluation.features import (
     Features,
     average_group,
     collect_features,
     flatten_group,
 )
+from hierforecast.image_ssl.evaluation.logistic import LogisticProbe
 from hierforecast.image_ssl.evaluation.metrics import (
     Score,
     accuracy,
@@ -36,48 +60,44 @@ from hierforecast.image_ssl.evaluation.metrics import (
     eleven_points,
     mean_average_precision,
 )
-from hierforecast.image_ssl.evaluation.neighbours import knn, knn_scores
+from hierforecast.image_ssl.evaluation.mlp import MLPProbe
+from hierforecast.image_ssl.evaluation.neighbors import NeighborsProbe
+from hierforecast.image_ssl.evaluation.outcomes import (
+    Quantities,
+    YesNo,
+    r2,
+    r2_per_dimension,
+    r2_pooled,
+)
+from hierforecast.image_ssl.evaluation.pairs import PROBES, Pairs, part, probe_pairs
 from hierforecast.image_ssl.evaluation.poses import (
-    POSE_TARGETS,
     collect_posed_pairs,
     probe_poses,
     retrieve_predicted,
 )
-from hierforecast.image_ssl.evaluation.probe import (
-    LinearProbe,
-    choose_penalty,
-    fit_probe,
-    linear_probe,
-)
+from hierforecast.image_ssl.evaluation.probe import Probe
 from hierforecast.image_ssl.evaluation.readout import BlockReadout, MirrorMean
-from hierforecast.image_ssl.evaluation.regression import (
-    PROBES,
-    Regressor,
-    fit_ridge,
-    mlp_probe,
-    r2,
-    r2_per_dimension,
-    ridge_probe,
-)
 from hierforecast.image_ssl.evaluation.retrieval import (
     cosine_distance,
     euclidean_distance,
     retrieve_objects,
     retrieve_views,
 )
-from hierforecast.image_ssl.evaluation.scores import FEATURES, evaluate
-from hierforecast.image_ssl.evaluation.segmentation import (
-    DenseScore,
-    SegmentedImages,
-    confusion_of,
+from hierforecast.image_ssl.evaluation.ridge import RidgeProbe
+from hierforecast.image_ssl.evaluation.segmentation import DenseScore, SegmentedImages, confusion_of
+from hierforecast.image_ssl.evaluation.targets import (
+    POSE_TARGETS,
+    TARGETS,
+    Target,
+    as_is,
+    box,
+    circle,
 )
-from hierforecast.image_ssl.evaluation.targets import TARGETS, Target, as_is, box, circle
 from hierforecast.image_ssl.evaluation.transformations import (
     collect_pairs,
     probe_transformations,
     transformation_sets,
 )
-from hierforecast.image_ssl.evaluation.two_views import Pairs, part, probe_pairs
 
 __all__ = [
     "CLASSIFIERS",
@@ -86,15 +106,22 @@ __all__ = [
     "PROBES",
     "TARGETS",
     "BlockReadout",
+    "DenseFeatures",
+    "DenseProbe",
     "DenseScore",
     "Features",
-    "LinearProbe",
+    "LogisticProbe",
+    "MLPProbe",
     "MirrorMean",
+    "NeighborsProbe",
     "Pairs",
-    "Regressor",
+    "Probe",
+    "Quantities",
+    "RidgeProbe",
     "Score",
     "SegmentedImages",
     "Target",
+    "YesNo",
     "accuracy",
     "area",
     "as_is",
@@ -130,6 +157,7 @@ __all__ = [
     "probe_transformations",
     "r2",
     "r2_per_dimension",
+    "r2_pooled",
     "retrieve_objects",
     "retrieve_predicted",
     "retrieve_views",

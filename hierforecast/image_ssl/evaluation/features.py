@@ -1,11 +1,11 @@
-"""What a frozen network says of a set of images: the features that all evaluations start from."""
+"""Features of a set of images from a frozen network: what all evaluations start from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict, Unpack
 
 import torch
 from rich.progress import track
@@ -35,8 +35,8 @@ class Features:
 
     Args:
         x: (n, d) floating point, finite.
-        y: (n,) int64 class numbers, or (n, classes) float of 0 and 1 where an image may show
-            several classes; nan there means that the class is not to be judged in this image.
+        y: (n,) int64 class numbers; or (n, classes) float of 0 and 1 where an image may show
+            several classes, nan where that is not known; or (n, k) float, numbers to predict.
         classes: the names of the classes, in the order of their numbers; without names, numbers.
 
     Raises:
@@ -85,15 +85,27 @@ class Features:
         return replace(self, x=self.x[rows], y=self.y[rows])
 
 
+class FeatureOptions(TypedDict, total=False):
+    """How a network is run over images.
+
+    Attributes:
+        prepare: uint8 images (b, 3, h, w) to what the network takes; a crop may stand here.
+        batch_size: images at a time.
+        device: where to compute; None is where the network stands.
+        progress: whether to show a bar.
+    """
+
+    prepare: Callable[[Tensor], Tensor]
+    batch_size: int
+    device: torch.device | str | None
+    progress: bool
+
+
 def collect_features(
     backbone: nn.Module,
     images: ImageSet,
     pool: Pool = average_group,
-    *,
-    prepare: Callable[[Tensor], Tensor] = as_float,
-    batch_size: int = 256,
-    device: torch.device | str | None = None,
-    progress: bool = True,
+    **options: Unpack[FeatureOptions],
 ) -> Features:
     """Features of every image of a set, in its order, from a frozen network.
 
@@ -105,10 +117,7 @@ def collect_features(
         images: the set, uint8 images with labels.
         pool: ``average_group`` for invariant features, ``flatten_group`` for equivariant ones, or
             any function from (b, c, g) to (b, d).
-        prepare: uint8 images (b, 3, h, w) to what the network takes; a crop may stand here.
-        batch_size: images at a time.
-        device: where to compute; None is where the network stands.
-        progress: whether to show a bar.
+        options: `FeatureOptions`.
 
     Returns:
         Features (n, d), float32 on the CPU.
@@ -116,22 +125,14 @@ def collect_features(
     Raises:
         DataError: if the set is empty, or if a feature is NaN or infinite.
     """
-    x, y = run_backbone(
-        backbone,
-        images,
-        pool,
-        prepare=prepare,
-        batch_size=batch_size,
-        device=device,
-        progress=progress,
-    )
+    x, y = run_backbone(backbone, images, pool, **options)
     return Features(x, y, tuple(images.classes))
 
 
 def run_backbone(
     backbone: nn.Module,
     images: ImageSet,
-    pool: Pool,
+    pool: Pool | None = None,
     *,
     prepare: Callable[[Tensor], Tensor] = as_float,
     batch_size: int = 256,
@@ -148,8 +149,8 @@ def run_backbone(
         for batch, labels in track(
             loader, "features", disable=not progress, transient=True, total=len(loader)
         ):
-            features = pool(backbone(prepare(batch.to(place)).to(dtype)))
-            xs.append(features.float().cpu())
+            features = backbone(prepare(batch.to(place)).to(dtype))
+            xs.append((features if pool is None else pool(features)).float().cpu())
             ys.append(labels)
     return torch.cat(xs), torch.cat(ys)
 

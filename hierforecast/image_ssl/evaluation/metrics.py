@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, import_extra
 
-# Of the distinct thresholds, strictest first: (true positives, images above, positives) -> AP.
-Summary: TypeAlias = Callable[[Tensor, Tensor, int], float]
+# Labels of one class, 0 or 1 (n,), and its scores (n,) to its average precision.
+Summary: TypeAlias = Callable[[Tensor, Tensor], float]
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,21 @@ class Score:
     """What an evaluation found.
 
     Args:
-        metric: ``"accuracy"`` or ``"mean AP"``.
-        value: between 0 and 1.
-        settings: what the evaluation chose or was given: a penalty, a number of neighbours.
+        metric: ``"accuracy"``, ``"mean AP"`` or ``"R2"``.
+        value: at most 1.
+        settings: what the probe chose or was given: a penalty, a number of neighbors.
+        others: the same by other definitions, by name.
     """
 
     metric: str
     value: float
     settings: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> str:
+        """The settings in words."""
+        return ", ".join(f"{key} {value:g}" for key, value in self.settings.items())
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -50,34 +57,24 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
     return float((predicted == labels).double().mean())
 
 
-def area(hits: Tensor, above: Tensor, positives: int) -> float:
+def area(labels: Tensor, scores: Tensor) -> float:
     """Average precision over all thresholds: precision times the recall that each one adds.
 
     Nothing is interpolated, so a ranking is not flattered by later luck.
-
-    Args:
-        hits: (t,) images of the class above each threshold, rising.
-        above: (t,) all images above each threshold, rising.
-        positives: images of the class.
     """
-    precision = hits.double() / above
-    gained = hits.diff(prepend=hits.new_zeros(1))
-    return float((precision * gained).sum() / positives)
+    return float(_sklearn().average_precision_score(labels, scores))
 
 
-def eleven_points(hits: Tensor, above: Tensor, positives: int) -> float:
+def eleven_points(labels: Tensor, scores: Tensor) -> float:
     """VOC2007's average precision: the best precision at recall 0, 0.1, ... 1 and beyond, averaged.
 
-    Arguments as for `area`. Source: Everingham et al., "The PASCAL Visual Object Classes (VOC)
-    Challenge" (2010), section 4.2.
+    Source: Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge" (2010), section
+    4.2.
     """
-    precision = hits.double() / above
-    best = [
-        # In whole numbers: a recall of 0.3 must reach the point 0.3, rounding or not.
-        float(precision[10 * hits >= tenth * positives].amax())
-        for tenth in range(11)
-    ]
-    return sum(best) / len(best)
+    precision, recall, _ = _sklearn().precision_recall_curve(labels, scores)
+    # The last point is no threshold. A recall of 0.3 must reach the point 0.3, rounding or not.
+    best = [precision[:-1][recall[:-1] >= tenth / 10 - 1e-9].max() for tenth in range(11)]
+    return float(sum(best) / len(best))
 
 
 def average_precision(scores: Tensor, targets: Tensor, summary: Summary = area) -> Tensor:
@@ -87,11 +84,11 @@ def average_precision(scores: Tensor, targets: Tensor, summary: Summary = area) 
 
     Args:
         scores: (n, classes), higher is more certain.
-        targets: (n, classes) of 0 and 1; nan: not judged, the image does not count for the class.
+        targets: (n, classes) of 0 and 1; nan: not known, the image does not count for the class.
         summary: `area` (all thresholds) or `eleven_points` (VOC2007).
 
     Returns:
-        (classes,) float64; nan for a class that no judged image shows.
+        (classes,) float64; nan for a class that no image is known to show.
 
     Raises:
         DataError: if the shapes differ, or a score is NaN.
@@ -103,23 +100,18 @@ def average_precision(scores: Tensor, targets: Tensor, summary: Summary = area) 
         )
     if scores.isnan().any():
         raise DataError("scores are NaN: did the training that gave them diverge?")
-    columns = zip(scores.T, targets.T, strict=True)
-    found = [_average_precision(score, target, summary) for score, target in columns]
+    found = []
+    for score, target in zip(scores.T, targets.T, strict=True):
+        known = ~target.isnan()
+        shown = target[known] > 0
+        found.append(summary(shown, score[known]) if shown.any() else float("nan"))
     return torch.tensor(found, dtype=torch.float64)
 
 
-def _average_precision(scores: Tensor, targets: Tensor, summary: Summary) -> float:
-    judged = ~targets.isnan()
-    scores, order = scores[judged].sort(descending=True)
-    hits = (targets[judged][order] > 0).cumsum(0)
-    if len(hits) == 0 or hits[-1] == 0:
-        return float("nan")
-    last = torch.ones_like(scores, dtype=torch.bool)  # the last image of each run of equal scores
-    last[:-1] = scores[1:] != scores[:-1]
-    above = last.nonzero().flatten() + 1
-    return summary(hits[last], above, int(hits[-1]))
-
-
 def mean_average_precision(scores: Tensor, targets: Tensor, summary: Summary = area) -> float:
-    """The mean of `average_precision` over the classes that some judged image shows; else nan."""
+    """The mean of `average_precision` over the classes that some image is known to show; or nan."""
     return float(average_precision(scores, targets, summary).nanmean())
+
+
+def _sklearn() -> Any:
+    return import_extra("sklearn.metrics", "image", "to measure average precision")

@@ -1,77 +1,125 @@
-"""Whether training and test features belong together, and how class scores become a `Score`."""
+"""Features of two views, and what probes predict of the way between them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import pandas as pd
+import torch
+from rich.progress import track
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.evaluation.features import Features
-from hierforecast.image_ssl.evaluation.metrics import (
-    Score,
-    Summary,
-    accuracy,
-    area,
-    mean_average_precision,
-)
+from hierforecast.image_ssl.augment import Parameters
+from hierforecast.image_ssl.evaluation.features import Features, Pool, flatten_group
+from hierforecast.image_ssl.evaluation.mlp import MLPProbe
+from hierforecast.image_ssl.evaluation.outcomes import POOLED, Outcome
+from hierforecast.image_ssl.evaluation.probe import Probe
+from hierforecast.image_ssl.evaluation.ridge import RidgeProbe
+from hierforecast.image_ssl.evaluation.targets import TARGETS, Target, known_targets
+
+# An outcome and a seed to a probe, such as a probe's class.
+NumberProbe: TypeAlias = Callable[[Outcome, int], Probe]
+
+EQUIVARIANT: Mapping[str, Pool] = {"equivariant": flatten_group}
+PROBES: Mapping[str, NumberProbe] = {"linear": RidgeProbe, "MLP": MLPProbe}
+COLUMNS = [
+    "features", "target", "probe", "metric", "score", POOLED, "dimensions", "inputs", "settings",
+]  # fmt: skip
 
 
-def check_pair(train: Features, test: Features) -> None:
-    """Refuse what no classifier can be judged on.
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Features of two views of each image, and the way from the first view to the second.
 
-    Raises:
-        DataError: if the features or labels are of different kinds, if the training labels name one
-            class only, or if the test labels name a class that the training labels lack.
-    """
-    if train.x.shape[1] != test.x.shape[1]:
-        raise DataError(
-            f"training features have {train.x.shape[1]} columns, test features {test.x.shape[1]}: "
-            "take both from one network with one pool"
-        )
-    if train.y.shape[1:] != test.y.shape[1:]:
-        raise DataError(
-            f"labels of training {tuple(train.y.shape)} and test {tuple(test.y.shape)} differ in "
-            "kind: give the same classes to both"
-        )
-    check_classes(train)
-    if train.multi_label:
-        taught = ((train.y == 1).any(0) & (train.y == 0).any(0)).nonzero().flatten()
-        asked = (test.y == 1).any(0).nonzero().flatten()
-        why = "positive and negative training images"
-        if len(asked) == 0:
-            raise DataError("no test image shows any class: mean AP has nothing to rank")
-    else:
-        taught, asked = train.y.unique(), test.y.unique()
-        why = "training images"
-    missing = sorted(set(asked.tolist()) - set(taught.tolist()))
-    if missing:
-        names = ", ".join(train.name_of(label) for label in missing[:5])
-        raise DataError(
-            f"{len(missing)} classes of the test set have no {why}: {names}"
-            f"{', ...' if len(missing) > 5 else ''}; draw the training images from every class, or "
-            "leave these classes out of the test set"
-        )
-
-
-def check_classes(train: Features) -> None:
-    """Refuse training labels that name one class only.
+    Args:
+        first, second: features of the views, (n, ...).
+        relative: parameters that take the first view to the second, (n,) or (n, k) each.
 
     Raises:
-        DataError: if so.
+        DataError: if the numbers of rows differ, or a feature is NaN or infinite.
     """
-    if train.multi_label:
-        if not ((train.y == 1).any(0) & (train.y == 0).any(0)).any():
-            raise DataError("no class has both positive and negative training images")
-        return
-    labels = train.y.unique()
-    if len(labels) < 2:
-        raise DataError(
-            f"all {len(train)} training images are of class {train.name_of(int(labels[0]))}: a "
-            "classifier needs at least two; are the images sorted by class and cut?"
+
+    first: Tensor
+    second: Tensor
+    relative: Parameters
+
+    def __post_init__(self) -> None:
+        counts = {len(values) for values in (self.first, self.second, *self.relative.values())}
+        if len(counts) != 1 or self.first.shape != self.second.shape:
+            raise DataError(
+                f"features {tuple(self.first.shape)} and {tuple(self.second.shape)} and "
+                "parameters must have a row for each pair of views"
+            )
+        bad = ~torch.stack([self.first, self.second]).isfinite().flatten(2).all(dim=2).all(dim=0)
+        if bad.any():
+            raise DataError(
+                f"features of {int(bad.sum())} of {len(self)} pairs are NaN or infinite: did the "
+                "network's training diverge?"
+            )
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def inputs(self, pool: Pool = flatten_group) -> Tensor:
+        """What a probe sees: pooled features of both views side by side, (n, 2 d)."""
+        return torch.cat([pool(self.first), pool(self.second)], dim=1)
+
+
+def part(channels: slice, pool: Pool = flatten_group) -> Pool:
+    """A pool that looks at some of the channels only, such as one half of split features.
+
+    Args:
+        channels: of features (b, c, ...).
+        pool: of these, to (b, d).
+    """
+    return lambda x: pool(x[:, channels])
+
+
+def probe_pairs(
+    train: Pairs,
+    test: Pairs,
+    features: Mapping[str, Pool] = EQUIVARIANT,
+    *,
+    targets: Mapping[str, Target] = TARGETS,
+    probes: Mapping[str, NumberProbe] = PROBES,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """What probes predict of the way between two views, from frozen features.
+
+    Args:
+        train: the probes learn from them, a fifth held out to choose by.
+        test: the probes are scored on them.
+        features: name -> pool to (b, d); one half of split features is `part`, or what the split
+            itself makes of the features.
+        targets: name -> what is predicted; those whose parameters the pairs lack are left out.
+        probes: name -> what makes a probe of an outcome and a seed; each target has its own.
+        seed: of the probes.
+        progress: whether to show a bar.
+
+    Returns:
+        A row for each kind of features, target and probe: features, target, probe, metric (R2 or
+        accuracy), score, pooled R2 (the definition of SIE's code, see `r2_pooled`; nan for
+        accuracy), dimensions (of the target), inputs (columns that the probe sees), settings.
+
+    Raises:
+        DataError: if there are too few pairs, no target fits the parameters, a parameter or a
+            feature is NaN or infinite, or a target never changes.
+    """
+    known = known_targets(train.relative, targets)
+    wanted = {n: [t.values(pairs.relative) for pairs in (train, test)] for n, t in known.items()}
+    jobs = [(kind, name, probe) for kind in features for name in known for probe in probes]
+    rows = []
+    for kind, name, probe in track(jobs, "probes", disable=not progress, transient=True):
+        own, other = (
+            Features(pairs.inputs(features[kind]), y)
+            for pairs, y in zip((train, test), wanted[name], strict=True)
         )
-
-
-def score_of(scores: Tensor, test: Features, summary: Summary = area, **settings: float) -> Score:
-    """Judge class scores (n, classes): accuracy, or mean AP where images show several classes."""
-    if test.multi_label:
-        return Score("mean AP", mean_average_precision(scores, test.y, summary), settings)
-    return Score("accuracy", accuracy(scores.argmax(dim=1), test.y), settings)
+        found = probes[probe](known[name].outcome, seed).fit(own).score(other)
+        scores = [found.metric, found.value, found.others.get(POOLED, float("nan"))]
+        sizes = [other.y.shape[1], other.x.shape[1]]
+        rows.append([kind, name, probe, *scores, *sizes, found.chosen])
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,24 +1,14 @@
 """What lies between two views of one object: probes of pose, hues and light, and SIE's retrieval.
 
 As in `transformations`, a probe sees the frozen features of two views side by side; but the views
-are the set's own, and the way from one to the other is what the set knows of them.
-
-How it becomes targets (`POSE_TARGETS`):
-
-| target | dimensions | score |
-|---|---|---|
-| rotation | the relative quaternion w, x, y, z, with w >= 0 | R² |
-| background hue, light hue | difference in turns of the colour circle | R² |
-| light direction | differences of theta and phi, radians | R² |
-
-Differences are those of the published experiments: hues and phi run around a circle, from 0 to a
-turn, and their differences from minus one turn to one.
+are the set's own, and the way from one to the other is what the set knows of them. How it becomes
+targets stands in `targets`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import pandas as pd
 import torch
@@ -26,30 +16,27 @@ from torch import Tensor, nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Parameters
-from hierforecast.image_ssl.data.arrays import as_float
 from hierforecast.image_ssl.data.views import (
     PosedSet,
     another_view,
     check_posed,
     relative_parameters,
 )
-from hierforecast.image_ssl.evaluation.features import Pool, run_backbone
-from hierforecast.image_ssl.evaluation.regression import PROBES, RegressionProbe
+from hierforecast.image_ssl.evaluation.features import FeatureOptions, Pool, run_backbone
+from hierforecast.image_ssl.evaluation.pairs import (
+    EQUIVARIANT,
+    PROBES,
+    NumberProbe,
+    Pairs,
+    probe_pairs,
+)
 from hierforecast.image_ssl.evaluation.retrieval import Distance, cosine_distance, retrieve_views
-from hierforecast.image_ssl.evaluation.targets import Target, as_is
-from hierforecast.image_ssl.evaluation.two_views import EQUIVARIANT, Pairs, probe_pairs
+from hierforecast.image_ssl.evaluation.targets import POSE_TARGETS, Target
 from hierforecast.image_ssl.split.sie import SIE
-
-POSE_TARGETS: Mapping[str, Target] = {
-    "rotation": Target({"rotation": as_is}),
-    "background hue": Target({"background_hue": as_is}),
-    "light hue": Target({"light_hue": as_is}),
-    "light direction": Target({"light_theta": as_is, "light_phi": as_is}),
-}
 
 
 def collect_posed_pairs(
-    backbone: nn.Module, images: PosedSet, *, seed: int = 0, **options: Any
+    backbone: nn.Module, images: PosedSet, *, seed: int = 0, **options: Unpack[FeatureOptions]
 ) -> Pairs:
     """Features of each image and of another view of its object, from the frozen network.
 
@@ -59,14 +46,14 @@ def collect_posed_pairs(
         backbone: images (b, 3, h, w) to features (b, ...).
         images: the set.
         seed: of the draw of the other views.
-        options: `prepare`, `batch_size`, `device`, `progress`, as for `collect_features`.
+        options: `FeatureOptions`.
 
     Raises:
         DataError: if the set knows no poses, or a feature is NaN or infinite.
         ValueError: if the set has one view of each object only.
     """
     others, relative = _drawn(images, seed)
-    features, _ = run_backbone(backbone, images, _whole, **options)
+    features, _ = run_backbone(backbone, images, **options)
     return Pairs(features, features[others], relative)
 
 
@@ -77,29 +64,25 @@ def probe_poses(
     features: Mapping[str, Pool] = EQUIVARIANT,
     *,
     targets: Mapping[str, Target] = POSE_TARGETS,
-    probes: Mapping[str, RegressionProbe] = PROBES,
+    probes: Mapping[str, NumberProbe] = PROBES,
     seed: int = 0,
-    prepare: Callable[[Tensor], Tensor] = as_float,
-    batch_size: int = 256,
-    device: torch.device | str | None = None,
-    progress: bool = True,
+    **options: Unpack[FeatureOptions],
 ) -> pd.DataFrame:
-    """What probes tell of the way between two views of one object, from frozen features.
+    """What probes predict of the way between two views of one object, from frozen features.
 
     Args:
         backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
-        train: teaches the probes, a fifth of its pairs held out to choose by.
-        test: judges them; other objects.
-        features, targets, probes: as for `probe_transformations`.
+        train, test: the probes learn from pairs of the one, and are scored on the other's objects.
+        features, targets, probes: as for `probe_pairs`.
         seed: of the pairs and the probes; the pairs of `test` are drawn apart.
-        prepare, batch_size, device, progress: as for `collect_features`.
+        options: `FeatureOptions`.
 
     Returns:
-        As `probe_transformations`.
+        As `probe_pairs`.
 
     Raises:
-        DataError: if a set knows no poses, the sets' rotations are about different axes, there are
-            too few pairs, a feature is NaN or infinite, or a target never changes.
+        DataError: if a set knows no poses, the sets' rotations are about different axes, or as
+            `probe_pairs` does.
         ValueError: if a set has one view of each object only.
     """
     for images in (train, test):
@@ -109,20 +92,13 @@ def probe_poses(
             f"rotations of the sets are about the axes of the {train.frame} and of the "
             f"{test.frame}: make both with the same frame"
         )
-    taught, judged = (
-        collect_posed_pairs(
-            backbone,
-            images,
-            seed=number,
-            prepare=prepare,
-            batch_size=batch_size,
-            device=device,
-            progress=progress,
-        )
+    own, other = (
+        collect_posed_pairs(backbone, images, seed=number, **options)
         for images, number in ((train, 2 * seed), (test, 2 * seed + 1))
     )
+    progress = options.get("progress", True)
     return probe_pairs(
-        taught, judged, features, targets=targets, probes=probes, seed=seed, progress=progress
+        own, other, features, targets=targets, probes=probes, seed=seed, progress=progress
     )
 
 
@@ -133,8 +109,7 @@ def retrieve_predicted(
     seed: int = 0,
     distance: Distance = cosine_distance,
     ks: Sequence[int] = (1, 5),
-    batch_size: int = 256,
-    **options: Any,
+    **options: Unpack[FeatureOptions],
 ) -> pd.DataFrame:
     """How well the predictor finds a view among all views of its object: SIE's own protocol.
 
@@ -146,8 +121,7 @@ def retrieve_predicted(
         images: the set.
         seed: of the draw of the other views.
         distance, ks: as for `retrieve_views`.
-        batch_size: images, or queries, at a time.
-        options: `prepare`, `device`, `progress`, as for `collect_features`.
+        options: `FeatureOptions`.
 
     Returns:
         As `retrieve_views`.
@@ -158,9 +132,8 @@ def retrieve_predicted(
         ValueError: if the set has one view of each object only.
     """
     others, relative = _drawn(images, seed)
-    vectors, _ = run_backbone(
-        _Equivariant(method), images, _whole, batch_size=batch_size, **options
-    )
+    batch_size = options.get("batch_size", 256)
+    vectors, _ = run_backbone(_Equivariant(method), images, **options)
     weight = method.predictor.hyper.weight
     moved = []
     with torch.no_grad():
@@ -191,7 +164,3 @@ def _drawn(images: PosedSet, seed: int) -> tuple[Tensor, Parameters]:
     shown = images.parameters(numbers)
     second = {name: values[others] for name, values in shown.items()}
     return others, relative_parameters(shown, second, images.frame)
-
-
-def _whole(features: Tensor) -> Tensor:
-    return features

@@ -1,129 +1,155 @@
-"""The linear probe: logistic regression on frozen features, its penalty chosen on training data."""
+"""What all probes share: their contract, which sets fit together, and what is held out.
+
+A probe is an object with `fit` and `score`: a new one is a file with such a class, like
+`neighbors.py`, and a name in `CLASSIFIERS` (classes) or `PROBES` (numbers).
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, import_extra
 from hierforecast.image_ssl.evaluation.features import Features
-from hierforecast.image_ssl.evaluation.metrics import Score, Summary, area
-from hierforecast.image_ssl.evaluation.pairs import check_classes, check_pair, score_of
+from hierforecast.image_ssl.evaluation.metrics import (
+    Score,
+    Summary,
+    accuracy,
+    area,
+    mean_average_precision,
+)
 
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-# Where nothing can be held out: one image of each class.
-DEFAULT_PENALTY = 1e-2
-# Enough to rank penalties, each fit starting from the last; the refit on all takes what it needs.
-SEARCH_STEPS, MAX_STEPS = 100, 300
-
-Loss: TypeAlias = Callable[[Tensor], Tensor]
+# A fifth is held out, and an R² of two numbers says nothing.
+FEWEST = 20
 
 
-@dataclass(frozen=True, eq=False)
-class LinearProbe:
-    """A linear classifier of features that remembers how to standardise them.
+class Probe(Protocol):
+    """Learns from training features, and is scored on test features."""
 
-    Args:
-        weight: (d, classes).
-        bias: (classes,); minus infinity for classes that training did not show.
-        mean, scale: (d,), of the training features.
-        penalty: L2, of the weights; see `fit_probe`.
-        held_out: penalty -> accuracy or mean AP on the held-out training features; empty if the
-            penalty was given.
+    def fit(self, train: Features) -> Self:
+        """Learn, and return itself."""
+        ...
+
+    def score(self, test: Features) -> Score:
+        """How good its predictions are."""
+        ...
+
+
+def linear_models() -> Any:
+    """scikit-learn's linear models.
+
+    Raises:
+        MissingExtraError: if scikit-learn is not installed.
     """
-
-    weight: Tensor
-    bias: Tensor
-    mean: Tensor
-    scale: Tensor
-    penalty: float
-    held_out: Mapping[float, float] = field(default_factory=dict)
-
-    def scores(self, x: Tensor) -> Tensor:
-        """Class scores (n, classes) of features (n, d): logits."""
-        # The features stay as they are: a standardised copy of a large set would not fit.
-        weight = self.weight / self.scale[:, None]
-        return x.to(weight) @ weight + (self.bias - self.mean @ weight)
+    return import_extra("sklearn.linear_model", "image", "to fit linear probes")
 
 
-def linear_probe(
-    train: Features,
-    test: Features,
-    penalties: Sequence[float] = PENALTIES,
-    summary: Summary = area,
-    seed: int = 0,
+def check_pair(train: Features, test: Features) -> None:
+    """Refuse sets of classes that no classifier can be scored on.
+
+    Raises:
+        DataError: if the features or labels are of different kinds, if the training labels name one
+            class only, or if the test labels name a class that the training labels lack.
+    """
+    if train.x.shape[1] != test.x.shape[1]:
+        raise DataError(
+            f"training features have {train.x.shape[1]} columns, test features {test.x.shape[1]}: "
+            "take both from one network with one pool"
+        )
+    if train.y.shape[1:] != test.y.shape[1:]:
+        raise DataError(
+            f"labels of training {tuple(train.y.shape)} and test {tuple(test.y.shape)} differ in "
+            "kind: give the same classes to both"
+        )
+    known, why = learnable(train), "training images"
+    found = test.y.unique()
+    if train.multi_label:
+        found, why = (test.y == 1).any(0).nonzero().flatten(), f"positive and negative {why}"
+        if len(found) == 0:
+            raise DataError("no test image shows any class: mean AP has nothing to rank")
+    missing = sorted(set(found.tolist()) - set(known.tolist()))
+    if missing:
+        names = ", ".join(train.name_of(label) for label in missing[:5])
+        raise DataError(
+            f"{len(missing)} classes of the test set have no {why}: {names}"
+            f"{', ...' if len(missing) > 5 else ''}; draw the training images from every class, or "
+            "leave these classes out of the test set"
+        )
+
+
+def learnable(train: Features) -> Tensor:
+    """The classes that can be learned, rising.
+
+    Raises:
+        DataError: if a classifier has nothing to learn: there is one class only.
+    """
+    if train.multi_label:
+        both = ((train.y == 1).any(0) & (train.y == 0).any(0)).nonzero().flatten()
+        if len(both) == 0:
+            raise DataError("no class has both positive and negative training images")
+        return both
+    labels = train.y.unique()
+    if len(labels) < 2:
+        raise DataError(
+            f"all {len(train)} training images are of class {train.name_of(int(labels[0]))}: a "
+            "classifier needs at least two; are the images sorted by class and cut?"
+        )
+    return labels
+
+
+def class_score(
+    scores: Tensor, test: Features, summary: Summary = area, **settings: float
 ) -> Score:
-    """Teach a linear probe on the training features and judge it on the test features.
+    """Accuracy of class scores (n, classes), or mean AP where images show several classes."""
+    if test.multi_label:
+        return Score("mean AP", mean_average_precision(scores, test.y, summary), settings)
+    return Score("accuracy", accuracy(scores.argmax(dim=1), test.y), settings)
 
-    The penalty is chosen by `choose_penalty`; the test features take no part in it.
 
-    Args:
-        train: of at least two classes.
-        test: of classes that `train` shows.
-        penalties: to choose from; one alone is taken as it is.
-        summary: of average precision, where images show several classes.
-        seed: of the draw of the held-out training features.
-
-    Returns:
-        Accuracy or mean AP, with the penalty in its settings.
+def check_numbers(train: Features) -> None:
+    """Refuse numbers that no regression can learn.
 
     Raises:
-        DataError: if the two do not belong together; see `check_pair`.
+        DataError: if there are too few rows, or a target is NaN or infinite.
     """
-    check_pair(train, test)
-    probe = choose_penalty(train, penalties, summary, seed)
-    return score_of(probe.scores(test.x), test, summary, penalty=probe.penalty)
+    if not train.multi_label:
+        raise DataError(
+            f"features {tuple(train.x.shape)} and targets {tuple(train.y.shape)} must be (n, d) "
+            "and (n, k)"
+        )
+    if len(train) < FEWEST:
+        raise DataError(
+            f"{len(train)} rows are too few to learn by and to hold some out: give {FEWEST} or more"
+        )
+    bad = ~train.y.isfinite().all(dim=1)
+    if bad.any():
+        raise DataError(
+            f"targets of {int(bad.sum())} of {len(train)} rows are NaN or infinite, the first at "
+            f"row {int(bad.nonzero()[0])}"
+        )
 
 
-def choose_penalty(
-    train: Features,
-    penalties: Sequence[float] = PENALTIES,
-    summary: Summary = area,
-    seed: int = 0,
-) -> LinearProbe:
-    """Choose the penalty on a held-out fifth of the training features, then refit on all of them.
-
-    The fifth is drawn from each class: at least one image, never the class's last. Of equally good
-    penalties the strongest is taken. If nothing can be held out, the penalty is 0.01, or the
-    nearest to it that is offered.
-
-    Args:
-        train: of at least two classes.
-        penalties: to choose from.
-        summary: of average precision, where images show several classes.
-        seed: of the draw.
+def check_penalties(penalties: Sequence[float]) -> None:
+    """Refuse penalties that cannot be chosen from.
 
     Raises:
-        DataError: if there is one class only, or no penalty, or one that is not positive.
+        DataError: if there is none, or one is not positive.
     """
     if not penalties or min(penalties) <= 0:
         raise DataError(f"penalties are {tuple(penalties)}: give at least one, all positive")
-    found: dict[float, float] = {}
-    held = hold_out(train, seed)
-    if len(penalties) > 1 and held.any() and _can_learn(train[~held]):
-        start = None
-        # From strong to weak, each from where the last one ended: far fewer steps.
-        for penalty in sorted(penalties, reverse=True):
-            start = fit_probe(train[~held], penalty, start, SEARCH_STEPS)
-            value = score_of(start.scores(train.x[held]), train[held], summary).value
-            if not math.isnan(value):  # it is where no held-out image shows any class
-                found[penalty] = value
-    if found:
-        penalty = max(found, key=lambda penalty: (found[penalty], penalty))
-    else:
-        penalty = min(penalties, key=lambda penalty: abs(math.log(penalty / DEFAULT_PENALTY)))
-    probe = fit_probe(train, penalty)
-    return LinearProbe(probe.weight, probe.bias, probe.mean, probe.scale, penalty, found)
 
 
-def hold_out(train: Features, seed: int = 0) -> Tensor:
-    """Choose a fifth of the features at random, as a mask (n,).
+def hold_out(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Row numbers to learn by, and a fifth to choose by."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    return order[n // 5 :], order[: n // 5]
+
+
+def hold_out_classes(train: Features, seed: int = 0) -> Tensor:
+    """A random fifth of the features to choose by, as a mask (n,).
 
     With one class an image, a fifth of each class: at least one image, but never the last one.
     """
@@ -136,104 +162,3 @@ def hold_out(train: Features, seed: int = 0) -> Tensor:
         count = max(1, len(rows) // 5) if len(rows) > 1 else 0
         held[rows[draws[rows].argsort()[:count]]] = True
     return held
-
-
-def fit_probe(
-    train: Features,
-    penalty: float,
-    start: LinearProbe | None = None,
-    max_steps: int = MAX_STEPS,
-) -> LinearProbe:
-    """Fit a linear probe: mean negative log-likelihood + penalty / 2 * sum of squared weights.
-
-    With one class an image, a multinomial model over the classes that are there; with several, one
-    binary model for each class, its mean taken over the images in which the class is judged. Biases
-    bear no penalty. Features are standardised by the training features' mean and deviation.
-    (scikit-learn's C is 1 / (n * penalty).)
-
-    Args:
-        train: of at least two classes; float32 or float64, which is the precision of the fit.
-        penalty: positive.
-        start: a probe of the same features to start from; None starts from zero.
-        max_steps: of L-BFGS, the whole set at each step.
-
-    Raises:
-        DataError: if there is one class only.
-    """
-    check_classes(train)
-    mean, scale = standards(train.x)
-    x = (train.x - mean) / scale
-    loss, taught = _binary(train.y, x) if train.multi_label else _multinomial(train.y)
-    if start is None:
-        weight, bias = x.new_zeros(x.shape[1], len(taught)), x.new_zeros(len(taught))
-    else:
-        weight, bias = start.weight[:, taught], start.bias[taught]
-    weight, bias = _minimise(x, loss, penalty, weight, bias, max_steps)
-    classes = max(len(train.classes), int(taught.max()) + 1)
-    if train.multi_label:
-        classes = train.y.shape[1]
-    everyone = x.new_zeros(x.shape[1], classes), x.new_full((classes,), -torch.inf)
-    everyone[0][:, taught], everyone[1][taught] = weight, bias
-    return LinearProbe(*everyone, mean, scale, penalty)
-
-
-def standards(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (d,) of features (n, d); a dead feature's deviation is one."""
-    variance, mean = torch.var_mean(x, dim=0, correction=0)
-    scale = variance.sqrt()
-    # A dead feature varies by rounding only; dividing by that would blow it up.
-    alive = scale > 1e-5 * x.abs().amax(dim=0)
-    return mean, torch.where(alive, scale, torch.ones_like(scale))
-
-
-def _multinomial(labels: Tensor) -> tuple[Loss, Tensor]:
-    """The mean loss of scores (n, taught), and the classes that are taught."""
-    taught, targets = labels.unique(return_inverse=True)
-    return lambda scores: F.cross_entropy(scores, targets), taught
-
-
-def _binary(labels: Tensor, x: Tensor) -> tuple[Loss, Tensor]:
-    """The same, summed over classes; only those with positive and negative images are taught."""
-    taught = ((labels == 1).any(0) & (labels == 0).any(0)).nonzero().flatten()
-    targets = labels[:, taught].to(x)
-    judged = ~targets.isnan()
-    weights = judged / judged.sum(0, dtype=x.dtype)
-    targets = targets.nan_to_num(0.0)
-
-    def loss(scores: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(scores, targets, weights, reduction="sum")
-
-    return loss, taught
-
-
-def _minimise(
-    x: Tensor, loss: Loss, penalty: float, weight: Tensor, bias: Tensor, max_steps: int
-) -> tuple[Tensor, Tensor]:
-    weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=max_steps,
-        max_eval=2 * max_steps,
-        tolerance_grad=1e-5 if x.dtype == torch.float32 else 1e-8,
-        tolerance_change=1e-9 if x.dtype == torch.float32 else 1e-14,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss(x @ weight + bias) + penalty / 2 * weight.square().sum()
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        optimizer.step(closure)
-    return weight.detach(), bias.detach()
-
-
-def _can_learn(train: Features) -> bool:
-    try:
-        check_classes(train)
-    except DataError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Masks in memory, and how well the pixels of masks were told."""
+"""Masks in memory, and how well the classes of their pixels were predicted."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class SegmentedImages(MaskSet):
         images: (n, 3, h, w), uint8.
         masks: (n, h, w), whole numbers of classes.
         classes: the name of each class, by number.
-        ignored: number of the pixels that are neither taught nor judged, a class or another from 0
-            to 255; None: all are.
+        ignored: number of the pixels that do not count, a class or another from 0 to 255; None: all
+            count.
 
     Raises:
         DataError: if images and masks do not fit together, or a mask has an unknown class.
@@ -71,7 +71,7 @@ class SegmentedImages(MaskSet):
 
 @dataclass(frozen=True, eq=False)
 class DenseScore:
-    """How well pixels were told, from the counts of all test images together.
+    """How well pixels were predicted, from the counts of all test images together.
 
     Args:
         confusion: (classes, classes) int64, pixels by true class (row) and predicted class.
@@ -89,7 +89,7 @@ class DenseScore:
 
     @property
     def class_accuracy(self) -> Tensor:
-        """The share of each class's pixels that was told; nan if the masks do not have it."""
+        """The share of each class's pixels that was found; nan if the masks do not have it."""
         return self.confusion.diag().double() / self.confusion.sum(dim=1)
 
     @property
@@ -104,7 +104,7 @@ class DenseScore:
 
     @property
     def pixel_accuracy(self) -> float:
-        """The share of all judged pixels (aAcc)."""
+        """The share of all pixels that count (aAcc)."""
         return float(self.confusion.diag().sum() / self.confusion.sum())
 
     def table(self) -> pd.DataFrame:
@@ -131,13 +131,13 @@ def confusion_of(
         raise DataError(
             f"predictions {tuple(predicted.shape)} and masks {tuple(masks.shape)} differ in size"
         )
-    judged = judged_pixels(masks, ignored)
-    cells = masks[judged].long() * classes + predicted[judged].long()
+    known = known_pixels(masks, ignored)
+    cells = masks[known].long() * classes + predicted[known].long()
     return cells.bincount(minlength=classes**2).view(classes, classes)
 
 
-def judged_pixels(masks: Tensor, ignored: int | None) -> Tensor:
-    """Which pixels of masks are taught and judged, bool."""
+def known_pixels(masks: Tensor, ignored: int | None) -> Tensor:
+    """Which pixels of masks count, bool."""
     return torch.ones_like(masks, dtype=torch.bool) if ignored is None else masks != ignored
 
 
@@ -146,7 +146,7 @@ def _check_numbers(masks: Tensor, classes: int, ignored: int | None) -> None:
         raise DataError(f"there are {classes} classes: give 1 to 256")
     if ignored is not None and not 0 <= ignored <= 255:
         raise DataError(f"ignored is {ignored}: give a number from 0 to 255, or None")
-    unknown = masks[((masks < 0) | (masks >= classes)) & judged_pixels(masks, ignored)]
+    unknown = masks[((masks < 0) | (masks >= classes)) & known_pixels(masks, ignored)]
     if len(unknown):
         raise DataError(
             f"a mask has class {int(unknown[0])}, but there are {classes}: number them from 0, or "

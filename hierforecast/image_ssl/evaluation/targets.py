@@ -1,23 +1,25 @@
-"""What a probe is asked about the way from one view to another.
+"""What probes predict of the way from one view to another.
 
-How parameters become targets (`TARGETS`):
+| targets | name | dimensions | score |
+|---|---|---|---|
+| `TARGETS` | rotation | cosine and sine of the relative angle: no jump at 180 degrees | R² |
+| | colour | logarithms of relative brightness, contrast, saturation; hue in turns | R² |
+| | blur | relative deviation in pixels, negative where the second view is sharper | R² |
+| | translation | to the right and down, fractions of the image | R² |
+| | crop | left and top of the second box in the first, logarithms of its sides | R² |
+| | flip | whether one view only is flipped | accuracy |
+| `POSE_TARGETS` | rotation | the relative quaternion w, x, y, z, with w >= 0 | R² |
+| | background hue, light hue | difference in turns of the color circle | R² |
+| | light direction | differences of theta and phi, radians | R² |
 
-| target | dimensions | score |
-|---|---|---|
-| rotation | cosine and sine of the relative angle: no jump at 180 degrees | R² |
-| colour | logarithms of the relative brightness, contrast, saturation; hue in turns | R² |
-| blur | relative standard deviation in pixels, negative where the second view is sharper | R² |
-| translation | to the right and down, fractions of the image | R² |
-| crop | left and top of the second box in the first, logarithms of its height and width | R² |
-| flip | whether one view only is flipped | accuracy |
-
-R² is made dimension by dimension, then averaged (see `regression`). Relative parameters are those
-of `Compose.relative`: in a chain, each step's as if it stood alone.
+Relative parameters are those of `Compose.relative` and of `relative_parameters`. Differences of
+poses are those of the published experiments: hues and phi run around a circle, from 0 to a turn,
+and their differences from minus one turn to one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,8 +27,9 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
+from hierforecast.image_ssl.evaluation.outcomes import QUANTITIES, YES_NO, Outcome
 
-# A relative parameter, (n,) or (n, k), to what is regressed, (n,) or (n, k').
+# A relative parameter, (n,) or (n, k), to what is predicted, (n,) or (n, k').
 Encoding: TypeAlias = Callable[[Tensor], Tensor]
 
 
@@ -48,15 +51,15 @@ def box(crop: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Target:
-    """Something that a probe is asked about the way from one view to the other.
+    """Something that a probe predicts of the way from one view to the other.
 
     Args:
         encodings: relative parameter -> how it becomes columns of numbers.
-        binary: whether it is yes (1) or no (0), judged by accuracy; otherwise by R².
+        outcome: `Quantities`, scored by R², or `YesNo`, by accuracy.
     """
 
     encodings: Mapping[str, Encoding]
-    binary: bool = False
+    outcome: Outcome = QUANTITIES
 
     def values(self, relative: Mapping[str, Tensor]) -> Tensor:
         """What is to be predicted, (n, dimensions).
@@ -88,5 +91,26 @@ TARGETS: Mapping[str, Target] = {
     "blur": Target({"blur": as_is}),
     "translation": Target({"translation": as_is}),
     "crop": Target({"crop": box}),
-    "flip": Target({"flip": as_is}, binary=True),
+    "flip": Target({"flip": as_is}, YES_NO),
 }
+POSE_TARGETS: Mapping[str, Target] = {
+    "rotation": Target({"rotation": as_is}),
+    "background hue": Target({"background_hue": as_is}),
+    "light hue": Target({"light_hue": as_is}),
+    "light direction": Target({"light_theta": as_is, "light_phi": as_is}),
+}
+
+
+def known_targets(names: Iterable[str], targets: Mapping[str, Target]) -> dict[str, Target]:
+    """The targets that are known where these parameters are.
+
+    Raises:
+        DataError: if there is none.
+    """
+    known = {n: t for n, t in targets.items() if set(t.encodings) <= set(names)}
+    if not known:
+        raise DataError(
+            f"the views have the parameters {sorted(names)}, which no target of {list(targets)} "
+            "is made of: give other views, or a Target of your own"
+        )
+    return known

@@ -1,16 +1,17 @@
 """What lies between two views: probes of the transformation, of its every parameter.
 
 Two views of each image, each with parameters drawn by itself, pass through the frozen network; a
-probe sees the features of both side by side and says the parameters that take the first view to the
-second. Every method, and a network that has learnt nothing, is judged by one protocol: the same
-pairs for the same seed, the same probes, test images that no probe has seen.
+probe sees the features of both side by side and predicts the parameters that take the first view to
+the second. Every method, and a network that has learned nothing, is scored by one protocol: the
+same pairs for the same seed, the same probes, test images that no probe has seen.
 
-How parameters become targets stands in `targets`, what R² is in `regression`.
+How parameters become targets stands in `targets`, what R² is in `outcomes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Unpack
 
 import pandas as pd
 import torch
@@ -29,10 +30,15 @@ from hierforecast.image_ssl.augment import (
 )
 from hierforecast.image_ssl.augment.base import Range
 from hierforecast.image_ssl.data.arrays import ImageSet, as_float
-from hierforecast.image_ssl.evaluation.features import Pool, run_backbone
-from hierforecast.image_ssl.evaluation.regression import PROBES, RegressionProbe
-from hierforecast.image_ssl.evaluation.targets import TARGETS, Target
-from hierforecast.image_ssl.evaluation.two_views import EQUIVARIANT, Pairs, asked_of, probe_pairs
+from hierforecast.image_ssl.evaluation.features import FeatureOptions, Pool, run_backbone
+from hierforecast.image_ssl.evaluation.pairs import (
+    EQUIVARIANT,
+    PROBES,
+    NumberProbe,
+    Pairs,
+    probe_pairs,
+)
+from hierforecast.image_ssl.evaluation.targets import TARGETS, Target, known_targets
 
 
 def transformation_sets(
@@ -74,10 +80,7 @@ def collect_pairs(
     augmentation: Transformation,
     *,
     seed: int = 0,
-    prepare: Callable[[Tensor], Tensor] = as_float,
-    batch_size: int = 256,
-    device: torch.device | str | None = None,
-    progress: bool = True,
+    **options: Unpack[FeatureOptions],
 ) -> Pairs:
     """Two views of each image through the frozen network, which is left as it was, bit for bit.
 
@@ -86,14 +89,14 @@ def collect_pairs(
         images: the set.
         augmentation: makes the views; parameters depend on `seed` and the number of images only.
         seed: of the parameters.
-        prepare: uint8 images to those that are augmented, (b, 3, h, w) in [0, 1].
-        batch_size, device, progress: as for `collect_features`.
+        options: `FeatureOptions`; what `prepare` makes, (b, 3, h, w) in [0, 1], is augmented.
 
     Raises:
         DataError: if the set is empty, or a feature is NaN or infinite.
     """
     if len(images) == 0:
         raise DataError("no images: the set is empty; is it the split that you meant?")
+    prepare = options.get("prepare", as_float)
     shape = (len(images), *prepare(images[0][0][None]).shape[1:])
     generator = torch.Generator().manual_seed(seed)
     drawn = [augmentation.draw(shape, generator) for _ in range(2)]
@@ -106,15 +109,8 @@ def collect_pairs(
         chosen = [{name: values[rows] for name, values in each.items()} for each in drawn]
         return torch.cat([augmentation.replay(pixels, each).images for each in chosen])
 
-    both, _ = run_backbone(
-        backbone,
-        images,
-        _pair_up,
-        prepare=views,
-        batch_size=batch_size,
-        device=device,
-        progress=progress,
-    )
+    options = {**options, "prepare": views}
+    both, _ = run_backbone(backbone, images, _pair_up, **options)
     return Pairs(both[:, 0], both[:, 1], augmentation.relative(*drawn))
 
 
@@ -126,50 +122,32 @@ def probe_transformations(
     features: Mapping[str, Pool] = EQUIVARIANT,
     *,
     targets: Mapping[str, Target] = TARGETS,
-    probes: Mapping[str, RegressionProbe] = PROBES,
+    probes: Mapping[str, NumberProbe] = PROBES,
     seed: int = 0,
-    prepare: Callable[[Tensor], Tensor] = as_float,
-    batch_size: int = 256,
-    device: torch.device | str | None = None,
-    progress: bool = True,
+    **options: Unpack[FeatureOptions],
 ) -> pd.DataFrame:
-    """What probes tell of the transformation between two views, from frozen features.
+    """What probes predict of the transformation between two views, from frozen features.
 
     Args:
         backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
-        train_set: teaches the probes, a fifth of it held out to choose by.
-        test_set: judges them.
+        train_set, test_set: the probes learn from pairs of the one, and are scored on the other.
         augmentation: makes the views; `transformation_sets` has some.
-        features: name -> pool to (b, d); one half of split features is `part`, or what the split
-            itself makes of the features.
-        targets: name -> what is asked; those whose parameters the augmentation lacks are left out.
-        probes: name -> probe; each target has one of its own.
+        features, targets, probes: as for `probe_pairs`.
         seed: of the views and the probes; the views of `test_set` are drawn apart.
-        prepare, batch_size, device, progress: as for `collect_pairs`.
+        options: as for `collect_pairs`.
 
     Returns:
-        A row for each kind of features, target and probe: features, target, probe, metric (R2 or
-        accuracy), score, dimensions (of the target), inputs (columns that the probe sees),
-        settings.
+        As `probe_pairs`.
 
     Raises:
-        DataError: if there are too few pairs, no target fits the augmentation, a parameter or a
-            feature is NaN or infinite, or a target never changes.
+        DataError: as `collect_pairs` and `probe_pairs` do.
     """
-    known = asked_of(augmentation.names, targets)
+    known = known_targets(augmentation.names, targets)
     train, test = (
-        collect_pairs(
-            backbone,
-            images,
-            augmentation,
-            seed=number,
-            prepare=prepare,
-            batch_size=batch_size,
-            device=device,
-            progress=progress,
-        )
+        collect_pairs(backbone, images, augmentation, seed=number, **options)
         for images, number in ((train_set, 2 * seed), (test_set, 2 * seed + 1))
     )
+    progress = options.get("progress", True)
     return probe_pairs(
         train, test, features, targets=known, probes=probes, seed=seed, progress=progress
     )

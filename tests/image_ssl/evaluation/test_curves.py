@@ -9,9 +9,9 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.evaluation import (
     CLASSIFIERS,
     Features,
+    LogisticProbe,
     balanced_order,
     learning_curve,
-    linear_probe,
 )
 
 
@@ -50,7 +50,7 @@ def test_the_table_is_tidy_and_each_row_can_be_had_alone():
     assert not table.duplicated(["classifier", "labels", "seed"]).any()
     row = table.query("classifier == 'linear probe' and labels == 20 and seed == 1")
     drawn = train[balanced_order(train.y, 1)[:20]]
-    assert row.accuracy.item() == linear_probe(drawn, test).value
+    assert row.accuracy.item() == LogisticProbe().fit(drawn).score(test).value
 
 
 def test_more_labels_help():

@@ -13,12 +13,12 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ArrayImages
 from hierforecast.image_ssl.evaluation import (
     Features,
+    LogisticProbe,
     average_group,
     collect_features,
     evaluate,
     features,
     flatten_group,
-    linear_probe,
 )
 from hierforecast.image_ssl.groups import ImageAction
 from hierforecast.image_ssl.nn.resnet import small_resnet
@@ -194,4 +194,4 @@ def test_evaluate_is_the_parts_put_together():
     table = evaluate(network, some, other, progress=False)
     for row, pool in ((0, average_group), (2, flatten_group)):
         train, test = (collect_features(network, s, pool, progress=False) for s in (some, other))
-        assert table.score[row] == linear_probe(train, test).value
+        assert table.score[row] == LogisticProbe().fit(train).score(test).value

@@ -17,9 +17,13 @@ from hierforecast.image_ssl.augment import ColorJitter, Compose, HorizontalFlip,
 from hierforecast.image_ssl.data import ArrayImages, RenderedObjects, RenderedShapes, ShapeMasks
 from hierforecast.image_ssl.evaluation import (
     CLASSIFIERS,
+    Features,
+    LogisticProbe,
+    average_group,
     collect_features,
     dense_probe,
     evaluate,
+    flatten_group,
     learning_curve,
     probe_poses,
     probe_transformations,
@@ -105,7 +109,7 @@ EVALUATIONS = {
 def recorded(table: pd.DataFrame) -> pd.DataFrame:
     """Which row it is, in words, its score, and what the probe chose."""
     words = table[[name for name in WORDS if name in table]].astype(str)
-    settings = table["settings"] if "settings" in table else ""
+    settings = table.get("settings", "")
     row = words.agg(", ".join, axis=1)
     return pd.DataFrame({"row": row, "settings": settings, "score": table["score"].astype(float)})
 
@@ -116,7 +120,22 @@ def test_scores_are_those_of_the_record(name):
     found = recorded(EVALUATIONS[name]())
     pd.testing.assert_series_equal(found.settings, wanted.settings.reset_index(drop=True))
     assert found.row.tolist() == wanted.row.tolist()
-    np.testing.assert_allclose(found.score, wanted.score.astype(float), atol=1e-6, rtol=0)
+    # Mean AP jumps where two images swap ranks, and in float32 no two optimizers end at one place.
+    tolerance = 1e-3 if name == "several classes an image" else 1e-6
+    np.testing.assert_allclose(found.score, wanted.score.astype(float), atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("pool", "penalty", "value"),
+    [(average_group, 1e-4, 0.6782502151762416), (flatten_group, 1e-3, 0.881607695931668)],
+)
+def test_several_classes_an_image_at_the_optimum(pool, penalty, value):
+    """The same in float64, where that optimum is reached."""
+    sets = clouds(300, 0, several=True), clouds(150, 1, several=True)
+    train, test = (collect_features(Pixels(), images, pool, **QUIET) for images in sets)
+    probe = LogisticProbe().fit(Features(train.x.double(), train.y))
+    assert probe.penalty == penalty
+    assert probe.score(Features(test.x.double(), test.y)).value == pytest.approx(value, abs=1e-6)
 
 
 if __name__ == "__main__":

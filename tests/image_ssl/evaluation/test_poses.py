@@ -16,12 +16,12 @@ from hierforecast.image_ssl.data import PosedImages, RenderedObjects, as_float
 from hierforecast.image_ssl.data.objects import draw_parameters
 from hierforecast.image_ssl.evaluation import (
     POSE_TARGETS,
+    MLPProbe,
+    RidgeProbe,
     collect_posed_pairs,
-    mlp_probe,
     part,
     probe_poses,
     retrieve_predicted,
-    ridge_probe,
 )
 from hierforecast.image_ssl.methods import build_method
 from hierforecast.image_ssl.nn import ResNet, small_resnet
@@ -115,11 +115,12 @@ def test_the_network_is_left_as_it_was():
 
 def test_features_that_are_the_quaternion_tell_the_rotation():
     targets = {"rotation": POSE_TARGETS["rotation"]}
-    probes = {"linear": ridge_probe, "MLP": partial(mlp_probe, hidden=64, learning_rate=5e-3)}
+    probes = {"linear": RidgeProbe, "MLP": partial(MLPProbe, hidden=64, learning_rate=5e-3)}
     table = probed(Knows("quaternion"), targets=targets, probes=probes)
     assert score_of(table, probe="MLP") > 0.99
     assert list(table.columns) == [
-        "features", "target", "probe", "metric", "score", "dimensions", "inputs", "settings",
+        "features", "target", "probe", "metric", "score", "pooled R2", "dimensions", "inputs",
+        "settings",
     ]  # fmt: skip
     assert list(table.metric) == ["R2"] * 2 and list(table.dimensions) == [4] * 2
     assert list(table.inputs) == [8] * 2
@@ -128,7 +129,7 @@ def test_features_that_are_the_quaternion_tell_the_rotation():
 def test_a_line_tells_differences_of_what_it_is_told():
     halves = {"hues": part(slice(0, 2)), "light": part(slice(2, 4))}
     names = "background_hue", "light_hue", "light_theta", "light_phi"
-    line = {"linear": ridge_probe}
+    line = {"linear": RidgeProbe}
     table = probed(Knows(*names), features=halves, probes=line)
     assert len(table) == 8 and set(table.target) == set(POSE_TARGETS)
     for half, known in (

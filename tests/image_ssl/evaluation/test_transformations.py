@@ -144,7 +144,8 @@ def test_halves_are_probed_apart_and_flips_by_accuracy():
     )
     assert len(table) == 8
     assert list(table.columns) == [
-        "features", "target", "probe", "metric", "score", "dimensions", "inputs", "settings",
+        "features", "target", "probe", "metric", "score", "pooled R2", "dimensions", "inputs",
+        "settings",
     ]  # fmt: skip
     assert list(table.metric) == 2 * ["R2", "R2", "accuracy", "accuracy"]
     assert score_of(table, features="place", target="flip", probe="MLP") == 1

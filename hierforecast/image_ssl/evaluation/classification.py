@@ -1,32 +1,74 @@
-"""How good features are with few labels: accuracy against the number of labelled images."""
+"""What features tell of classes: a table of scores, and accuracy by the number of labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Unpack
 
 import pandas as pd
 import torch
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.evaluation.features import Features
-from hierforecast.image_ssl.evaluation.metrics import Score
-from hierforecast.image_ssl.evaluation.neighbours import knn
-from hierforecast.image_ssl.evaluation.probe import linear_probe
+from hierforecast.image_ssl.data.arrays import ImageSet
+from hierforecast.image_ssl.evaluation.features import (
+    FeatureOptions,
+    Features,
+    Pool,
+    average_group,
+    flatten_group,
+    run_backbone,
+)
+from hierforecast.image_ssl.evaluation.logistic import LogisticProbe
+from hierforecast.image_ssl.evaluation.neighbors import NeighborsProbe
+from hierforecast.image_ssl.evaluation.probe import Probe
 
-# Training and test features to a score.
-Classifier: TypeAlias = Callable[[Features, Features], Score]
+FEATURES: Mapping[str, Pool] = {"invariant": average_group, "equivariant": flatten_group}
+PROBE_ONLY: Mapping[str, Callable[[], Probe]] = {"linear probe": LogisticProbe}
+CLASSIFIERS: Mapping[str, Callable[[], Probe]] = {**PROBE_ONLY, "kNN": NeighborsProbe}
 
 
-def nearest(train: Features, test: Features) -> Score:
-    """`knn` with its defaults, but never more neighbours than there are images."""
-    return knn(train, test, k=min(20, len(train)))
+def evaluate(
+    backbone: nn.Module,
+    train_set: ImageSet,
+    test_set: ImageSet,
+    features: Mapping[str, Pool] = FEATURES,
+    classifiers: Mapping[str, Callable[[], Probe]] = CLASSIFIERS,
+    **options: Unpack[FeatureOptions],
+) -> pd.DataFrame:
+    """Score a frozen network by what simple classifiers make of its features.
 
+    Every image passes through the network once. Accuracy, or mean AP where images show several
+    classes.
 
-CLASSIFIERS: Mapping[str, Classifier] = {"linear probe": linear_probe, "kNN": nearest}
-PROBE_ONLY: Mapping[str, Classifier] = {"linear probe": linear_probe}
+    Args:
+        backbone: images (b, 3, h, w) to (b, c, g); left as it was, bit for bit.
+        train_set: the classifiers learn from it.
+        test_set: they are scored on it.
+        features: name -> pool from (b, c, g) to (b, d).
+        classifiers: name -> what makes a probe, such as its class.
+        options: `FeatureOptions`.
+
+    Returns:
+        A row for each kind of features and each classifier: features, dimensions, classifier,
+        metric, score, settings (what the classifier chose, such as its penalty, in words).
+
+    Raises:
+        DataError: if a set is empty, a feature is NaN, or the sets do not belong together.
+    """
+    (train_x, train_y), (test_x, test_y) = (
+        run_backbone(backbone, images, **options) for images in (train_set, test_set)
+    )
+    rows = []
+    for kind, pool in features.items():
+        train = Features(pool(train_x), train_y, tuple(train_set.classes))
+        test = Features(pool(test_x), test_y, tuple(test_set.classes))
+        for name, make in classifiers.items():
+            score = make().fit(train).score(test)
+            rows.append([kind, train.x.shape[1], name, score.metric, score.value, score.chosen])
+    names = ["features", "dimensions", "classifier", "metric", "score", "settings"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def learning_curve(
@@ -34,7 +76,7 @@ def learning_curve(
     test: Features,
     sizes: Sequence[int] | None = None,
     seeds: int | Sequence[int] = 3,
-    classifiers: Mapping[str, Classifier] = PROBE_ONLY,
+    classifiers: Mapping[str, Callable[[], Probe]] = PROBE_ONLY,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Accuracy of classifiers that are shown only some of the training labels.
@@ -48,7 +90,7 @@ def learning_curve(
         sizes: numbers of labels, each at least the number of classes. None: 1, 10, 100, ... of each
             class, and all.
         seeds: of the draws, or how many.
-        classifiers: name -> classifier; `CLASSIFIERS` has the linear probe and kNN.
+        classifiers: name -> what makes a probe; `CLASSIFIERS` has the linear probe and kNN.
         progress: whether to show a bar.
 
     Returns:
@@ -79,7 +121,7 @@ def learning_curve(
             "classifier": name,
             "labels": size,
             "seed": seed,
-            "accuracy": classifiers[name](train[orders[seed][:size]], test).value,
+            "accuracy": classifiers[name]().fit(train[orders[seed][:size]]).score(test).value,
         }
         for name, size, seed in track(jobs, "learning curve", disable=not progress, transient=True)
     ]
@@ -100,8 +142,8 @@ def balanced_order(labels: Tensor, seed: int) -> Tensor:
     rows = torch.randperm(len(labels), generator=generator)
     lap = torch.empty_like(rows)
     for label in labels.unique():
-        mine = labels[rows] == label
-        lap[mine] = torch.arange(int(mine.sum()))
+        own = labels[rows] == label
+        lap[own] = torch.arange(int(own.sum()))
     # `rows` is in random order, so a stable sort by lap leaves the classes of a lap in one.
     return rows[lap.argsort(stable=True)]
 
