@@ -16,7 +16,6 @@ from hierforecast._random import drawing, seeded
 from hierforecast.cutoffs import split_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, Vocabulary, read_frame
-from hierforecast.frame.units import learn_units
 from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.task import Task
 from hierforecast.windows import SeriesDropout, WindowDataset, some_of
@@ -61,7 +60,7 @@ def learn(forecaster: Forecaster, frame: Any, val: Any, resume: bool, warm_start
     if not warm_start:
         end = np.zeros(len(panel.length), dtype=np.int64)
         np.maximum.at(end, training[:, 0], training[:, 1] + forecaster.prediction_length)
-        panel.vocabulary = learn_units(panel, end)
+        panel.vocabulary = panel.learn_units(end)
     (held_out or panel).vocabulary = panel.vocabulary
     generator = seeded(forecaster.seed)
     fresh, model = _model(forecaster, panel, warm_start, generator)

@@ -13,7 +13,7 @@ from hierforecast.errors import DataError
 from hierforecast.fitting import NO_STEPS
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.frame.step import Step
-from hierforecast.frame.units import Units
+from hierforecast.frame.vocabulary import Units
 from hierforecast.io.folders import Saved, check_place, read_folder, write_folder
 from hierforecast.io.typed import typed
 from hierforecast.io.weights import read_dtype

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from hierforecast.batch import Future, SceneBatch, hierarchy_of
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel
-from hierforecast.frame.units import AS_THEY_ARE
+from hierforecast.frame.vocabulary import AS_THEY_ARE
 
 EPSILON = np.finfo(np.float64).eps
 

@@ -35,10 +35,13 @@ SHARED_WITH_IMAGES = (
 )
 
 
-def imports(file: Path) -> Iterator[str]:
-    """Every module that a file imports anywhere, by its absolute name."""
+def imports(file: Path, *within: type[ast.AST]) -> Iterator[str]:
+    """Every module that a file imports, anywhere or within such nodes, by its absolute name."""
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(file.read_text())):
+    nodes = [*ast.walk(ast.parse(file.read_text()))]
+    if within:
+        nodes = [node for one in nodes if isinstance(one, within) for node in ast.walk(one)]
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -83,6 +86,68 @@ def test_the_image_room_keeps_apart():
         )
     }
     assert not offenders
+
+
+# Modules that import each other in a circle still: a list that may only shrink.
+CIRCLES = [
+    {
+        "hierforecast.backtesting",
+        "hierforecast.fitting",
+        "hierforecast.forecaster",
+        "hierforecast.storage",
+    },
+]
+# What is imported within functions, because it takes long to load or draws in an extra.
+LATE = {
+    ("hierforecast.cli", "hierforecast.demo"),
+    ("hierforecast.demo", "hierforecast.plot"),
+    ("hierforecast.fitting", "hierforecast.training"),
+    ("hierforecast.forecaster", "hierforecast.storage"),
+}
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The largest sets of modules each of which leads to each, of more than one."""
+    reached = {name: {name} for name in graph}
+    while True:
+        wider = {
+            name: found.union(*(graph[one] for one in found)) for name, found in reached.items()
+        }
+        if wider == reached:
+            break
+        reached = wider
+    together = {
+        frozenset(one for one in found if name in reached[one]) for name, found in reached.items()
+    }
+    return [set(circle) for circle in together if len(circle) > 1]
+
+
+def graph(*within: type[ast.AST]) -> dict[str, set[str]]:
+    """The modules of the package that each of them imports."""
+    files = [*PACKAGE.rglob("*.py")]
+    parts = [file.relative_to(ROOT).with_suffix("").parts for file in files]
+    names = [".".join(part[:-1] if part[-1] == "__init__" else part) for part in parts]
+    found = {}
+    for name, file in zip(names, files, strict=True):
+        every = imports(file, *within)
+        found[name] = {one if one in names else one.rpartition(".")[0] for one in every}
+        found[name] = found[name].intersection(names) - {name}
+    return found
+
+
+def test_no_import_circles():
+    """Those for types alone and those within functions count too."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
+    found = graph()
+    assert len(found) > 150
+    more = [circle for circle in circles(found) if not any(circle <= known for known in CIRCLES)]
+    assert not more, "modules import each other in a circle"
+
+
+def test_imports_within_functions_are_few():
+    """Each of them is listed above: they come late for a reason, and a circle is none."""
+    late = graph(ast.FunctionDef, ast.AsyncFunctionDef)
+    assert {(name, one) for name, ones in late.items() for one in ones} <= LATE
 
 
 def loaded_by(statements: str) -> set[str]:

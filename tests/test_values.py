@@ -27,7 +27,7 @@ from hierforecast.cli import app
 from hierforecast.cutoffs import cutoffs_of
 from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Vocabulary, read_frame
-from hierforecast.frame.units import Units, learn_units
+from hierforecast.frame.vocabulary import Units
 from hierforecast.models.baselines import Baseline
 from hierforecast.windows import WindowDataset
 from tests.helpers import DOUBLE, EVERYTHING, QUIET, H, L, make_frame
@@ -392,7 +392,7 @@ def test_static_numbers_may_be_rounded_twice_in_any_order():
 
 def panel_of(frame: pd.DataFrame) -> Any:
     panel = read_frame(frame, EVERYTHING, dtype=np.float64)
-    panel.vocabulary = learn_units(panel, panel.length)
+    panel.vocabulary = panel.learn_units(panel.length)
     return panel
 
 
@@ -492,8 +492,8 @@ def test_units_come_from_the_steps_that_are_trained_on():
     late = np.arange(len(panel.present)) % 40 >= 30
     later.values[late], later.past[late] = 1e9, 1e9
     end = np.array([30])
-    assert learn_units(panel, end) == learn_units(later, end)
-    assert learn_units(panel, end) != learn_units(later, np.array([40]))
+    assert panel.learn_units(end) == later.learn_units(end)
+    assert panel.learn_units(end) != later.learn_units(np.array([40]))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError, Remedy, UnknownLabelsWarning, warn_user
-from hierforecast.frame.columns import Covariate, Vocabulary
 from hierforecast.frame.remedies import padded
 from hierforecast.frame.table import Table
-from hierforecast.frame.units import Units
+from hierforecast.frame.vocabulary import Covariate, Units, Vocabulary
 
 CATEGORICAL = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Object)
 

@@ -1,15 +1,23 @@
-"""The clock that gives every step of every scene its time label, and every time its step."""
+"""The clock that gives every step of every scene its time, and the times of a frame on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from hierforecast.errors import DataError
+from hierforecast.frame.codes import pair, rank
+from hierforecast.frame.infer import infer_step, is_evident, most_common
+from hierforecast.frame.labels import Rows
 from hierforecast.frame.step import NANOSECONDS, Step
+from hierforecast.frame.table import Table
 from hierforecast.frame.times import LARGEST, Times, from_wall
+
+# A series of so many rows shows its step.
+ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -33,17 +41,6 @@ class Clock:
     of_day: np.ndarray
     duration: bool = False
     column: str = "ds"
-
-    @classmethod
-    def start_at(cls, times: Times, step: Step, column: str) -> Clock:
-        """The clock whose scenes start at `times` (S,), counted as `step` counts them.
-
-        Raises:
-            DataError: if the times are of another kind than the step.
-        """
-        step.stride(times.unit)  # says so if they are of another kind
-        ordinals, of_day = step.ordinals(times.values, times.unit)
-        return cls(str(step), times.unit, times.zone, ordinals, of_day, times.duration, column)
 
     def times(self, scene: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Labels (m,): int64, datetime64 (UTC where the frame has a time zone) or timedelta64.
@@ -76,6 +73,30 @@ class Clock:
         on_grid &= of_day == self.of_day[scene]
         return number, on_grid & step.valid(times, self.unit)
 
+    def counted(self, times: Times, what: str) -> tuple[np.ndarray, np.ndarray]:
+        """Times (n,) of another frame as `steps` takes them, and which of them it can hold.
+
+        Args:
+            times: of the other frame; they may count another unit.
+            what: how messages call it.
+
+        Raises:
+            DataError: if one holds integers, durations or no time zone and the other does not.
+        """
+        kind = (self.unit is None, self.zone is None, self.duration)
+        if (times.unit is None, times.zone is None, times.duration) != kind:
+            raise DataError(
+                f"the times of {what} are of another kind than those of the frame (integers, "
+                "durations, datetimes, or datetimes with a time zone): give both the same"
+            )
+        held = np.ones(len(times.values), dtype=bool)
+        if self.unit is not None:
+            given = times.values.view(f"M8[{times.unit}]")
+            values = given.astype(f"M8[{self.unit}]")
+            held = values.astype(given.dtype) == given
+            times = Times(values.view(np.int64), self.unit, self.zone, self.duration)
+        return times.on(Step.parse(self.step)), held
+
     def _coarser(self) -> Clock:
         """The same clock in the next coarser unit of the library's."""
         step = Step.parse(self.step)
@@ -104,3 +125,136 @@ def _advance(start: np.ndarray, steps: np.ndarray, stride: int) -> np.ndarray:
         if not ((out < start) != (away < 0)).any():
             return out
     raise OverflowError
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Moments on a grid: the clock, the step of each and whether it is on the grid, both (m,)."""
+
+    clock: Clock
+    steps: np.ndarray
+    on_grid: np.ndarray
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The distinct (scene, time) pairs of a frame, sorted.
+
+    Args:
+        table: the frame, of n rows.
+        row: (n,) panel row of each row of the frame; -1 for rows that do not count.
+        times: the distinct times (k,), sorted.
+        scene, time: (m,) scene and index into `times` of each moment.
+        of_row: (n,) moment of each row of the frame.
+    """
+
+    table: Table
+    row: np.ndarray
+    times: Times
+    scene: np.ndarray
+    time: np.ndarray
+    of_row: np.ndarray
+
+    @classmethod
+    def read(cls, rows: Rows) -> Moments:
+        """Read the time column.
+
+        Raises:
+            DataError: if it holds no times, or its span is beyond 64 bits.
+        """
+        name = rows.table.columns.time
+        times = Times.read(rows.table, name)
+        codes, distinct = rank(times.values)
+        if int(distinct[-1]) - int(distinct[0]) >= 2**63:
+            raise DataError(
+                f"column {name!r} spans more than 2**63: use smaller integers, or a coarser unit "
+                "of datetimes"
+            )
+        of_row, moments = pair(rows.scene, codes, len(distinct))
+        scene, time = np.divmod(moments, len(distinct))
+        return cls(rows.table, rows.of_row, replace(times, values=distinct), scene, time, of_row)
+
+    @property
+    def column(self) -> str:
+        """The time column."""
+        return self.table.columns.time
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """The first moment (S,) of each scene."""
+        return np.flatnonzero(np.diff(self.scene, prepend=-1))
+
+    @cached_property
+    def same(self) -> np.ndarray:
+        """Whether moment i + 1 is of the scene of moment i, (m - 1,)."""
+        return self.scene[1:] == self.scene[:-1]
+
+    def of_series(self, row: int) -> Moments:
+        """The moments of one panel row alone."""
+        kept = np.flatnonzero(self.row == row)
+        at, of_row = np.unique(self.of_row[kept], return_inverse=True)
+        scene = np.zeros_like(at)
+        return replace(self, row=self.row[kept], scene=scene, time=self.time[at], of_row=of_row)
+
+    def place(self, step: Step) -> Placed:
+        """The moments on the grid of a step that begins at the first of each scene.
+
+        Raises:
+            DataError: if the times are of another kind than the step.
+        """
+        times = self.times
+        step.stride(times.unit)  # says so if they are of another kind
+        counted = times.on(step)[self.time]
+        start, of_day = step.ordinals(counted[self.first], times.unit)
+        parts = (str(step), times.unit, times.zone, start, of_day, times.duration, self.column)
+        clock = Clock(*parts)
+        return Placed(clock, *clock.steps(self.scene, counted))
+
+    def infer(self) -> Step:
+        """The step that the moments have."""
+        times, stated = self.times, self.times.stated
+        if stated is not None:  # of periods, which may still come in every third one only
+            return replace(stated, size=stated.size * self.usual_stride(self.place(stated)))
+        daily = times.is_daily()
+        counted = times.on(Step("", 0, wall=daily))[self.time]
+        return infer_step(self.scene, counted, times.unit, daily, calendars=not times.duration)
+
+    def own_step(self, row: int) -> Step:
+        """The step that the times of one panel row have."""
+        return self.times.stated or self.of_series(row).infer()
+
+    def usual_stride(self, placed: Placed) -> int:
+        """How many steps the times go at once: 1 unless more is evident."""
+        gaps = np.diff(placed.steps)[self.same]
+        if len(gaps) < 2:
+            return 1
+        usual = most_common(gaps)
+        fits = int((gaps % usual == 0).sum())
+        evident = usual > 1 and is_evident(usual, fits, len(gaps))
+        return usual if evident and not self._some_series_fills(placed) else 1
+
+    def _some_series_fills(self, placed: Placed) -> bool:
+        """Whether at least half of the gaps of some series are of one step."""
+        order = np.lexsort((self.of_row, self.row))
+        row, steps = self.row[order], placed.steps[self.of_row[order]]
+        same = row[1:] == row[:-1]
+        one = np.bincount(row[1:][same & (np.diff(steps) == 1)], minlength=row[-1] + 1)
+        return bool(((one >= ROWS - 1) & (2 * one >= np.bincount(row) - 1)).any())
+
+    def row_at(self, moment: int) -> int:
+        """The first row of the frame at a moment."""
+        return int(np.argmax(self.of_row == moment))
+
+    def show(self, moment: int) -> str:
+        """The time of a moment as a person would write it."""
+        return self.times.show(int(self.time[moment]))
+
+    def name_scene(self, moment: int) -> str:
+        """The scene of a moment, for messages."""
+        columns = self.table.columns
+        return self.table.cells(columns.scenes, self.row_at(moment)) or self.table.what
+
+    def name_series(self, row: int) -> str:
+        """A panel row, for messages."""
+        columns = self.table.columns
+        return self.table.cells([*columns.scenes, *columns.ids], int(np.argmax(self.row == row)))

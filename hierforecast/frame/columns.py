@@ -1,8 +1,4 @@
-"""What the columns of a frame mean, and what the training frame taught about their values.
-
-`Columns` is written by the user: which column plays which role. `Vocabulary` is learned from the
-training frame and used again at prediction, so that a category keeps its code.
-"""
+"""What the columns of a frame mean: which column plays which role."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ from typing import Any, TypeAlias
 
 from hierforecast.errors import DataError
 from hierforecast.frame.freq import freq_to_json, plain_freq
-from hierforecast.frame.units import AS_THEY_ARE, Units
 
 # Roles whose columns are read as labels, which may share columns.
 LABELS = {"id", "scene", "group", "group_type", "static"}
@@ -171,76 +166,3 @@ class Columns:
     def from_dict(cls, given: Mapping[str, Any]) -> Columns:
         """Inverse of `to_dict`."""
         return cls(**given)
-
-
-@dataclass(frozen=True)
-class Covariate:
-    """One covariate column.
-
-    Args:
-        name: the column.
-        role: ``"past"``, ``"known"`` or ``"static"``.
-        categories: the known labels, sorted; category i has code i + 1, anything else code 0.
-            None for a numeric column.
-        units: of a numeric column.
-    """
-
-    name: str
-    role: str
-    categories: tuple[Any, ...] | None = None
-    units: Units = AS_THEY_ARE
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """What the training frame taught: covariates with their categories, group types, units.
-
-    Args:
-        covariates: in the order past, known, static, and within a role as in `Columns`.
-        types: labels of `Columns.group_type`, sorted; empty without that column.
-        targets: units of each target; empty (they are taken as they are) before version 0.3.
-    """
-
-    covariates: tuple[Covariate, ...] = ()
-    types: tuple[Any, ...] = ()
-    targets: tuple[Units, ...] = ()
-
-    def of(self, role: str) -> tuple[Covariate, ...]:
-        """The covariates of one role: ``"past"``, ``"known"`` or ``"static"``."""
-        return tuple(c for c in self.covariates if c.role == role)
-
-    def sizes(self) -> dict[str, Any]:
-        """What a network must be built for: categories of each covariate, and group types."""
-        return {
-            "n_types": max(1, len(self.types)),
-            **{
-                role: tuple(
-                    None if c.categories is None else len(c.categories) for c in self.of(role)
-                )
-                for role in ("past", "known", "static")
-            },
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, strings and numbers, ready for JSON."""
-        covariates = [
-            {**asdict(c), "categories": None if c.categories is None else list(c.categories)}
-            for c in self.covariates
-        ]
-        targets = [asdict(units) for units in self.targets]
-        return {"covariates": covariates, "types": list(self.types), "targets": targets}
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Vocabulary:
-        """Inverse of `to_dict`."""
-        covariates = tuple(
-            Covariate(
-                c["name"],
-                c["role"],
-                None if (k := c["categories"]) is None else tuple(k),
-                Units(**c.get("units", {})),
-            )
-            for c in given["covariates"]
-        )
-        targets = tuple(Units(**units) for units in given.get("targets", ()))
-        return cls(covariates, tuple(given["types"]), targets)

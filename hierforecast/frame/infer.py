@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hierforecast.frame.codes import rank
@@ -16,6 +18,9 @@ from hierforecast.frame.step import (
     weekday,
 )
 
+# Gaps that are all multiples of k are no accident if they have this much against them: where steps
+# are missing at random, about one gap in k is a multiple of k.
+EVIDENCE = 500
 # A day of the week is closed if it never came in so many weeks, while so many of the others did.
 CLOSED_WEEKS, OPEN_SHARE = 3, 0.9
 
@@ -24,6 +29,11 @@ def most_common(values: np.ndarray) -> int:
     """The most common of these integers (n,), the smallest of equals."""
     codes, distinct = rank(values)
     return int(distinct[np.bincount(codes).argmax()])
+
+
+def is_evident(k: Any, fits: Any, total: Any, enough: int = EVIDENCE) -> Any:
+    """Whether it is no accident that so many of all gaps are multiples of k."""
+    return np.log(k) * (fits - 3 * (total - fits)) >= np.log(enough)
 
 
 def infer_step(

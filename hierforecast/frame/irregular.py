@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError, Remedy
+from hierforecast.frame.clock import Moments, Placed
 from hierforecast.frame.freq import alias
 from hierforecast.frame.remedies import Recipe, assign_roles
 from hierforecast.frame.step import DAY, Step, month_of, split_days
-
-if TYPE_CHECKING:
-    from hierforecast.frame.timeline import Moments, Placed
 
 # So many stray times at most are dropped by a remedy that names them.
 STRAY = 20
@@ -71,7 +68,8 @@ def two_series(moments: Moments, rows: list[int], own: list[Step], step: Step) -
     """Two series whose own steps share no grid but a finer one."""
     words = []
     for row, size in zip(rows, own, strict=True):
-        begin = ", ".join(moments.show(int(at)) for at in moments.series(row)[:2])
+        alone = moments.of_series(row)
+        begin = ", ".join(map(alone.show, range(min(2, len(alone.time)))))
         words.append(f"{moments.name_series(row)} steps by {size.describe()} ({begin}, ...)")
     problem = (
         f"the series share no step in column {moments.column!r}: {' and '.join(words)}; a step of "

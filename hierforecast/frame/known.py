@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,14 +10,11 @@ import pandas as pd
 from hierforecast.errors import DataError
 from hierforecast.frame.absent import require
 from hierforecast.frame.categories import encode
+from hierforecast.frame.columns import Columns
 from hierforecast.frame.duplicates import agrees
-from hierforecast.frame.step import Step
+from hierforecast.frame.panel import Panel
 from hierforecast.frame.table import Table, show
 from hierforecast.frame.times import Times
-
-if TYPE_CHECKING:
-    from hierforecast.frame.columns import Columns
-    from hierforecast.frame.panel import Panel
 
 
 def refuse_unused(frame: Any, columns: Columns) -> None:
@@ -120,9 +117,8 @@ def _place(panel: Panel, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarr
     row = np.searchsorted(rows, key).clip(max=len(rows) - 1)
     at = np.flatnonzero((scene >= 0) & (ids >= 0) & (rows[row] == key))
     row = row[at]
-    times, held = Times.read(table, columns.time).as_in(panel.clock, table.what)
-    counted = times.on(Step.parse(panel.clock.step))[at]
-    step, on_grid = panel.clock.steps(panel.row_scene[row], counted)
+    counted, held = panel.clock.counted(Times.read(table, columns.time), table.what)
+    step, on_grid = panel.clock.steps(panel.row_scene[row], counted[at])
     on_grid &= held[at]
     return at[on_grid], row[on_grid], step[on_grid]
 

@@ -1,53 +1,23 @@
-"""The only door for data frames: frame -> arrays -> frame.
-
-A long frame (one row per series and time) becomes a `Panel`: for each scene a regular grid of
-steps, for each series of a scene one row of cells over that grid. No loop runs over series or rows.
-"""
+"""A frame as arrays, and back: for each scene a regular grid of steps, for each series a row."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 
-from hierforecast.errors import DataError
-from hierforecast.frame.absent import require
 from hierforecast.frame.clock import Clock
-from hierforecast.frame.codes import pair
-from hierforecast.frame.columns import Columns, Vocabulary
-from hierforecast.frame.duplicates import check_duplicates
-from hierforecast.frame.known import fill_known, refuse_unused
-from hierforecast.frame.regularity import check_series
-from hierforecast.frame.roles import Roles
-from hierforecast.frame.step import Step
-from hierforecast.frame.table import Table, show
-from hierforecast.frame.timeline import Moments, check_room, lay_time
+from hierforecast.frame.columns import Columns
+from hierforecast.frame.grid import Grid
+from hierforecast.frame.groups import Groups
+from hierforecast.frame.labels import Labels, Rows
+from hierforecast.frame.table import show
 from hierforecast.frame.times import column_like
-
-# A grid this much larger than the frame, and this large, is a mistake rather than missing data.
-MAX_FILL, MAX_CELLS = 50, 50_000_000
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The label columns of the frame, kept in its own library and types.
-
-    Args:
-        scene: (S,) scene labels in order, one column or several; none without a scene column.
-        id: (I,) distinct ids in order, one column or several.
-        ids: (I,) the same as one array, of tuples if there are several columns.
-        row_id: (R,) int64 index of each row's id.
-        time: (1,) any time of the frame: its type is what counts.
-    """
-
-    scene: tuple[nw.Series[Any], ...]
-    id: tuple[nw.Series[Any], ...]
-    ids: np.ndarray
-    row_id: np.ndarray
-    time: nw.Series[Any]
+from hierforecast.frame.values import Values
+from hierforecast.frame.vocabulary import Covariate, Units, Vocabulary
 
 
 @dataclass
@@ -102,6 +72,52 @@ class Panel:
     known: np.ndarray
     dtype: np.dtype[Any]
 
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        values: Values,
+        grid: Grid,
+        groups: Groups,
+        vocabulary: Vocabulary | None,
+        dtype: Any,
+    ) -> Panel:
+        """Put what was read of a frame into its cells.
+
+        Args:
+            rows, values, grid, groups: of the frame.
+            vocabulary: of the training frame; None takes what was learned from this one.
+            dtype: of what models are given.
+        """
+        offset = np.searchsorted(rows.row_scene, np.arange(len(rows.scene_labels) + 1))
+        targets = np.zeros((len(grid.present), len(values.targets)))
+        for d, column in enumerate(values.targets):
+            targets[grid.cell, d] = column
+        targets[~grid.present] = 0  # assigned, because 0 times NaN would stay NaN
+        learned = Vocabulary(values.covariates, groups.known_types)
+        return cls(
+            columns=rows.table.columns,
+            vocabulary=vocabulary or learned,
+            clock=grid.clock,
+            labels=rows.labels,
+            scene_labels=rows.scene_labels,
+            length=grid.length,
+            begin=grid.begin,
+            cutoff=grid.cutoff,
+            row_offset=offset,
+            ids=rows.labels.ids[rows.labels.row_id],
+            row_scene=rows.row_scene,
+            groups=groups.paths,
+            types=groups.types,
+            static=values.static,
+            cell_offset=grid.cell_offset,
+            values=targets,
+            present=grid.present,
+            past=_cells(values.past, learned.of("past"), grid),
+            known=_cells(values.known, learned.of("known"), grid),
+            dtype=np.dtype(dtype),
+        )
+
     def times(self, scene: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Time labels (m,) of steps (m,) in scenes (m,): int64, or datetime64 (UTC if zoned)."""
         return self.clock.times(scene, steps)
@@ -149,168 +165,40 @@ class Panel:
             out.append(column.alias(name))
         return out[0].to_frame().with_columns(*out[1:]).to_native()
 
+    def learn_units(self, end: np.ndarray) -> Vocabulary:
+        """The vocabulary with the units of the numbers.
 
-@dataclass(frozen=True)
-class Layout:
-    """Where each row of the frame goes.
-
-    Args:
-        row, cell: (n,) of the panel.
-        n_cells: of the panel.
-        moments: the M distinct (scene, time) of the frame.
-        step: (M,) of each moment.
-    """
-
-    row: np.ndarray
-    cell: np.ndarray
-    n_cells: int
-    moments: Moments
-    step: np.ndarray
-
-    def history(self, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First observed step of each scene (S,), and the one after its last.
-
-        Both are the step after its last row if none is observed.
+        Args:
+            end: (S,) only the first so many steps of each scene are looked at.
         """
-        scene = self.moments.scene
-        observed = np.zeros(len(self.step), dtype=bool)
-        observed[self.moments.of_row[present[self.cell]]] = True
-        end = np.empty(int(scene[-1]) + 1, dtype=np.int64)
-        end[scene] = self.step + 1  # of equal scenes the last one stays
-        begin = end.copy()
-        scene, step = scene[observed], self.step[observed]
-        begin[scene[::-1]], end[scene] = step[::-1], step + 1
-        return begin, end
+        stop = np.minimum(end, self.length)[self.row_scene]
+        edge = np.zeros(len(self.present) + 1, dtype=np.int8)
+        np.add.at(edge, self.cell_offset, 1)
+        np.add.at(edge, self.cell_offset + stop, -1)
+        cells = edge[:-1].cumsum(dtype=np.int8).astype(bool)
+        covariates = []
+        for role, kept in {"past": cells, "known": cells, "static": stop > 0}.items():
+            for c, covariate in enumerate(self.vocabulary.of(role)):
+                if covariate.categories is None:
+                    numbers = getattr(self, role)[kept, c]
+                    units = Units.of(numbers[~np.isnan(numbers)])
+                    covariate = replace(covariate, units=units)
+                covariates.append(covariate)
+        observed = self.values[cells & self.present]
+        targets = tuple(map(Units.of, observed.T))
+        return replace(self.vocabulary, covariates=tuple(covariates), targets=targets)
 
 
-def read_frame(
-    frame: Any,
-    columns: Columns,
-    *,
-    vocabulary: Vocabulary | None = None,
-    known: Any = None,
-    horizon: int = 0,
-    step: str | None = None,
-    context: int | None = None,
-    variable: str = "frame",
-    dtype: Any = np.float32,
-) -> Panel:
-    """Read a long frame into arrays; the frame itself is not changed.
-
-    Args:
-        frame: pandas or polars DataFrame or pyarrow Table; rows and columns in any order.
-        columns: the roles; other columns are ignored.
-        vocabulary: of the training panel, so that codes agree; None learns it here.
-        known: frame with scene, id, time and the known covariates of the `horizon` steps.
-        horizon: empty cells to append to every scene after its last time.
-        step: `Clock.step` of the training panel; None takes that of ``columns.freq``, or finds it
-            in the times.
-        variable: how remedies call the frame: ``frame`` or ``val``.
-        context: if given, only series observed in the last `context` steps must be in `known`.
-        dtype: of what models are given; the panel itself is float64.
-
-    Raises:
-        TypeError: if `frame` is no frame.
-        DataError: if the frame cannot be used; the message names the column and the remedy.
-    """
-    refuse_unused(known, columns)
-    if horizon < 0:
-        raise DataError(f"horizon={horizon} must be 0 or more steps")
-    table = Table.open(frame, columns, variable)
-    require(table, columns.roles())
-    skeleton, layout = _lay_out(table, horizon, step, context)
-    roles = Roles(table, layout.row, len(skeleton["ids"]), vocabulary)
-    values, present = roles.targets(layout.cell, layout.n_cells)
-    if step is None:
-        found, rows = Step.parse(skeleton["clock"].step), skeleton["row_scene"]
-        check_series(layout.moments, found, rows, skeleton["cell_offset"], present, layout.cell)
-    content: dict[str, Any] = {
-        "groups": roles.groups(),
-        "types": roles.types(),
-        "past": roles.cells("past", layout.cell, layout.n_cells),
-        "known": roles.cells("known", layout.cell, layout.n_cells),
-        "static": roles.static(),
-    }
-    begin, cutoff = layout.history(present)
-    panel = Panel(
-        columns,
-        roles.vocabulary(),
-        **skeleton,
-        **content,
-        values=values,
-        present=present,
-        begin=begin,
-        cutoff=cutoff,
-        dtype=np.dtype(dtype),
-    )
-    if horizon and columns.known_covariates:
-        fill_known(panel, known, horizon, context, layout.cell)
-    return panel
-
-
-def _lay_out(
-    table: Table, horizon: int, step: str | None, context: int | None
-) -> tuple[dict[str, Any], Layout]:
-    """Scenes, rows and cells of the panel, and the place of each row of the frame."""
-    columns = table.columns
-    scene, scene_labels = np.zeros(len(table), dtype=np.int32), np.zeros(1, dtype=np.int64)
-    if columns.scenes:
-        scene, scene_labels = table.keys(columns.scenes)
-    ids, id_labels = table.keys(columns.ids)
-    row, rows = pair(scene, ids, len(id_labels))
-    row_scene, row_id = np.divmod(rows, len(id_labels))
-    labels = Labels(
-        _sample(table, columns.scenes, scene),
-        _sample(table, columns.ids, ids),
-        id_labels,
-        row_id,
-        table.frame[columns.time][:1],
-    )
-    del ids
-    moments = Moments.read(table, row, scene)
-    del scene
-    clock, steps = lay_time(moments, step, context)
-    length = np.empty(len(scene_labels), dtype=np.int64)
-    length[moments.scene] = steps + 1 + horizon  # of equal scenes the last one stays
-    if horizon:
-        check_room(table, clock, length - 1)
-    _check_size(table, length, row_scene)
-    ends = np.cumsum(length[row_scene])
-    cell_offset = ends - length[row_scene]
-    skeleton = {
-        "clock": clock,
-        "labels": labels,
-        "scene_labels": scene_labels,
-        "length": length,
-        "row_offset": np.searchsorted(row_scene, np.arange(len(scene_labels) + 1)),
-        "ids": id_labels[row_id],
-        "row_scene": row_scene,
-        "cell_offset": cell_offset,
-    }
-    cell = cell_offset[row] + steps[moments.of_row]
-    check_duplicates(table, row, cell, int(ends[-1]))
-    return skeleton, Layout(row, cell, int(ends[-1]), moments, steps)
+def _cells(columns: list[np.ndarray], covariates: tuple[Covariate, ...], grid: Grid) -> np.ndarray:
+    """Covariates (cells, C) of columns (n,); missing where there is no row."""
+    out = np.empty((len(grid.present), len(columns)))
+    for c, (values, covariate) in enumerate(zip(columns, covariates, strict=True)):
+        out[:, c] = covariate.missing
+        out[grid.cell, c] = values
+    return out
 
 
 def _name(columns: tuple[str, ...], label: Any) -> str:
     """``store 1, item 'a'`` of a label, for messages."""
     parts = label if len(columns) > 1 else (label,)
     return ", ".join(f"{name} {show(part)}" for name, part in zip(columns, parts, strict=True))
-
-
-def _sample(table: Table, names: tuple[str, ...], codes: np.ndarray) -> tuple[nw.Series[Any], ...]:
-    """One value of each column for each code, in their order."""
-    at = np.empty(int(codes.max()) + 1, dtype=np.int64)
-    at[codes] = np.arange(len(codes))
-    return tuple(nw.maybe_reset_index(table.frame[name][at]) for name in names)
-
-
-def _check_size(table: Table, length: np.ndarray, row_scene: np.ndarray) -> None:
-    n_cells = float(length[row_scene].sum(dtype=np.float64))  # int64 might overflow
-    if n_cells > MAX_CELLS and n_cells > MAX_FILL * len(table):
-        raise DataError(
-            f"the regular grid would have {n_cells:,.0f} cells for {len(table):,} rows (the "
-            f"longest scene has {int(length.max()):,} steps): column {table.columns.time!r} has a "
-            "step too small for its span, or short series stand far apart in one scene; round the "
-            "times, resample, or split the frame with Columns(scene=...)"
-        )

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 import numpy as np
 
-from hierforecast.errors import CoarseSeriesWarning
+from hierforecast.errors import CoarseSeriesWarning, warn_user
 from hierforecast.frame import irregular
-from hierforecast.frame.infer import infer_months, most_common
+from hierforecast.frame.clock import ROWS, Moments, Placed
+from hierforecast.frame.infer import EVIDENCE, infer_months, is_evident, most_common
 from hierforecast.frame.step import DAY, Step, split_days
-
-if TYPE_CHECKING:
-    from hierforecast.frame.timeline import Moments, Placed
-
-# Gaps that are all multiples of k are no accident if they have this much against them: where steps
-# are missing at random, about one gap in k is a multiple of k.
-EVIDENCE = 500
-# A series of so many rows shows its step.
-ROWS = 4
 
 
 def check_stated(moments: Moments, step: Step, placed: Placed) -> None:
@@ -32,7 +23,7 @@ def check_stated(moments: Moments, step: Step, placed: Placed) -> None:
     if len(off):
         own = moments.infer() if 2 * len(off) >= len(placed.on_grid) else None
         raise irregular.off_stated(moments, step, off, own)
-    found = coarser(moments, step, placed)
+    found = _coarser(moments, step, placed)
     if found is not None:
         raise irregular.other_step(moments, found[1], step, found[0], stated=True)
 
@@ -45,7 +36,7 @@ def check_fitted(moments: Moments, step: Step, placed: Placed, context: int | No
     """
     found = None
     if placed.on_grid.all():
-        found = coarser(moments, step, placed)
+        found = _coarser(moments, step, placed)
         if found is not None:
             raise irregular.other_step(moments, found[1], step, found[0], context)
         return
@@ -56,10 +47,10 @@ def check_fitted(moments: Moments, step: Step, placed: Placed, context: int | No
     raise irregular.stray(moments, step, placed)
 
 
-def coarser(moments: Moments, step: Step, placed: Placed) -> tuple[int, Step] | None:
+def _coarser(moments: Moments, step: Step, placed: Placed) -> tuple[int, Step] | None:
     """How many steps the times go at once, if that is evident, and their own step."""
     gaps = np.diff(placed.steps)[moments.same]
-    usual = usual_stride(moments, placed)
+    usual = moments.usual_stride(placed)
     if usual > 1:
         return usual, moments.infer()
     if len(gaps) < 2:
@@ -70,17 +61,6 @@ def coarser(moments: Moments, step: Step, placed: Placed) -> tuple[int, Step] | 
             months = infer_months(days, moments.same, step.wall)
             return None if months is None else (most_common(gaps), months)
     return None
-
-
-def usual_stride(moments: Moments, placed: Placed) -> int:
-    """How many steps the times go at once: 1 unless more is evident."""
-    gaps = np.diff(placed.steps)[moments.same]
-    if len(gaps) < 2:
-        return 1
-    usual = most_common(gaps)
-    fits = int((gaps % usual == 0).sum())
-    evident = usual > 1 and _evident(usual, fits, len(gaps))
-    return usual if evident and not _some_series_fills(moments, placed) else 1
 
 
 def second_try(moments: Moments, step: Step, placed: Placed) -> Placed:
@@ -108,22 +88,31 @@ def second_try(moments: Moments, step: Step, placed: Placed) -> Placed:
     raise irregular.stray(moments, step, placed)
 
 
+def _alone(moments: Moments, row: int) -> Step | None:
+    """The step of one series, if it has one."""
+    alone = moments.of_series(row)
+    if len(alone.time) < ROWS:
+        return None
+    step = moments.own_step(row)
+    return step if alone.place(step).on_grid.all() else None
+
+
 def check_series(
     moments: Moments,
+    observed: np.ndarray,
     step: Step,
     row_scene: np.ndarray,
     cell_offset: np.ndarray,
     present: np.ndarray,
-    cell: np.ndarray,
 ) -> None:
     """Check that the grid is the step of some series, and warn of series that are far coarser.
 
     Args:
         moments: of the frame.
+        observed: (n,) bool, rows with all targets.
         step: one step of the grid.
         row_scene, cell_offset: (R,) scene and first cell of each panel row.
         present: (cells,) bool.
-        cell: (n,) of each row of the frame.
 
     Raises:
         DataError: if all series step by more than the grid, so that they share no step.
@@ -136,14 +125,15 @@ def check_series(
     gaps, of_row = np.diff(cells)[inside], np.repeat(seen, count[seen] - 1)
     if not len(gaps):
         return
-    one = gaps == 1
+    one, rows_of = gaps == 1, np.bincount(moments.row)
     if moments.table.columns.freq is None and 20 * int(one.sum()) < len(gaps):
         begin = np.zeros(len(count), dtype=np.int64)
         begin[seen] = cells[ends - count[seen]] - cell_offset[seen]
-        observed = moments.observed(present[cell])
-        _check_shared(observed, step, gaps, of_row, begin, row_scene)
+        if not observed.all():
+            moments = replace(moments, row=np.where(observed, moments.row, -1))
+        _check_shared(moments, step, gaps, of_row, begin, row_scene)
     quiet = (count > ROWS) & (np.bincount(of_row[one], minlength=len(count)) == 0)
-    quiet &= np.bincount(moments.row) < 2 * count  # rows without targets say that steps are missing
+    quiet &= rows_of < 2 * count  # rows without targets say that steps are missing
     if quiet.any():
         _warn_coarse(moments, step, gaps[quiet[of_row]], of_row[quiet[of_row]], len(count))
 
@@ -154,16 +144,15 @@ def _warn_coarse(
     """See `check_series`: no gap of these series is of one step."""
     edge = np.flatnonzero(np.diff(of_row, prepend=-1))
     size, total = np.gcd.reduceat(gaps, edge), np.diff(edge, append=len(gaps))
-    coarse = np.flatnonzero(_evident(size, total, total, EVIDENCE * n_rows))
+    coarse = np.flatnonzero(is_evident(size, total, total, EVIDENCE * n_rows))
     if not len(coarse):
         return
     row, k = int(of_row[edge[coarse[0]]]), int(size[coarse[0]])
     more = f" (and {len(coarse) - 1} more series)" if len(coarse) > 1 else ""
-    warnings.warn(
+    warn_user(
         f"{moments.name_series(row)}{more} is observed in 1 of {k} steps of {step.describe()}: the "
         "others are missing, and all are forecast; resample the series, or fit it apart",
         CoarseSeriesWarning,
-        stacklevel=5,
     )
 
 
@@ -193,28 +182,5 @@ def _check_shared(
     if apart.any():
         at = int(np.argmax(apart))
         both = [int(rows[first[at]]), int(rows[at])]
-        own = [moments.infer(moments.series(row)) for row in both]
+        own = [moments.own_step(row) for row in both]
         raise irregular.two_series(moments, both, own, step)
-
-
-def _alone(moments: Moments, row: int) -> Step | None:
-    """The step of one series, if it has one."""
-    among = moments.series(row)
-    if len(among) < ROWS:
-        return None
-    step = moments.infer(among)
-    return step if moments.place(step, among).on_grid.all() else None
-
-
-def _some_series_fills(moments: Moments, placed: Placed) -> bool:
-    """Whether at least half of the gaps of some series are of one step."""
-    order = np.lexsort((moments.of_row, moments.row))
-    row, steps = moments.row[order], placed.steps[moments.of_row[order]]
-    same = row[1:] == row[:-1]
-    one = np.bincount(row[1:][same & (np.diff(steps) == 1)], minlength=row[-1] + 1)
-    return bool(((one >= ROWS - 1) & (2 * one >= np.bincount(row) - 1)).any())
-
-
-def _evident(k: Any, fits: Any, total: Any, enough: int = EVIDENCE) -> Any:
-    """Whether it is no accident that so many of all gaps are multiples of k."""
-    return np.log(k) * (fits - 3 * (total - fits)) >= np.log(enough)

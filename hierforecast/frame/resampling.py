@@ -14,8 +14,9 @@ from hierforecast.errors import DataError
 from hierforecast.frame.absent import require
 from hierforecast.frame.clock import Clock
 from hierforecast.frame.columns import Columns
+from hierforecast.frame.grid import Grid
+from hierforecast.frame.labels import Rows
 from hierforecast.frame.newsteps import NewSteps, new_steps
-from hierforecast.frame.panel import _lay_out
 from hierforecast.frame.step import per_day
 from hierforecast.frame.table import Table, zone_of
 from hierforecast.frame.times import column_like
@@ -112,12 +113,12 @@ class _Old:
 
     @classmethod
     def read(cls, table: Table) -> _Old:
-        skeleton, layout = _lay_out(table, 0, None, None)
-        clock, length = skeleton["clock"], skeleton["length"]
-        order = np.argsort(layout.cell)
-        series = layout.row[order]
-        scene, step = skeleton["row_scene"][series], layout.cell[order]
-        step = step - skeleton["cell_offset"][series]
+        rows = Rows.read(table)
+        grid = Grid.lay(rows)
+        clock, length = grid.clock, grid.length
+        order = np.argsort(grid.cell)
+        series = rows.of_row[order]
+        scene, step = rows.scene[order], grid.cell[order] - grid.cell_offset[series]
         grid_scene = np.repeat(np.arange(len(length)), length + 2)
         number = np.arange(len(grid_scene)) - (np.cumsum(length + 2) - length - 2)[grid_scene] - 1
         return cls(

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
-from hierforecast.frame.digits import POLARS_QUARTER, QUARTER, WEEK, from_digits, read_digits
+from hierforecast.frame.formats import (
+    FROM_UTC,
+    INTEGER,
+    ISO,
+    MONTHS,
+    NUMBER,
+    OFFSET,
+    QUARTER,
+    QUARTER_FIRST,
+    WEEK,
+    Digits,
+    formats_of,
+    read_digits,
+    spacing,
+    unevenness,
+)
 from hierforecast.frame.remedies import Recipe
+from hierforecast.frame.table import Table
 
-if TYPE_CHECKING:
-    from hierforecast.frame.table import Table
-
-DATES = (
-    "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%d/%m/%y",
-    "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y",
-    "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%y-%m-%d", "%y/%m/%d",
-)  # fmt: skip
-MONTHS = (
-    "%Y%m", "%Y-%m", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b", "%m/%Y", "%Y/%m", "%Y.%m",
-    "%YM%m", "%Y-M%m", "%Y M%m",
-)  # fmt: skip
-CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-INTEGER, NUMBER = r"[+-]?\d{1,18}", r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-FROM_UTC = r"(Z|[+-]\d\d:?(?:\d\d)?)$"
-OFFSET = r".*[T ]\d\d.*(?:Z|[+-]\d\d:?(?:\d\d)?)"
-
+COLUMN = Recipe("{it}", "{it}", "")
 WHOLE = Recipe(
     "{it}.astype('int64')",
     "{it}.cast(pl.Int64)",
@@ -41,7 +40,7 @@ OBJECTS = Recipe(
     "{it}.map_batches(lambda s: pl.Series(pd.to_datetime(s.to_list())), pl.Datetime('us'))",
     "write dates such as 2024-01-31 in the column {column}",
 )
-ISO = Recipe("pd.to_datetime({it}, format='ISO8601')", "{it}.str.to_datetime()", OBJECTS.options)
+DATES = Recipe("pd.to_datetime({it}, format='ISO8601')", "{it}.str.to_datetime()", OBJECTS.options)
 PERIODS = Recipe("{it}.dt.start_time", "{it}", OBJECTS.options)
 LOCAL = Recipe(
     f"pd.to_datetime({{it}}.str.replace(r'{FROM_UTC}', '', regex=True), format='ISO8601')",
@@ -53,20 +52,34 @@ UTC = Recipe(
     "{it}.str.to_datetime(time_zone='UTC')",
     "--zone UTC",
 )
-QUARTERS = Recipe(
-    "pd.PeriodIndex({it}.str.extract(r'(\\d{{4}})')[0] + 'Q' + {it}.str.extract(r'[Qq](\\d)')[0]"
-    ", freq='Q').to_timestamp()",
-    POLARS_QUARTER.format(
-        year="{it}.str.extract(r'(\\d{{4}})')",
-        quarter="{it}.str.extract(r'[Qq](\\d)').cast(pl.Int32)",
-    ),
-    QUARTER,
-)
-WEEKS = Recipe(
-    "pd.to_datetime({it}.str.replace('-', '') + '-1', format='%GW%V-%u')",
-    "({it}.str.replace('-', '') + '-1').str.to_date('%GW%V-%u')",
-    WEEK,
-)
+
+
+def reject_digits(table: Table, name: str, values: np.ndarray) -> None:
+    """Check that the integers of a time column are no dates.
+
+    Args:
+        table, name: the column.
+        values: (k,) its distinct integers, sorted.
+
+    Raises:
+        DataError: if all read as dates, and their gaps fall where months or years end.
+    """
+    found = read_digits(values)
+    if found is None:
+        return
+    gaps = np.diff(values)
+    at = int(np.argmax(gaps))
+    ends = f"to {values[-1]}"
+    if gaps[at] > 1:
+        ends = (
+            f"from {values[at]} to {values[at + 1]} at the {found.part}'s end, which would be "
+            f"{gaps[at] - 1} missing steps"
+        )
+    raise DataError(
+        f"the integers of column {name!r} read as {found.name}: they go {ends}; convert them, or "
+        "say that they count steps with Columns(freq=1)",
+        table.convert(_from_digits(found), name),
+    )
 
 
 def no_time(table: Table, name: str) -> DataError:
@@ -99,11 +112,11 @@ def no_time(table: Table, name: str) -> DataError:
 
 def recognize(text: pd.Series) -> tuple[str, Recipe | None]:
     """What distinct texts (k,) of a time column are, in words to add, and what converts them."""
-    if text.str.fullmatch(r"\d{4}[ -]?[Qq][1-4]|[Qq][1-4][ -/]?\d{4}").all():
-        return "; these are quarters", QUARTERS
-    if text.str.fullmatch(r"\d{4}-?W\d\d").all():
-        return "; these are weeks", WEEKS
-    formats = _formats(text)
+    if text.str.fullmatch(f"{QUARTER}|{QUARTER_FIRST}").all():
+        return "; these are quarters", _quarters(r"[Qq](\d)")
+    if text.str.fullmatch(WEEK).all():
+        return "; these are weeks", _weeks("%GW%V")
+    formats = formats_of(text)
     if formats:
         other = f", or perhaps {formats[1]!r}" if len(formats) > 1 else ""
         return f"; these are dates written as {formats[0]!r}{other}", written_as(formats[0])
@@ -112,13 +125,13 @@ def recognize(text: pd.Series) -> tuple[str, Recipe | None]:
     offset = text.str.fullmatch(OFFSET)
     times = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=bool(offset.any()))
     if times.isna().any():
-        formats = _formats(text, ("%Y-%m-%d", "%Y/%m/%d"))  # with clocks that ISO does not have
+        formats = formats_of(text, ISO)  # with clocks that ISO does not have
         if formats:
             return f"; these are dates written as {formats[0]!r}", written_as(formats[0])
         bad = text[times.isna()].iloc[0]
         return f"; {bad!r} is none that could be recognized, so convert the column", None
     if not offset.any():
-        return "; convert it", ISO
+        return "; convert it", DATES
     if not offset.all():
         bad = text[~offset].iloc[0]
         return f"; {bad!r} has no offset from UTC and others have one: give all one, or none", None
@@ -127,10 +140,50 @@ def recognize(text: pd.Series) -> tuple[str, Recipe | None]:
         # The days of one zone have two offsets a year; hours do not repeat in UTC.
         clock = text.str.replace(FROM_UTC, "", regex=True)
         local = pd.to_datetime(clock, format="ISO8601")
-        if _unevenness(local) < _unevenness(times):
+        if unevenness(local) < unevenness(times):
             return "; their offsets from UTC differ, but not their time of day: drop them", LOCAL
         return "; their offsets from UTC differ, so name one zone", UTC
-    return "; convert it", ISO._replace(polars=UTC.polars)
+    return "; convert it", DATES._replace(polars=UTC.polars)
+
+
+def _quarters(quarter: str) -> Recipe:
+    """Texts with a year, and with a quarter where the pattern finds its digit."""
+    year, quarter = (f".str.extract(r'{p}')" for p in (r"(\d{{4}})", quarter))
+    return Recipe(
+        f"pd.PeriodIndex({{it}}{year}[0] + 'Q' + {{it}}{quarter}[0], freq='Q').to_timestamp()",
+        # polars knows no quarters: year and quarter make the first day of one.
+        f"({{it}}{year} + '-' + ({{it}}{quarter}.cast(pl.Int32) * 3 - 2).cast(pl.String) + '-1')"
+        ".str.to_date('%Y-%m-%d')",
+        "write the first day of each quarter, such as 1998-01-01, in the column {column}",
+    )
+
+
+def _weeks(form: str) -> Recipe:
+    """Texts with a year and a week."""
+    text = "{it}.str.replace('-', '') + '-1'"
+    return Recipe(
+        f"pd.to_datetime({text}, format='{form}-%u')",
+        f"({text}).str.to_date('{form}-%u')",
+        "write the first day of each week, such as 2024-01-29, in the column {column}",
+    )
+
+
+def _from_digits(found: Digits, numbers: Recipe = COLUMN) -> Recipe:
+    """Dates of integers that `numbers` makes of the column."""
+    options = f"--date-format {found.form}"
+    if found.name == "quarters":
+        recipe = _quarters(r"(\d)$")
+        options = recipe.options
+    elif found.name == "weeks":
+        recipe = _weeks(found.form)
+        options = recipe.options
+    else:
+        recipe = written_as(found.form)
+    return Recipe(
+        recipe.pandas.replace("{it}", f"{numbers.pandas}.astype(str)"),
+        recipe.polars.replace("{it}", f"{numbers.polars}.cast(pl.String)"),
+        options,
+    )
 
 
 def written_as(form: str) -> Recipe:
@@ -144,31 +197,6 @@ def written_as(form: str) -> Recipe:
         f"{polars}.str.to_{kind}('{chrono}')",
         f"--date-format '{form}'",
     )
-
-
-def _unevenness(times: pd.Series) -> int:
-    """How many kinds of gaps there are between times (k,)."""
-    return len(np.unique(np.diff(np.sort(times.to_numpy()))))
-
-
-def _formats(text: pd.Series, dates: tuple[str, ...] = (*DATES, *MONTHS)) -> list[str]:
-    """Formats that read every text, those with the most even steps first."""
-    sample = text.iloc[:: max(1, len(text) // 20)]
-    found = []
-    for date in dates:
-        for clock in ("",) if date in MONTHS else CLOCKS:
-            if not _read(sample, date + clock).isna().any():
-                times = _read(text, date + clock)
-                if not times.isna().any():
-                    found.append((_unevenness(times), date + clock))
-    return [form for _, form in sorted(found, key=lambda item: item[0])]
-
-
-def _read(text: pd.Series, form: str) -> pd.Series:
-    if form in ("%Y%m%d", "%Y%m"):  # of fewer digits they are numbers
-        digits = 6 if form == "%Y%m%d" else 4
-        text = text.where(text.str.fullmatch(f"(?:19|20)\\d{{{digits}}}"))
-    return pd.to_datetime(text, format=form, errors="coerce")
 
 
 def _objects(table: Table, name: str, values: pd.Series, problem: str) -> DataError:
@@ -191,12 +219,7 @@ def _whole(values: np.ndarray) -> tuple[str, Recipe]:
     found = read_digits(values)
     if found is None:
         return "; its values are whole numbers", WHOLE
-    recipe = from_digits(found)
-    return f"; its values are {found.name} in digits", Recipe(
-        recipe.pandas.replace("{it}", WHOLE.pandas),
-        recipe.polars.replace("{it}", WHOLE.polars),
-        recipe.options,
-    )
+    return f"; its values are {found.name} in digits", _from_digits(found, WHOLE)
 
 
 def _numbers(table: Table, name: str, values: np.ndarray, problem: str) -> DataError:
@@ -225,24 +248,3 @@ def _numbers(table: Table, name: str, values: np.ndarray, problem: str) -> DataE
     )
     problem += f"; its values lie {gap!r} apart, so count steps of that"
     return DataError(problem, table.convert(steps, name))
-
-
-def spacing(distinct: np.ndarray) -> tuple[float, bool]:
-    """The usual gap of increasing numbers (k,), and whether counting must begin at the first."""
-    gaps = np.diff(distinct)
-    if not len(gaps):
-        return abs(float(distinct[0])) or 1.0, False
-    # Gaps of rounding errors alone are none.
-    gaps = gaps[gaps > 1e-6 * gaps.max()]
-    usual, counts = np.unique([float(f"{gap:.4g}") for gap in gaps], return_counts=True)
-    rough = float(usual[counts.argmax()])
-    near = gaps[np.abs(gaps / rough - 1) < 0.01]
-    total = distinct[-1] - distinct[0]
-    exact = total / max(round(total / near.mean()), 1)
-    for near_enough in (1e-3, 0.2):  # clocks jitter
-        for gap in (rough, float(f"{exact:.6g}"), float(f"{exact:.12g}")):
-            for start in (0.0, distinct[0]):
-                steps = (distinct - start) / gap
-                if np.abs(steps - np.round(steps)).max() < near_enough:
-                    return gap, start != 0
-    return float(f"{gaps.min():.6g}"), True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -15,9 +15,6 @@ from hierforecast.frame.freq import period_step
 from hierforecast.frame.spellings import no_time
 from hierforecast.frame.step import Step, per_day, split_days
 from hierforecast.frame.table import Table, show, zone_of
-
-if TYPE_CHECKING:
-    from hierforecast.frame.clock import Clock
 
 LARGEST = 2**63 - 1
 
@@ -101,28 +98,6 @@ class Times:
         if step.wall and self.unit is not None and self.zone is not None:
             return to_wall(self.values, self.unit, self.zone)
         return self.values
-
-    def as_in(self, clock: Clock, what: str) -> tuple[Times, np.ndarray]:
-        """The same times in the unit and zone of `clock`, and which of them (n,) it can hold.
-
-        Raises:
-            DataError: if one holds integers, durations or no time zone and the other does not.
-        """
-        if (self.unit is None, self.zone is None, self.duration) != (
-            clock.unit is None,
-            clock.zone is None,
-            clock.duration,
-        ):
-            raise DataError(
-                f"the times of {what} are of another kind than those of the frame (integers, "
-                "durations, datetimes, or datetimes with a time zone): give both the same"
-            )
-        if self.unit is None or clock.unit is None:
-            return self, np.ones(len(self.values), dtype=bool)
-        given = self.values.view(f"M8[{self.unit}]")
-        values = given.astype(f"M8[{clock.unit}]")
-        held = values.astype(given.dtype) == given
-        return Times(values.view(np.int64), clock.unit, clock.zone, self.duration), held
 
 
 def _pandas(series: pd.Series) -> nw.Series[Any]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hierforecast._options import number
-from hierforecast.errors import DataError, Remedy
+from hierforecast.errors import DataError
 from hierforecast.frame import Columns
 from hierforecast.io.files import Paths, ending_of, find_tables
-from hierforecast.io.text import labels_of, read_file
+from hierforecast.io.text import Reading, labels_of, read_file
 from hierforecast.io.times import Place, read_times
 
 # Numbers that are none as they stand, and what reads them; of two that fit, the first.
@@ -24,41 +21,6 @@ MARKS: dict[str, dict[str, Any]] = {
     r"[-+]?\d*,\d+": {"decimal": ","},
     r"[-+]?\d{1,3}(\.\d{3})*(,\d+)?": {"decimal": ",", "thousands": "."},
 }
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a table is read: the options of `read_table`, which explains them."""
-
-    sep: str | None = None
-    decimal: str = "."
-    thousands: str | None = None
-    encoding: str | None = None
-    names: Sequence[str] | None = None
-    date_format: str | None = None
-    zone: str | None = None
-    time_step: float | None = None
-    file_column: str | None = None
-    fill: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.sep is not None and len(self.sep) != 1 and self.sep != r"\s+":
-            raise DataError(
-                f"sep={self.sep!r} is no separator; give one character, or any run of blanks",
-                self.remedy(sep=r"\s+"),
-            )
-        if self.time_step is not None:
-            number("time_step", self.time_step, 0, ends=False)
-
-    def remedy(self, **changes: Any) -> Remedy:
-        """Reading once more, with these options too."""
-        given = {k: v for k, v in vars(self).items() if v != self.__dataclass_fields__[k].default}
-        code = ", ".join(f"{k}={v!r}" for k, v in (given | changes).items())
-        options = []
-        for name, value in changes.items():
-            text = ",".join(value) if isinstance(value, list) else str(value)
-            options.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
-        return Remedy(f"frame = read_table(paths, columns, {code})", " ".join(options))
 
 
 def read_table(

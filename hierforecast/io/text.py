@@ -7,21 +7,21 @@ import gzip
 import io
 import lzma
 import re
+import shlex
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from hierforecast.errors import DataError, import_extra
+from hierforecast._options import number
+from hierforecast.errors import DataError, Remedy, import_extra
 from hierforecast.frame import Columns
 from hierforecast.io.files import PARQUET, ending_of
 from hierforecast.io.limits import MIB, Limited
-
-if TYPE_CHECKING:
-    from hierforecast.io.reading import Reading
 
 # What a number or a covariate may be written as when it is missing. In labels only an empty cell
 # is: "NA" is a ticker.
@@ -43,6 +43,41 @@ BAD_TEXT = (
     lzma.LZMAError,
     EOFError,
 )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table is read: the options of `read_table`, which explains them."""
+
+    sep: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    encoding: str | None = None
+    names: Sequence[str] | None = None
+    date_format: str | None = None
+    zone: str | None = None
+    time_step: float | None = None
+    file_column: str | None = None
+    fill: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sep is not None and len(self.sep) != 1 and self.sep != r"\s+":
+            raise DataError(
+                f"sep={self.sep!r} is no separator; give one character, or any run of blanks",
+                self.remedy(sep=r"\s+"),
+            )
+        if self.time_step is not None:
+            number("time_step", self.time_step, 0, ends=False)
+
+    def remedy(self, **changes: Any) -> Remedy:
+        """Reading once more, with these options too."""
+        given = {k: v for k, v in vars(self).items() if v != self.__dataclass_fields__[k].default}
+        code = ", ".join(f"{k}={v!r}" for k, v in (given | changes).items())
+        options = []
+        for name, value in changes.items():
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            options.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+        return Remedy(f"frame = read_table(paths, columns, {code})", " ".join(options))
 
 
 def read_file(path: Path, columns: Columns, reading: Reading) -> pd.DataFrame:

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
-
-if TYPE_CHECKING:
-    from hierforecast.io.reading import Reading
+from hierforecast.frame.formats import (
+    DATES,
+    FROM_UTC,
+    ISO,
+    MONTHS,
+    NUMBER,
+    OFFSET,
+    QUARTER,
+    WEEK,
+    formats_of,
+)
+from hierforecast.io.text import Reading
 
 Place = Callable[[int], tuple[Path, int]]
 
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 # How far from a count of steps a time may lie, in steps: 0.033 is a thirtieth of a second.
 NEAR = 0.05
-OFFSET = r".*[T ]\d\d.*(?:Z|[+-]\d\d:?(?:\d\d)?)"
-QUARTER, WEEK = r"(\d{4})[ -]?[Qq]([1-4])", r"\d{4}-?W\d\d"
-# Formats that dates are written in, for the error that names the one to give.
-DATES = (
-    "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
-    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y",
-    "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b",
-    "%m/%Y", "%YM%m",
-)  # fmt: skip
-CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 
 
 def read_times(column: pd.Series, place: Place, reading: Reading) -> pd.Series:
@@ -74,8 +72,8 @@ def _read(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) ->
         return _numbers(number.astype(float), cells, reading, fail)
     quarter, week = cells.str.extract(f"^{QUARTER}$"), cells.str.fullmatch(WEEK)
     if quarter.notna().all(axis=None):
-        month = 3 * quarter[1].astype(int) - 2
-        cells = quarter[0] + "-" + month.astype(str).str.zfill(2) + "-01"
+        month = 3 * quarter.quarter.astype(int) - 2
+        cells = quarter.year + "-" + month.astype(str).str.zfill(2) + "-01"
     elif week.all():
         monday = cells.str.replace("-", "") + "1"
         return pd.to_datetime(monday, format="%GW%V%u")
@@ -157,7 +155,7 @@ def _dates(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) -
         raise fail(
             ~offset, "which mixes times: others have an offset from UTC; give all one, or none"
         )
-    return _in_zone(times, reading, fail, cells.str.extract(r"(Z|[+-]\d\d:?(?:\d\d)?)$")[0])
+    return _in_zone(times, reading, fail, cells.str.extract(FROM_UTC)[0])
 
 
 def _in_zone(
@@ -184,8 +182,7 @@ def _in_zone(
 
 def _format_of(cells: pd.Series) -> tuple[str, dict[str, str]]:
     """A format that reads all cells, if there is one; where several do, words name them."""
-    formats = [date + clock for date in DATES for clock in CLOCKS]
-    fits = [f for f in formats if pd.to_datetime(cells, format=f, errors="coerce").notna().all()]
+    fits = formats_of(cells, (*ISO, *DATES, *MONTHS))
     if len(fits) > 1:
         return f"; it may be {' or '.join(map(repr, fits))}", {"date_format": fits[0]}
     return "", {"date_format": fits[0]} if fits else {}

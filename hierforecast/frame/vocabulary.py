@@ -1,0 +1,141 @@
+"""What is learned from the values of the training frame, and used again at prediction.
+
+A category keeps its code, and a number its unit, so that float32 can hold what a model needs of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+# Units from the offset beyond which a number is refused.
+FARTHEST = 1e15
+# Numbers of which the median is taken, about.
+SAMPLE = 100_000
+
+
+@dataclass(frozen=True)
+class Units:
+    """An offset and a unit of one column: a model is given ``(x - offset) / unit``.
+
+    It is worked out in float64 and changes no forecast but for what float32 would have lost: the
+    unit is a power of two.
+
+    Args:
+        offset: a number in the middle of the column.
+        unit: more than the largest distance from it.
+    """
+
+    offset: float = 0.0
+    unit: float = 1.0
+
+    @classmethod
+    def of(cls, numbers: np.ndarray) -> Units:
+        """Learn them from numbers (n,), none of them NaN.
+
+        The offset is one of the numbers, the lower median of some: add a constant to all, and it
+        moves exactly as they do.
+        """
+        if not len(numbers):
+            return cls()
+        some = numbers[:: max(1, len(numbers) // SAMPLE)]
+        middle = (len(some) - 1) // 2
+        offset = float(np.partition(some, middle)[middle])
+        far = float(max(numbers.max() - offset, offset - numbers.min()))
+        far = far or abs(offset) or 0.5  # a column that never varies
+        return cls(offset, 2.0 ** max(math.frexp(far)[1], -1000))
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Numbers in these units, in float64."""
+        return (x - self.offset) / self.unit
+
+    def beyond(self, x: np.ndarray) -> float | None:
+        """The number of x (n,) that lies farthest off, if that is too far for float32."""
+        low, high = float(np.fmin.reduce(x)), float(np.fmax.reduce(x))
+        far = high if high - self.offset > self.offset - low else low
+        return far if abs(far - self.offset) > FARTHEST * self.unit else None
+
+
+AS_THEY_ARE = Units()
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """One covariate column.
+
+    Args:
+        name: the column.
+        role: ``"past"``, ``"known"`` or ``"static"``.
+        categories: the known labels, sorted; category i has code i + 1, anything else code 0.
+            None for a numeric column.
+        units: of a numeric column.
+    """
+
+    name: str
+    role: str
+    categories: tuple[Any, ...] | None = None
+    units: Units = AS_THEY_ARE
+
+    @property
+    def missing(self) -> float:
+        """What stands where there is no value: NaN, or the code 0."""
+        return np.nan if self.categories is None else 0.0
+
+    def lacks(self, values: np.ndarray) -> np.ndarray:
+        """Where coded values (n,) are missing, or of an unknown category."""
+        return np.isnan(values) if self.categories is None else values == 0
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What was learned from the training frame: covariates, their categories, types, units.
+
+    Args:
+        covariates: in the order past, known, static, and within a role as in `Columns`.
+        types: labels of `Columns.group_type`, sorted; empty without that column.
+        targets: units of each target; empty (they are taken as they are) before version 0.3.
+    """
+
+    covariates: tuple[Covariate, ...] = ()
+    types: tuple[Any, ...] = ()
+    targets: tuple[Units, ...] = ()
+
+    def of(self, role: str) -> tuple[Covariate, ...]:
+        """The covariates of one role: ``"past"``, ``"known"`` or ``"static"``."""
+        return tuple(c for c in self.covariates if c.role == role)
+
+    def sizes(self) -> dict[str, Any]:
+        """What a network must be built for: categories of each covariate, and group types."""
+        sizes: dict[str, Any] = {"n_types": max(1, len(self.types))}
+        for role in ("past", "known", "static"):
+            categories = (c.categories for c in self.of(role))
+            sizes[role] = tuple(None if known is None else len(known) for known in categories)
+        return sizes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and numbers, ready for JSON."""
+        covariates = [
+            {**asdict(c), "categories": None if c.categories is None else list(c.categories)}
+            for c in self.covariates
+        ]
+        targets = [asdict(units) for units in self.targets]
+        return {"covariates": covariates, "types": list(self.types), "targets": targets}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Vocabulary:
+        """Inverse of `to_dict`."""
+        covariates = tuple(
+            Covariate(
+                c["name"],
+                c["role"],
+                None if (k := c["categories"]) is None else tuple(k),
+                Units(**c.get("units", {})),
+            )
+            for c in given["covariates"]
+        )
+        targets = tuple(Units(**units) for units in given.get("targets", ()))
+        return cls(covariates, tuple(given["types"]), targets)
