@@ -1,4 +1,4 @@
-"""Ways of learning, put together: backbone + head + loss, in three arms.
+"""Ways of learning by name: backbone + heads + objective + views, in three arms.
 
 The arms of arXiv 2303.04427, Table 1, differ in two choices and nothing else: the group of the
 backbone and the group that its head respects.
@@ -17,82 +17,37 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from inspect import signature
-from typing import Any, Protocol
+from inspect import Parameter, signature
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hierforecast._options import number, whole
-from hierforecast._random import with_generator
-from hierforecast.errors import DataError
-from hierforecast.image_ssl.augment import Transformation, contrastive
-from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, VICReg, ViewMethod
+from hierforecast.image_ssl.contrastive import LEARNERS
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
-from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.nn.resnet import ResNet
-from hierforecast.image_ssl.nn.sizes import is_exact
-from hierforecast.image_ssl.pretext import ContextPrediction, Jigsaw, Pretext, PretextHead
-from hierforecast.image_ssl.pretext.rotation import RotationPrediction
-from hierforecast.image_ssl.pretext.task import PretextTask
-from hierforecast.image_ssl.split.building import (
-    build_reconstruction,
-    build_regression,
-    build_sie,
-    build_supervised,
-)
-from hierforecast.image_ssl.split.pairs import every_kind
-from hierforecast.image_ssl.split.parameters import Poses
-from hierforecast.image_ssl.split.posed import PosedViews
+from hierforecast.image_ssl.objective import Method, Setting
+from hierforecast.image_ssl.pretext import ContextPrediction, Jigsaw, RotationPrediction
+from hierforecast.image_ssl.split import SIE, ParameterRegression, Reconstruction, Supervised
+from hierforecast.image_ssl.views import Poses
 
-__all__ = ["ARMS", "METHODS", "POSED", "Method", "PairedViews", "arm", "build_method"]
+__all__ = ["ARMS", "METHODS", "Method", "arm", "build_method", "options_of"]
 
 ARMS = ("plain", "consistent", "inconsistent")
-
-
-class Method(Protocol):
-    """What can be trained: a module with a backbone and a loss of images."""
-
-    backbone: ResNet
-
-    def loss(self, images: Tensor) -> Tensor:
-        """Loss of images (b, 3, h, w), floats in [0, 1].
-
-        A method that learns from labels has ``labelled_loss(images, labels)`` instead, and one
-        that learns from `PosedPairs` has ``views_loss(pairs)``.
-        """
-        ...
-
-
-class PairedViews(nn.Module):
-    """A loss of two augmented views of each image, as a loss of images.
-
-    Args:
-        views: `MoCo`, `SwAV`, `SimSiam` or another module with `backbone` and
-            ``loss(first, second)``.
-        augment: images (b, 3, h, w) to views; called twice.
-    """
-
-    generator: torch.Generator | None = None
-
-    def __init__(self, views: ViewMethod, augment: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.views, self.augment = views, augment
-
-    @property
-    def backbone(self) -> nn.Module:
-        """The network that is trained."""
-        return self.views.backbone
-
-    def loss(self, images: Tensor) -> Tensor:
-        """Loss of images (b, 3, h, w), floats in [0, 1]."""
-        with torch.no_grad():
-            exact = images.float()  # colours and places need more than bfloat16 holds
-            augment = partial(with_generator(self.augment), exact, generator=self.generator)
-            first, second = (augment().to(images.dtype) for _ in range(2))
-        return self.views.loss(first, second)
+# An objective is a class in a file of its own; here it gets its name.
+METHODS: dict[str, Any] = {
+    "context": ContextPrediction,
+    "jigsaw": Jigsaw,
+    "rotation": RotationPrediction,
+    **LEARNERS,
+    "reconstruction": Reconstruction,
+    "sie": SIE,
+    "regression": ParameterRegression,
+    "supervised": Supervised,
+}
 
 
 def arm(name: str, group: GroupLike = "C4") -> tuple[Group, Group]:
@@ -122,8 +77,8 @@ def build_method(
     width: int = 128,
     match_head: ResNet | None = None,
     **options: object,
-) -> nn.Module:
-    """A way of learning by its name, with heads and an augmentation that suit images of a size.
+) -> Method:
+    """A way of learning by its name, with heads and views that suit images of a size.
 
     Args:
         name: one of `METHODS`.
@@ -137,10 +92,9 @@ def build_method(
             it the number of weights that a head of `width` has behind that one; vectors keep their
             `width` numbers. Without it, a head that keeps a symmetry has two to three times the
             weights of a plain one. Not for methods of split features.
-        options: of `MoCo`, `SwAV`, `SimSiam`, `VICReg`, or of the pretext task; those of split
-            features stand with `build_reconstruction`, `build_sie`, `build_supervised` (which needs
-            `classes`) and `build_regression`. Methods of views take `augment`, a `Transformation`;
-            with ``augment=Poses()`` those of `POSED` learn from `PosedPairs` instead.
+        options: as `options_of` lists them: of the class `METHODS` names and of its `build`; for
+            ``"supervised"``, `classes` is needed. `augment` is a `Transformation`; with
+            ``augment=Poses()`` a method learns from `PosedPairs` instead.
 
     Raises:
         ValueError: for an unknown name, poses for a method of single images, or a matched head
@@ -148,25 +102,35 @@ def build_method(
     """
     if name not in METHODS:
         raise ValueError(f"method {name!r} is none of {', '.join(METHODS)}")
-    if isinstance(options.get("augment"), Poses) and name not in POSED:
-        raise ValueError(f"{name} learns from single images; from poses: {', '.join(POSED)}")
-    takes, build = METHODS[name]
+    made, known = METHODS[name], options_of(name)
+    if isinstance(options.get("augment"), Poses) and not made.posed:
+        able = (name for name, one in METHODS.items() if one.posed)
+        raise ValueError(f"{name} learns from single images; from poses: {', '.join(able)}")
     size, width = whole("size", size), whole("width", width)
-    options = {key: _plain(key, value, takes) for key, value in options.items()}
-    parts = _Parts(backbone, head_group, as_group(symmetry), size, width, width)
-    if match_head is None:
-        return build(takes, parts, options)
-    if build is _split:
-        raise ValueError(f"heads of {name} cannot be matched: leave match_head out")
+    given = {key: _plain(key, value, known) for key, value in options.items()}
+    build = partial(made.build, **given)
+    setting = Setting(backbone, head_group, as_group(symmetry), size, width, width)
+    if match_head is not None:
+        setting = _matched(build, setting, match_head)
+        if setting is None:
+            raise ValueError(f"heads of {name} cannot be matched: leave match_head out")
+    return build(setting)
+
+
+def _matched(build: Callable[[Setting], Method], setting: Setting, plain: ResNet) -> Setting | None:
+    """The setting whose head has the weights that one behind a plain backbone has.
+
+    None if the hidden channels do not change the head.
+    """
+
+    def count(hidden: int) -> int:
+        return head_weights(build(replace(setting, hidden=hidden)))
+
     with torch.random.fork_rng(devices=[]):  # counting draws no weights of the method's
-        like = replace(parts, backbone=match_head, head=match_head.group)
-        wanted = head_weights(build(takes, like, dict(options)))
-        hidden = _nearest(
-            lambda n: head_weights(build(takes, replace(parts, hidden=n), dict(options))),
-            wanted,
-            range(1, 16 * width),
-        )
-    return build(takes, replace(parts, hidden=hidden), options)
+        if count(1) == count(2):
+            return None
+        wanted = head_weights(build(replace(setting, backbone=plain, head=plain.group)))
+        return replace(setting, hidden=_nearest(count, wanted, range(1, 16 * setting.width)))
 
 
 def head_weights(method: nn.Module) -> int:
@@ -185,111 +149,20 @@ def _nearest(count: Callable[[int], int], wanted: int, among: range) -> int:
     return min((max(above - 1, among[0]), above), key=lambda n: abs(count(n) - wanted))
 
 
-def _plain(name: str, value: object, takes: Callable[..., object]) -> object:
+def options_of(name: str) -> dict[str, Parameter]:
+    """The options of a method, with their defaults: those of its class, and of its `build`."""
+    made = METHODS[name]
+    given = {**signature(made).parameters, **signature(made.build).parameters}
+    return {
+        key: one
+        for key, one in given.items()
+        if key != "group" and (one.kind is one.KEYWORD_ONLY or one.default is not one.empty)
+    }
+
+
+def _plain(name: str, value: object, known: dict[str, Parameter]) -> object:
     """An option as a plain number, where it must be one."""
-    known = signature(takes).parameters.get(name)
-    kind = None if known is None else known.annotation
+    kind = known[name].annotation if name in known else None
     if kind == "int":
         return whole(name, value, 0)
     return number(name, value) if kind == "float" else value
-
-
-def tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:
-    """Side, gap and jitter of the largest tiles that fit a grid and for which a network is exact.
-
-    Gaps are at least a quarter of a tile, so that lines crossing a border do not give the answer.
-    A plain network gets the tiles that one of another group with its layers gets, for all arms of a
-    comparison should see the same; only if there are none, the largest that fit.
-
-    Raises:
-        DataError: if no tile fits.
-    """
-    fitting = []
-    for tile in range(size // cells, 2, -1):
-        gap = max(1, tile // 4)
-        gap += (size - cells * tile - (cells - 1) * gap) % 2 if cells % 2 == 0 else 0
-        jitter = gap // 2
-        left = size - cells * tile - (cells - 1) * gap
-        if left % 2 == 0 and left >= 2 * jitter and backbone.is_exact(tile):
-            fitting.append({"tile": tile, "gap": gap, "jitter": jitter})
-    if not fitting:
-        raise DataError(
-            f"images of {size} pixels hold no {cells} x {cells} grid of tiles for which this "
-            "network is exact: give larger images (odd sizes for layers of ODD, even ones for "
-            "EVEN), or a network that halves them less often"
-        )
-    for_all = (placed for placed in fitting if is_exact(placed["tile"], backbone.samplings))
-    return next(for_all, fitting[0])
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What is given to every method."""
-
-    backbone: ResNet
-    head: GroupLike | None
-    symmetry: Group
-    size: int
-    width: int
-    hidden: int
-
-
-def _tiled(task: Callable[..., PretextTask], parts: _Parts, options: Any) -> nn.Module:
-    placed = tiles(parts.size, options.get("grid", 3), parts.backbone)
-    return _pretext(task, parts, {**placed, **options})
-
-
-def _pretext(task: Callable[..., PretextTask], parts: _Parts, options: Any) -> nn.Module:
-    asked = task(parts.symmetry, **options)
-    head = PretextHead(parts.backbone, asked, parts.hidden, parts.head)
-    return Pretext(parts.backbone, asked, head)
-
-
-def _views(
-    kind: Callable[..., ViewMethod],
-    parts: _Parts,
-    options: Any,
-    last_norm: bool = False,
-    usual: Callable[[int], Transformation] = contrastive,
-) -> nn.Module:
-    recipe = options.pop("augment", None) or usual(parts.size)
-    widths = parts.hidden, parts.width
-    projector = Projector(parts.backbone, widths, parts.head, last_norm=last_norm)
-    views = kind(parts.backbone, projector, **options)
-    if isinstance(recipe, Poses):
-        return PosedViews(views)
-    return PairedViews(views, _ImagesOf(recipe))
-
-
-@dataclass(frozen=True)
-class _ImagesOf:
-    """An augmentation without what it tells of its parameters."""
-
-    recipe: Transformation
-
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.recipe(images, generator).images
-
-
-def _split(kind: Callable[..., nn.Module], parts: _Parts, options: Any) -> nn.Module:
-    return kind(parts.backbone, parts.head, parts.size, parts.width, **options)
-
-
-# What takes the options of each method, by its keywords, and what puts it together.
-METHODS: dict[str, tuple[Callable[..., Any], Callable[..., nn.Module]]] = {
-    "context": (ContextPrediction, _tiled),
-    "jigsaw": (Jigsaw, _tiled),
-    "rotation": (RotationPrediction, _pretext),
-    "moco": (MoCo, _views),
-    "swav": (SwAV, _views),
-    "simsiam": (SimSiam, partial(_views, last_norm=True)),
-    # Compared with each other: all of them see views of one recipe.
-    "vicreg": (VICReg, partial(_views, usual=every_kind)),
-    "reconstruction": (build_reconstruction, _split),
-    "sie": (build_sie, _split),
-    "regression": (build_regression, _split),
-    "supervised": (build_supervised, _split),
-}
-TAKES = {name: takes for name, (takes, _) in METHODS.items()}
-# Those that can learn from pairs of posed views.
-POSED = ("moco", "swav", "simsiam", "vicreg", "reconstruction", "sie", "regression")

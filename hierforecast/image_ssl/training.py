@@ -20,8 +20,10 @@ from hierforecast._options import number, whole
 from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, Item, as_float, collate
-from hierforecast.image_ssl.data.views import PosedPairs, ViewPairs
+from hierforecast.image_ssl.data.views import PosedPairs
 from hierforecast.image_ssl.nn.heads import ConstantRate
+from hierforecast.image_ssl.objective import Method
+from hierforecast.image_ssl.views import Views
 from hierforecast.io.checkpoints import digest, prepare, trainer_options
 
 __all__ = ["Schedule", "pretrain"]
@@ -83,12 +85,12 @@ class _Learning(L.LightningModule):
         self.foreign = draws_by_itself(self.method)
         hand_down(self.method, self.draws)
 
-    def training_step(self, batch: Item | ViewPairs, index: int) -> Tensor:
-        """Loss of a batch; labels are for methods that ask for them."""
+    def training_step(self, batch: Item | Views, index: int) -> Tensor:
+        """Loss of a batch."""
         own = self.batches * self.trainer.world_size + self.global_rank
         self.draws.manual_seed(mixed(self.schedule.seed, AUGMENTED, own))
         with drawing(self.draws if self.foreign else None):
-            loss = self._loss(batch)
+            loss: Tensor = self.method.loss(self._views(batch))  # type: ignore[operator]
         self.batches += 1
         if self.global_step % max(1, self.schedule.max_steps // POINTS) == 0:
             self.curve.append((self.global_step, loss.detach()))
@@ -105,20 +107,11 @@ class _Learning(L.LightningModule):
         self.batches = checkpoint["batches"]
         self.curve = [(step, torch.tensor(loss)) for step, loss in checkpoint["curve"]]
 
-    def _loss(self, batch: Item | ViewPairs) -> Tensor:
-        shown: tuple[Any, ...]
-        if isinstance(batch, ViewPairs):
-            first, second = (self._floats(images) for images in (batch.first, batch.second))
-            name, shown = "views_loss", (batch._replace(first=first, second=second),)
-        elif hasattr(self.method, "labelled_loss"):
-            name, shown = "labelled_loss", (self._floats(batch[0]), batch[1])
-        else:
-            name, shown = "loss", (self._floats(batch[0]),)
-        loss: Tensor = getattr(self.method, name)(*shown)
-        return loss
-
-    def _floats(self, images: Tensor) -> Tensor:
-        return as_float(images).to(self.dtype)  # a trainer's precision may be 64-true
+    def _views(self, batch: Item | Views) -> Views:
+        """A batch in floats; each image is both of its views, until others are drawn."""
+        views = batch if isinstance(batch, Views) else Views(batch[0], batch[0], labels=batch[1])
+        # A trainer's precision may be 64-true.
+        return views.map_images(lambda images: as_float(images).to(self.dtype))
 
     def configure_optimizers(self) -> Any:
         """The schedule's optimiser, with warm-up and a cosine for all but `ConstantRate` layers."""
@@ -156,12 +149,11 @@ def pretrain(
     trainer: Mapping[str, Any] | None = None,
     resume: bool = False,
 ) -> pd.DataFrame:
-    """Train a method in place, on images alone unless it asks for their labels.
+    """Train a method in place, on images alone unless it is supervised.
 
     Args:
-        method: with `backbone` and ``loss(images)``; see `build_method`. A supervised method has
-            ``labelled_loss(images, labels)`` instead; no other is shown a label. One that is built
-            with ``augment=Poses()`` has ``views_loss(pairs)``.
+        method: as `build_method` makes it; or an `Objective` of your own, which is given the images
+            as they are, as both views.
         images: to learn from; `PosedPairs` for a method of poses.
         schedule: how long and how fast; `Schedule()` if None.
         trainer: options of Lightning's `Trainer` (devices, strategy, precision, callbacks);
@@ -206,17 +198,21 @@ def pretrain(
 
 def _check_fits(method: nn.Module, images: ImageSet | PosedPairs) -> None:
     """Refuse posed pairs for a method of images, and images for a method of posed pairs."""
-    posed, asks = isinstance(images, PosedPairs), hasattr(method, "views_loss")
-    if posed and not asks:
+    given, wanted = isinstance(images, PosedPairs), isinstance(method, Method) and method.posed
+    if given and not wanted:
         raise DataError(
-            f"{type(method).__name__} learns from images, not from posed pairs: build the method "
-            "with augment=Poses(), or give it the set itself"
+            f"{_name(method)} learns from images, not from posed pairs: build the method with "
+            "augment=Poses(), or give it the set itself"
         )
-    if asks and not posed:
+    if wanted and not given:
         raise DataError(
-            f"{type(method).__name__} learns from posed pairs, not from images: give "
-            "PosedPairs(images) of a set that knows poses, or build the method without Poses"
+            f"{_name(method)} learns from posed pairs, not from images: give PosedPairs(images) of "
+            "a set that knows poses, or build the method without Poses"
         )
+
+
+def _name(method: nn.Module) -> str:
+    return type(method.objective if isinstance(method, Method) else method).__name__
 
 
 class _Batches(IterableDataset[Any]):
@@ -226,13 +222,13 @@ class _Batches(IterableDataset[Any]):
         self.images, self.seed, self.start, self.by = images, schedule.seed, start, by
         self.passes = Passes(len(images), schedule.batch_size, schedule.seed)
 
-    def __iter__(self) -> Iterator[Item | ViewPairs]:
+    def __iter__(self) -> Iterator[Item | Views]:
         worker = get_worker_info()  # torch asks its workers in turn, so that batches keep order
         first, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for own in count(self.start + first * self.by, workers * self.by):
             yield self.batch(own)
 
-    def batch(self, number: int) -> Item | ViewPairs:
+    def batch(self, number: int) -> Item | Views:
         """The batch of this number."""
         indices = self.passes.batch(number).tolist()
         drawn = seeded(self.seed, SECOND_VIEWS, number)
@@ -278,7 +274,7 @@ def _about(
     some = range(0, len(images), max(1, len(images) // SAMPLED))
     seen = inner.images if isinstance(inner, ArrayImages) else inner.__getitems__([*some])[0]
     return {
-        "the method": type(method).__name__,
+        "the method": _name(method),
         **{f"method{path}": value for path, value in _plain(method).items()},
         "the layers": digest(shapes),
         **plain,

@@ -9,19 +9,13 @@ from torch import nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, ImageAction
-from hierforecast.image_ssl.methods import (
-    ARMS,
-    METHODS,
-    PairedViews,
-    arm,
-    build_method,
-    head_weights,
-    tiles,
-)
+from hierforecast.image_ssl.methods import ARMS, METHODS, arm, build_method, head_weights
 from hierforecast.image_ssl.nn import EVEN, ResNet, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.nn.heads import ForgetGroup
-from hierforecast.image_ssl.pretext.tiles import TileGrid
+from hierforecast.image_ssl.objective import Method
+from hierforecast.image_ssl.pretext.tiles import TileGrid, largest_tiles
 from hierforecast.image_ssl.training import Schedule
+from hierforecast.image_ssl.views import Views
 
 QUICK = {
     "moco": {"queue_size": 16},
@@ -52,10 +46,7 @@ def test_every_method_learns_in_every_arm(name, which):
     optimiser = torch.optim.SGD(method.parameters(), lr=0.1)
     for _ in range(2):
         images = torch.rand(8, 3, 33, 33)
-        if name == "supervised":
-            loss = method.labelled_loss(images, torch.arange(8) % 3)
-        else:
-            loss = method.loss(images)
+        loss = method.loss(Views(images, images, labels=torch.arange(8) % 3))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -79,7 +70,7 @@ def test_arms_have_as_many_weights_with_matched_heads(name, group):
         torch.set_rng_state(state)
         method = build_method(name, backbone, head, match_head=plain, **options)
         weights[which] = [count_of(backbone), head_weights(method)]
-        dims.add(getattr(getattr(method, "views", None), "dim", None))
+        dims.add(getattr(method.objective, "dim", None))
         if which == "plain":  # and it is the head that it would be without, to the last draw
             torch.set_rng_state(state)
             same = build_method(name, plain, **options).state_dict()
@@ -111,7 +102,7 @@ def test_arms_of_a_method_ask_the_same_question():
             method = build_method(
                 name, small_resnet(group, 2), head, width=4, **QUICK.get(name, {})
             )
-            asked.append(method.task)
+            asked.append(method.objective.task)
         for task in asked[1:]:
             assert torch.equal(task.action.moves, asked[0].action.moves)
             if name == "jigsaw":
@@ -125,10 +116,10 @@ def test_arms_of_a_method_ask_the_same_question():
 @pytest.mark.parametrize("build", [small_resnet, resnet18])
 def test_tiles_do_not_depend_on_the_arm(build, cells, size):
     try:
-        wanted = tiles(size, cells, build("C4", 1))
+        wanted = largest_tiles(size, cells, build("C4", 1))
     except DataError:
         return
-    assert tiles(size, cells, build("C1", 1)) == wanted
+    assert largest_tiles(size, cells, build("C1", 1)) == wanted
 
 
 def test_names_and_groups_that_do_not_fit_are_told():
@@ -138,16 +129,22 @@ def test_names_and_groups_that_do_not_fit_are_told():
         build_method("byol", small_resnet("C4", 2))
     with pytest.raises(ValueError, match="make the task with group='D4'"):
         build_method("context", small_resnet("D4", 2))
-    assert build_method("context", small_resnet("D4", 2), symmetry="D4").task.action.order == 8
-    assert build_method("context", small_resnet("D4", 2), "C1").task.action.order == 4
+    assert (
+        build_method("context", small_resnet("D4", 2), symmetry="D4").objective.task.action.order
+        == 8
+    )
+    assert build_method("context", small_resnet("D4", 2), "C1").objective.task.action.order == 4
     with pytest.raises(ValueError, match="cannot stand behind"):
         build_method("simsiam", small_resnet("D4", 2), "C4")
 
 
 def test_options_reach_the_task():
     method = build_method("context", small_resnet("C4", 2), jitter=0)
-    assert method.task.grid.jitter == 0
-    assert build_method("jigsaw", small_resnet("C4", 2), grid=2, count=8).task.grid.cells == 2
+    assert method.objective.task.grid.jitter == 0
+    assert (
+        build_method("jigsaw", small_resnet("C4", 2), grid=2, count=8).objective.task.grid.cells
+        == 2
+    )
     with pytest.raises(TypeError):
         build_method("context", small_resnet("C4", 2), momentum=0.9)
 
@@ -168,9 +165,9 @@ def test_tiles_fit_and_are_the_largest_that_do(size, cells):
             with pytest.raises(
                 DataError, match=f"images of {size} pixels hold no {cells} x {cells}"
             ):
-                tiles(size, cells, backbone)
+                largest_tiles(size, cells, backbone)
             continue
-        found = tiles(size, cells, backbone)
+        found = largest_tiles(size, cells, backbone)
         assert found == fits[-1]
         margin = TileGrid(cells, **found).margin(size)
         assert margin >= found["jitter"] >= 0 and found["gap"] >= found["tile"] // 4
@@ -178,17 +175,17 @@ def test_tiles_fit_and_are_the_largest_that_do(size, cells):
 
 
 def test_tiles_of_large_images():
-    assert tiles(225, 3, resnet18("C4", 1)) == {"tile": 33, "gap": 8, "jitter": 4}
-    assert tiles(225, 2, resnet18("D4", 1))["tile"] == 65
-    assert tiles(225, 3, resnet50("D4", 1))["tile"] == 33
-    assert tiles(33, 3, small_resnet("C4", 1)) == {"tile": 9, "gap": 2, "jitter": 1}
-    assert tiles(224, 3, resnet18("C4", 1, halving=EVEN))["tile"] == 32
+    assert largest_tiles(225, 3, resnet18("C4", 1)) == {"tile": 33, "gap": 8, "jitter": 4}
+    assert largest_tiles(225, 2, resnet18("D4", 1))["tile"] == 65
+    assert largest_tiles(225, 3, resnet50("D4", 1))["tile"] == 33
+    assert largest_tiles(33, 3, small_resnet("C4", 1)) == {"tile": 9, "gap": 2, "jitter": 1}
+    assert largest_tiles(224, 3, resnet18("C4", 1, halving=EVEN))["tile"] == 32
     with pytest.raises(DataError, match="hold no 3 x 3 grid"):
-        tiles(224, 3, resnet18("C4", 1))
+        largest_tiles(224, 3, resnet18("C4", 1))
 
 
 def test_plain_networks_take_tiles_of_sizes_that_are_exact_for_none():
-    assert tiles(32, 3, small_resnet("C1", 1)) == {"tile": 8, "gap": 2, "jitter": 1}
+    assert largest_tiles(32, 3, small_resnet("C1", 1)) == {"tile": 8, "gap": 2, "jitter": 1}
 
 
 class Difference(nn.Module):
@@ -196,27 +193,27 @@ class Difference(nn.Module):
         super().__init__()
         self.backbone = nn.Linear(1, 1)
 
-    def loss(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        assert not (first.requires_grad or second.requires_grad)
-        return (first - second).sum() + self.backbone.weight.sum()
+    def loss(self, views: Views) -> torch.Tensor:
+        assert not (views.first.requires_grad or views.second.requires_grad)
+        self.seen = views
+        return (views.first - views.second).sum() + self.backbone.weight.sum()
 
 
-def test_paired_views_augment_twice_and_without_gradients():
-    seen = []
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_views_are_drawn_in_float32_and_without_gradients(dtype):
+    def source(views: Views) -> Views:
+        assert not torch.is_grad_enabled() and views.first.dtype == torch.float32
+        return Views(views.first + 1, views.first + 2, {"angle": torch.ones(2)})
 
-    def augment(images: torch.Tensor) -> torch.Tensor:
-        assert not torch.is_grad_enabled()
-        seen.append(images)
-        return images + len(seen)
-
-    views = Difference()
-    method = PairedViews(views, augment)
-    images = torch.rand(2, 3, 4, 4).requires_grad_()
-    loss = method.loss(images)
-    assert len(seen) == 2 and all(image is images for image in seen)
-    torch.testing.assert_close(loss, views.backbone.weight.sum() - 96)
+    objective = Difference()
+    method = Method(objective, source)
+    images = torch.rand(2, 3, 4, 4, dtype=dtype).requires_grad_()
+    loss = method.loss(Views(images, images))
+    assert float(loss) == pytest.approx(float(objective.backbone.weight) - 96, abs=0.5)
     loss.backward()
-    assert method.backbone is views.backbone and views.backbone.weight.grad == 1
+    assert method.backbone is objective.backbone and objective.backbone.weight.grad == 1
+    assert objective.seen.first.dtype == objective.seen.second.dtype == dtype
+    assert objective.seen.relative["angle"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["moco", "swav", "simsiam", "vicreg"])
@@ -225,9 +222,9 @@ def test_consistent_views_may_turn_and_the_ordinary_ones_may_not(name):
     for which, same in (("consistent", True), ("inconsistent", False)):
         group, head = arm(which)
         method = build_method(name, small_resnet(group, 4), head, width=8, **QUICK.get(name, {}))
-        views = method.double().eval().views
+        objective = method.double().eval().objective
         with torch.no_grad():
-            one, other = views.embed(images), views.embed(turn.act(1, images))
+            one, other = (objective.embed(x) for x in (images, turn.act(1, images)))
         assert bool((one - other).abs().max() < 1e-10) == same
 
 

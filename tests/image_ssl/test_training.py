@@ -14,24 +14,25 @@ from hierforecast.errors import DataError, Interrupted
 from hierforecast.image_ssl import training
 from hierforecast.image_ssl.contrastive import SimSiam
 from hierforecast.image_ssl.data import ArrayImages
-from hierforecast.image_ssl.methods import PairedViews
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.training import Schedule, pretrain
 from hierforecast.io.checkpoints import LAST
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 
 
-def noisy(images):
-    return images + 0.1 * torch.randn_like(images)
+def noisy(views):
+    first, second = (views.first + 0.1 * torch.randn_like(views.first) for _ in range(2))
+    return views._replace(first=first, second=second)
 
 
 def method():
     """A method that is quick, draws random numbers, and has running statistics."""
     torch.manual_seed(7)
     backbone = small_resnet("C4", 2, image_size=9)
-    return PairedViews(SimSiam(backbone, Projector(backbone, (8, 8), last_norm=True)), noisy)
+    return Method(SimSiam(backbone, Projector(backbone, (8, 8), last_norm=True)), noisy)
 
 
 def pictures(count=24, labels=None):
@@ -100,8 +101,8 @@ def test_labels_are_never_looked_at():
 
 def test_all_images_are_seen_before_one_is_seen_again():
     seen = []
-    learning, plain = method(), PairedViews.loss
-    learning.loss = lambda images: seen.extend(images[:, 0, 0, :3]) or plain(learning, images)
+    learning, plain = method(), Method.loss
+    learning.loss = lambda v: seen.extend(v.first[:, 0, 0, :3]) or plain(learning, v)
     pretrain(learning, pictures(), schedule(6), trainer=QUIET)
     seen = torch.stack(seen).unflatten(0, (2, 24)).mul(255).round().int().tolist()
     expected = sorted(pictures().images[:, 0, 0, :3].int().tolist())
@@ -118,7 +119,7 @@ def test_fewer_images_than_a_batch_and_too_few():
 def test_biases_and_norms_do_not_decay():
     """With a gradient of zero and no momentum, weights shrink by the decay alone."""
     learning, before = method(), method()
-    learning.loss = lambda images: 0.0 * sum(p.sum() for p in learning.parameters())
+    learning.loss = lambda views: 0.0 * sum(p.sum() for p in learning.parameters())
     plan = schedule(2, weight_decay=0.5, learning_rate=0.1, optimiser=torch.optim.SGD)
     pretrain(learning, pictures(), plan, trainer=QUIET)
     for x, y in zip(learning.parameters(), before.parameters(), strict=True):

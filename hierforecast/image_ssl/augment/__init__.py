@@ -38,7 +38,7 @@ from hierforecast.image_ssl.augment.geometry import (
     RightAngleTurn,
     Translation,
 )
-from hierforecast.image_ssl.augment.recipes import contrastive, right_angle_turns
+from hierforecast.image_ssl.augment.recipes import contrastive, every_kind, right_angle_turns
 
 __all__ = [
     "ColorJitter",
@@ -55,5 +55,6 @@ __all__ = [
     "Translation",
     "View",
     "contrastive",
+    "every_kind",
     "right_angle_turns",
 ]

@@ -9,7 +9,9 @@ from hierforecast.image_ssl.augment.compose import Compose
 from hierforecast.image_ssl.augment.crop import RandomResizedCrop
 from hierforecast.image_ssl.augment.geometry import (
     HorizontalFlip,
+    RandomRotation,
     RightAngleTurn,
+    Translation,
 )
 
 
@@ -41,6 +43,26 @@ def contrastive(
         RandomGrayscale(p=0.2),
     ]
     return Compose(steps if blur is None else [*steps, GaussianBlur(blur, p=0.5)])
+
+
+def every_kind(size: int | None = None) -> Compose:
+    """Flip, rotation, translation, box, colors and blur together, for objectives of parameters.
+
+    The flip comes first: after it, a mirrored view would turn the other way. Any two views are
+    within 90 degrees of each other. There is no greyscale: what it does to color has no parameter.
+
+    Args:
+        size: side of the views in pixels; None keeps the size of the images.
+    """
+    steps = [
+        HorizontalFlip(),
+        RandomRotation(45.0),
+        Translation(0.2),
+        RandomResizedCrop(size, (0.5, 1.0)),
+        ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0),
+        GaussianBlur((0.1, 1.0), p=0.5),
+    ]
+    return Compose(steps)
 
 
 def right_angle_turns() -> RightAngleTurn:

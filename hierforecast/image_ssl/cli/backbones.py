@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from hierforecast.image_ssl.evaluation import (
 )
 from hierforecast.image_ssl.evaluation.dense import MapPool
 from hierforecast.image_ssl.evaluation.features import Pool
-from hierforecast.image_ssl.methods import TAKES
+from hierforecast.image_ssl.methods import METHODS, options_of
 from hierforecast.image_ssl.nn.resnet import ResNet
 from hierforecast.image_ssl.split import Split, SplitChannels, SplitGroup
 from hierforecast.image_ssl.storage import load_backbone, read_made_by
@@ -94,8 +93,8 @@ def load_all(folders: Sequence[Path]) -> dict[str, Saved]:
 def split_of(net: ResNet, made_by: Mapping[str, Any]) -> Split | None:
     """What parts a network's features in two halves, if its method did."""
     options = made_by.get("options") or {}
-    taken = TAKES.get(str(made_by.get("method")))
-    split = None if taken is None else signature(taken).parameters.get("split")
+    method = str(made_by.get("method"))
+    split = options_of(method).get("split") if method in METHODS else None
     if split is None:
         return None
     share = options.get("split", split.default)

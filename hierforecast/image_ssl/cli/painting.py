@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import ImageSet, as_float
 from hierforecast.image_ssl.data._decoding import OnError
 from hierforecast.image_ssl.data.named import open_set
+from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.plot import plot_reconstructions
+from hierforecast.image_ssl.views import Views
 
 COLUMNS, AMONG = 8, 4  # images of the picture, each one of so many
 
@@ -34,24 +36,23 @@ def images_to_paint(method: str, pairs: str, data: str, size: int, on_error: OnE
     )
 
 
-def painted(learning: nn.Module, images: ImageSet, seed: int) -> Any:
+def painted(learning: Method, images: ImageSet, seed: int) -> Any:
     """A figure of images, two views of each, and what is painted of them.
 
     Args:
-        learning: a `Reconstruction` of `PairsWithParameters`; put in evaluation mode.
+        learning: of a `Reconstruction`; put in evaluation mode.
         images: a column each.
         seed: of the views.
     """
-    learning.eval()
-    method: Any = learning.get_submodule("method")
+    objective: Any = learning.eval().objective
     originals, _ = images.__getitems__(list(range(len(images))))
     held = next(learning.parameters())
     with torch.no_grad():
-        pair = learning.pairs(as_float(originals), torch.Generator().manual_seed(seed))  # type: ignore[operator]
-        pair = pair.to(held.dtype)
-        found = method.reconstruct(pair.first.images, pair.second.images)
-    wanted = pair.first.images if pair.between is None else pair.between
-    return plot_reconstructions(originals, pair.second.images, wanted, _as_bright_as(wanted, found))
+        shown = as_float(originals).to(held.dtype)
+        views = learning.draw(Views(shown, shown), torch.Generator().manual_seed(seed))
+        found = objective.reconstruct(views.first, views.second)
+    wanted = views.first if views.between is None else views.between
+    return plot_reconstructions(originals, views.second, wanted, _as_bright_as(wanted, found))
 
 
 def _as_bright_as(images: Tensor, standardised: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
-from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -37,7 +36,7 @@ from hierforecast.image_ssl.cli.painting import images_to_paint, painted
 from hierforecast.image_ssl.data import ImageSet, PosedPairs
 from hierforecast.image_ssl.data._decoding import OnError
 from hierforecast.image_ssl.data.named import NAMES, open_posed, open_set
-from hierforecast.image_ssl.methods import ARMS, METHODS, TAKES, arm, build_method
+from hierforecast.image_ssl.methods import ARMS, METHODS, arm, build_method, options_of
 from hierforecast.image_ssl.nn.resnet import ResNet, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.split import Poses
 from hierforecast.image_ssl.storage import check_folder, save_backbone
@@ -60,7 +59,7 @@ OPTIMISERS: dict[str, tuple[Callable[..., Optimizer], float]] = {
 # Their features are to tell brightness and contrast, which standardising an image would hide.
 SEE_LIGHT = ("vicreg", "reconstruction", "sie", "regression", "supervised")
 # Options of methods that --set cannot give: modules, or what has an option of its own.
-NO_TEXT = ("group", "augment", "decoder", "classes")
+NO_TEXT = ("augment", "decoder", "classes")
 # Options that are kept with the network as they were given.
 KEPT = (
     "method", "group", "head_width", "network", "match", "data", "pairs", "split", "steps",
@@ -191,12 +190,9 @@ def _chosen(what: str, name: str, table: Mapping[str, T]) -> T:
 
 def _settable(method: str) -> dict[str, Any]:
     """What --set can give to a method, with its default."""
-    parameters = signature(_chosen("method", method, TAKES)).parameters.items()
-    return {
-        name: one.default
-        for name, one in parameters
-        if one.default is not Parameter.empty and name not in NO_TEXT
-    }
+    _chosen("method", method, METHODS)
+    given = options_of(method).items()
+    return {name: one.default for name, one in given if name not in NO_TEXT}
 
 
 def _options(method: str, settings: Names) -> dict[str, Any]:
@@ -257,6 +253,6 @@ def _keep(backbone: ResNet, out: Path, made_by: dict[str, Any]) -> None:
 
 
 @rank_zero_only
-def _draw(learning: nn.Module, images: ImageSet, seed: int, path: Path) -> None:
+def _draw(learning: Any, images: ImageSet, seed: int, path: Path) -> None:
     """Draw what a reconstruction paints, on one process only."""
     save_picture(painted(learning, images, seed), path)

@@ -1,4 +1,4 @@
-"""Methods of two views, of any backbone and projector: MoCo, SwAV, SimSiam and VICReg."""
+"""Objectives of two views, of any backbone and projector: MoCo, SwAV, SimSiam and VICReg."""
 
 from hierforecast.image_ssl.contrastive.losses import (
     covariance,
@@ -9,7 +9,7 @@ from hierforecast.image_ssl.contrastive.losses import (
     swapped_prediction,
     variance,
 )
-from hierforecast.image_ssl.contrastive.method import ViewMethod
+from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.contrastive.moco import MoCo
 from hierforecast.image_ssl.contrastive.parts import KeyQueue, MomentumEncoder, Prototypes
 from hierforecast.image_ssl.contrastive.simsiam import SimSiam
@@ -17,6 +17,7 @@ from hierforecast.image_ssl.contrastive.swav import SwAV
 from hierforecast.image_ssl.contrastive.vicreg import VICReg
 
 __all__ = [
+    "LEARNERS",
     "KeyQueue",
     "MoCo",
     "MomentumEncoder",
@@ -24,7 +25,7 @@ __all__ = [
     "SimSiam",
     "SwAV",
     "VICReg",
-    "ViewMethod",
+    "ViewObjective",
     "covariance",
     "info_nce",
     "invariance",
@@ -33,3 +34,11 @@ __all__ = [
     "swapped_prediction",
     "variance",
 ]
+
+# An objective is a class in a file of its own; here it gets its name.
+LEARNERS: dict[str, type[ViewObjective]] = {
+    "moco": MoCo,
+    "swav": SwAV,
+    "simsiam": SimSiam,
+    "vicreg": VICReg,
+}

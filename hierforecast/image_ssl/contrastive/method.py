@@ -1,29 +1,36 @@
-"""What methods of two views have in common."""
+"""What objectives of two views have in common."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hierforecast.errors import DataError
+from hierforecast.image_ssl.augment import Transformation, contrastive
 from hierforecast.image_ssl.groups import as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
+from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
+from hierforecast.image_ssl.views import Poses, Views
 
-__all__ = ["ViewMethod"]
+__all__ = ["ViewObjective"]
 
 
-class ViewMethod(nn.Module):
+class ViewObjective(Objective):
     """Learning from two augmented views of each image: backbone + projector + loss.
 
-    The arms of a comparison are compositions, and a method does not know which one it is in::
+    The arms of a comparison are compositions, and an objective does not know which one it is in::
 
         MoCo(plain, Projector(plain))               # plain
         MoCo(network, Projector(network))           # equivariant model, invariant loss
         MoCo(network, Projector(network, group="C1"))  # equivariant model, ordinary loss
 
     Subclasses give `compare`. The two views go through the networks one after the other, never as
-    one batch: batch norms take the statistics of one view at a time, in all methods alike, so that
-    methods differ in nothing but their loss. (The authors of MoCo and SimSiam do so too; those of
+    one batch: batch norms take the statistics of one view at a time, in all objectives alike, so
+    that they differ in nothing but their loss. (The authors of MoCo and SimSiam do so too; those of
     SwAV put views of the same size in one batch.) It costs the same arithmetic.
 
     Args:
@@ -32,42 +39,66 @@ class ViewMethod(nn.Module):
 
     Attributes:
         dim: numbers d of a vector.
+        last_norm: whether the usual projector normalizes its output.
+        usual_views: size of the images to the augmentation that is used if none is given.
 
     Raises:
         ValueError: if the projector does not fit the backbone.
     """
+
+    posed = True
+    last_norm: ClassVar[bool] = False
+    usual_views: ClassVar[Callable[[int], Transformation]] = staticmethod(contrastive)
 
     def __init__(self, backbone: Backbone, projector: nn.Module) -> None:
         super().__init__()
         self.backbone, self.projector = backbone, projector
         self.dim = _measure(backbone, projector)
 
+    @classmethod
+    def build(
+        cls, setting: Setting, *, augment: Transformation | Poses | None = None, **options: Any
+    ) -> Method:
+        """The method with a projector of two layers; its options are those of the constructor."""
+        objective = cls(setting.backbone, cls.projector_for(setting.backbone, setting), **options)
+        return Method(objective, source_of(augment or cls.usual_views(setting.size)))
+
+    @classmethod
+    def projector_for(cls, backbone: Backbone, setting: Setting) -> Projector:
+        """The usual projector of a backbone, or of the half of one."""
+        widths = setting.hidden, setting.width
+        return Projector(backbone, widths, setting.head, last_norm=cls.last_norm)
+
     def embed(self, images: Tensor) -> Tensor:
         """Vectors (b, d) of images (b, 3, h, w), of any length."""
         vectors: Tensor = self.projector(self.backbone(images))
         return vectors
 
-    def loss(self, first: Tensor, second: Tensor) -> Tensor:
+    def loss(self, views: Views) -> Tensor:
         """Loss of two views of the same images, the same for both orders of them.
 
-        In training mode this also updates what a method keeps between batches: queues, a momentum
-        encoder, running statistics.
-
-        Args:
-            first: (b, 3, h, w), floats.
-            second: of the same shape; row i shows the same image as row i of `first`.
+        In training mode this also updates what an objective keeps between batches: queues, a
+        momentum encoder, running statistics.
 
         Raises:
             DataError: for whole numbers, differing shapes, no image, or a single one in training.
         """
-        self._check(first, second)
-        return self.compare(first, second)
+        self.check(views)
+        first, second = (self.backbone(images) for images in (views.first, views.second))
+        return self.loss_of_features(first, second, views)
 
-    def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        """The loss of two views that have been checked."""
-        raise NotImplementedError(f"{type(self).__name__} must define compare(first, second)")
+    def loss_of_features(self, first: Tensor, second: Tensor, views: Views) -> Tensor:
+        """The loss of views whose features (b, c, g) are known."""
+        return self.compare(self.projector(first), self.projector(second), views)
 
-    def _check(self, first: Tensor, second: Tensor) -> None:
+    def compare(self, first: Tensor, second: Tensor, views: Views) -> Tensor:
+        """The loss of the vectors (b, d) of two views."""
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} must define compare(first, second, views)")
+
+    def check(self, views: Views) -> None:
+        """Refuse views that cannot be compared, as `loss` says."""
+        first, second = views.first, views.second
         if first.shape != second.shape or first.ndim != 4:
             raise DataError(
                 f"views {tuple(first.shape)} and {tuple(second.shape)}: give two of the same shape "

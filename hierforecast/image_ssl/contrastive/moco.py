@@ -7,14 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.image_ssl.contrastive.losses import check_positive, info_nce
-from hierforecast.image_ssl.contrastive.method import ViewMethod
+from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.contrastive.parts import KeyQueue, MomentumEncoder
 from hierforecast.image_ssl.nn.backbone import Backbone
+from hierforecast.image_ssl.views import Views
 
 __all__ = ["MoCo"]
 
 
-class MoCo(ViewMethod):
+class MoCo(ViewObjective):
     """Find the other view of an image among keys of earlier batches.
 
     Keys come from a momentum encoder, which is updated before it is used, in training mode only.
@@ -49,13 +50,13 @@ class MoCo(ViewMethod):
         self.key_encoder = MomentumEncoder(backbone, projector, momentum=momentum)
         self.queue = KeyQueue(self.dim, queue_size)
 
-    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+    def compare(self, first: Tensor, second: Tensor, views: Views) -> Tensor:
         """Mean of `info_nce` with either view as the queries and the other as the keys, in nats."""
-        queries = [F.normalize(self.embed(view), dim=1) for view in (first, second)]
+        queries = [F.normalize(vector, dim=1) for vector in (first, second)]
         if self.training:
             self.key_encoder.update(self.backbone, self.projector)
         with torch.no_grad():
-            keys = [F.normalize(self.key_encoder(view), dim=1) for view in (first, second)]
+            keys = [F.normalize(self.key_encoder(view), dim=1) for view in views[:2]]
         # A copy: the way back still needs these negatives when the queue has moved on.
         negatives = self.queue.keys.clone()
         one = info_nce(queries[0], keys[1], negatives, self.temperature)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from hierforecast.image_ssl.contrastive.losses import negative_cosine
-from hierforecast.image_ssl.contrastive.method import ViewMethod
+from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.heads import ConstantRate
+from hierforecast.image_ssl.views import Views
 
 __all__ = ["SimSiam"]
 
 
-class SimSiam(ViewMethod):
+class SimSiam(ViewObjective):
     """Predict the vector of one view from that of the other, which stands still.
 
     As in the authors' code, the norm behind the projector learns no scale and no shift, and the
@@ -31,6 +32,8 @@ class SimSiam(ViewMethod):
         ValueError: if the projector does not fit the backbone, or the width is below one.
     """
 
+    last_norm = True
+
     def __init__(
         self, backbone: Backbone, projector: nn.Module, *, predictor_width: int | None = None
     ) -> None:
@@ -45,9 +48,8 @@ class SimSiam(ViewMethod):
             nn.Linear(width, self.dim),
         )
 
-    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+    def compare(self, first: Tensor, second: Tensor, views: Views) -> Tensor:
         """Mean of `negative_cosine` in both directions (eq. 4), from -1 to 1."""
-        one, other = self.embed(first), self.embed(second)
-        there = negative_cosine(self.predictor(one), other)
-        back = negative_cosine(self.predictor(other), one)
+        there = negative_cosine(self.predictor(first), second)
+        back = negative_cosine(self.predictor(second), first)
         return (there + back) / 2

@@ -7,14 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.image_ssl.contrastive.losses import check_positive, sinkhorn, swapped_prediction
-from hierforecast.image_ssl.contrastive.method import ViewMethod
+from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.contrastive.parts import KeyQueue, Prototypes
 from hierforecast.image_ssl.nn.backbone import Backbone
+from hierforecast.image_ssl.views import Views
 
 __all__ = ["SwAV"]
 
 
-class SwAV(ViewMethod):
+class SwAV(ViewObjective):
     """Predict, from one view, which prototypes the other view is assigned to.
 
     The authors keep a queue for each view. Here both views' vectors enter one: they are drawn by
@@ -62,9 +63,9 @@ class SwAV(ViewMethod):
         self.queue = KeyQueue(self.dim, queue_size) if queue_size else None
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
-    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+    def compare(self, first: Tensor, second: Tensor, views: Views) -> Tensor:
         """Mean of `swapped_prediction` in both directions, in nats."""
-        vectors = [F.normalize(self.embed(view), dim=1) for view in (first, second)]
+        vectors = [F.normalize(vector, dim=1) for vector in (first, second)]
         frozen = int(self.steps) < self.frozen_steps
         if self.training and not frozen:
             self.prototypes.normalize_()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from hierforecast.image_ssl.augment import every_kind
 from hierforecast.image_ssl.contrastive.losses import (
     check_weights,
     covariance,
     invariance,
     variance,
 )
-from hierforecast.image_ssl.contrastive.method import ViewMethod
+from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.nn.backbone import Backbone
+from hierforecast.image_ssl.views import Views
 
 __all__ = ["VICReg"]
 
 
-class VICReg(ViewMethod):
+class VICReg(ViewObjective):
     """Bring the views together, while every number varies and no two of them vary together.
 
     The published forms differ. Here the weights are those of the authors' experiments: the squared
@@ -37,6 +39,9 @@ class VICReg(ViewMethod):
         ValueError: if the projector does not fit the backbone, or a weight is below zero.
     """
 
+    # Compared with SIE and the reconstruction: all of them see views of one recipe.
+    usual_views = staticmethod(every_kind)
+
     def __init__(
         self,
         backbone: Backbone,
@@ -50,10 +55,9 @@ class VICReg(ViewMethod):
         check_weights(invariance=invariance, variance=variance, covariance=covariance)
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
-    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+    def compare(self, first: Tensor, second: Tensor, views: Views) -> Tensor:
         """The weighted sum of the three terms (eq. 6, with the means said above), zero or more."""
-        one, other = self.embed(first), self.embed(second)
-        together = invariance(one, other)
-        varied = (variance(one) + variance(other)) / 2
-        apart = covariance(one) + covariance(other)
+        together = invariance(first, second)
+        varied = (variance(first) + variance(second)) / 2
+        apart = covariance(first) + covariance(second)
         return self.invariance * together + self.variance * varied + self.covariance * apart

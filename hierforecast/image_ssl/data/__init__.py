@@ -23,7 +23,6 @@ from hierforecast.image_ssl.data.views import (
     PosedImages,
     PosedPairs,
     PosedSet,
-    ViewPairs,
     relative_parameters,
 )
 from hierforecast.image_ssl.data.voc2007 import load_voc2007
@@ -44,7 +43,6 @@ __all__ = [
     "ShapeMasks",
     "ThreeDIEBench",
     "UnreadableImageWarning",
-    "ViewPairs",
     "as_float",
     "collate",
     "load_cifar10",

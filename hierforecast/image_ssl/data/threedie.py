@@ -25,7 +25,8 @@ from hierforecast.image_ssl.data._decoding import (
 from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.rotations import Frame, from_euler
-from hierforecast.image_ssl.data.views import PosedSet, ViewPairs
+from hierforecast.image_ssl.data.views import PosedSet
+from hierforecast.image_ssl.views import Views
 from hierforecast.io.limits import is_inside, read_array
 
 ADDRESS = "https://dl.fbaipublicfiles.com/SIE/3DIEBench.tar.gz"
@@ -150,7 +151,7 @@ class ThreeDIEBench(PosedSet, FileItems):
         floats |= {"angles": latents[:, :3], "quaternion": from_euler(latents[:, :3])}
         return whole | {name: value.float() for name, value in floats.items()}
 
-    def pairs(self, indices: Indices, generator: torch.Generator | None = None) -> ViewPairs:
+    def pairs(self, indices: Indices, generator: torch.Generator | None = None) -> Views:
         """These images, each with another view of its object; see `PosedSet.pairs`.
 
         With ``on_error="skip"``, `numbers` are those of the views that stand in. An object of which

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,31 +19,12 @@ from hierforecast.image_ssl.data.arrays import (
     whole_numbers,
 )
 from hierforecast.image_ssl.data.rotations import Frame, relative_rotation
+from hierforecast.image_ssl.views import Views
 
-__all__ = ["MaskSet", "PosedImages", "PosedPairs", "PosedSet", "ViewPairs", "relative_parameters"]
+__all__ = ["MaskSet", "PosedImages", "PosedPairs", "PosedSet", "relative_parameters"]
 
 # What every set with poses knows of a view beside its pose; these are numbers (b,).
 SCENE = ("background_hue", "light_theta", "light_phi", "light_hue")
-
-
-class ViewPairs(NamedTuple):  # a tuple: torch and Lightning know how to move it to a device
-    """Two views each of some objects, and what changes from the first to the second.
-
-    Attributes:
-        first: images (b, 3, h, w), uint8.
-        second: images of the same objects.
-        labels: class of each object, int64 (b,).
-        objects: number of each object in the set, int64 (b,).
-        numbers: the images' numbers in the set, int64 (2, b).
-        relative: as `relative_parameters` gives it, (b, d) each.
-    """
-
-    first: Tensor
-    second: Tensor
-    labels: Tensor
-    objects: Tensor
-    numbers: Tensor
-    relative: dict[str, Tensor]
 
 
 class PosedSet(ImageSet):
@@ -78,7 +58,7 @@ class PosedSet(ImageSet):
     def __len__(self) -> int:
         return self.n_objects * self.views
 
-    def pairs(self, indices: Indices, generator: torch.Generator | None = None) -> ViewPairs:
+    def pairs(self, indices: Indices, generator: torch.Generator | None = None) -> Views:
         """These images, each with another view of its object, drawn at random.
 
         Args:
@@ -102,13 +82,13 @@ class PosedSet(ImageSet):
     def _other_views(self, first: Tensor, generator: torch.Generator | None) -> Tensor:
         return another_view(first, self.views, generator)
 
-    def _paired(self, first: Tensor, second: Tensor) -> ViewPairs:
+    def _paired(self, first: Tensor, second: Tensor) -> Views:
         both = torch.cat([first, second])
         images, labels = self.__getitems__(both.tolist())
         parameters = self.parameters(both)
         start = {name: value[: len(first)] for name, value in parameters.items()}
         end = {name: value[len(first) :] for name, value in parameters.items()}
-        return ViewPairs(
+        return Views(
             first=images[: len(first)],
             second=images[len(first) :],
             labels=labels[: len(first)],
@@ -156,11 +136,11 @@ class PosedImages(ArrayImages, PosedSet):
         return {name: value[numbers] for name, value in self.shown.items()}
 
 
-class PosedPairs(Dataset[ViewPairs]):
+class PosedPairs(Dataset[Views]):
     """Pairs of views of one object, to learn from: what `pretrain` takes in place of images.
 
-    An item is a batch: `ViewPairs` whose first views are the images asked for, and whose second
-    ones are drawn anew each time.
+    An item is a batch: `Views` whose first ones are the images with the given numbers, and whose
+    second ones are drawn anew each time.
 
     Args:
         images: the set; `PosedSet.in_memory` spares rendering or reading it over and over.
@@ -184,12 +164,10 @@ class PosedPairs(Dataset[ViewPairs]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> ViewPairs:
+    def __getitem__(self, index: int) -> Views:
         return self.__getitems__([index])
 
-    def __getitems__(
-        self, indices: list[int], generator: torch.Generator | None = None
-    ) -> ViewPairs:
+    def __getitems__(self, indices: list[int], generator: torch.Generator | None = None) -> Views:
         return self.images.pairs(indices, generator)
 
 

@@ -5,33 +5,23 @@ Doersch, Gupta and Efros 2015, arXiv 1505.05192.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Mapping
+from typing import Any
 
-from hierforecast.image_ssl.groups import GroupLike, ImageAction, LabelAction
-from hierforecast.image_ssl.nn.conv import GroupLinear
-from hierforecast.image_ssl.pretext.task import Draw
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, turn_shifts
+import torch
+from torch import Tensor
+
+from hierforecast.image_ssl.groups import GroupLike, LabelAction
+from hierforecast.image_ssl.objective import Setting
+from hierforecast.image_ssl.pretext.task import Draw, PretextTask
+from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, largest_tiles
 
 # Cells of a 3 x 3 grid around the middle one, counter-clockwise from the right: a quarter turn
 # moves a label two places on.
 RING, CENTRE = (5, 2, 1, 0, 3, 6, 7, 8), 4
 
 
-class SideBySide(nn.Module):
-    """A linear map of the features of all tiles: (b, tiles, c, g) to (b, out, g)."""
-
-    def __init__(self, tiles: int, channels: int, out_channels: int, group: GroupLike) -> None:
-        super().__init__()
-        self.linear = GroupLinear(tiles * channels, out_channels, group)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Join the tiles' channels and map them."""
-        found: Tensor = self.linear(x.flatten(1, 2))
-        return found
-
-
-class ContextPrediction:
+class ContextPrediction(PretextTask):
     """Two tiles, the middle one and a neighbour: where does the neighbour lie?
 
     The eight labels stand on a ring. A turn by 90 degrees moves them two places; with mirror
@@ -45,17 +35,20 @@ class ContextPrediction:
         jitter: largest move of the neighbour along each axis, pixels.
     """
 
+    tiles = 2
+
     def __init__(
-        self,
-        group: GroupLike = "C4",
-        tile: int = 9,
-        gap: int = 2,
-        jitter: int = 1,
+        self, group: GroupLike = "C4", tile: int = 9, gap: int = 2, jitter: int = 1
     ) -> None:
         self.grid = TileGrid(3, tile, gap, jitter)
         place = torch.full((9,), -1)
         place[list(RING)] = torch.arange(8)
         self.action = LabelAction(group, place[cell_moves(group, 3)[:, list(RING)]])
+
+    @classmethod
+    def fitting(cls, setting: Setting, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The largest tiles that fit."""
+        return largest_tiles(setting.size, 3, setting.backbone)
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
         """Draw neighbours, and how far they are moved; the middle tile stays."""
@@ -69,16 +62,3 @@ class ContextPrediction:
         cells = torch.tensor(RING)[draw.labels]
         pairs = torch.stack([torch.full_like(cells, CENTRE), cells], 1)
         return self.grid.cut(images, pairs, draw.shifts)
-
-    def turn(self, a: int, draw: Draw) -> Draw:
-        """The label moves along the ring, and the neighbour's move turns."""
-        shifts = turn_shifts(self.action.group, a, draw.shifts)
-        return Draw(self.action.act(a, draw.labels), shifts)
-
-    def turn_tiles(self, a: int, tiles: Tensor) -> Tensor:
-        """Each tile turned."""
-        return ImageAction(self.action.group).act(a, tiles)
-
-    def combine(self, channels: int, out_channels: int, group: GroupLike) -> nn.Module:
-        """Both tiles side by side."""
-        return SideBySide(2, channels, out_channels, group)

@@ -5,17 +5,21 @@ Noroozi and Favaro 2016, arXiv 1603.09246.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from hierforecast.image_ssl.groups import GroupLike, ImageAction, LabelAction
+from hierforecast.image_ssl.groups import GroupLike, LabelAction
 from hierforecast.image_ssl.nn.heads import TileConv
+from hierforecast.image_ssl.objective import Setting
 from hierforecast.image_ssl.pretext.permutations import far_apart
-from hierforecast.image_ssl.pretext.task import Draw
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, turn_shifts
+from hierforecast.image_ssl.pretext.task import Draw, PretextTask
+from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, largest_tiles
 
 
-class Jigsaw:
+class Jigsaw(PretextTask):
     """The tiles of a grid in another order, of a set of permutations: which permutation is it?
 
     Place p shows tile ``permutations[label, p]``. Turning the puzzle conjugates its permutation,
@@ -44,15 +48,21 @@ class Jigsaw:
         jitter: int = 1,
         seed: int = 0,
     ) -> None:
+        self.tiles = grid**2
         self.grid = TileGrid(grid, tile, gap, jitter)
         self.permutations, moves = far_apart(group, count, grid, seed)
         self.action = LabelAction(group, moves)
         self.cell_moves = cell_moves(group, grid)
 
+    @classmethod
+    def fitting(cls, setting: Setting, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The largest tiles that fit."""
+        return largest_tiles(setting.size, options.get("grid", 3), setting.backbone)
+
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
         """Draw permutations, and how far each tile is moved before it is cut."""
         labels = torch.randint(self.action.n_labels, (batch,), generator=generator)
-        return Draw(labels, self.grid.draw_shifts(batch, self.grid.cells**2, generator))
+        return Draw(labels, self.grid.draw_shifts(batch, self.tiles, generator))
 
     def cut(self, images: Tensor, draw: Draw) -> Tensor:
         """The tiles in the order in which the places show them, (b, tiles, 3, t, t)."""
@@ -60,16 +70,16 @@ class Jigsaw:
 
     def turn(self, a: int, draw: Draw) -> Draw:
         """The label is conjugated, and the moves turn and change places with their tiles."""
-        shifts = turn_shifts(self.action.group, a, draw.shifts)
+        labels, shifts = super().turn(a, draw)
         moved = torch.empty_like(shifts)
         moved[:, self.cell_moves[a]] = shifts
-        return Draw(self.action.act(a, draw.labels), moved)
+        return Draw(labels, moved)
 
     def turn_tiles(self, a: int, tiles: Tensor) -> Tensor:
         """Each tile turned, in the place to which its place goes."""
         moved = torch.empty_like(tiles)
         moved[:, self.cell_moves[a].to(tiles.device)] = tiles
-        return ImageAction(self.action.group).act(a, moved)
+        return super().turn_tiles(a, moved)
 
     def combine(self, channels: int, out_channels: int, group: GroupLike) -> nn.Module:
         """One convolution as large as the grid: a turn moves the tiles and turns each."""

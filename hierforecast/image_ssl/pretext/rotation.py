@@ -6,16 +6,18 @@ Gidaris, Singh and Komodakis 2018, arXiv 1803.07728.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hierforecast.image_ssl.groups import GroupLike, ImageAction, LabelAction, as_group
-from hierforecast.image_ssl.pretext.context import SideBySide
-from hierforecast.image_ssl.pretext.task import Draw
+from hierforecast.image_ssl.groups import GroupLike, LabelAction, as_group
+from hierforecast.image_ssl.pretext.task import Draw, PretextTask
 from hierforecast.image_ssl.pretext.tiles import check_square
 
 
-class RotationPrediction:
+class RotationPrediction(PretextTask):
     """The whole image, turned: the counter-example of a task for equivariant networks.
+
+    ``turn(a, draw)`` is the draw that shows the *same* images turned further, for images are not
+    turned themselves: ``cut(images, turn(a, draw))`` is ``turn_tiles(a, cut(images, draw))``.
 
     What the network sees may be turned, and the label moves along: ``label + 1`` under a quarter
     turn. But the label says how far the image was turned *from how it came*. On images that come in
@@ -31,6 +33,8 @@ class RotationPrediction:
         ValueError: for a group with mirror images: the mirror image of a turned picture is no turn
             of the picture, so that it has no label.
     """
+
+    tiles = 1
 
     def __init__(self, group: GroupLike = "C4") -> None:
         group = as_group(group)
@@ -59,19 +63,3 @@ class RotationPrediction:
             here = (draw.labels == turn).to(images.device)
             turned[here] = images[here].rot90(turn, (-2, -1))
         return turned[:, None]
-
-    def turn(self, a: int, draw: Draw) -> Draw:
-        """The draw that shows the *same* images turned further: images are not turned themselves.
-
-        This is where the task differs from the others: ``cut(images, turn(a, draw))`` is
-        ``turn_tiles(a, cut(images, draw))``.
-        """
-        return Draw(self.action.act(a, draw.labels), draw.shifts)
-
-    def turn_tiles(self, a: int, tiles: Tensor) -> Tensor:
-        """Each image turned."""
-        return ImageAction(self.action.group).act(a, tiles)
-
-    def combine(self, channels: int, out_channels: int, group: GroupLike) -> nn.Module:
-        """A linear map."""
-        return SideBySide(1, channels, out_channels, group)

@@ -7,17 +7,21 @@ a network that commutes with the group can then give the right answer to both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast._random import with_generator
-from hierforecast.image_ssl.groups import GroupLike, LabelAction
+from hierforecast.image_ssl.groups import GroupLike, ImageAction, LabelAction
 from hierforecast.image_ssl.nn.backbone import Backbone
+from hierforecast.image_ssl.nn.conv import GroupLinear
 from hierforecast.image_ssl.nn.heads import LabelReader, mlp, respecting
+from hierforecast.image_ssl.objective import Method, Objective, Setting
+from hierforecast.image_ssl.pretext.tiles import turn_shifts
+from hierforecast.image_ssl.views import Views
 
 
 class Draw(NamedTuple):
@@ -32,34 +36,66 @@ class Draw(NamedTuple):
     shifts: Tensor
 
 
-class PretextTask(Protocol):
+class PretextTask(ABC):
     """A question whose answer can be made from images alone.
 
     ``cut(turned images, turn(a, draw))`` is ``turn_tiles(a, cut(images, draw))``: what the network
     sees of a turned image is what it saw, turned, and ``turn(a, draw).labels`` is its label.
+
+    Attributes:
+        action: how turns move the labels.
+        tiles: how many are cut from an image.
     """
 
+    posed = False
     action: LabelAction
+    tiles: int
 
+    @classmethod
+    def build(cls, setting: Setting, **options: Any) -> Method:
+        """The method with a `PretextHead`; its options are those of the constructor."""
+        task = cls(setting.symmetry, **{**cls.fitting(setting, options), **options})  # type: ignore[call-arg]
+        head = PretextHead(setting.backbone, task, setting.hidden, setting.head)
+        return Method(Pretext(setting.backbone, task, head))
+
+    @classmethod
+    def fitting(cls, setting: Setting, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options that suit the setting, where none are given."""
+        return {}
+
+    @abstractmethod
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
         """Draw how to cut a batch."""
-        ...
 
+    @abstractmethod
     def cut(self, images: Tensor, draw: Draw) -> Tensor:
         """The tiles (b, tiles, 3, t, t) of images (b, 3, h, w)."""
-        ...
 
     def turn(self, a: int, draw: Draw) -> Draw:
         """The draw that cuts turned images as `draw` cuts the images."""
-        ...
+        shifts = turn_shifts(self.action.group, a, draw.shifts)
+        return Draw(self.action.act(a, draw.labels), shifts)
 
     def turn_tiles(self, a: int, tiles: Tensor) -> Tensor:
         """Tiles as they are after the image is turned: each turned, in its new place."""
-        ...
+        return ImageAction(self.action.group).act(a, tiles)
 
     def combine(self, channels: int, out_channels: int, group: GroupLike) -> nn.Module:
         """A layer from all tiles' features (b, tiles, c, g) to features (b, out, g)."""
-        ...
+        return SideBySide(self.tiles, channels, out_channels, group)
+
+
+class SideBySide(nn.Module):
+    """A linear map of the features of all tiles: (b, tiles, c, g) to (b, out, g)."""
+
+    def __init__(self, tiles: int, channels: int, out_channels: int, group: GroupLike) -> None:
+        super().__init__()
+        self.linear = GroupLinear(tiles * channels, out_channels, group)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Join the tiles' channels and map them."""
+        found: Tensor = self.linear(x.flatten(1, 2))
+        return found
 
 
 class PretextHead(nn.Module):
@@ -105,28 +141,20 @@ class PretextHead(nn.Module):
         return scores
 
 
-class Pretext(nn.Module):
+class Pretext(Objective):
     """Learning by a pretext task: backbone + head + cross-entropy.
 
     Args:
         backbone: a network with `group` and `channels`.
         task: the question.
         head: the answer; `PretextHead(backbone, task)` or with ``group="C1"``.
-        prepare: changes images before they are cut, e.g. a colour augmentation.
     """
 
     generator: torch.Generator | None = None
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        task: PretextTask,
-        head: nn.Module,
-        prepare: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:
+    def __init__(self, backbone: Backbone, task: PretextTask, head: nn.Module) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
-        self.task, self.prepare = task, prepare
+        self.backbone, self.task, self.head = backbone, task, head
 
     def scores(self, images: Tensor, draw: Draw) -> Tensor:
         """Scores (b, labels) of images (b, 3, h, w) cut as `draw` says."""
@@ -135,9 +163,8 @@ class Pretext(nn.Module):
         scores: Tensor = self.head(features)
         return scores
 
-    def loss(self, images: Tensor) -> Tensor:
-        """Cross-entropy of a fresh draw, in nats; chance has the logarithm of the labels."""
-        if self.prepare is not None:
-            images = with_generator(self.prepare)(images, generator=self.generator)
-        draw = self.task.draw(len(images), self.generator)
-        return F.cross_entropy(self.scores(images, draw), draw.labels.to(images.device))
+    def loss(self, views: Views) -> Tensor:
+        """Cross-entropy of a fresh draw of the first views, in nats; chance has log(labels)."""
+        draw = self.task.draw(len(views.first), self.generator)
+        scores = self.scores(views.first, draw)
+        return F.cross_entropy(scores, draw.labels.to(scores.device))

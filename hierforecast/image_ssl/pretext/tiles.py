@@ -7,6 +7,8 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import GroupLike, ImageAction, as_group
+from hierforecast.image_ssl.nn.resnet import ResNet
+from hierforecast.image_ssl.nn.sizes import is_exact
 
 
 class TileGrid:
@@ -76,6 +78,34 @@ class TileGrid:
         """Moves of tiles, (b, tiles, 2), each axis uniform up to the jitter."""
         reach = (-self.jitter, self.jitter + 1)
         return torch.randint(*reach, (batch, tiles, 2), generator=generator)
+
+
+def largest_tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:
+    """Side, gap and jitter of the largest tiles that fit a grid and for which a network is exact.
+
+    Gaps are at least a quarter of a tile, so that lines crossing a border do not give the answer.
+    A plain network gets the tiles that one of another group with its layers gets, for all arms of a
+    comparison should see the same; only if there are none, the largest that fit.
+
+    Raises:
+        DataError: if no tile fits.
+    """
+    fitting = []
+    for tile in range(size // cells, 2, -1):
+        gap = max(1, tile // 4)
+        gap += (size - cells * tile - (cells - 1) * gap) % 2 if cells % 2 == 0 else 0
+        jitter = gap // 2
+        left = size - cells * tile - (cells - 1) * gap
+        if left % 2 == 0 and left >= 2 * jitter and backbone.is_exact(tile):
+            fitting.append({"tile": tile, "gap": gap, "jitter": jitter})
+    if not fitting:
+        raise DataError(
+            f"images of {size} pixels hold no {cells} x {cells} grid of tiles for which this "
+            "network is exact: give larger images (odd sizes for layers of ODD, even ones for "
+            "EVEN), or a network that halves them less often"
+        )
+    for_all = (placed for placed in fitting if is_exact(placed["tile"], backbone.samplings))
+    return next(for_all, fitting[0])
 
 
 def check_square(images: Tensor) -> None:

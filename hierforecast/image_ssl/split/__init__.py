@@ -1,5 +1,6 @@
-"""Invariant and equivariant features side by side, and what they are judged against."""
+"""Invariant and equivariant features side by side, and what they are compared with."""
 
+from hierforecast.image_ssl.augment import every_kind
 from hierforecast.image_ssl.split.decoder import (
     CrossAttentionDecoder,
     MapTokens,
@@ -16,43 +17,29 @@ from hierforecast.image_ssl.split.encoder import (
     SplitChannels,
     SplitGroup,
 )
-from hierforecast.image_ssl.split.pairs import (
-    Between,
-    OneAtATimePairs,
-    Pair,
-    PairsWithParameters,
-    ViewPairs,
-    every_kind,
-)
 from hierforecast.image_ssl.split.parameters import (
     KINDS,
     POSE_KINDS,
-    Poses,
     RelativeParameters,
     parameters_of,
 )
-from hierforecast.image_ssl.split.posed import PosedViews
 from hierforecast.image_ssl.split.reconstruction import Reconstruction
 from hierforecast.image_ssl.split.sie import SIE, EquivariantProjector, HyperPredictor
 from hierforecast.image_ssl.split.supervised import ParameterRegression, Supervised
+from hierforecast.image_ssl.views import Poses
 
 __all__ = [
     "KINDS",
     "POSE_KINDS",
     "SIE",
-    "Between",
     "CrossAttentionDecoder",
     "EquivariantProjector",
     "Halves",
     "HyperPredictor",
     "InvariantHalf",
     "MapTokens",
-    "OneAtATimePairs",
-    "Pair",
-    "PairsWithParameters",
     "ParameterRegression",
     "PooledTokens",
-    "PosedViews",
     "Poses",
     "Reconstruction",
     "RelativeParameters",
@@ -61,7 +48,6 @@ __all__ = [
     "SplitChannels",
     "SplitGroup",
     "Supervised",
-    "ViewPairs",
     "every_kind",
     "parameters_of",
     "squared_error",

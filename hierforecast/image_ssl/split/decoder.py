@@ -71,7 +71,7 @@ class MapTokens(nn.Module):
 
 
 class CrossAttentionDecoder(nn.Module):
-    """Ask one view's tokens about the other's, talk it over, and paint a patch from each.
+    """Cross-attention, self-attention and a linear map of each token to a patch of the image.
 
     One cross-attention layer (queries: one view; keys and values: the other), then self-attention
     layers, then a linear map of each token to a patch (arXiv 2412.03314). Positions are learned and
@@ -115,24 +115,24 @@ class CrossAttentionDecoder(nn.Module):
         )
         self.to_patches = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3 * patch * patch))
 
-    def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Reconstruct an image (b, 3, size, size), standardised.
 
         Args:
-            asking: tokens (b, grid * grid, dim) that the queries are made of.
-            asked: tokens (b, n, dim) that keys and values are made of.
+            queries: tokens (b, grid * grid, dim) of the view that is reconstructed.
+            keys: tokens (b, n, dim) of the other view, for keys and values.
 
         Raises:
             ValueError: if the tokens do not fit the patches.
         """
         count = self.grid**2
-        if asking.shape[1:] != (count, self.dim) or asked.shape != asking.shape:
+        if queries.shape[1:] != (count, self.dim) or keys.shape != queries.shape:
             raise ValueError(
-                f"tokens {tuple(asking.shape)} and {tuple(asked.shape)}: this decoder takes "
+                f"tokens {tuple(queries.shape)} and {tuple(keys.shape)}: this decoder takes "
                 f"(b, {count}, {self.dim}) of both views; make them with grid={self.grid} and "
                 f"dim={self.dim}"
             )
-        blended = self.cross(asking + self.positions, asked + self.positions)
+        blended = self.cross(queries + self.positions, keys + self.positions)
         patches = self.to_patches(self.layers(blended))
         whole = F.fold(patches.mT, self.grid * self.patch, self.patch, stride=self.patch)
         before = (self.grid * self.patch - self.size) // 2
@@ -154,20 +154,20 @@ class CrossAttention(nn.Module):
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.layers = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
-    def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
-        """Map (b, n, dim), and (b, m, dim) that is looked at, to (b, n, dim)."""
-        before, looked_at, after = self.norms
-        keys = looked_at(asked)
-        found, _ = self.attention(before(asking), keys, keys, need_weights=False)
-        blended = asking + found
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Map queries (b, n, dim) and keys (b, m, dim) to (b, n, dim)."""
+        of_queries, of_keys, after = self.norms
+        normed = of_keys(keys)
+        found, _ = self.attention(of_queries(queries), normed, normed, need_weights=False)
+        blended = queries + found
         result: Tensor = blended + self.layers(after(blended))
         return result
 
 
 def standardised(images: Tensor, epsilon: float = 1e-3) -> Tensor:
-    """Images of which each colour has mean 0 and standard deviation 1 over the whole batch.
+    """Images of which each color has mean 0 and standard deviation 1 over the whole batch.
 
-    A mean squared error of 1 is then that of painting everything in the mean colour. Statistics of
+    A mean squared error of 1 is then that of the mean color everywhere. Statistics of
     one image, or of one patch, would take brightness and contrast out of the target, which the
     features shall tell.
 
@@ -180,19 +180,19 @@ def standardised(images: Tensor, epsilon: float = 1e-3) -> Tensor:
     return centred / centred.square().mean(axes, keepdim=True).sqrt().clamp(min=epsilon)
 
 
-def squared_error(painted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of painted images to the standardised target, (b, 3, h, w) both."""
-    return F.mse_loss(painted, standardised(target))
+def squared_error(found: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of a reconstruction and the standardised target, (b, 3, h, w) both."""
+    return F.mse_loss(found, standardised(target))
 
 
-def whitened_error(painted: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
-    """The same, each direction of colour in units of its own variance over the batch.
+def whitened_error(found: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """The same, each direction of color in units of its own variance over the batch.
 
     In photographs, red, green and blue go together: what sets them apart, saturation and hue, is a
     small part of the squared error, and features may do without it.
 
     Args:
-        painted: standardised images (b, 3, h, w).
+        found: standardised images (b, 3, h, w).
         target: images (b, 3, h, w).
         epsilon: smallest variance that is divided by.
     """
@@ -201,5 +201,5 @@ def whitened_error(painted: Tensor, target: Tensor, epsilon: float = 1e-3) -> Te
     exact = torch.promote_types(wanted.dtype, torch.float32)
     pixels = wanted.detach().transpose(0, 1).flatten(1).to(exact)
     variances, axes = torch.linalg.eigh(pixels @ pixels.T / pixels.shape[1])
-    whiten = (axes * variances.clamp(min=epsilon).rsqrt()).T.to(painted)
-    return torch.einsum("kc,bchw->bkhw", whiten, painted - wanted).square().mean()
+    whiten = (axes * variances.clamp(min=epsilon).rsqrt()).T.to(found)
+    return torch.einsum("kc,bchw->bkhw", whiten, found - wanted).square().mean()

@@ -7,12 +7,15 @@ features (b, c, g) and feature maps (b, c, g, h, w) alike.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
 from hierforecast.image_ssl.groups import Group, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
+from hierforecast.image_ssl.objective import Setting
 
 __all__ = [
     "Halves",
@@ -22,6 +25,8 @@ __all__ = [
     "SplitChannels",
     "SplitGroup",
 ]
+
+T = TypeVar("T")
 
 
 class Halves(NamedTuple):
@@ -164,3 +169,31 @@ class InvariantHalf(Backbone):
 def pooled(maps: Halves) -> Halves:
     """The mean over space of both halves."""
     return Halves(*(half.mean((-2, -1)) for half in maps))
+
+
+def split_for(setting: Setting, split: float | str) -> tuple[SplitBackbone, Setting]:
+    """The backbone in halves, and the setting of the heads on the invariant half.
+
+    Args:
+        setting: what a method is built from.
+        split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
+
+    Raises:
+        ValueError: for another split.
+    """
+    backbone, setting = setting.backbone, replace(setting, hidden=setting.width)
+    if isinstance(split, str):
+        made = one_of("split", split, {"group": SplitGroup})
+        return SplitBackbone(backbone, made(backbone)), replace(setting, head=Group("C1"))
+    return SplitBackbone(backbone, SplitChannels(backbone, split)), setting
+
+
+def one_of(what: str, name: str, table: Mapping[str, T]) -> T:
+    """What stands under a name in a table.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if name not in table:
+        raise ValueError(f"{what} {name!r} is none of {', '.join(table)}")
+    return table[name]

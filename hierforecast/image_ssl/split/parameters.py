@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.augment import Parameters, Transformation
+from hierforecast.image_ssl.augment import Transformation
+from hierforecast.image_ssl.views import Poses
 
-__all__ = ["KINDS", "POSE_KINDS", "Poses", "RelativeParameters", "parameters_of"]
+__all__ = ["KINDS", "POSE_KINDS", "RelativeParameters", "parameters_of"]
 
-# What a predictor may be told of, of augmented views: kind -> names of parameters.
+# What a predictor may be conditioned on, of augmented views: kind -> names of parameters.
 KINDS: dict[str, tuple[str, ...]] = {
     "rotation": ("angle",),
     "color": ("brightness", "contrast", "saturation", "hue"),
@@ -22,24 +23,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "crop": ("crop",),
     "flip": ("flip",),
 }
-# The same of views of one object, `PosedSet.pairs`. There, "rotation" is a parameter and no kind.
+# The same of two views of one object. There, "rotation" is a parameter and no kind.
 POSE_KINDS: dict[str, tuple[str, ...]] = {
     "pose": ("rotation",),
     "hue": ("background_hue", "light_hue"),
     "light": ("light_theta", "light_phi"),
 }
-# Beyond these factors, colours say no more; they also keep 0 and infinity out.
+# Beyond these factors, colors say no more; they also keep 0 and infinity out.
 FACTORS = (1 / 8, 8.0)
-
-
-class Poses:
-    """Stands where an augmentation would: the views are those of `PosedPairs`, as they are.
-
-    Attributes:
-        names: of the parameters that change from one view to the other.
-    """
-
-    names = tuple(name for names in POSE_KINDS.values() for name in names)
 
 
 def _factor(values: Tensor) -> Tensor:
@@ -81,12 +72,12 @@ QUATERNIONS = ("rotation",)
 
 
 class RelativeParameters(nn.Module):
-    """From what `Transformation.relative` or `ViewPairs.relative` says to unit vectors, in a row.
+    """From the relative parameters of `Views` to unit vectors, in a row.
 
     Every number becomes an angle, and that its cosine and sine, so that the identity is the vector
     (1, 0) and no sum of the columns is the same for all transformations; a rotation in space is its
     quaternion, the identity (1, 0, 0, 0).
-    Angles come around: views half a turn apart, which `every_kind` never makes, are told as alike.
+    Angles come around: views half a turn apart, which `every_kind` never makes, count as alike.
 
     | parameter | angles |
     |---|---|
@@ -96,13 +87,13 @@ class RelativeParameters(nn.Module):
     | `flip` | half a turn |
     | `grayscale` | a quarter turn |
     | `brightness`, `contrast`, `saturation` | 3.5 times the log of the factor, within 1/8 and 8 |
-    | `hue` | two turns for once around the colour circle |
+    | `hue` | two turns for once around the color circle |
     | `blur` | 2.5 times the pixels |
     | `background_hue`, `light_hue`, `light_phi` | as they are, around their circles |
     | `light_theta` | 3 times the angle |
 
     Args:
-        names: of the parameters that are told; all others stay hidden.
+        names: of the parameters that are encoded; all others stay hidden.
 
     Attributes:
         blocks: length of each unit vector, 2 or 4, in their order.
@@ -142,7 +133,7 @@ class RelativeParameters(nn.Module):
         if missing:
             raise DataError(
                 f"the views have no parameter {missing[0]!r}, only {sorted(relative)}: put its "
-                "transformation into the augmentation, or tell the predictor of others"
+                "transformation into the augmentation, or condition on others"
             )
         return torch.cat([_unit(name, relative[name]) for name in self.names], 1)
 
@@ -176,8 +167,3 @@ def parameters_of(views: Transformation | Poses, kind: str = "all") -> RelativeP
             f"the augmentation makes no change of {kind}: it has {', '.join(views.names)}"
         )
     return RelativeParameters(names)
-
-
-def rows(parameters: Mapping[str, Tensor], chosen: Tensor) -> Parameters:
-    """Some rows of parameters, (b,) bool."""
-    return {name: values[chosen] for name, values in parameters.items()}

@@ -1,26 +1,43 @@
-"""Learning what a transformation does by painting the transformed image.
+"""Learning what a transformation does by reconstructing the transformed image.
 
-arXiv 2412.03314: the invariant halves of two views' features go to a loss of part one, the
-equivariant halves to a decoder that paints one of the views. No transformation need be known.
+arXiv 2412.03314: the invariant halves of two views' features go to an objective of two views, the
+equivariant halves to a decoder that reconstructs one of the views. No transformation need be known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from torch import Tensor, nn
 
+from hierforecast.image_ssl.augment import Compose, every_kind
+from hierforecast.image_ssl.contrastive import LEARNERS, ViewObjective
 from hierforecast.image_ssl.contrastive.losses import check_weights
-from hierforecast.image_ssl.contrastive.method import ViewMethod
-from hierforecast.image_ssl.split.decoder import squared_error
-from hierforecast.image_ssl.split.encoder import Halves, InvariantHalf, SplitBackbone
-from hierforecast.image_ssl.split.pairs import Pair
+from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
+from hierforecast.image_ssl.split.decoder import (
+    CrossAttentionDecoder,
+    MapTokens,
+    PooledTokens,
+    squared_error,
+    whitened_error,
+)
+from hierforecast.image_ssl.split.encoder import (
+    Halves,
+    InvariantHalf,
+    SplitBackbone,
+    one_of,
+    split_for,
+)
+from hierforecast.image_ssl.views import Augmented, Between, Poses, Views
 
 __all__ = ["Reconstruction"]
 
+ERRORS = {"squared": squared_error, "whitened": whitened_error}
+TOKENS = {"pooled": PooledTokens, "maps": MapTokens}
 
-class Reconstruction(nn.Module):
+
+class Reconstruction(Objective):
     """A loss of two views on the invariant half, a reconstruction from the equivariant halves.
 
     ::
@@ -31,29 +48,31 @@ class Reconstruction(nn.Module):
         tokens = PooledTokens(halves.split, decoder.dim, decoder.grid)
         method = Reconstruction(learner, tokens, decoder)
 
-    As the paper is read here: the first view is painted. Queries come from its own equivariant
-    half, keys and values from the other view's, and queries are added to what attention finds.
-    Without its own half there would be nothing to tell how it was transformed; the other half may
-    add what both views show. Views are drawn alike, so that painting the second as well would
-    change no expectation, only the cost. Where a pair brings an image that lies between its views
-    (arXiv 2503.18753), that is painted instead, for which both halves are needed.
+    As the paper is read here: the first view is reconstructed. Queries come from its own
+    equivariant half, keys and values from the other view's, and queries are added to what attention
+    finds. Without its own half there would be nothing to tell how it was transformed; the other
+    half may add what both views show. Views are drawn alike, so that reconstructing the second as
+    well would change no expectation, only the cost. Where an image is given that lies between the
+    views (arXiv 2503.18753), that is reconstructed instead, for which both halves are needed.
 
     Args:
-        learner: `VICReg`, `MoCo` or another method of two views whose backbone is
+        learner: `VICReg`, `MoCo` or another objective of two views whose backbone is
             ``SplitBackbone.invariant``.
         tokens: equivariant maps (b, c, g, h, w) to tokens (b, n, dim); `PooledTokens`.
         decoder: tokens of two views to images (b, 3, h, w); `CrossAttentionDecoder`.
-        weight: of the error of painting.
-        error: what is painted, standardised, and the view, (b, 3, h, w) both, to a number;
-            `squared_error`, or `whitened_error`, by which photographs keep more of their colours.
+        weight: of the error of the reconstruction.
+        error: standardised reconstruction and view, (b, 3, h, w) both, to a number;
+            `squared_error`, or `whitened_error`, by which photographs keep more of their colors.
 
     Raises:
         ValueError: if the learner's backbone is no invariant half, or the weight is below zero.
     """
 
+    posed = True
+
     def __init__(
         self,
-        learner: ViewMethod,
+        learner: ViewObjective,
         tokens: nn.Module,
         decoder: nn.Module,
         *,
@@ -70,6 +89,59 @@ class Reconstruction(nn.Module):
         self.learner, self.tokens, self.decoder = learner, tokens, decoder
         self.weight, self.error = weight, error
 
+    @classmethod
+    def build(
+        cls,
+        setting: Setting,
+        *,
+        learner: str = "vicreg",
+        split: float | str = 0.5,
+        tokens: str = "pooled",
+        weight: float = 20.0,
+        error: str = "squared",
+        decoder: Mapping[str, Any] | None = None,
+        between: bool = False,
+        augment: Compose | Poses | None = None,
+        **options: Any,
+    ) -> Method:
+        """The method with a `CrossAttentionDecoder`.
+
+        Args:
+            setting: what every method is built from.
+            learner: one of `LEARNERS`.
+            split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
+            tokens: ``"pooled"`` or ``"maps"``.
+            weight: of the reconstruction.
+            error: of it, ``"squared"`` or ``"whitened"``.
+            decoder: options of `CrossAttentionDecoder`.
+            between: reconstruct what lies between the views, for which they must be augmented.
+            augment: makes the views, or `Poses`; `every_kind` if None.
+            options: of the learner.
+
+        Raises:
+            ValueError: for an unknown learner, split or kind of tokens, or one between poses.
+        """
+        learners = one_of("learner", learner, LEARNERS)
+        make_tokens, error_of = one_of("tokens", tokens, TOKENS), one_of("error", error, ERRORS)
+        halves, setting = split_for(setting, split)
+        projector = learners.projector_for(halves.invariant, setting)
+        decodes = CrossAttentionDecoder(setting.size, **(decoder or {}))
+        objective = cls(
+            learners(halves.invariant, projector, **options),
+            make_tokens(halves.split, decodes.dim, decodes.grid),
+            decodes,
+            weight=weight,
+            error=error_of,
+        )
+        augment = augment or every_kind(setting.size)
+        if not between:
+            return Method(objective, source_of(augment))
+        if isinstance(augment, Poses):
+            raise ValueError(
+                "between=True reconstructs augmented views: no image lies between two poses"
+            )
+        return Method(objective, Augmented(augment, between=Between()))
+
     @property
     def halves(self) -> SplitBackbone:
         """The network that is trained, in halves."""
@@ -80,65 +152,31 @@ class Reconstruction(nn.Module):
         """The network that is trained."""
         return self.halves.backbone
 
-    def loss(self, first: Tensor, second: Tensor) -> Tensor:
-        """The learner's loss plus the weighted error of painting the first view.
+    def loss(self, views: Views) -> Tensor:
+        """The learner's loss plus the weighted error of the reconstruction.
 
-        Args:
-            first: (b, 3, h, w), floats.
-            second: of the same shape; row i shows the same image as row i of `first`.
+        Reconstructed is the first view, or what lies between the views if that is given.
 
         Raises:
-            DataError: as `ViewMethod.loss` does.
+            DataError: as `ViewObjective.loss` does.
         """
-        return self._loss(first, second, first)
-
-    def pair_loss(self, pair: Pair) -> Tensor:
-        """The same of a pair, painting what lies between its views if the pair brings it."""
-        first, second = pair.first.images, pair.second.images
-        return self._loss(first, second, first if pair.between is None else pair.between)
-
-    def reconstruct(self, first: Tensor, second: Tensor) -> Tensor:
-        """The standardised image (b, 3, h, w) that is painted of two views."""
-        return self._paint(self.halves(first), self.halves(second))
-
-    def terms(self, first: Tensor, second: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The learner's loss and the error of painting `target`, without weights."""
-        with _Watch(self.halves) as watch:
-            learned = self.learner.loss(first, second)
-        painted = self._paint(watch.halves_of(first), watch.halves_of(second))
-        return learned, self.error(painted, target)
-
-    def _loss(self, first: Tensor, second: Tensor, target: Tensor) -> Tensor:
-        learned, error = self.terms(first, second, target)
+        learned, error = self.terms(views)
         return learned + self.weight * error
 
-    def _paint(self, first: Halves, second: Halves) -> Tensor:
-        one, other = (self.tokens(halves.equivariant) for halves in (first, second))
-        image: Tensor = self.decoder(one, other)
+    def terms(self, views: Views) -> tuple[Tensor, Tensor]:
+        """The learner's loss and the error of the reconstruction, without weights."""
+        self.learner.check(views)
+        first, second = self.halves(views.first), self.halves(views.second)
+        one, other = (halves.invariant.mean((-2, -1)) for halves in (first, second))
+        learned = self.learner.loss_of_features(one, other, views)
+        target = views.first if views.between is None else views.between
+        return learned, self.error(self._decode(first, second), target)
+
+    def reconstruct(self, first: Tensor, second: Tensor) -> Tensor:
+        """The standardised image (b, 3, h, w) that is reconstructed from two views."""
+        return self._decode(self.halves(first), self.halves(second))
+
+    def _decode(self, first: Halves, second: Halves) -> Tensor:
+        tokens = (self.tokens(halves.equivariant) for halves in (first, second))
+        image: Tensor = self.decoder(*tokens)
         return image
-
-
-class _Watch:
-    """Keeps the halves that a loss computes, so that no view goes through the network twice."""
-
-    def __init__(self, halves: SplitBackbone) -> None:
-        self.network = halves
-        self.seen: list[tuple[Tensor, Halves]] = []
-
-    def __enter__(self) -> _Watch:
-        self.handle = self.network.register_forward_hook(self._keep)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.handle.remove()
-
-    def halves_of(self, images: Tensor) -> Halves:
-        """The halves of these very images; computed if the loss has not."""
-        for shown, halves in self.seen:
-            if shown is images:
-                return halves
-        computed: Halves = self.network(images)
-        return computed
-
-    def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: Halves) -> None:
-        self.seen.append((inputs[0], output))

@@ -11,16 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierforecast.image_ssl.augment import Compose, every_kind
 from hierforecast.image_ssl.contrastive.losses import (
     check_weights,
     covariance,
     invariance,
     variance,
 )
-from hierforecast.image_ssl.nn.heads import mlp
-from hierforecast.image_ssl.split.encoder import SplitBackbone, pooled
-from hierforecast.image_ssl.split.pairs import Pair
-from hierforecast.image_ssl.split.parameters import RelativeParameters, rows
+from hierforecast.image_ssl.nn.heads import Projector, mlp
+from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
+from hierforecast.image_ssl.split.encoder import SplitBackbone, pooled, split_for
+from hierforecast.image_ssl.split.parameters import RelativeParameters, parameters_of
+from hierforecast.image_ssl.views import Augmented, OneAtATime, Poses, Views
 
 __all__ = ["SIE", "EquivariantProjector", "HyperPredictor"]
 
@@ -57,25 +59,25 @@ class HyperPredictor(nn.Module):
     transformation after another is the product. Learning may leave that.
 
     Args:
-        parameters: what the predictor is told of; see `parameters_of`.
+        parameters: what the predictor is conditioned on; see `parameters_of`.
         dim: numbers of a vector.
     """
 
     def __init__(self, parameters: RelativeParameters, dim: int) -> None:
         super().__init__()
-        self.told, self.dim = parameters, dim
+        self.encode, self.dim = parameters, dim
         self.hyper = nn.Linear(parameters.width, dim * dim, bias=False)
         with torch.no_grad():
             self.hyper.weight.copy_(_turning(parameters.blocks, dim).flatten(0, 1))
 
     def matrices(self, relative: Mapping[str, Tensor]) -> Tensor:
         """Matrices (n, dim, dim) of relative parameters, n rows each."""
-        matrices: Tensor = self.hyper(self.told(relative).to(self.hyper.weight))
+        matrices: Tensor = self.hyper(self.encode(relative).to(self.hyper.weight))
         return matrices.unflatten(1, (self.dim, self.dim))
 
     def identity(self) -> Tensor:
         """The matrix (dim, dim) of the transformation that changes nothing."""
-        matrix: Tensor = self.hyper(self.told.identity().to(self.hyper.weight))
+        matrix: Tensor = self.hyper(self.encode.identity().to(self.hyper.weight))
         return matrix.view(self.dim, self.dim)
 
     def forward(self, vectors: Tensor, relative: Mapping[str, Tensor]) -> Tensor:
@@ -108,7 +110,7 @@ CIRCLE = torch.stack(
 )
 
 
-class SIE(nn.Module):
+class SIE(Objective):
     """Invariant halves alike; equivariant halves a linear map of each other, by the transformation.
 
     Variance and covariance are of both halves' vectors side by side, so that no number of the one
@@ -132,6 +134,8 @@ class SIE(nn.Module):
     Raises:
         ValueError: if the predictor does not fit, or a weight is below zero.
     """
+
+    posed = True
 
     def __init__(
         self,
@@ -163,6 +167,45 @@ class SIE(nn.Module):
         self.halves, self.projector = halves, projector
         self.equivariant_projector, self.predictor = equivariant_projector, predictor
 
+    @classmethod
+    def build(
+        cls,
+        setting: Setting,
+        *,
+        fed: str = "all",
+        split: float | str = 0.5,
+        known: float = 1.0,
+        augment: Compose | Poses | None = None,
+        **weights: float,
+    ) -> Method:
+        """The method with heads of two layers.
+
+        Args:
+            setting: what every method is built from; its width is also that of the vectors that
+                the predictor maps.
+            fed: what the predictor is conditioned on: one of `KINDS` (of `Poses`, of
+                `POSE_KINDS`), ``"all"``, or, of augmented views, ``"one at a time"``.
+            split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
+            known: share of the images, or of the objects, whose parameters are known.
+            augment: makes the views, or `Poses`; `every_kind` if None.
+            weights: of the terms.
+
+        Raises:
+            ValueError: for an unknown kind or split.
+        """
+        halves, setting = split_for(setting, split)
+        augment = augment or every_kind(setting.size)
+        single = fed == "one at a time" and not isinstance(augment, Poses)
+        encode, widths = parameters_of(augment, "all" if single else fed), (setting.width,) * 2
+        objective = cls(
+            halves,
+            Projector(halves.invariant, widths, setting.head),
+            EquivariantProjector(halves, widths),
+            HyperPredictor(encode, setting.width),
+            **weights,
+        )
+        return Method(objective, source_of(augment, known, OneAtATime if single else Augmented))
+
     @property
     def backbone(self) -> nn.Module:
         """The network that is trained."""
@@ -173,12 +216,12 @@ class SIE(nn.Module):
         found = pooled(self.halves(images))
         return self.projector(found.invariant), self.equivariant_projector(found.equivariant)
 
-    def terms(self, pair: Pair) -> dict[str, Tensor]:
+    def terms(self, views: Views) -> dict[str, Tensor]:
         """The loss's terms by the names of their weights, without weights."""
-        (one, moved), (other, target) = (self.embed(v.images) for v in (pair.first, pair.second))
+        (one, moved), (other, target) = (self.embed(images) for images in views[:2])
         both = [torch.cat([one, moved], 1), torch.cat([other, target], 1)]
-        known = pair.known
-        predicted = self.predictor(moved[known], rows(pair.relative, known))
+        relative, known = views.known_relative()
+        predicted = self.predictor(moved[known], relative)
         # Of no known pair there is no error, and of a single one no variance.
         none = predicted.sum() * 0
         return {
@@ -189,11 +232,11 @@ class SIE(nn.Module):
             "predictor_variance": variance(predicted) if len(predicted) > 1 else none,
         }
 
-    def pair_loss(self, pair: Pair) -> Tensor:
-        """The weighted sum of the terms; pairs of unknown parameters have no share in two of them.
+    def loss(self, views: Views) -> Tensor:
+        """The weighted sum of the terms; views of unknown parameters have no share in two of them.
 
         Raises:
-            DataError: if the pair lacks a parameter that the predictor is told of.
+            DataError: if the views lack a parameter that the predictor is conditioned on.
         """
-        terms = self.terms(pair)
+        terms = self.terms(views)
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()

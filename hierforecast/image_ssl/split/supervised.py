@@ -1,4 +1,4 @@
-"""Learning from answers: what self-supervised features are judged against."""
+"""Learning from answers: what self-supervised features are compared with."""
 
 from __future__ import annotations
 
@@ -6,45 +6,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast._random import with_generator
-from hierforecast.image_ssl.augment import Transformation
-from hierforecast.image_ssl.split.pairs import Pair
-from hierforecast.image_ssl.split.parameters import RelativeParameters, rows
+from hierforecast.image_ssl.augment import Compose, Transformation, every_kind
+from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
+from hierforecast.image_ssl.split.parameters import RelativeParameters, parameters_of
+from hierforecast.image_ssl.views import AugmentedOnce, Poses, Views
 
 __all__ = ["ParameterRegression", "Supervised", "label_loss"]
 
 
-class Supervised(nn.Module):
+class Supervised(Objective):
     """Learn the labels: backbone + classifier + cross-entropy.
 
     Args:
         backbone: images (b, 3, h, w) to features (b, c, g).
         head: features to scores (b, classes); ``Projector(backbone, (classes,))``.
-        augment: what is done to images before; nothing if None.
     """
 
-    generator: torch.Generator | None = None
-
-    def __init__(
-        self, backbone: nn.Module, head: nn.Module, augment: Transformation | None = None
-    ) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.backbone, self.head, self.augment = backbone, head, augment
+        self.backbone, self.head = backbone, head
 
-    def labelled_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """`label_loss` of images (b, 3, h, w), floats in [0, 1].
+    @classmethod
+    def build(
+        cls, setting: Setting, *, classes: int, augment: Transformation | None = None
+    ) -> Method:
+        """The method with one linear layer, for so many `classes`; augmented by `every_kind`."""
+        head = Projector(setting.backbone, (classes,), setting.head)
+        source = AugmentedOnce(augment or every_kind(setting.size))
+        return Method(cls(setting.backbone, head), source)
 
-        Raises:
-            DataError: if the images are not such.
-        """
-        if self.augment is not None:
-            with torch.no_grad():
-                view = with_generator(self.augment)(images.float(), generator=self.generator)
-                images = view.images.to(images.dtype)
-        return label_loss(self.head(self.backbone(images)), labels)
+    def loss(self, views: Views) -> Tensor:
+        """`label_loss` of the first views."""
+        assert views.labels is not None
+        return label_loss(self.head(self.backbone(views.first)), views.labels)
 
 
-class ParameterRegression(nn.Module):
+class ParameterRegression(Objective):
     """Learn the relative parameters of two views, where they are known.
 
     Args:
@@ -53,21 +51,49 @@ class ParameterRegression(nn.Module):
         parameters: the k numbers; see `parameters_of`.
     """
 
+    posed = True
+
     def __init__(
         self, backbone: nn.Module, head: nn.Module, parameters: RelativeParameters
     ) -> None:
         super().__init__()
-        self.backbone, self.head, self.told = backbone, head, parameters
+        self.backbone, self.head, self.encode = backbone, head, parameters
 
-    def pair_loss(self, pair: Pair) -> Tensor:
-        """Mean squared error of the known pairs' numbers; zero if there is no known pair.
+    @classmethod
+    def build(
+        cls,
+        setting: Setting,
+        *,
+        fed: str = "all",
+        known: float = 1.0,
+        augment: Compose | Poses | None = None,
+    ) -> Method:
+        """The method with a small network; `fed`, `known`, `augment` as for `SIE`.
+
+        The network is an ordinary one whatever ``setting.head`` says: an average over the group
+        would lose what it is to find.
+        """
+        backbone, width = setting.backbone, setting.width
+        augment = augment or every_kind(setting.size)
+        encode = parameters_of(augment, fed)
+        layers = nn.Sequential(
+            nn.Linear(2 * backbone.channels * backbone.group.order, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, encode.width),
+        )
+        return Method(cls(backbone, layers, encode), source_of(augment, known))
+
+    def loss(self, views: Views) -> Tensor:
+        """Mean squared error of the known rows' numbers; zero if none is known.
 
         Raises:
-            DataError: if the pair lacks a parameter.
+            DataError: if the views lack a parameter.
         """
-        features = [self.backbone(view.images).flatten(1) for view in (pair.first, pair.second)]
-        found = self.head(torch.cat(features, 1))[pair.known]
-        wanted = self.told(rows(pair.relative, pair.known)).to(found)
+        features = [self.backbone(images).flatten(1) for images in views[:2]]
+        relative, known = views.known_relative()
+        found = self.head(torch.cat(features, 1))[known]
+        wanted = self.encode(relative).to(found)
         return F.mse_loss(found, wanted) if len(found) else found.sum() * 0
 
 

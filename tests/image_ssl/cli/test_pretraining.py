@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pandas as pd
 import pytest
 import torch
@@ -16,17 +14,12 @@ from hierforecast.image_ssl import training
 from hierforecast.image_ssl.cli import painting, pretraining
 from hierforecast.image_ssl.data import PosedPairs, as_float
 from hierforecast.image_ssl.data.named import open_posed, open_set
-from hierforecast.image_ssl.methods import ARMS, METHODS, TAKES, build_method
+from hierforecast.image_ssl.methods import ARMS, METHODS, build_method, options_of
 from hierforecast.image_ssl.nn import small_resnet
-from hierforecast.image_ssl.split import (
-    Between,
-    PairsWithParameters,
-    Poses,
-    ViewPairs,
-    every_kind,
-    standardised,
-)
+from hierforecast.image_ssl.objective import Method
+from hierforecast.image_ssl.split import Poses, every_kind, standardised
 from hierforecast.image_ssl.storage import load_backbone, read_made_by
+from hierforecast.image_ssl.views import Augmented, Between, Views
 from tests.image_ssl.cli.calling import FEW, PLAIN, call, complaint
 
 
@@ -64,9 +57,8 @@ def test_every_method(method, tmp_path):
     assert net.standardise is made_by["standardise"] is (method not in part_two)
     halved = {"split": 0.5} if method in ("reconstruction", "sie") else {}
     assert made_by["options"] == halved
-    options = inspect.signature(TAKES[method]).parameters
     modules = {"group", "backbone", "projector", "augment", "decoder", "classes"}
-    assert set(pretraining._settable(method)) <= set(options) - modules
+    assert set(pretraining._settable(method)) <= set(options_of(method)) - modules
 
 
 @pytest.mark.parametrize(
@@ -135,12 +127,13 @@ def test_what_is_painted_has_the_colours_of_what_it_is_to_show(between, monkeypa
     monkeypatch.setattr(painting, "plot_reconstructions", lambda *images: seen.append(images))
     images = painting.images_to_paint("reconstruction", "augmented", "objects", 17, "raise")
     assert len(images) == painting.COLUMNS and len(images.labels.unique()) > 2
-    pairs = ViewPairs(every_kind(17), between=Between((0.3, 0.3)) if between else None)
+    source = Augmented(every_kind(17), between=Between((0.3, 0.3)) if between else None)
     originals, _ = images.__getitems__(list(range(len(images))))
-    drawn = pairs(as_float(originals), torch.Generator().manual_seed(5))
-    target = drawn.between if between else drawn.first.images
+    shown = as_float(originals)
+    drawn = source(Views(shown, shown), torch.Generator().manual_seed(5))
+    target = drawn.between if between else drawn.first
     for told in (target, None):
-        painting.painted(PairsWithParameters(Painter(told), pairs), images, 5)
+        painting.painted(Method(Painter(told), source), images, 5)
     shown, first, second, found = seen[0]
     assert torch.equal(shown, originals) and not torch.equal(first, second)
     torch.testing.assert_close(found, target, rtol=0, atol=1e-3, check_dtype=False)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, ViewMethod
+from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV, ViewObjective
 from hierforecast.image_ssl.nn import ResNet
 from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.views import Views
 
 
 @pytest.mark.parametrize("made", [MoCo, SimSiam, SwAV])
@@ -58,10 +59,10 @@ def test_constructors_are_small_and_keyword_only(made):
     assert len(parameters) < 10
     assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[2:])
     assert not {"group", "invariant", "equivariant"} & set(parameters)  # arms are composed
-    assert issubclass(made, ViewMethod)
+    assert issubclass(made, ViewObjective)
 
 
 def test_a_method_must_say_how_it_compares():
     backbone = ResNet("C1", (1,), 2, image_size=9)
-    with pytest.raises(NotImplementedError, match="ViewMethod must define compare"):
-        ViewMethod(backbone, Projector(backbone)).loss(*torch.rand(2, 4, 3, 9, 9))
+    with pytest.raises(NotImplementedError, match="ViewObjective must define compare"):
+        ViewObjective(backbone, Projector(backbone)).loss(Views(*torch.rand(2, 4, 3, 9, 9)))

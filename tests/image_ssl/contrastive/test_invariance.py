@@ -9,6 +9,7 @@ from hierforecast.image_ssl.contrastive import MoCo, SimSiam, SwAV
 from hierforecast.image_ssl.groups import ImageAction
 from hierforecast.image_ssl.nn import ResNet
 from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.views import Views
 from hierforecast.testing import in_modes, randomize_
 
 BATCH = 3
@@ -25,7 +26,7 @@ def build(name, group, head=None, average="output"):
     backbone = ResNet(group, (1, 1), 2, image_size=9)
     method = METHODS[name](backbone, Projector(backbone, (6, 5), head, average))
     method = randomize_(method.double())
-    method.train().loss(*views(seed=1))  # fills the queue
+    method.train().loss(Views(*views(seed=1)))  # fills the queue
     return method
 
 
@@ -45,7 +46,7 @@ def step(method, pair):
     """The loss, and the state behind it, of a copy."""
     method = deepcopy(method)
     with torch.no_grad():
-        loss = method.loss(*pair).item()
+        loss = method.loss(Views(*pair)).item()
     return loss, torch.cat([value.double().flatten() for value in method.state_dict().values()])
 
 
@@ -96,7 +97,7 @@ def test_losses_of_a_plain_network_change(name):
 def test_invariant_losses_learn_the_same_from_turned_images(name):
     def gradients(pair):
         copy = deepcopy(method).train()
-        copy.loss(*pair).backward()
+        copy.loss(Views(*pair)).backward()
         return {key: p.grad for key, p in copy.named_parameters() if p.grad is not None}
 
     method = build(name, "C4")

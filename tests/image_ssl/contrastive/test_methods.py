@@ -19,6 +19,7 @@ from hierforecast.image_ssl.contrastive import (
 )
 from hierforecast.image_ssl.nn import ResNet
 from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.views import Views
 
 METHODS = {
     "moco": lambda *parts: MoCo(*parts, queue_size=64),
@@ -48,9 +49,9 @@ def views(batch=4, seed=0):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_arm_gives_every_trained_weight_a_gradient(name, arm):
     method = build(name, arm)
-    method.loss(*views())
-    method.loss(*views())
-    loss = method.loss(*views())  # prototypes are free by now
+    method.loss(Views(*views()))
+    method.loss(Views(*views()))
+    loss = method.loss(Views(*views()))  # prototypes are free by now
     assert loss.shape == () and loss.isfinite()
     loss.backward()
     for key, parameter in method.named_parameters():
@@ -63,17 +64,17 @@ def test_losses_are_symmetric_in_the_views(name):
     method = build(name).double()
     first, second = (view.double() for view in views())
     for mode in (True, False):
-        one = deepcopy(method).train(mode).loss(first, second)
-        other = deepcopy(method).train(mode).loss(second, first)
+        one = deepcopy(method).train(mode).loss(Views(first, second))
+        other = deepcopy(method).train(mode).loss(Views(second, first))
         assert abs((one - other).item()) <= 1e-12
-    assert abs((method.loss(first, second) - method.loss(first, first)).item()) > 1e-6
+    assert abs((method.loss(Views(first, second)) - method.loss(Views(first, first))).item()) > 1e-6
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_evaluation_changes_no_state(name):
     method = build(name).eval()
     before = deepcopy(method.state_dict())
-    assert method.loss(*views()) == method.loss(*views())
+    assert method.loss(Views(*views())) == method.loss(Views(*views()))
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
 
 
@@ -81,11 +82,13 @@ def test_evaluation_changes_no_state(name):
 def test_saved_and_loaded_methods_go_on_alike(name):
     method = build(name)
     for seed in range(5):
-        method.loss(*views(seed=seed))
+        method.loss(Views(*views(seed=seed)))
     other = build(name)
     other.load_state_dict(method.state_dict(), strict=True)
     for seed in range(5, 8):
-        assert torch.equal(method.loss(*views(seed=seed)), other.loss(*views(seed=seed)))
+        assert torch.equal(
+            method.loss(Views(*views(seed=seed))), other.loss(Views(*views(seed=seed)))
+        )
 
 
 def test_moco_is_info_nce_both_ways_with_earlier_keys():
@@ -95,7 +98,7 @@ def test_moco_is_info_nce_both_ways_with_earlier_keys():
         for parameter in method.backbone.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     slow, earlier = deepcopy(method), method.queue.keys.clone()
-    found = method.loss(first, second)
+    found = method.loss(Views(first, second))
     own = [*slow.backbone.parameters(), *slow.projector.parameters()]
     for average, current in zip(slow.key_encoder.parameters(), own, strict=True):
         average.data = 0.99 * average.data + 0.01 * current.data
@@ -114,7 +117,7 @@ def test_simsiam_is_negative_cosine_both_ways():
     one, other = method.embed(first), method.embed(second)
     there = negative_cosine(method.predictor(one), other)
     back = negative_cosine(method.predictor(other), one)
-    found = method.loss(first, second).item()
+    found = method.loss(Views(first, second)).item()
     assert found == pytest.approx((there + back).item() / 2, abs=1e-12)
 
 
@@ -125,7 +128,7 @@ def test_simsiams_targets_get_no_gradient():
     def gradient(stop):
         method = build("simsiam").double()
         if stop is None:
-            method.loss(first, second).backward()
+            method.loss(Views(first, second)).backward()
         else:
             one, other = method.embed(first), method.embed(second)
             targets = [z.detach() if stop else z for z in (other, one)]
@@ -151,7 +154,7 @@ def test_swav_swaps_codes_and_assigns_with_a_full_queue(steps):
     """The queue of 32 fills by 8 a step: after three steps it is not used, after four it is."""
     method = build("swav").double()
     for seed in range(steps):
-        method.loss(*(view.double() for view in views(seed=seed + 1)))
+        method.loss(Views(*(view.double() for view in views(seed=seed + 1))))
     kept = deepcopy(method.queue.keys)
     with torch.no_grad():
         vectors = [F.normalize(method.embed(view.double()), dim=1) for view in views()]
@@ -160,7 +163,7 @@ def test_swav_swaps_codes_and_assigns_with_a_full_queue(steps):
         codes = [sinkhorn(pool, 0.05, 3)[:4] for pool in pools]
         there = swapped_prediction(scores[0], codes[1], 0.1)
         back = swapped_prediction(scores[1], codes[0], 0.1)
-    found = method.loss(*(view.double() for view in views())).item()
+    found = method.loss(Views(*(view.double() for view in views()))).item()
     assert found == pytest.approx((there + back).item() / 2, abs=1e-12)
 
 
@@ -170,7 +173,7 @@ def test_swav_holds_its_prototypes_in_the_first_steps():
     weights = [method.prototypes.weight.detach().clone()]
     for _ in range(4):
         optimizer.zero_grad()
-        method.loss(*views()).backward()
+        method.loss(Views(*views())).backward()
         optimizer.step()
         weights.append(method.prototypes.weight.detach().clone())
     assert [torch.equal(a, b) for a, b in pairwise(weights)] == [True, True, False, False]
@@ -183,7 +186,7 @@ def train(method, pairs, lr=0.05, keep=()):
     losses = []
     for pair in pairs:
         optimizer.zero_grad()
-        loss = method.loss(*pair)
+        loss = method.loss(Views(*pair))
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
@@ -225,21 +228,21 @@ def test_the_spread_tells_a_collapse():
 def test_a_single_image_is_refused_in_training_only(name):
     method = build(name)
     with pytest.raises(DataError, match="drop_last=True"):
-        method.loss(*views(1))
-    assert method.eval().loss(*views(1)).isfinite()
+        method.loss(Views(*views(1)))
+    assert method.eval().loss(Views(*views(1))).isfinite()
     with pytest.raises(DataError, match="0 images"):
-        method.loss(*views(0))
+        method.loss(Views(*views(0)))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_wrong_views_are_named_with_their_remedy(name):
     method, (first, second) = build(name), views()
     with pytest.raises(DataError, match="two crops of each image"):
-        method.loss(first, second[:3])
+        method.loss(Views(first, second[:3]))
     with pytest.raises(DataError, match="two crops of each image"):
-        method.loss(first[0], second[0])
+        method.loss(Views(first[0], second[0]))
     with pytest.raises(DataError, match="as_float"):
-        method.loss((255 * first).byte(), (255 * second).byte())
+        method.loss(Views((255 * first).byte(), (255 * second).byte()))
 
 
 @pytest.mark.parametrize("made", [MoCo, SwAV])
@@ -247,7 +250,7 @@ def test_wrong_views_are_named_with_their_remedy(name):
 def test_queues_smaller_than_the_batch_hold_its_last_vectors(made, size):
     method = build(made, queue_size=size)
     for seed in range(3):
-        loss = method.loss(*views(seed=seed))
+        loss = method.loss(Views(*views(seed=seed)))
         loss.backward()
         assert loss.isfinite()
     assert method.queue.is_full

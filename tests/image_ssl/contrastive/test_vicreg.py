@@ -11,6 +11,7 @@ from hierforecast.image_ssl.contrastive import VICReg, covariance, invariance, v
 from hierforecast.image_ssl.groups import ImageAction
 from hierforecast.image_ssl.nn import ResNet
 from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.views import Views
 
 
 def drawn(*shape, seed=0, scale=1.0):
@@ -88,23 +89,27 @@ def test_the_loss_is_the_authors_and_eq_6_by_other_weights():
     v = slow_variance(one) + slow_variance(other)
     c = slow_covariance(one) + slow_covariance(other)
     assert min(s, v, c) > 0.05
-    found = VICReg(Given(d), First()).loss(given(one), given(other))
+    found = VICReg(Given(d), First()).loss(Views(given(one), given(other)))
     assert float(found) == pytest.approx(25 * s / d + 25 * v / 2 + c, rel=1e-12)
     printed = VICReg(Given(d), First(), invariance=25 * d, variance=50, covariance=1)
-    assert float(printed.loss(given(one), given(other))) == pytest.approx(25 * s + 25 * v + c)
+    assert float(printed.loss(Views(given(one), given(other)))) == pytest.approx(
+        25 * s + 25 * v + c
+    )
     for name, term in (("invariance", s / d), ("variance", v / 2), ("covariance", c)):
         weights = {"invariance": 0, "variance": 0, "covariance": 0, name: 3}
-        only = VICReg(Given(d), First(), **weights).loss(given(one), given(other))
+        only = VICReg(Given(d), First(), **weights).loss(Views(given(one), given(other)))
         assert float(only) == pytest.approx(3 * term)
 
 
 def test_no_loss_where_views_agree_and_numbers_vary_alone():
     signs = torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
     method = VICReg(Given(2), First())
-    assert float(method.loss(given(2 * signs), given(2 * signs))) == pytest.approx(0, abs=1e-12)
+    assert float(method.loss(Views(given(2 * signs), given(2 * signs)))) == pytest.approx(
+        0, abs=1e-12
+    )
     collapsed = torch.ones(4, 2, dtype=torch.float64)
     expected = 25 * (1 - 0.01)
-    assert float(method.loss(given(collapsed), given(collapsed))) == pytest.approx(expected)
+    assert float(method.loss(Views(given(collapsed), given(collapsed)))) == pytest.approx(expected)
 
 
 def test_gradients_are_finite_where_everything_has_collapsed():
@@ -130,7 +135,7 @@ def test_invariant_projector_makes_the_loss_ignore_turns(group):
     changes = []
     for head in (None, "C1"):
         method = VICReg(backbone, Projector(backbone, (6, 5), head)).double()
-        losses = [deepcopy(method).loss(first, view).item() for view in (second, turned)]
+        losses = [deepcopy(method).loss(Views(first, view)).item() for view in (second, turned)]
         changes.append(abs(losses[0] - losses[1]))
     assert changes[0] < 1e-10 and changes[1] > 1e-4
 

@@ -16,9 +16,9 @@ from hierforecast.image_ssl.data import (
     PosedPairs,
     PosedSet,
     RenderedObjects,
-    ViewPairs,
     collate,
 )
+from hierforecast.image_ssl.views import Views
 
 VIEWS, SIZE = 4, 7
 
@@ -31,7 +31,7 @@ def turn_of(quaternion) -> Rotation:
     return Rotation.from_quat(np.roll(quaternion.numpy(), -1))
 
 
-def assert_right(pairs: ViewPairs, images: PosedSet) -> None:
+def assert_right(pairs: Views, images: PosedSet) -> None:
     """Row by row, by scipy's matrices, and the images asked for one by one."""
     for row, (first, second) in enumerate(pairs.numbers.T.tolist()):
         assert first != second and first // VIEWS == second // VIEWS == int(pairs.objects[row])
@@ -65,7 +65,7 @@ def test_batches_come_through_a_loader():
         pairs, 8, sampler=RandomSampler(pairs), num_workers=0, collate_fn=collate, drop_last=True
     )
     batches = list(loader)
-    assert all(type(batch) is ViewPairs and len(batch.first) == 8 for batch in batches)
+    assert all(type(batch) is Views and len(batch.first) == 8 for batch in batches)
     for batch in batches:
         assert_right(batch, images)
     assert sorted(torch.cat([batch.numbers[0] for batch in batches]).tolist()) == list(range(48))
@@ -86,7 +86,7 @@ def test_the_other_view_is_drawn_anew_by_the_global_generator():
 
 def test_lightning_moves_a_batch_whole():
     batch = move_data_to_device(PosedPairs(objects()).__getitems__([0, 5]), torch.device("meta"))
-    assert type(batch) is ViewPairs
+    assert type(batch) is Views
     tensors = [value for value in batch if torch.is_tensor(value)] + [*batch.relative.values()]
     assert len(tensors) == 10 and all(tensor.device.type == "meta" for tensor in tensors)
 

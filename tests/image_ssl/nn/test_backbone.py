@@ -11,6 +11,7 @@ from hierforecast.image_ssl.groups import Group
 from hierforecast.image_ssl.nn import Backbone
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.split import SplitBackbone, SplitChannels
+from hierforecast.image_ssl.views import Views
 
 
 class Own(Backbone):
@@ -39,7 +40,7 @@ def test_the_invariant_half_is_a_backbone_with_maps():
     assert isinstance(half, Backbone) and half.channels == 1
     assert torch.equal(half.maps(images), own.maps(images)[:, :1])
     torch.testing.assert_close(half(images), own(images)[:, :1])
-    VICReg(half, Projector(half, (6, 3))).loss(images, images.flip(-1)).backward()
+    VICReg(half, Projector(half, (6, 3))).loss(Views(images, images.flip(-1))).backward()
     first, *others = own.conv.weight.grad
     assert first.abs().max() > 0 and not torch.stack(others).any()
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, ImageAction
 from hierforecast.image_ssl.nn import ResNet
+from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.pretext import (
     ContextPrediction,
     Draw,
@@ -22,6 +23,7 @@ from hierforecast.image_ssl.pretext import (
     PretextHead,
     RotationPrediction,
 )
+from hierforecast.image_ssl.views import Views
 from hierforecast.testing import assert_equivariant, in_modes, randomize_
 
 NAMES = ("C1", "C2", "C4", "D1", "D2", "D4")
@@ -173,7 +175,7 @@ def test_scores_move_with_the_labels_and_the_loss_stays(kind, name):
             assert error > 1e-3
 
 
-def test_the_loss_draws_prepares_and_compares():
+def test_the_loss_draws_and_compares():
     class Fixed(ContextPrediction):
         given: Draw
 
@@ -183,15 +185,17 @@ def test_the_loss_draws_prepares_and_compares():
     task = Fixed("D4", **PLACED)
     draw = task.given = every_label(ContextPrediction("D4", **PLACED))
     images, image, network = images_for(draw, 23), ImageAction("D4"), learner(task, "D4").eval()
-    loss = network.loss(images)
+    loss = network.loss(Views(images, images))
     torch.testing.assert_close(loss, F.cross_entropy(network.scores(images, draw), draw.labels))
     for a in image.elements():
         task.given = task.turn(a, draw)
-        torch.testing.assert_close(network.loss(image.act(a, images)), loss)
+        turned = image.act(a, images)
+        torch.testing.assert_close(network.loss(Views(turned, turned)), loss)
         task.given = draw
-    network.prepare = lambda seen: 1 - seen
+    prepared = Method(network, lambda views: views.map_images(lambda images: 1 - images))
     torch.testing.assert_close(
-        network.loss(images), F.cross_entropy(network.scores(1 - images, draw), draw.labels)
+        prepared.loss(Views(images, images)),
+        F.cross_entropy(network.scores((1 - images.float()).double(), draw), draw.labels),
     )
 
 

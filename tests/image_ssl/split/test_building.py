@@ -8,13 +8,14 @@ from torch.nn import functional as F
 
 from hierforecast.image_ssl import split
 from hierforecast.image_ssl.augment import Compose, HorizontalFlip, RandomRotation
+from hierforecast.image_ssl.contrastive import LEARNERS
 from hierforecast.image_ssl.data import ArrayImages
 from hierforecast.image_ssl.methods import build_method
 from hierforecast.image_ssl.nn import ResNet
 from hierforecast.image_ssl.split import KINDS, Supervised
-from hierforecast.image_ssl.split.building import LEARNERS
 from hierforecast.image_ssl.split.supervised import label_loss
 from hierforecast.image_ssl.training import Schedule, pretrain
+from hierforecast.image_ssl.views import Views
 
 SIZE = 9
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
@@ -46,9 +47,7 @@ def pictures(count=12):
 
 
 def loss_of(method, images):
-    labels = torch.arange(len(images)) % 3
-    asks = hasattr(method, "labelled_loss")
-    return method.labelled_loss(images, labels) if asks else method.loss(images)
+    return method.loss(Views(images, images, labels=torch.arange(len(images)) % 3))
 
 
 @pytest.mark.parametrize("group", ["C1", "C4"])
@@ -81,28 +80,28 @@ def test_every_method_is_trained(case):
     assert any(not torch.equal(x, y) for x, y in zip(before, after, strict=True))
 
 
-def test_labels_are_shown_to_those_who_ask():
+def test_every_label_comes_once():
     method, seen = build("supervised"), []
-    plain = method.labelled_loss
-    method.labelled_loss = lambda images, labels: seen.append(labels) or plain(images, labels)
+    plain = method.loss
+    method.loss = lambda views: seen.append(views.labels) or plain(views)
     pretrain(method, pictures(), Schedule(2, batch_size=6), trainer=QUIET)
     assert sorted(torch.cat(seen).tolist()) == [0] * 4 + [1] * 4 + [2] * 4
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "all"])
 def test_arms_differ_in_what_the_predictor_is_told(kind):
-    method = build_method("sie", ResNet("C1", (1, 1), 2), size=SIZE, width=4, fed=kind).method
+    method = build_method("sie", ResNet("C1", (1, 1), 2), size=SIZE, width=4, fed=kind).objective
     expected = sum(KINDS.values(), ()) if kind == "all" else KINDS[kind]
-    assert sorted(method.predictor.told.names) == sorted(expected)
+    assert sorted(method.predictor.encode.names) == sorted(expected)
 
 
 def test_the_groups_split_stands_with_any_head():
     for head in (None, "C4", "C1"):
         backbone = ResNet("C4", (1, 1), 2, image_size=SIZE)
         method = build_method("reconstruction", backbone, head, size=SIZE, width=4, split="group")
-        assert isinstance(method.method.halves.split, split.SplitGroup)
-    assert build("vicreg").views.invariance == 25
-    assert build("sie", split=0.25).method.halves.split.channels == 2
+        assert isinstance(method.objective.halves.split, split.SplitGroup)
+    assert build("vicreg").objective.invariance == 25
+    assert build("sie", split=0.25).objective.halves.split.channels == 2
 
 
 def test_unknown_choices_are_told():
@@ -139,7 +138,7 @@ def test_supervised_learns_its_labels():
     )
     optimiser = torch.optim.Adam(method.parameters(), 1e-2)
     for _ in range(40):
-        loss = method.labelled_loss(images, labels % 3)
+        loss = method.loss(Views(images, images, labels=labels % 3))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

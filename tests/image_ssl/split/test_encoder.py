@@ -9,6 +9,7 @@ from hierforecast.image_ssl.groups import FeatureAction, ImageAction
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.split import SplitBackbone, SplitChannels, SplitGroup
+from hierforecast.image_ssl.views import Views
 
 
 def splits(backbone):
@@ -79,7 +80,7 @@ def test_part_ones_methods_take_the_invariant_half(group):
     for split in splits(backbone):
         half = SplitBackbone(backbone, split).invariant
         method = MoCo(half, Projector(half, (8, 4)), queue_size=8)
-        method.loss(*torch.rand(2, 4, 3, 33, 33)).backward()
+        method.loss(Views(*torch.rand(2, 4, 3, 33, 33))).backward()
         assert all(p.grad is not None for p in backbone.parameters())
 
 

@@ -1,4 +1,4 @@
-"""Learning from views of one object in known poses: what is told, of which objects, and to whom."""
+"""Learning from views of one object in known poses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import RandomRotation
 from hierforecast.image_ssl.data import PosedPairs, RenderedObjects, as_float, relative_parameters
 from hierforecast.image_ssl.data.rotations import relative_rotation
-from hierforecast.image_ssl.methods import METHODS, POSED, TAKES, build_method
+from hierforecast.image_ssl.methods import METHODS, build_method
 from hierforecast.image_ssl.nn import ResNet
+from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.split import (
     KINDS,
     POSE_KINDS,
     HyperPredictor,
-    PosedViews,
     Poses,
     RelativeParameters,
     every_kind,
@@ -26,6 +26,7 @@ from hierforecast.image_ssl.split import (
 )
 from hierforecast.image_ssl.training import Schedule, pretrain
 
+POSED = [name for name, made in METHODS.items() if made.posed]
 SIZE, VIEWS = 9, 4
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 OPTIONS = {
@@ -44,7 +45,7 @@ def build(name, group="C1", **options):
 
 def floats(numbers=range(12), images=OBJECTS, seed=0):
     pairs = images.pairs(numbers, torch.Generator().manual_seed(seed))
-    return pairs._replace(first=as_float(pairs.first), second=as_float(pairs.second))
+    return pairs.map_images(as_float)
 
 
 # What a predictor is told
@@ -97,8 +98,8 @@ def test_kinds_of_poses(kind):
     expected = sum(POSE_KINDS.values(), ()) if kind == "all" else POSE_KINDS[kind]
     for told in (
         parameters_of(Poses(), kind),
-        build("sie", fed=kind).method.predictor.told,
-        build("regression", fed=kind).method.told,
+        build("sie", fed=kind).objective.predictor.encode,
+        build("regression", fed=kind).objective.encode,
     ):
         assert told.names == expected
     assert set(relative_parameters(*[OBJECTS.parameters([0])] * 2)) == set(Poses.names)
@@ -120,67 +121,56 @@ def test_kinds_of_poses_and_of_augmentations_are_apart():
 
 
 class Watch(nn.Module):
-    """Keeps the pairs that it is shown."""
+    """Keeps the views that it is given."""
 
     def __init__(self):
         super().__init__()
         self.backbone, self.seen = nn.Linear(1, 1), []
 
-    def pair_loss(self, pair):
-        self.seen.append(pair)
-        return self.backbone.weight.sum()
-
-
-class WatchViews(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.backbone = nn.Linear(1, 1)
-
-    def loss(self, first, second):
-        return (first - 2 * second).sum()
+    def loss(self, views):
+        self.seen.append(views)
+        return (views.first - 2 * views.second).sum() + self.backbone.weight.sum()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_an_object_is_known_whenever_it_comes_or_never(share):
     images = RenderedObjects(500, VIEWS, size=1).in_memory()
-    method = PosedViews(Watch(), share)
-    for seed in (0, 1):
-        method.views_loss(floats(range(2000), images, seed))
-    known, again = (pair.known.view(500, VIEWS) for pair in method.method.seen)
+    source = Poses(share)
+    known, again = (
+        source(floats(range(2000), images, seed)).known.view(500, VIEWS) for seed in (0, 1)
+    )
     assert torch.equal(known, again) and (known == known[:, :1]).all()
     for run in (known, known[:100], known[-100:]):
         assert float(run.float().mean()) == pytest.approx(share, abs=0.02)
     order = torch.randperm(2000)
-    shuffled = method.pair(floats(order, images)).known
-    assert torch.equal(shuffled, known.flatten()[order])
+    assert torch.equal(source(floats(order, images)).known, known.flatten()[order])
 
 
-def test_a_method_is_shown_the_views_as_they_are():
-    pairs, method = floats(), PosedViews(Watch())
-    method.views_loss(pairs)
-    (pair,) = method.method.seen
-    assert torch.equal(pair.first.images, pairs.first)
-    assert torch.equal(pair.second.images, pairs.second)
-    assert pair.relative is pairs.relative and pair.between is None and pair.known.all()
-    assert method.backbone is method.method.backbone
-    found = PosedViews(WatchViews()).views_loss(pairs)
-    torch.testing.assert_close(found, (pairs.first - 2 * pairs.second).sum())
+def test_an_objective_is_given_the_views_as_they_are():
+    pairs, method = floats(), Method(Watch(), Poses())
+    found = method.loss(pairs)
+    (views,) = method.objective.seen
+    assert torch.equal(views.first, pairs.first) and torch.equal(views.second, pairs.second)
+    assert views.relative is pairs.relative and views.between is None and views.known.all()
+    assert method.backbone is method.objective.backbone
+    expected = (pairs.first - 2 * pairs.second).sum() + method.backbone.weight.sum()
+    torch.testing.assert_close(found, expected)
     with pytest.raises(ValueError, match="p=2"):
-        PosedViews(Watch(), 2)
+        Poses(2)
 
 
 @pytest.mark.parametrize("name", ["sie", "regression"])
 def test_poses_of_unknown_objects_are_not_looked_at(name):
     method, pairs = build(name, known=0.5).eval(), floats()
-    known = method.pair(pairs).known
+    known = method.draw(pairs).known
     assert 0 < known.sum() < len(known)
     losses = []
     for value in (0.0, torch.nan):
         relative = {n: v.masked_fill(~known[:, None], value) for n, v in pairs.relative.items()}
-        losses.append(method.views_loss(pairs._replace(relative=relative)))
+        losses.append(method.loss(pairs._replace(relative=relative)))
     assert torch.equal(*losses) and losses[0].isfinite()
     relative = {n: v.masked_fill(known[:, None], 0.5) for n, v in pairs.relative.items()}
-    assert not torch.equal(method.views_loss(pairs._replace(relative=relative)), losses[0])
+    assert not torch.equal(method.loss(pairs._replace(relative=relative)), losses[0])
 
 
 # Methods by their names
@@ -190,9 +180,9 @@ def test_poses_of_unknown_objects_are_not_looked_at(name):
 @pytest.mark.parametrize("name", POSED)
 def test_every_method_of_pairs_learns_from_poses(name, group):
     method = build(name, group)
-    loss = method.views_loss(floats())
+    loss = method.loss(floats())
     loss.backward()
-    assert isinstance(method, PosedViews) and loss.shape == () and loss.isfinite()
+    assert method.posed and loss.shape == () and loss.isfinite()
     assert method.backbone.group.order == (4 if group == "C4" else 1)
     assert any(p.grad is not None and p.grad.any() for p in method.backbone.parameters())
 
@@ -212,8 +202,8 @@ def test_the_loss_falls(name):
 
 def test_a_training_shows_pairs_of_the_set_as_floats():
     method, seen = build("sie"), []
-    plain = method.views_loss
-    method.views_loss = lambda pairs: seen.append(pairs) or plain(pairs)
+    plain = method.loss
+    method.loss = lambda pairs: seen.append(pairs) or plain(pairs)
     pretrain(method, PosedPairs(OBJECTS), Schedule(4, batch_size=16), trainer=QUIET)
     assert sorted(torch.cat([pairs.numbers[0] for pairs in seen]).tolist()) == list(range(64))
     for pairs in seen:
@@ -242,16 +232,17 @@ def test_another_seed_draws_other_pairs():
 
 
 def test_options_reach_the_method():
-    assert build("regression", known=0.25).known == 0.25
+    assert build("regression", known=0.25).source.known == 0.25
     method = build("sie", known=0.5, split=0.25, equivariance=3.0)
-    assert method.known == 0.5 and method.method.weights["equivariance"] == 3
-    assert method.method.halves.split.channels == 2
-    assert build("reconstruction", weight=2.0, tokens="maps").method.weight == 2
+    assert method.source.known == 0.5
+    assert method.objective.weights["equivariance"] == 3
+    assert method.objective.halves.split.channels == 2
+    assert build("reconstruction", weight=2.0, tokens="maps").objective.weight == 2
 
 
 def test_methods_of_single_images_are_told_apart():
     rest = set(METHODS) - set(POSED)
-    assert rest == {"context", "jigsaw", "rotation", "supervised"} and set(TAKES) == set(METHODS)
+    assert rest == {"context", "jigsaw", "rotation", "supervised"}
     for name in rest:
         with pytest.raises(ValueError, match=f"{name} learns from single images"):
             build(name, **({"classes": 3} if name == "supervised" else {}))

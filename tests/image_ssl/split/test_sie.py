@@ -1,13 +1,12 @@
 """SIE: its terms, what unknown pairs may do, and the identity's matrix."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.augment import RandomRotation, View
+from hierforecast.image_ssl.augment import RandomRotation, every_kind
 from hierforecast.image_ssl.contrastive import covariance, variance
 from hierforecast.image_ssl.nn import ResNet
 from hierforecast.image_ssl.nn.heads import Projector
@@ -15,14 +14,12 @@ from hierforecast.image_ssl.split import (
     SIE,
     EquivariantProjector,
     HyperPredictor,
-    Pair,
     RelativeParameters,
     SplitBackbone,
     SplitChannels,
-    ViewPairs,
-    every_kind,
     parameters_of,
 )
+from hierforecast.image_ssl.views import Augmented, Views
 
 SIZE = 9
 
@@ -40,12 +37,11 @@ def build(dim=6, told=("angle",), group="C1", **weights):
     )
 
 
-def pair_of(known=None, batch=8, seed=0):
+def views_of(known=None, batch=8, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    pair = ViewPairs(RandomRotation(60.0))(
-        torch.rand(batch, 3, SIZE, SIZE, generator=generator), generator
-    )
-    return pair if known is None else replace(pair, known=torch.tensor(known))
+    images = torch.rand(batch, 3, SIZE, SIZE, generator=generator)
+    views = Augmented(RandomRotation(60.0))(Views(images, images), generator)
+    return views if known is None else views._replace(known=torch.tensor(known))
 
 
 def randomize(predictor):
@@ -88,7 +84,7 @@ def test_the_predictor_is_linear_in_both_and_has_no_bias():
     vectors = torch.randn(3, 4).double()
     weight = predictor.hyper.weight
     randomize(predictor)
-    numbers = predictor.told(relative)
+    numbers = predictor.encode(relative)
     for n in range(3):
         matrix = sum(numbers[n, k] * weight[:, k].view(4, 4) for k in range(6))
         torch.testing.assert_close(predictor.matrices(relative)[n], matrix)
@@ -98,14 +94,14 @@ def test_the_predictor_is_linear_in_both_and_has_no_bias():
 
 
 def test_terms_one_by_one():
-    method, pair = build().double().eval(), pair_of().to(torch.float64)
-    terms = method.terms(pair)
+    method, views = build().double().eval(), views_of().map_images(Tensor.double)
+    terms = method.terms(views)
     with torch.no_grad():
-        halves = [method.halves.split(method.backbone(v.images)) for v in (pair.first, pair.second)]
+        halves = [method.halves.split(method.backbone(images)) for images in views[:2]]
         z = [method.projector(h.invariant) for h in halves]
         y = [method.equivariant_projector(h.equivariant) for h in halves]
         moved = torch.stack(
-            [method.predictor(y[0][n : n + 1], {"angle": pair.relative["angle"][n : n + 1]})[0]
+            [method.predictor(y[0][n : n + 1], {"angle": views.relative["angle"][n : n + 1]})[0]
              for n in range(8)]
         )  # fmt: skip
         whole = [torch.cat(parts, 1) for parts in zip(z, y, strict=True)]
@@ -119,38 +115,36 @@ def test_terms_one_by_one():
     assert terms.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value)
-    total = method.pair_loss(pair)
+    total = method.loss(views)
     usual = {"invariance": 10, "equivariance": 4.5, "variance": 10, "covariance": 1}
     usual["predictor_variance"] = 10
     torch.testing.assert_close(total, sum(usual[name] * terms[name] for name in usual))
     for name in usual:
         weights = {**dict.fromkeys(usual, 0.0), name: 2.0}
-        only = build(**weights).double().eval().pair_loss(pair)
+        only = build(**weights).double().eval().loss(views)
         torch.testing.assert_close(only, 2 * terms[name])
 
 
 @pytest.mark.parametrize("group", ["C1", "C4"])
 def test_unknown_pairs_have_no_share_in_the_equivariance(group):
     known = [True, False, True, True, False, False, True, False]
-    method, pair = build(group=group).eval(), pair_of(known)
-    terms = method.terms(pair)
-    wrong = pair.relative["angle"].clone()
-    wrong[~pair.known] = torch.nan
-    other = method.terms(replace(pair, relative={"angle": wrong}))
+    method, views = build(group=group).eval(), views_of(known)
+    terms = method.terms(views)
+    wrong = views.relative["angle"].clone()
+    wrong[~views.known] = torch.nan
+    other = method.terms(views._replace(relative={"angle": wrong}))
     for name in terms:
         assert torch.equal(terms[name], other[name])
-    some = View(pair.first.images[pair.known], {}), View(pair.second.images[pair.known], {})
-    relative = {"angle": pair.relative["angle"][pair.known]}
-    alone = method.terms(replace(pair_of([True] * 4, 4), first=some[0], second=some[1],
-                                 relative=relative))  # fmt: skip
+    relative, known = views.known_relative()
+    alone = method.terms(Views(views.first[known], views.second[known], relative))
     torch.testing.assert_close(terms["equivariance"], alone["equivariance"])
     torch.testing.assert_close(terms["predictor_variance"], alone["predictor_variance"])
     assert (terms["invariance"] - alone["invariance"]).abs() > 1e-6
     # Nor do gradients.
     gradients = []
-    for relative in (pair.relative, {"angle": wrong}):
+    for relative in (views.relative, {"angle": wrong}):
         method.zero_grad()
-        method.pair_loss(replace(pair, relative=relative)).backward()
+        method.loss(views._replace(relative=relative)).backward()
         gradients.append([p.grad.clone() for p in method.parameters()])
     for one, two in zip(*gradients, strict=True):
         assert torch.equal(one, two) and one.isfinite().all()
@@ -159,10 +153,10 @@ def test_unknown_pairs_have_no_share_in_the_equivariance(group):
 @pytest.mark.parametrize("count", [0, 1])
 def test_hardly_any_known_pair(count):
     method = build()
-    pair = pair_of([n < count for n in range(8)])
-    terms = method.terms(pair)
+    views = views_of([n < count for n in range(8)])
+    terms = method.terms(views)
     assert (terms["equivariance"] == 0) == (count == 0) and terms["predictor_variance"] == 0
-    method.pair_loss(pair).backward()
+    method.loss(views).backward()
     assert all(p.grad.isfinite().all() for p in method.parameters())
 
 
@@ -206,15 +200,15 @@ def test_the_identity_is_the_identity_after_training():
     picture = F.interpolate(torch.rand(1, 3, 4, 4, generator=generator), SIZE, mode="bilinear")
     shown, turns = picture.repeat(32, 1, 1, 1), RandomRotation(90.0)
 
-    def pair():
+    def views():
         a, b = (turns.draw(shown.shape, generator)["angle"] for _ in range(2))
         angles = {"angle": a}, {"angle": torch.where(torch.arange(32) % 2 == 0, a, b)}
         first, second = (turns.replay(shown, one) for one in angles)
-        return Pair(first, second, turns.relative(*angles), torch.ones(32, dtype=torch.bool))
+        return Views(first.images, second.images, turns.relative(*angles))
 
     def moved(degrees):
         with torch.no_grad():
-            vectors = method.eval().embed(pair().first.images)[1]
+            vectors = method.eval().embed(views().first)[1]
             predicted = method.predictor(vectors, {"angle": torch.full((32,), degrees)})
         assert vectors.std(0).min() > 0.2 or degrees == 0.0
         return float((predicted - vectors).norm() / vectors.norm())
@@ -223,7 +217,7 @@ def test_the_identity_is_the_identity_after_training():
     optimiser = torch.optim.Adam(method.parameters(), 3e-2)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, 300)
     for _ in range(300):
-        loss = method.train().pair_loss(pair())
+        loss = method.train().loss(views())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -240,4 +234,4 @@ def test_what_does_not_fit_is_told():
     with pytest.raises(ValueError, match="equivariance=-1"):
         build(equivariance=-1)
     with pytest.raises(DataError, match="no parameter 'blur', only"):
-        build(told=("blur",)).pair_loss(pair_of())
+        build(told=("blur",)).loss(views_of())

@@ -1,23 +1,14 @@
-"""Pairs, what they say of themselves, and how a network is told."""
+"""Views, the parameters between them, and how a network is conditioned on these."""
 
 import math
 
 import pytest
 import torch
-from torch import nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Compose, HorizontalFlip, RandomRotation, RightAngleTurn
-from hierforecast.image_ssl.split import (
-    KINDS,
-    Between,
-    OneAtATimePairs,
-    PairsWithParameters,
-    RelativeParameters,
-    ViewPairs,
-    every_kind,
-    parameters_of,
-)
+from hierforecast.image_ssl.split import KINDS, RelativeParameters, every_kind, parameters_of
+from hierforecast.image_ssl.views import Augmented, Between, OneAtATime, Views
 
 
 def images(batch=64, size=9, seed=0):
@@ -26,49 +17,54 @@ def images(batch=64, size=9, seed=0):
     return pixels.float() / 255
 
 
-def drawn(pairs, shown=None, seed=0):
-    return pairs(images() if shown is None else shown, torch.Generator().manual_seed(seed))
+def drawn(source, shown=None, seed=0):
+    shown = images() if shown is None else shown
+    return source(Views(shown, shown), torch.Generator().manual_seed(seed))
 
 
 def test_views_are_what_their_parameters_say():
     recipe, shown = every_kind(), images()
-    pair = drawn(ViewPairs(recipe))
-    for view in (pair.first, pair.second):
-        assert torch.equal(recipe.replay(shown, view.parameters).images, view.images)
-    expected = recipe.relative(pair.first.parameters, pair.second.parameters)
-    assert expected.keys() == pair.relative.keys() == pair.first.parameters.keys()
-    assert all(torch.equal(pair.relative[name], value) for name, value in expected.items())
-    assert not torch.equal(pair.first.images, pair.second.images)
-    assert pair.known.all() and pair.between is None
+    views = drawn(Augmented(recipe))
+    parameters = Augmented(recipe).draw(shown.shape, torch.Generator().manual_seed(0))
+    for view, own in zip(views[:2], parameters, strict=True):
+        assert torch.equal(recipe.replay(shown, own).images, view)
+    expected = recipe.relative(*parameters)
+    assert expected.keys() == views.relative.keys() == parameters[0].keys()
+    assert all(torch.equal(views.relative[name], value) for name, value in expected.items())
+    assert not torch.equal(views.first, views.second)
+    relative, known = views.known_relative()
+    assert known.all() and views.between is None
+    assert all(torch.equal(relative[name], value) for name, value in expected.items())
 
 
 def test_relative_parameters_take_the_first_view_to_the_second():
-    pair = drawn(ViewPairs(RightAngleTurn()))
-    moved = RightAngleTurn().apply(pair.first.images, pair.relative)
-    torch.testing.assert_close(moved, pair.second.images)
+    views = drawn(Augmented(RightAngleTurn()))
+    moved = RightAngleTurn().apply(views.first, views.relative)
+    torch.testing.assert_close(moved, views.second)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
 def test_images_are_known_whenever_they_come_or_never(share):
-    pairs, shown = ViewPairs(RightAngleTurn(), share), images(2000, 5)
-    known = drawn(pairs, shown).known
+    source, shown = Augmented(RightAngleTurn(), share), images(2000, 5)
+    known = drawn(source, shown).known_relative()[1]
     assert float(known.float().mean()) == pytest.approx(share, abs=0.03)
     order = torch.randperm(2000)
-    assert torch.equal(drawn(pairs, shown[order], seed=1).known, known[order])
+    assert torch.equal(drawn(source, shown[order], seed=1).known_relative()[1], known[order])
     # Also where a training in half precision has rounded the pixels: the same ones each time.
     rounded = shown.bfloat16().float()
-    assert torch.equal(drawn(pairs, rounded).known, drawn(pairs, rounded, seed=1).known)
+    once, again = (drawn(source, rounded, seed).known_relative()[1] for seed in (0, 1))
+    assert torch.equal(once, again)
 
 
 def test_one_at_a_time_is_one_step():
     recipe = every_kind()
-    pair = drawn(OneAtATimePairs(recipe), images(600, 9))
+    views = drawn(OneAtATime(recipe), images(600, 9))
     neutral = recipe.identity(600)
     changed = []
     for step in recipe.steps:
         differs = torch.zeros(600, dtype=torch.bool)
         for name in step.names:
-            off = (pair.relative[name] - neutral[name]).abs().view(600, -1).max(1).values
+            off = (views.relative[name] - neutral[name]).abs().view(600, -1).max(1).values
             differs |= off > 1e-5
         changed.append(differs)
     counts = torch.stack(changed).sum(0)
@@ -94,12 +90,13 @@ def test_between_is_on_the_way():
         Between((0.5, 0.2))
 
 
-def test_a_pair_brings_the_image_between():
+def test_views_bring_the_image_between():
     recipe = Compose([RandomRotation(90.0), HorizontalFlip()])
-    pair = drawn(ViewPairs(recipe, between=Between((0.5, 0.5))))
-    middle = Between((0.5, 0.5))(pair.first.parameters, pair.second.parameters)
-    torch.testing.assert_close(pair.between, recipe.replay(images(), middle).images)
-    assert pair.to(torch.float64).between.dtype == torch.float64
+    source = Augmented(recipe, between=Between((0.5, 0.5)))
+    views = drawn(source)
+    middle = Between((0.5, 0.5))(*source.draw(images().shape, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(views.between, recipe.replay(images(), middle).images)
+    assert views.map_images(torch.Tensor.double).between.dtype == torch.float64
 
 
 def test_the_identity_is_one_row_and_no_sum_of_columns_is_constant():
@@ -107,7 +104,7 @@ def test_the_identity_is_one_row_and_no_sum_of_columns_is_constant():
     told = parameters_of(recipe)
     assert told(recipe.identity(3)).shape == (3, told.width)
     torch.testing.assert_close(told(recipe.identity(3)), told.identity().expand(3, -1))
-    found = told(drawn(ViewPairs(recipe), images(2000)).relative)
+    found = told(drawn(Augmented(recipe), images(2000)).relative)
     blocks = found.unflatten(1, (-1, 2))
     torch.testing.assert_close(blocks.norm(dim=2), torch.ones(blocks.shape[:2]))
     # Features that tell nothing ask for a constant: none is near the span of one block.
@@ -152,25 +149,3 @@ def test_kinds_and_names():
         RelativeParameters([])
     with pytest.raises(DataError, match="no parameter 'blur', only"):
         RelativeParameters(["blur"])({"angle": torch.zeros(2)})
-
-
-class Listener(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.backbone = nn.Linear(1, 1)
-
-    def pair_loss(self, pair):
-        self.pair = pair
-        assert not pair.first.images.requires_grad
-        return self.backbone.weight.sum()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_method_is_handed_both_views_with_parameters(dtype):
-    listener = Listener()
-    method = PairsWithParameters(listener, ViewPairs(every_kind()))
-    loss = method.loss(images().to(dtype).requires_grad_())
-    loss.backward()
-    assert method.backbone is listener.backbone
-    assert listener.pair.first.images.dtype == listener.pair.second.images.dtype == dtype
-    assert listener.pair.relative["angle"].dtype == torch.float32
