@@ -111,24 +111,21 @@ def build_method(
     build = partial(made.build, **given)
     setting = Setting(backbone, head_group, as_group(symmetry), size, width, width)
     if match_head is not None:
-        setting = _matched(build, setting, match_head)
-        if setting is None:
-            raise ValueError(f"heads of {name} cannot be matched: leave match_head out")
+        setting = _matched(name, build, setting, match_head)
     return build(setting)
 
 
-def _matched(build: Callable[[Setting], Method], setting: Setting, plain: ResNet) -> Setting | None:
-    """The setting whose head has the weights that one behind a plain backbone has.
-
-    None if the hidden channels do not change the head.
-    """
+def _matched(
+    name: str, build: Callable[[Setting], Method], setting: Setting, plain: ResNet
+) -> Setting:
+    """The setting whose head has the weights that one behind a plain backbone has."""
 
     def count(hidden: int) -> int:
         return head_weights(build(replace(setting, hidden=hidden)))
 
     with torch.random.fork_rng(devices=[]):  # counting draws no weights of the method's
         if count(1) == count(2):
-            return None
+            raise ValueError(f"heads of {name} cannot be matched: leave match_head out")
         wanted = head_weights(build(replace(setting, backbone=plain, head=plain.group)))
         return replace(setting, hidden=_nearest(count, wanted, range(1, 16 * setting.width)))
 

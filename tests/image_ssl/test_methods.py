@@ -209,7 +209,7 @@ def test_views_are_drawn_in_float32_and_without_gradients(dtype):
     method = Method(objective, source)
     images = torch.rand(2, 3, 4, 4, dtype=dtype).requires_grad_()
     loss = method.loss(Views(images, images))
-    assert float(loss) == pytest.approx(float(objective.backbone.weight) - 96, abs=0.5)
+    assert loss.item() == pytest.approx(objective.backbone.weight.item() - 96, abs=0.5)
     loss.backward()
     assert method.backbone is objective.backbone and objective.backbone.weight.grad == 1
     assert objective.seen.first.dtype == objective.seen.second.dtype == dtype
