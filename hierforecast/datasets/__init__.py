@@ -3,11 +3,12 @@
 To add one, write such a file, list its loader here, and give it a card in top-level `datasets/`.
 """
 
+from hierforecast.datasets._kloppy import from_kloppy
 from hierforecast.datasets.basketball import simulate_basketball
 from hierforecast.datasets.hierarchical import Demand, load_hierarchical
 from hierforecast.datasets.long_horizon import load_long_horizon
 from hierforecast.datasets.nba import load_nba
-from hierforecast.datasets.soccer import from_kloppy, load_soccer
+from hierforecast.datasets.soccer import load_soccer
 from hierforecast.datasets.sportvu import load_sportvu
 from hierforecast.datasets.stocks import load_stocks
 

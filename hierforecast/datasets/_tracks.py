@@ -1,22 +1,38 @@
-"""What every basketball source shares: the court, the names, tracks to frame, change of rate."""
+"""What every source of tracks shares: who they belong to, tracks to frame, change of rate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hierforecast._options import number
 from hierforecast.frame.newsteps import stride_of
 from hierforecast.frame.resampling import blend
 
 COURT = (94.0, 50.0)  # feet, origin at a corner
 HOOPS = ((5.25, 25.0), (88.75, 25.0))
 TEAM_SIZE = 5
-AGENTS = ("ball", *(f"{team}_{i}" for team in ("home", "away") for i in range(TEAM_SIZE)))
-TEAMS = ("ball", *("home",) * TEAM_SIZE, *("away",) * TEAM_SIZE)
-KINDS = ("ball", *("player",) * (2 * TEAM_SIZE))
+
+
+class Agent(NamedTuple):
+    """Who a track belongs to."""
+
+    unique_id: str
+    team: str
+    kind: str
+
+
+BALL = Agent("ball", "ball", "ball")
+AGENTS = (
+    BALL,
+    *(Agent(f"{team}_{i}", team, "player") for team in ("home", "away") for i in range(TEAM_SIZE)),
+)
+COLUMNS = ("scene", "ds", *Agent._fields, "x", "y")
+BY_ID = np.argsort([agent.unique_id for agent in AGENTS])
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -27,38 +43,39 @@ def strings(labels: Sequence[str], codes: Integers) -> pd.Series:
     return pd.Series(pd.Series(list(labels), dtype="str").array.take(codes))
 
 
-def rows_of(
-    lengths: Integers, order: Sequence[int] | Integers
-) -> tuple[Integers, Integers, Integers]:
-    """Scene number, step and agent of every cell of tracks laid end to end, one row a cell."""
+def scene_and_step(lengths: Integers) -> tuple[Integers, Integers]:
+    """Scene number and step of every step of scenes laid end to end."""
     scene = np.repeat(np.arange(len(lengths)), lengths)
-    step = np.arange(len(scene)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    width = len(order)
-    return np.repeat(scene, width), np.repeat(step, width), np.tile(order, len(scene))
+    return scene, np.arange(len(scene)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def tracks_to_columns(tracks: Floats, lengths: Integers) -> tuple[Integers, dict[str, object]]:
-    """Columns of eleven tracks per scene, sorted by scene, step and id.
+def tracks_to_frame(
+    tracks: Floats, lengths: Integers, agents: Sequence[Agent], scenes: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Long rows ``scene, ds, unique_id, team, kind, x, y``, sorted by scene, step and slot.
+
+    Who has no place at a step has no row there.
 
     Args:
-        tracks: ``(sum(lengths), 11, 2)`` feet, scenes end to end, agents in the order of `AGENTS`.
+        tracks: ``(sum(lengths), slots, 2)``, scenes end to end; NaN for no place.
         lengths: ``(scenes,)`` number of steps.
-
-    Returns:
-        The scene number of each row, and the columns ``ds, unique_id, team, kind, x, y``.
+        agents: of each slot.
+        scenes: labels of the scenes; None numbers them.
     """
-    order = np.argsort(AGENTS)
-    scene, step, agent = rows_of(lengths, order)
-    flat = tracks[:, order].reshape(-1, 2)
-    columns: dict[str, object] = {
-        "ds": step,
-        "unique_id": strings(AGENTS, agent),
-        "team": strings(("away", "ball", "home"), np.repeat([1, 2, 0], [1, 5, 5])[agent]),
-        "kind": strings(("ball", "player"), np.minimum(agent, 1)),
-        "x": flat[:, 0],
-        "y": flat[:, 1],
-    }
-    return scene, columns
+    row, slot = np.nonzero(np.isfinite(tracks).all(axis=-1))
+    scene, step = (column[row] for column in scene_and_step(lengths))
+    frame = {"scene": scene if scenes is None else strings(scenes, scene), "ds": step}
+    for name, labels in zip(Agent._fields, zip(*agents, strict=True), strict=True):
+        distinct, codes = np.unique(labels, return_inverse=True)
+        frame[name] = strings(distinct.tolist(), codes[slot])
+    frame["x"], frame["y"] = tracks[row, slot].T
+    return pd.DataFrame(frame)
+
+
+def check_rate(rate: float, native: float) -> None:
+    """Refuse a rate that is not above 0 and at most the recorded one."""
+    if not 0 < number("rate", rate) <= native:
+        raise ValueError(f"rate={rate}: give steps per second, above 0 and at most {native:g}")
 
 
 def resample(
@@ -86,7 +103,7 @@ def resample(
     if stride == 1:
         return tracks, lengths
     kept = (lengths - 1) * stride.denominator // stride.numerator + 1
-    _, step, _ = rows_of(kept, [0])
+    _, step = scene_and_step(kept)
     before, rest = np.divmod(step * stride.numerator, stride.denominator)
     start = np.repeat(np.cumsum(lengths) - lengths, kept)
     after = start + np.minimum(before + 1, np.repeat(lengths, kept) - 1)

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from hierforecast.datasets._basketball_game import NORMALS, STEP, UNIFORMS, Game
 from hierforecast.datasets._loader import with_tracks
-from hierforecast.datasets._tracks import AGENTS, COURT, TEAM_SIZE, tracks_to_columns
+from hierforecast.datasets._tracks import AGENTS, BALL, BY_ID, COURT, TEAM_SIZE, tracks_to_frame
 
 STEP_SECONDS = STEP
-COLUMNS = ("scene", "ds", "unique_id", "team", "kind", "x", "y")
 WARM_UP = 20  # steps that are played before the first recorded one
 CAMERA_NOISE = 0.02  # ft, standard deviation of what is recorded around where they are
 CHUNK = 512  # scenes that advance together: their arrays stay in the processor's cache
@@ -50,14 +49,12 @@ def simulate_basketball(
         numbers = range(start, min(start + CHUNK, n_scenes))
         tracks[start : start + CHUNK] = _play(numbers, n_steps, seed)
     lengths = np.full(n_scenes, n_steps)
-    scene, columns = tracks_to_columns(tracks.reshape(-1, len(AGENTS), 2), lengths)
-    frame = pd.DataFrame({"scene": scene, **columns}, columns=list(COLUMNS))
+    tracks, agents = tracks[:, :, BY_ID], [AGENTS[slot] for slot in BY_ID]
     if missing > 0:
+        players = [slot for slot, agent in enumerate(agents) if agent != BALL]
         present = _present(n_scenes, n_steps, seed, missing)
-        keep = np.ones((n_scenes, n_steps, len(AGENTS)), bool)
-        keep[..., np.array(AGENTS)[np.argsort(AGENTS)] != "ball"] = present
-        frame = frame[keep.ravel()].reset_index(drop=True)
-    return frame
+        tracks[:, :, players] = np.where(present[..., None], tracks[:, :, players], np.nan)
+    return tracks_to_frame(tracks.reshape(-1, len(agents), 2), lengths, agents)
 
 
 def _check(n_scenes: int, n_steps: int, seed: int, missing: float) -> None:

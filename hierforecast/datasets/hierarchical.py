@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from hierforecast.datasets._loader import long_of
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
 from hierforecast.io.fetch import RemoteFile, locate
@@ -213,7 +214,7 @@ def load_hierarchical(
         wide = wide.iloc[: N_DISTINCT[name]]
     nodes = tuple(map(str, wide.columns))
     return Demand(
-        frame=_long(wide.iloc[:, -n:], factors),
+        frame=long_of(wide.iloc[:, -n:].set_axis(pd.to_datetime(wide.index)), factors),
         summing=summing,
         nodes=nodes,
         tags=_tags(name, summing, nodes, factors),
@@ -239,18 +240,6 @@ def _check_sums(name: str, wide: pd.DataFrame, summing: np.ndarray, n_paths: int
             f"column {wide.columns[worst]!r} of {name!r} is not the sum of its series: data.csv "
             f"and agg_mat.csv are of different versions. Get them again from {SOURCE}{name}"
         )
-
-
-def _long(wide: pd.DataFrame, factors: pd.DataFrame) -> pd.DataFrame:
-    """One row per series and time, sorted by series as in the file."""
-    n, steps = wide.shape[1], len(wide)
-    columns = {
-        "ds": np.tile(pd.to_datetime(wide.index).to_numpy(), n),
-        "unique_id": np.repeat(np.array(wide.columns, dtype=str), steps),
-        **{f: np.repeat(factors[f].to_numpy(str), steps) for f in factors},
-        "y": wide.to_numpy(np.float64).T.reshape(-1),
-    }
-    return pd.DataFrame(columns)
 
 
 def _tags(

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from hierforecast.datasets._loader import with_columns
+from hierforecast.datasets._loader import long_of, with_columns
 from hierforecast.errors import DataError
 from hierforecast.io.fetch import RemoteFile, locate
 
@@ -87,11 +86,4 @@ def load_long_horizon(name: str, *, root: Path | str | None = None) -> pd.DataFr
             f"'{path}' holds what is no number{f' in {odd}' if odd else ''}: delete it and get it "
             f"again from {FILES[name].url}"
         )
-    steps, series = wide.shape
-    return pd.DataFrame(
-        {
-            "ds": np.tile(wide.index.to_numpy(), series),
-            "unique_id": np.repeat(np.array(wide.columns, dtype=str), steps),
-            "y": wide.to_numpy(np.float64).T.reshape(-1),
-        }
-    )
+    return long_of(wide)

@@ -17,13 +17,15 @@ from hierforecast._options import number, whole
 from hierforecast.datasets import _socialvae
 from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import (
+    AGENTS,
+    BY_ID,
     COURT,
     TEAM_SIZE,
     Floats,
     Integers,
     resample,
     strings,
-    tracks_to_columns,
+    tracks_to_frame,
 )
 from hierforecast.errors import DataError
 from hierforecast.frame.newsteps import TOLERANCE
@@ -33,7 +35,6 @@ from hierforecast.io.limits import read_array
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
 SOURCES = ("socialvae", "cle")
-COLUMNS = ("scene", "ds", "unique_id", "team", "kind", "x", "y", "game")
 
 SOCIALVAE_FILE = RemoteFile(
     "nba/socialvae_487_games.tar.xz",
@@ -52,47 +53,39 @@ CLE_REPOSITORY = (
 )
 
 
-def _cle_file(stem: str, sha256: str, size: int) -> RemoteFile:
-    return RemoteFile(
-        f"nba/cle_starters_5hz/{stem}.npy", sha256, f"{CLE_REPOSITORY}/{stem}.npy", size
-    )
-
-
-CLE_FILES = {
+# SHA-256 and bytes of each file.
+_CLE_SUMS = {
     "train": {
-        "player_coords": _cle_file(
-            "player_coords_train__with_5_games",
+        "player_coords": (
             "4408c40f511ee17939f2e66602de95373c8ddc5be6d22e84cb1289c63ae83adb",
             3522688,
         ),
-        "ball_coords": _cle_file(
-            "ball_coords_train__with_5_games",
-            "25cf351cd1e69e31ccdaf749cbd01121f183d2531f6267be6582eaaedd5b3ec6",
-            528512,
-        ),
-        "example_stop_idxs": _cle_file(
-            "example_stop_idxs_train__with_5_games",
+        "ball_coords": ("25cf351cd1e69e31ccdaf749cbd01121f183d2531f6267be6582eaaedd5b3ec6", 528512),
+        "example_stop_idxs": (
             "0dc92079c2becf66038e4769963e573b42105994ab32bf05033c4580ab95dda4",
             1856,
         ),
     },
     "val": {
-        "player_coords": _cle_file(
-            "player_coords_val__with_4_games",
+        "player_coords": (
             "05b5dfd90120e58aa3d686f45b716efb72283c19316a4776e5b98c3adb240736",
             1696448,
         ),
-        "ball_coords": _cle_file(
-            "ball_coords_val__with_4_games",
-            "42974b0792ff7ec14174658fc0cdaca8f171ddfc12bf77eb784b902f8612db87",
-            254576,
-        ),
-        "example_stop_idxs": _cle_file(
-            "example_stop_idxs_val__with_4_games",
+        "ball_coords": ("42974b0792ff7ec14174658fc0cdaca8f171ddfc12bf77eb784b902f8612db87", 254576),
+        "example_stop_idxs": (
             "20982a534e17630c0efdfaaba1e941caa340382f93758ca2c1940ce20c67f0ab",
             1088,
         ),
     },
+}
+CLE_GAMES = {"train": 5, "val": 4}
+CLE_FILES = {
+    part: {
+        what: RemoteFile(f"nba/cle_starters_5hz/{stem}", sha256, f"{CLE_REPOSITORY}/{stem}", size)
+        for what, (sha256, size) in files.items()
+        for stem in [f"{what}_{part}__with_{CLE_GAMES[part]}_games.npy"]
+    }
+    for part, files in _CLE_SUMS.items()
 }
 CLE_EXAMPLES = {"train": 215, "val": 119}
 CLE_STEPS = {"train": 22016, "val": 10602}
@@ -204,14 +197,11 @@ def _frame(scenes: _socialvae.Scenes, native: float, rate: float) -> pd.DataFram
             f"invented, and easy to forecast. Pass rate={native:g} or less"
         )
     tracks, lengths = resample(scenes.tracks, scenes.lengths, native, rate)
-    scene, columns = tracks_to_columns(tracks, lengths)
+    agents = [AGENTS[slot] for slot in BY_ID]
+    frame = tracks_to_frame(tracks[:, BY_ID], lengths, agents, scenes.label.tolist())
     games, code = np.unique(scenes.game, return_inverse=True)
-    columns = {
-        "scene": strings(scenes.label.tolist(), scene),
-        **columns,
-        "game": strings(games.tolist(), code[scene]),
-    }
-    return pd.DataFrame(columns, columns=list(COLUMNS))
+    frame["game"] = strings(games.tolist(), np.repeat(code, lengths * len(agents)))
+    return frame
 
 
 # --- socialvae ------------------------------------------------------------------------------

@@ -21,15 +21,22 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.datasets._loader import with_tracks
-from hierforecast.datasets._tracks import TEAM_SIZE, Floats, resample
+from hierforecast.datasets._tracks import (
+    BALL,
+    TEAM_SIZE,
+    Agent,
+    Floats,
+    resample,
+    strings,
+    tracks_to_frame,
+)
 from hierforecast.errors import DataError, import_extra
 from hierforecast.io.limits import MIB, open_file, parse_json, read_file, too_large
 
 RATE = 25.0
-BALL = -1
+BALL_ID = -1
 GAP_MS = 60  # two moments further apart than this are not neighbours at 25 Hz
 NEAR_MS = 20  # closer than this they are one moment, recorded twice
-COLUMNS = ("scene", "ds", "unique_id", "team", "kind", "x", "y", "game")
 ANOTHER = "Get the file again, or use another game: some published files are like this."
 LFS = b"version https://git-lfs"
 SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
@@ -68,15 +75,13 @@ def load_sportvu(path: Path | str, *, rate: float = 6.25) -> pd.DataFrame:
     """
     path = Path(path)
     game, moments = _moments(_read_json(path), path)
-    tables = []
-    for number, scene in enumerate(_scenes(moments)):
-        label = f"{game}_{scene[0].quarter}_{number:03d}"
-        tables.append(_scene_table(scene, rate).assign(scene=label))
-    frame = pd.concat(tables, ignore_index=True).assign(game=game)
-    for column in ("scene", "unique_id", "team", "kind", "game"):
-        frame[column] = frame[column].astype("str")
-    order = frame.sort_values(["scene", "ds", "unique_id"], ignore_index=True)
-    return order[list(COLUMNS)]
+    frames = [
+        _scene_frame(scene, f"{game}_{scene[0].quarter}_{number:03d}", rate)
+        for number, scene in enumerate(_scenes(moments))
+    ]
+    frame = pd.concat(frames, ignore_index=True)
+    frame["game"] = strings([game], np.zeros(len(frame), int))
+    return frame.sort_values(["scene", "ds", "unique_id"], ignore_index=True)
 
 
 # --- file -> JSON ---------------------------------------------------------------------------
@@ -205,33 +210,17 @@ def _scenes(moments: list[_Moment]) -> list[list[_Moment]]:
 
 def _is_lineup(team_of: dict[int, int]) -> bool:
     """Whether these may all be on the court at once: two teams of five."""
-    teams = [team for player, team in team_of.items() if player != BALL]
+    teams = [team for player, team in team_of.items() if player != BALL_ID]
     return len(set(teams)) <= 2 and all(teams.count(team) <= TEAM_SIZE for team in set(teams))
 
 
-def _scene_table(scene: list[_Moment], rate: float) -> pd.DataFrame:
-    """Columns ``ds, unique_id, team, kind, x, y`` of one scene at the rate wanted."""
+def _scene_frame(scene: list[_Moment], label: str, rate: float) -> pd.DataFrame:
+    """One scene at the rate wanted, as `tracks_to_frame` has it."""
     team = {player: team for moment in scene for player, team in moment.team.items()}
-    players = sorted(team)
-    tracks: Floats = np.full((len(scene), len(players), 2), np.nan, np.float32)
-    column = {player: i for i, player in enumerate(players)}
+    slot = {player: i for i, player in enumerate(team)}
+    tracks: Floats = np.full((len(scene), len(slot), 2), np.nan, np.float32)
     for step, moment in enumerate(scene):
         for player, place in moment.place.items():
-            tracks[step, column[player]] = place
-    tracks, lengths = resample(tracks, np.array([len(scene)]), RATE, rate)
-    steps, agent = np.divmod(np.arange(lengths[0] * len(players)), len(players))
-    names = np.array(["ball" if p == BALL else str(p) for p in players], object)
-    teams = np.array(["ball" if p == BALL else str(team[p]) for p in players], object)
-    kinds = np.array(["ball" if p == BALL else "player" for p in players], object)
-    flat = tracks.reshape(-1, 2)
-    table = pd.DataFrame(
-        {
-            "ds": steps,
-            "unique_id": names[agent],
-            "team": teams[agent],
-            "kind": kinds[agent],
-            "x": flat[:, 0],
-            "y": flat[:, 1],
-        }
-    )
-    return table[np.isfinite(flat).all(axis=1)]
+            tracks[step, slot[player]] = place
+    agents = [BALL if p == BALL_ID else Agent(str(p), str(team[p]), "player") for p in slot]
+    return tracks_to_frame(*resample(tracks, np.array([len(scene)]), RATE, rate), agents, [label])

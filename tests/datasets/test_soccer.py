@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast.datasets import soccer
-from hierforecast.datasets.soccer import from_kloppy, load_soccer, read_tracking
+from hierforecast.datasets import from_kloppy, soccer
+from hierforecast.datasets._tracks import COLUMNS
+from hierforecast.datasets.soccer import load_soccer, read_tracking
 from hierforecast.errors import DataError
 from hierforecast.io.fetch import RemoteFile
 
@@ -183,7 +184,7 @@ def kloppy_like(unit="m", low=(-52.5, -34.0), high=(52.5, 34.0), orientation="bo
 
 def test_kloppy_like_frames_become_rows():
     frame = from_kloppy(kloppy_like())
-    assert list(frame.columns) == soccer.COLUMNS
+    assert list(frame.columns) == list(COLUMNS)
     assert frame.groupby(["scene", "unique_id"]).ds.apply(list).to_dict() == {
         ("period1", "11"): [1, 3],
         ("period1", "ball"): [0, 1, 3],

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast.datasets import nba
+from hierforecast.datasets._tracks import COLUMNS
 from hierforecast.datasets.sportvu import load_sportvu
 from hierforecast.errors import DataError
 
@@ -40,7 +40,7 @@ def test_overlapping_events_are_merged_and_sorted(tmp_path):
     ball = frame[frame["unique_id"] == "ball"]
     assert ball["ds"].tolist() == list(range(10))
     np.testing.assert_allclose(ball["x"], 0.04 * np.arange(10), atol=1e-6)
-    assert list(frame.columns) == list(nba.COLUMNS)
+    assert list(frame.columns) == [*COLUMNS, "game"]
     assert frame.groupby("team")["unique_id"].nunique().to_dict() == {
         str(HOME): 5,
         str(AWAY): 5,
