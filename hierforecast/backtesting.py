@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -35,8 +35,7 @@ from hierforecast.frame.times import Times
 from hierforecast.inference import Forecast, Forecasts
 from hierforecast.windows import WindowDataset
 
-if TYPE_CHECKING:
-    from hierforecast.forecaster import Forecaster
+Forecaster = Any  # of hierforecast.forecaster, which imports this module
 
 
 @dataclass(frozen=True)
@@ -180,30 +179,26 @@ def _learnable(panel: Panel, need: int) -> Any:
 def _read_time(panel: Panel, value: Any, example: Any) -> Any:
     """A time as the panel's clock counts it: a whole number, a timedelta64, a datetime64 in UTC."""
     clock, name = panel.clock, panel.columns.time
-    if hasattr(value, "as_py"):  # a scalar of pyarrow
-        value = value.as_py()
-    if isinstance(value, pd.Period):
-        value = value.start_time
-    kind = "whole steps" if clock.unit is None else "durations" if clock.duration else "dates"
-    number = isinstance(value, Integral) and not isinstance(value, (bool, np.timedelta64))
+    given = value.as_py() if hasattr(value, "as_py") else value  # a scalar of pyarrow
+    given = given.start_time if isinstance(given, pd.Period) else given
+    number = isinstance(given, Integral) and not isinstance(given, (bool, np.timedelta64))
+    wanted = "whole steps" if clock.unit is None else "durations" if clock.duration else "dates"
     try:
-        if clock.unit is None:
-            if not (number or isinstance(value, str)):
-                raise TypeError("no whole number")
-            return int(value)
-        if number or isinstance(value, (bool, float)):
-            raise TypeError("a number")
-        moment: Any = pd.Timedelta(value) if clock.duration else pd.Timestamp(value)
+        if clock.unit is None and (number or isinstance(given, str)):
+            return int(given)
+        if clock.unit is None or number or isinstance(given, (bool, float)):
+            raise TypeError("of another kind")
+        moment: Any = pd.Timedelta(given) if clock.duration else pd.Timestamp(given)
         if pd.isna(moment):
             raise TypeError("missing")
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"start={show(value)} is no time of column {name!r}, which holds {kind}: give one of "
+            f"start={show(value)} is no time of column {name!r}, which holds {wanted}: give one of "
             f"them, e.g. {show_time(example)}"
         ) from error
     if clock.duration:
         return moment.to_timedelta64()
-    if moment.tz is not None and clock.zone is None:
+    if clock.zone is None and moment.tz is not None:
         raise DataError(
             f"start={show(value)} has a time zone but the times of column {name!r} have none: "
             f"leave it out, e.g. {show_time(example)}"

@@ -19,15 +19,13 @@ from rich.table import Table
 
 from hierforecast.datasets import simulate_basketball
 from hierforecast.forecaster import Forecaster
-from hierforecast.frame import Columns
 from hierforecast.io.atomic import write_atomically
 from hierforecast.io.files import write_table
 from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge
 
-COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
 CONTEXT, HORIZON, CUTOFF = 40, 10, 60  # steps of 0.16 s; the cutoff of the picture
 LEFT, RIGHT = (-2.0, 52.0), (42.0, 96.0)  # the halves of the court, feet
-# In the order in which they are hidden; what is left of the eleven is judged every time.
+# In the order in which they are hidden; what is left of the eleven is evaluated every time.
 HIDDEN = ("home_0", "away_0", "home_1", "away_1")
 HOW_MANY = (0, 1, 2, 4)
 
@@ -121,20 +119,16 @@ def one_thread() -> Iterator[None]:
 def fit_models(train: pd.DataFrame, size: Size, seed: int) -> dict[str, Forecaster]:
     """The model and its baselines by name, fitted on the same scenes."""
     model = HiPerformer(width=size.width, depth=2, heads=4, patch=20, scale="mirrored")
+    options: dict[str, Any] = {
+        "context_length": CONTEXT,
+        "prediction_length": HORIZON,
+        "columns": simulate_basketball.columns,
+        "learning_rate": 3e-3,
+        "max_steps": size.steps,
+        "seed": seed,
+    }
     plans = [model, Ridge(), ConstantVelocity(), LastValue()]
-    forecasters = {}
-    for plan in plans:
-        forecaster = Forecaster(
-            plan,
-            context_length=CONTEXT,
-            prediction_length=HORIZON,
-            columns=COLUMNS,
-            learning_rate=3e-3,
-            max_steps=size.steps,
-            seed=seed,
-        )
-        forecasters[type(plan).__name__] = forecaster.fit(train)
-    return forecasters
+    return {type(plan).__name__: Forecaster(plan, **options).fit(train) for plan in plans}
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -157,32 +151,25 @@ def compare_hidden(forecasters: dict[str, Forecaster], test: pd.DataFrame) -> pd
 
     Constant velocity looks at one agent at a time: for it nothing changes.
     """
-    rows: list[dict[str, Any]] = []
+    parts = []
     for name in ("HiPerformer", "ConstantVelocity"):
         for count in HOW_MANY:
             seen = test[~test["unique_id"].isin(HIDDEN[:count])]
             backtest = forecasters[name].backtest(seen)
             always = backtest[~backtest["unique_id"].isin(HIDDEN)]
-            pairs = zip(("ade", "fde"), displacement(always, name), strict=True)
-            rows += [
-                {"model": name, "part": "always visible", "metric": m, "value": v, "hidden": count}
-                for m, v in pairs
-            ]
-    return pd.DataFrame(rows)
+            errors = {"metric": ("ade", "fde"), "value": displacement(always, name)}
+            parts.append(pd.DataFrame(errors).assign(model=name, hidden=count))
+    return pd.concat(parts, ignore_index=True).assign(part="always visible")
 
 
 def accuracy_table(scores: pd.DataFrame) -> Table:
     """Models against parts; the ratio is the one to look at."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title="Error in feet, mean over the horizon / at its last step (ADE / FDE)",
-        caption="ratio: ADE of all agents over that of constant velocity; "
+    table = _table(
+        ("model", "all agents", "players", "ball", "ratio", "covered"),
+        "Error in feet, mean over the horizon / at its last step (ADE / FDE)",
+        "ratio: ADE of all agents over that of constant velocity; "
         "covered: truths inside the 90 % interval",
     )
-    heads = ("model", "all agents", "players", "ball", "ratio", "covered")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "model" else "right")
     value = scores.set_index(["model", "part", "metric"])["value"]
     for model in scores["model"].unique():
         cells = [
@@ -198,25 +185,27 @@ def accuracy_table(scores: pd.DataFrame) -> Table:
 
 def hidden_table(scores: pd.DataFrame) -> Table:
     """What hiding players costs the others."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=f"The same {11 - len(HIDDEN)} agents while others are hidden (ADE / FDE, feet)",
-        caption="A hidden player's rows are not there; the others are forecast all the same.",
+    models = ("HiPerformer", "ConstantVelocity")
+    table = _table(
+        ("players hidden", *models, "ratio"),
+        f"The same {11 - len(HIDDEN)} agents while others are hidden (ADE / FDE, feet)",
+        "A hidden player's rows are not there; the others are forecast all the same.",
     )
-    table.add_column("players hidden")
-    for head in ("HiPerformer", "ConstantVelocity", "ratio"):
-        table.add_column(head, justify="right")
     own = scores[scores["part"] == "always visible"]
     value = own.set_index(["model", "hidden", "metric"])["value"]
     for count in HOW_MANY:
-        pairs = {
-            model: (value[model, count, "ade"], value[model, count, "fde"])
-            for model in ("HiPerformer", "ConstantVelocity")
-        }
+        ade, fde = ([value[model, count, metric] for model in models] for metric in ("ade", "fde"))
         who = f"{count}: {', '.join(HIDDEN[:count])}" if count else "0"
-        cells = [f"{ade:.2f} / {fde:.2f}" for ade, fde in pairs.values()]
-        table.add_row(who, *cells, f"{pairs['HiPerformer'][0] / pairs['ConstantVelocity'][0]:.2f}")
+        cells = [f"{mean:.2f} / {last:.2f}" for mean, last in zip(ade, fde, strict=True)]
+        table.add_row(who, *cells, f"{ade[0] / ade[1]:.2f}")
+    return table
+
+
+def _table(heads: tuple[str, ...], title: str, caption: str) -> Table:
+    """An empty table of figures, the first column of which holds names."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, caption=caption)
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="right" if i else "left")
     return table
 
 
@@ -269,8 +258,8 @@ def typical_scene(forecast: pd.DataFrame, test: pd.DataFrame) -> Any:
     error = np.hypot(both["HiPerformer_x"] - both["x"], both["HiPerformer_y"] - both["y"])
     ordered = error.groupby(both["scene"]).mean().sort_values()
     shown = test[test["ds"].between(CUTOFF - 20, CUTOFF + HORIZON - 1)]
-    reach = shown.groupby("scene")["x"].agg(["min", "max"]).loc[ordered.index]
-    half = ordered[(reach["max"] < LEFT[1]) | (reach["min"] > RIGHT[0])]
+    sides = shown.groupby("scene")["x"].agg(["min", "max"]).loc[ordered.index]
+    half = ordered[(sides["max"] < LEFT[1]) | (sides["min"] > RIGHT[0])]
     ordered = half if len(half) else ordered
     return ordered.index[len(ordered) // 2]
 
