@@ -8,6 +8,7 @@ speak `hierforecast.symmetry.GroupAction`, as the permutations of series do, so 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from math import lcm
 from typing import TypeAlias
 
@@ -59,9 +60,18 @@ class Group:
         self.name = name
         self.turns, self.mirrors = GROUPS[name]
         self.order = self.turns * (1 + self.mirrors)
-        everyone = range(self.order)
-        self.table = torch.tensor([[self.compose(a, b) for b in everyone] for a in everyone])
-        self.inverses = torch.tensor([self.inverse(a) for a in everyone])
+
+    @cached_property
+    def table(self) -> Tensor:
+        """``compose(a, b)`` in row a and column b, (g, g), int64."""
+        return torch.tensor(
+            [[self.compose(a, b) for b in self.elements()] for a in self.elements()]
+        )
+
+    @cached_property
+    def inverses(self) -> Tensor:
+        """``inverse(a)`` of each element a, (g,), int64."""
+        return torch.tensor([self.inverse(a) for a in self.elements()])
 
     def elements(self) -> Iterator[int]:
         """Every element once, the identity first."""
@@ -106,33 +116,16 @@ def as_group(group: GroupLike) -> Group:
     return group if isinstance(group, Group) else Group(group)
 
 
-class _Action:
-    """The arithmetic of a group; kinds of tensors add `act`."""
+class _Action(Group):
+    """A group that also says, by `act`, how its elements move one kind of tensor.
+
+    Args:
+        group: a `Group` or its name.
+    """
 
     def __init__(self, group: GroupLike) -> None:
         self.group = as_group(group)
-
-    @property
-    def order(self) -> int:
-        """The number of elements."""
-        return self.group.order
-
-    @property
-    def identity(self) -> int:
-        """The element that moves nothing."""
-        return self.group.identity
-
-    def elements(self) -> Iterator[int]:
-        """Every element once, the identity first."""
-        return self.group.elements()
-
-    def compose(self, a: int, b: int) -> int:
-        """The element that acts as `b` and then as `a`."""
-        return self.group.compose(a, b)
-
-    def inverse(self, a: int) -> int:
-        """The element that undoes `a`."""
-        return self.group.inverse(a)
+        super().__init__(self.group.name)
 
 
 class ImageAction(_Action):
@@ -222,13 +215,8 @@ class LabelAction(_Action):
         return torch.tensor([entries * (longest // len(entries)) for entries in found])
 
     def _find_orbits(self) -> tuple[tuple[int, ...], ...]:
-        orbits, seen = [], set[int]()
-        for label in range(self.n_labels):
-            if label not in seen:
-                orbit = sorted(set(self.moves[:, label].tolist()))
-                orbits.append(tuple(orbit))
-                seen.update(orbit)
-        return tuple(orbits)
+        orbits = (tuple(sorted(set(column.tolist()))) for column in self.moves.T)
+        return tuple(dict.fromkeys(orbits))
 
     def _check(self) -> None:
         count = self.moves.shape[-1]
@@ -239,9 +227,8 @@ class LabelAction(_Action):
             raise ValueError("every row of moves must be a permutation of the labels")
         if not torch.equal(self.moves[0], everyone):
             raise ValueError("the identity's row of moves must leave every label where it is")
-        for a in self.elements():
-            for b in self.elements():
-                if not torch.equal(self.moves[self.compose(a, b)], self.moves[a][self.moves[b]]):
-                    raise ValueError(
-                        f"moves of elements {a} and {b} do not compose as the group does"
-                    )
+        both = self.moves[:, self.moves]  # [a, b, y]: label y, sent by b and then by a
+        wrong = (self.moves[self.table] != both).any(-1).nonzero().tolist()
+        if wrong:
+            a, b = wrong[0]
+            raise ValueError(f"moves of elements {a} and {b} do not compose as the group does")

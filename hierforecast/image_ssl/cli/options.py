@@ -9,7 +9,7 @@ import typer
 
 from hierforecast._console import Names, option
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import OnError
+from hierforecast.image_ssl.data._files import OnError
 from hierforecast.image_ssl.data.named import NAMES
 
 SMALL, LARGE = 33, 225  # sides that the networks are exact for

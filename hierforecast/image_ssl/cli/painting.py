@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import ImageSet, as_float
-from hierforecast.image_ssl.data._decoding import OnError
+from hierforecast.image_ssl.data._files import OnError
 from hierforecast.image_ssl.data.named import open_set
 from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.plot import plot_reconstructions

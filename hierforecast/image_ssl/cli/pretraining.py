@@ -34,7 +34,7 @@ from hierforecast.image_ssl.cli.options import (
 from hierforecast.image_ssl.cli.output import check_endings, save_picture
 from hierforecast.image_ssl.cli.painting import images_to_paint, painted
 from hierforecast.image_ssl.data import ImageSet, PosedPairs
-from hierforecast.image_ssl.data._decoding import OnError
+from hierforecast.image_ssl.data._files import OnError
 from hierforecast.image_ssl.data.named import NAMES, open_posed, open_set
 from hierforecast.image_ssl.methods import ARMS, METHODS, arm, build_method, options_of
 from hierforecast.image_ssl.nn.resnet import ResNet, resnet18, resnet50, small_resnet

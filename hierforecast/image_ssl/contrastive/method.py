@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Transformation, contrastive
 from hierforecast.image_ssl.groups import as_group
-from hierforecast.image_ssl.nn.backbone import Backbone
+from hierforecast.image_ssl.nn.backbone import Backbone, evaluating
 from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
 from hierforecast.image_ssl.views import Poses, Views
@@ -121,18 +121,14 @@ def _measure(backbone: Backbone, projector: nn.Module) -> int:
     group, channels = as_group(backbone.group), backbone.channels
     like = next(projector.parameters(), torch.empty(0))
     features = torch.zeros(2, channels, group.order, dtype=like.dtype, device=like.device)
-    modes = {module: module.training for module in projector.modules()}
     try:
-        with torch.no_grad():
-            vectors: Tensor = projector.eval()(features)
+        with evaluating(projector), torch.no_grad():
+            vectors: Tensor = projector(features)
     except RuntimeError as error:
         raise ValueError(
             f"the projector does not take this backbone's features (b, {channels}, {group.order}): "
             "make it for this very backbone, Projector(backbone, ...)"
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     if vectors.ndim != 2:
         raise ValueError(
             f"the projector maps features {tuple(features.shape)} to {tuple(vectors.shape)}: it "

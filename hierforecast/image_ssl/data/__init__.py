@@ -9,7 +9,7 @@ class of every pixel, its `classes` and which one is `ignored`.
 To add one, write such a file, list it here, and give it a card in top-level `datasets/`.
 """
 
-from hierforecast.image_ssl.data._decoding import FileImages, UnreadableImageWarning
+from hierforecast.image_ssl.data._files import FileImages, UnreadableImageWarning
 from hierforecast.image_ssl.data.ade20k import ADE20K
 from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, as_float, collate
 from hierforecast.image_ssl.data.cifar10 import load_cifar10

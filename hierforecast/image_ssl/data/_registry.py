@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import OnError
+from hierforecast.image_ssl.data._files import OnError
 
 
 class Wanted(TypedDict, total=False):

@@ -9,20 +9,9 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import (
-    UNREADABLE,
-    FileItems,
-    OnError,
-    folder_with,
-    one_of,
-    open_image,
-    read_image,
-)
+from hierforecast.image_ssl.data._decoding import open_image, read_image, read_mask
+from hierforecast.image_ssl.data._files import FileItems, OnError, folder_with, one_of
 from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data.arrays import Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.views import MaskSet
@@ -106,51 +95,6 @@ class ADE20K(MaskSet, FileItems):
             return pixels, read_mask(mask, self.size, N_CLASSES, shape)
 
         return {image: read}
-
-
-def read_mask(
-    path: Path | str, size: int, largest: int, shape: tuple[int, int] | None = None
-) -> Tensor:
-    """A mask as a square, cut out as `read_image` cuts its image; nearest pixels.
-
-    Args:
-        path: a file whose pixels are numbers: grey or indexed.
-        size: side of the square in pixels.
-        largest: number of the last class.
-        shape: width and height that it must have: its image's.
-
-    Returns:
-        (size, size), uint8.
-
-    Raises:
-        DataError: if the file is missing, truncated, no mask, of another shape, or has a number
-            above `largest`.
-    """
-    try:
-        with open_image(path) as opened:
-            mode, numbers = opened.mode, np.array(opened)
-    except UNREADABLE as error:
-        raise DataError(f"'{path}' cannot be read as a mask ({error}): get it again") from error
-    if numbers.ndim != 2 or numbers.dtype != np.uint8:
-        raise DataError(f"'{path}' is a picture of mode {mode}, not a mask: one number a pixel")
-    height, width = numbers.shape
-    if shape is not None and shape != (width, height):
-        raise DataError(
-            f"'{path}' has {width} x {height} pixels, its image {shape[0]} x {shape[1]}"
-        )
-    if numbers.max(initial=0) > largest:
-        raise DataError(f"'{path}' has the class {numbers.max()}, above {largest}")
-    scale = size / min(width, height)
-    rows, columns = (
-        _nearest(length, max(size, round(length * scale)), size) for length in (height, width)
-    )
-    return torch.from_numpy(numbers[rows[:, None], columns])
-
-
-def _nearest(length: int, resized: int, size: int) -> np.ndarray:
-    """Numbers of the pixels nearest to those of the middle `size` of `length` made `resized`."""
-    middles = np.arange(size) + (resized - size) // 2 + 0.5
-    return np.minimum((middles * length / resized).astype(np.int64), length - 1)
 
 
 _REMEDY = (

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import (
+from hierforecast.image_ssl.data._files import (
     EXTENSIONS,
     FileImages,
     OnError,

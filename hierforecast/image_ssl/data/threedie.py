@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._decoding import (
+from hierforecast.image_ssl.data._decoding import read_image
+from hierforecast.image_ssl.data._files import (
     FileItems,
     OnError,
     existing_folder,
     one_of,
-    read_image,
     subfolders,
 )
 from hierforecast.image_ssl.data._registry import Request, register

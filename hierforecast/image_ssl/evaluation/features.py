@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ImageSet, as_float, collate
+from hierforecast.image_ssl.nn.backbone import evaluating
 
 # Features of the network (b, c, g) to rows (b, d).
 Pool: TypeAlias = Callable[[Tensor], Tensor]
@@ -160,14 +161,12 @@ def _frozen(
     backbone: nn.Module, device: torch.device | str | None
 ) -> Iterator[tuple[torch.device, torch.dtype]]:
     """Evaluation mode on a device for a while; gives the device and the dtype of the weights."""
-    modes = {module: module.training for module in backbone.modules()}
     held = next(iter([*backbone.parameters(), *backbone.buffers()]), torch.empty(0))
     home, dtype = held.device, held.dtype if held.is_floating_point() else torch.float32
     place = home if device is None else torch.device(device)
-    try:
-        backbone.eval().to(place)
-        yield place, dtype
-    finally:
-        backbone.to(home).train(modes[backbone])  # what modules keep for evaluation is dropped
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(backbone):
+        try:
+            backbone.to(place)
+            yield place, dtype
+        finally:
+            backbone.to(home)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 
 from hierforecast.image_ssl.groups import Group
@@ -25,3 +28,16 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features (b, c, g) of images (b, 3, h, w): the mean of `maps` over space."""
         return self.maps(images).mean((-2, -1))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; every part is then left in the mode that it was in."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        module.eval()
+        yield
+    finally:
+        module.train(modes[module])  # what modules keep for evaluation is dropped
+        for part, mode in modes.items():
+            part.training = mode

@@ -1,10 +1,12 @@
 """Pictures of images and features. Each returns its axes or figure; nothing is shown or saved."""
 
-from hierforecast.image_ssl.plot.images import plot_images
-from hierforecast.image_ssl.plot.r2 import plot_r2
-from hierforecast.image_ssl.plot.reconstruction import plot_neighbours, plot_reconstructions
+from hierforecast.image_ssl.plot.images import (
+    plot_images,
+    plot_neighbours,
+    plot_reconstructions,
+)
 from hierforecast.image_ssl.plot.space import plot_features, principal_axes
-from hierforecast.image_ssl.plot.tables import plot_comparison, plot_learning_curves
+from hierforecast.image_ssl.plot.tables import plot_comparison, plot_learning_curves, plot_r2
 from hierforecast.image_ssl.plot.turning import plot_turning_map
 
 __all__ = [

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.evaluation import Features
-from hierforecast.image_ssl.plot.style import FONT, INK, MUTED, calm, look_of, new_axes, set_title
+from hierforecast.image_ssl.plot.style import LABEL, LEGEND, calm, look_of, new_axes, set_title
 
 
 def principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -22,7 +22,7 @@ def principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         (n, 2) coordinates, and (2,) the share of the variance that each direction holds. The signs
-        are such that the coordinate farthest from the centre is positive: a repeated call gives
+        are such that the coordinate farthest from the center is positive: a repeated call gives
         the same picture.
 
     Raises:
@@ -32,16 +32,16 @@ def principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
         raise DataError(
             f"features {tuple(x.shape)} span no plane: give two rows and columns or more"
         )
-    centred = x.double() - x.double().mean(0)
-    total = centred.square().sum()
+    centered = x.double() - x.double().mean(0)
+    total = centered.square().sum()
     if total == 0:
         raise DataError("all features are equal: the network has collapsed, nothing can be drawn")
     # The directions come from the smaller of the two Gram matrices: a long set costs no long SVD.
     if x.shape[0] >= x.shape[1]:
-        directions = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -2:].flip(1)
-        places = centred @ directions
+        directions = torch.linalg.eigh(centered.T @ centered).eigenvectors[:, -2:].flip(1)
+        places = centered @ directions
     else:
-        values, vectors = torch.linalg.eigh(centred @ centred.T)
+        values, vectors = torch.linalg.eigh(centered @ centered.T)
         places = (vectors * values.clamp_min(0).sqrt())[:, -2:].flip(1)
     farthest = places.gather(0, places.abs().argmax(0, keepdim=True))
     places = places * torch.where(farthest < 0, -1.0, 1.0)
@@ -55,9 +55,9 @@ def plot_features(
     max_points: int = 3000,
     title: str | None = None,
 ) -> Axes:
-    """Feature space along its two principal axes, a colour for each class.
+    """Feature space along its two principal axes, a color for each class.
 
-    The axes are those of all features; colours and markers follow the class numbers, so pictures of
+    The axes are those of all features; colors and markers follow the class numbers, so pictures of
     different networks compare.
 
     Args:
@@ -79,8 +79,7 @@ def plot_features(
     places, labels = places[drawn], features.y[drawn]
     ax = new_axes(10.0, 6.5) if ax is None else ax
     size = min(60.0, 1000.0 / len(drawn) ** 0.5)
-    present = features.y.unique().tolist()
-    looks = {label: look_of(label) for label in present}
+    looks = {label: look_of(label) for label in features.y.unique().tolist()}
     style: dict[str, Any] = {"s": size, "linewidths": 0.4, "edgecolors": "white", "alpha": 0.85}
     for marker in dict.fromkeys(marker for _, marker in looks.values()):
         # All classes of a marker at once, in mixed order: the last one would cover the others.
@@ -93,18 +92,16 @@ def plot_features(
     ax.set_yticks([])
     ax.set_aspect("equal", adjustable="datalim")
     first, second = (f"{float(share):.0%} of the variance" for share in shares)
-    muted: dict[str, Any] = {"color": MUTED, "fontsize": FONT["label"]}
-    ax.set_xlabel(f"first principal axis ({first})", **muted)
-    ax.set_ylabel(f"second principal axis ({second})", **muted)
+    ax.set_xlabel(f"first principal axis ({first})", **LABEL)
+    ax.set_ylabel(f"second principal axis ({second})", **LABEL)
     handles = [
         Line2D([], [], color=color, marker=marker, linestyle="none", markersize=8)
         for color, marker in looks.values()
     ]
-    names_of = [features.name_of(label).strip("'") for label in present]
+    names_of = [features.name_of(label).strip("'") for label in looks]
     ax.legend(
-        handles, names_of, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False,
-        fontsize=FONT["legend"], labelcolor=INK, handletextpad=0.3,
-        ncols=1 + (len(handles) - 1) // 16,
+        handles, names_of, loc="center left", bbox_to_anchor=(1.01, 0.5), handletextpad=0.3,
+        ncols=1 + (len(handles) - 1) // 16, **LEGEND,
     )  # fmt: skip
     set_title(ax, title)
     return ax

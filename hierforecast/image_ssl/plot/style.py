@@ -1,15 +1,22 @@
-"""One look for the pictures of this room: colours that stay apart, sizes for a slide.
+"""One look for the pictures of this room: colors that stay apart, sizes for a slide.
 
-Colours follow Okabe and Ito, "Color Universal Design" (2008). Nothing here touches `rcParams`.
+Colors follow Okabe and Ito, "Color Universal Design" (2008). Nothing here touches `rcParams`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from torch import Tensor
+
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.data.arrays import as_float
 
 INK, MUTED, FAINT = "#1F2630", "#6B7280", "#D5D9E0"
 PALETTE = (
@@ -17,19 +24,32 @@ PALETTE = (
 )  # fmt: skip
 MARKERS = ("o", "^", "s", "D", "v", "P")
 FONT = {"title": 16.0, "label": 12.5, "tick": 11.0, "legend": 12.0, "small": 10.0}
+LABEL: dict[str, Any] = {"color": MUTED, "fontsize": FONT["label"]}  # of an axis
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": FONT["legend"], "labelcolor": INK}
+BESIDE: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center"}  # of a row of pictures
 HEAT = LinearSegmentedColormap.from_list(
     "night_to_day", ["#0B1D33", "#0F4C81", "#2C8FB5", "#8CCBB5", "#F6E8A6", "#FFF9E3"]
 )
 
 
 def look_of(number: int) -> tuple[str, str]:
-    """Colour and marker of the class or method of this number; no two alike up to 48."""
+    """Color and marker of the class or method of this number; no two alike up to 48."""
     return PALETTE[number % len(PALETTE)], MARKERS[number // len(PALETTE) % len(MARKERS)]
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of this size in inches that fits its parts by itself."""
-    return plt.figure(figsize=(width, height), layout="constrained")
+def new_figure(width: float, height: float, title: str | None = None, x: float = 0.01) -> Figure:
+    """A figure of this size in inches that fits its parts by itself.
+
+    Args:
+        width, height: inches.
+        title: set in bold at the top left, if there is one.
+        x: where the title starts, of the width.
+    """
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    if title is not None:
+        size = FONT["title"]
+        figure.suptitle(title, x=x, ha="left", fontsize=size, fontweight="bold", color=INK)
+    return figure
 
 
 def new_axes(width: float = 10.0, height: float = 6.0) -> Axes:
@@ -44,18 +64,44 @@ def calm(ax: Axes, grid: str = "y") -> None:
     ax.spines["bottom"].set_color(FAINT)
     ax.tick_params(which="both", length=0, labelsize=FONT["tick"], labelcolor=MUTED)
     ax.set_axisbelow(True)
-    if grid == "x":
-        ax.grid(axis="x", color=FAINT, linewidth=0.7, alpha=0.7)
-    elif grid == "y":
-        ax.grid(axis="y", color=FAINT, linewidth=0.7, alpha=0.7)
+    if grid:
+        ax.grid(axis="x" if grid == "x" else "y", color=FAINT, linewidth=0.7, alpha=0.7)
 
 
-def bare(ax: Axes) -> None:
-    """Only the picture: no ticks and no box."""
+def as_pixels(images: Tensor | np.ndarray, name: str = "images") -> np.ndarray:
+    """Images as they are drawn, (n, h, w, 3), floats in [0, 1]; what lies beyond is cut off.
+
+    Args:
+        images: (n, 3, h, w), uint8, or floating point.
+        name: they are called in the error.
+
+    Raises:
+        DataError: if there are none, or they have another shape.
+    """
+    pixels = torch.as_tensor(images)
+    if pixels.ndim != 4 or pixels.shape[1] != 3 or len(pixels) == 0:
+        shape = tuple(pixels.shape)
+        raise DataError(f"{name!r} has shape {shape}: give at least one image, (n, 3, h, w)")
+    pixels = as_float(pixels) if pixels.dtype == torch.uint8 else pixels.detach().float()
+    return pixels.permute(0, 2, 3, 1).clamp(0, 1).cpu().numpy()
+
+
+def show(
+    ax: Axes, pixels: np.ndarray, frame: str | None = None, width: float = 3.0, **heat: Any
+) -> None:
+    """One picture without ticks, in a frame if one of a color is wanted.
+
+    Args:
+        ax: to draw on.
+        pixels: (h, w, 3), or (h, w) with options for `imshow` in `heat`.
+        frame: its color.
+        width: of the frame, points.
+    """
+    ax.imshow(pixels, interpolation="nearest", **heat)
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
-        spine.set_visible(False)
+        spine.set(visible=frame is not None, color=frame, linewidth=width)
 
 
 def set_title(ax: Axes, title: str | None, pad: float = 12.0) -> None:
@@ -66,12 +112,10 @@ def set_title(ax: Axes, title: str | None, pad: float = 12.0) -> None:
 
 
 def spread_apart(positions: list[float], gap: float) -> list[float]:
-    """Move label positions to at least `gap` from each other, keeping order and centre."""
+    """Move label positions to at least `gap` from each other, keeping order and center."""
     order = np.argsort(positions, kind="stable")
     placed = np.asarray(positions, dtype=float)[order]
-    for i in range(1, len(placed)):
-        placed[i] = max(placed[i], placed[i - 1] + gap)
+    steps = np.arange(len(placed)) * gap
+    placed = np.maximum.accumulate(placed - steps) + steps
     placed -= placed.mean() - np.mean(positions)
-    out = np.empty_like(placed)
-    out[order] = placed
-    return [float(value) for value in out]
+    return [float(value) for value in placed[np.argsort(order)]]

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.plot.style import (
+    FAINT,
     FONT,
     INK,
+    LABEL,
+    LEGEND,
     MARKERS,
     MUTED,
     PALETTE,
     calm,
     new_axes,
+    new_figure,
     set_title,
     spread_apart,
 )
+
+FLOOR = -0.25
+WHISKER: dict[str, Any] = {"elinewidth": 1.4, "capsize": 3, "capthick": 1.4}
+DOT: dict[str, Any] = {"s": 12, "color": "white", "edgecolors": INK, "linewidths": 0.7, "zorder": 3}
+SQUARE: dict[str, Any] = {**LEGEND, "handlelength": 1.0, "handleheight": 1.0}  # of a legend
 
 
 def plot_learning_curves(
@@ -48,7 +60,7 @@ def plot_learning_curves(
         DataError: if a column is missing or there are no rows.
     """
     columns = [by] if isinstance(by, str) else list(by)
-    _need(table, [*columns, "labels", "seed", "accuracy"])
+    need(table, [*columns, "labels", "seed", "accuracy"])
     ax = new_axes() if ax is None else ax
     ends, names = [], []
     for number, (key, rows) in enumerate(table.groupby(columns, sort=False)):
@@ -57,7 +69,7 @@ def plot_learning_curves(
         color, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
         ax.fill_between(mean.index, low, high, color=color, alpha=0.16, linewidth=0)
         style: dict[str, Any] = {"marker": marker, "markersize": 7, "markeredgecolor": "white"}
-        name = ", ".join(map(str, key if isinstance(key, tuple) else (key,)))
+        name = ", ".join(map(str, key))
         ax.plot(mean.index, mean, color=color, linewidth=2.4, label=name, **style)
         ends.append(float(mean.iloc[-1]))
         names.append((name, color))
@@ -65,7 +77,8 @@ def plot_learning_curves(
     ax.set_xscale("log")
     ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
-    _percent(ax)
+    calm(ax)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if chance is not None:
         ax.plot(sizes, [chance] * len(sizes), color=MUTED, linewidth=1.2, linestyle=":")
         ends.append(chance)
@@ -76,8 +89,8 @@ def plot_learning_curves(
             name, (sizes[-1], end), (12, 0), textcoords="offset points", va="center",
             color=color, fontsize=FONT["legend"], fontweight="bold", annotation_clip=False,
         )  # fmt: skip
-    ax.set_xlabel("labelled images", color=MUTED, fontsize=FONT["label"])
-    ax.set_ylabel("accuracy", color=MUTED, fontsize=FONT["label"])
+    ax.set_xlabel("labelled images", **LABEL)
+    ax.set_ylabel("accuracy", **LABEL)
     set_title(ax, title)
     return ax
 
@@ -101,7 +114,7 @@ def plot_comparison(
         table: a row for each run, with the columns `group`, `bar` and `value`.
         ax: axes to draw on; None makes a new figure.
         group: the column whose values stand along the axis.
-        bar: the column whose values stand side by side, each in its colour.
+        bar: the column whose values stand side by side, each in its color.
         value: the column of what is compared, a share between 0 and 1.
         label: of the vertical axis; None is `value`.
         title: set in bold at the top left.
@@ -109,57 +122,153 @@ def plot_comparison(
     Raises:
         DataError: if a column is missing or there are no rows.
     """
-    _need(table, [group, bar, value])
+    need(table, [group, bar, value])
     groups, bars = list(table[group].unique()), list(table[bar].unique())
     ax = new_axes(max(7.0, 1.6 + 0.55 * len(groups) * (len(bars) + 1)), 5.5) if ax is None else ax
-    width = 0.8 / len(bars)
-    for number, name in enumerate(bars):
-        color = PALETTE[number % len(PALETTE)]
-        shown = False
-        for place, of in enumerate(groups):
-            runs = table.loc[(table[group] == of) & (table[bar] == name), value].dropna()
-            if runs.empty:
-                continue
-            x = place + (number - (len(bars) - 1) / 2) * width
-            _bar(ax, x, runs.to_numpy(dtype=float), width, color, None if shown else str(name))
-            shown = True
-    calm(ax)
-    ax.set_xticks(range(len(groups)), [str(name) for name in groups])
-    ax.tick_params(axis="x", labelsize=FONT["label"], labelcolor=INK)
-    _percent(ax)
+    colors = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(bars)}
+    runs = _runs(table.dropna(subset=[value]), group, bar, value)
+    _draw_bars(ax, groups, colors, runs, 0.8, lambda mean: f"{100 * mean:.1f}")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_ylim(0, None)  # bars are compared by their length
-    ax.set_ylabel(value if label is None else label, color=MUTED, fontsize=FONT["label"])
-    ax.legend(
-        loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=len(bars), frameon=False,
-        fontsize=FONT["legend"], labelcolor=INK, handlelength=1.0, handleheight=1.0,
-    )  # fmt: skip
+    ax.set_ylabel(value if label is None else label, **LABEL)
+    shown = [name for name in bars if name in runs.index.get_level_values(1)]
+    place: dict[str, Any] = {
+        "loc": "lower left",
+        "bbox_to_anchor": (-0.01, 1.0),
+        "ncols": len(bars),
+    }
+    ax.legend(handles=_patches({name: colors[name] for name in shown}), **place, **SQUARE)
     set_title(ax, title, pad=42)  # above the legend
     return ax
 
 
-def _bar(ax: Axes, x: float, runs: np.ndarray, width: float, color: str, label: str | None) -> None:
-    mean = float(runs.mean())
-    deviation = float(runs.std(ddof=1)) if len(runs) > 1 else 0.0
-    ax.bar(x, mean, width * 0.9, color=color, alpha=0.9, label=label)
-    if len(runs) > 1:
-        ax.errorbar(x, mean, deviation, color=INK, elinewidth=1.4, capsize=3, capthick=1.4)
-        jitter = np.linspace(-0.18, 0.18, len(runs)) * width
-        ax.scatter(x + jitter, runs, s=12, color="white", edgecolors=INK, linewidths=0.7, zorder=3)
-    top = max(mean + deviation, float(runs.max()))
-    ax.annotate(
-        f"{100 * mean:.1f}", (x, top), (0, 5), textcoords="offset points", ha="center",
-        color=INK, fontsize=FONT["small"],
-    )  # fmt: skip
+def plot_r2(
+    table: pd.DataFrame,
+    *,
+    by: str = "method",
+    floor: float = FLOOR,
+    colors: Mapping[str, str] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Bars of R² by target and method: the mean over runs, its spread, and every single run.
+
+    A panel for each probe. R² has no lower bound: bars end at the floor, which is written on the
+    axis, and the number below such a bar says where it would have gone. The whisker is one standard
+    deviation (n - 1) to either side, where there are two runs or more; a dot is one run.
+
+    Args:
+        table: a row for each run, with the columns target, score and `by`, and, if there are any,
+            probe and metric: what `probe_transformations` gives, of several methods and seeds.
+            Rows of another metric than R2 (a flip's accuracy) are left out.
+        by: the column whose values stand side by side, each in its color.
+        floor: below 0; where bars end.
+        colors: value of `by` -> color; others take the next of the palette.
+        title: set in bold at the top left.
+
+    Raises:
+        DataError: if a column is missing, no row is of R2, a score is NaN, or the floor is not
+            below 0.
+    """
+    if not floor < 0:
+        raise DataError(f"floor is {floor}: give a number below 0, where bars are to end")
+    metric = table.metric == "R2" if "metric" in table.columns else slice(None)
+    table = need(table[metric], ["target", "score", by], "of the metric R2")
+    if table.score.isna().any():
+        raise DataError("a score is NaN: leave out runs that failed")
+    probes: list[Any] = list(table.probe.unique()) if "probe" in table.columns else [None]
+    targets, names = list(table.target.unique()), list(table[by].unique())
+    looks = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(names)}
+    looks |= {name: color for name, color in (colors or {}).items() if name in looks}
+    width = max(7.0, 1.6 + 0.36 * len(targets) * (len(names) + 1))
+    figure = new_figure(width, 0.9 + 3.4 * len(probes), title)
+    panels: list[Axes] = list(figure.subplots(len(probes), 1, squeeze=False)[:, 0])
+    for ax, probe in zip(panels, probes, strict=True):
+        rows = table if probe is None else table[table.probe == probe]
+        _draw_bars(ax, targets, looks, _runs(rows, "target", by, "score"), 0.84, _short, floor)
+        _r2_axis(ax, len(targets), floor)
+        if probe is not None:
+            ax.set_title(f"{probe} probe", loc="left", fontsize=FONT["legend"], color=MUTED)
+    place: dict[str, Any] = {"loc": "outside lower left", "ncols": min(len(names), 5)}
+    figure.legend(handles=_patches(looks), **place, **SQUARE)
+    return figure
 
 
-def _percent(ax: Axes) -> None:
-    calm(ax)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+def need(table: pd.DataFrame, columns: Sequence[str], what: str = "") -> pd.DataFrame:
+    """The table itself, if it has these columns and any rows.
 
-
-def _need(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    Raises:
+        DataError: if not; `what` is said of the rows that are missing.
+    """
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataError(f"the table has no column {missing[0]!r}; it has {list(table.columns)}")
     if len(table) == 0:
-        raise DataError("the table has no rows: nothing can be drawn")
+        raise DataError(f"the table has no rows {what}".rstrip() + ": nothing can be drawn")
+    return table
+
+
+def _runs(table: pd.DataFrame, along: str, by: str, value: str) -> pd.Series:
+    """The scores of every pair of values of two columns, an array each."""
+    return table.groupby([along, by], sort=False, observed=True)[value].apply(np.asarray)
+
+
+def _patches(colors: Mapping[Any, str]) -> list[Patch]:
+    return [Patch(color=color, alpha=0.9, label=str(name)) for name, color in colors.items()]
+
+
+def _draw_bars(
+    ax: Axes,
+    places: Sequence[Any],
+    colors: Mapping[Any, str],
+    runs: pd.Series,
+    room: float,
+    text: Callable[[float], str],
+    floor: float = -np.inf,
+) -> None:
+    """Bars of `runs` (scores by place and name) at each place; `text` is a mean in digits.
+
+    A bar has a color for each name; the bars of a place take `room` of 1, and end at the floor.
+    """
+    width = room / len(colors)
+    middle = (len(colors) - 1) / 2
+    for (number, name), (place, of) in product(enumerate(colors), enumerate(places)):
+        if (of, name) not in runs.index:
+            continue
+        x, own = place + (number - middle) * width, np.asarray(runs[of, name], float)
+        mean, deviation = own.mean(), own.std(ddof=1) if len(own) > 1 else 0.0
+        low, end, high = np.clip([mean - deviation, mean, mean + deviation], floor, None)
+        shown = np.clip(own, floor, None)
+        ax.bar(x, end, width * 0.9, color=colors[name], alpha=0.9)
+        if len(own) > 1:
+            ax.errorbar(x, end, [[end - low], [high - end]], color=INK, **WHISKER)
+            jitter = np.linspace(-0.18, 0.18, len(own)) * width
+            ax.scatter(x + jitter, shown, **DOT)
+        edge, up = (min(low, *shown), -1) if mean < 0 else (max(high, *shown), 1)
+        ax.annotate(
+            text(mean), (x, edge), (0, 5 * up), textcoords="offset points", ha="center",
+            va="bottom" if up > 0 else "top", color=INK, fontsize=FONT["small"],
+            fontweight="bold" if mean < floor else "normal",
+        )  # fmt: skip
+    calm(ax)
+    ax.set_xticks(range(len(places)), [str(place) for place in places])
+    ax.tick_params(axis="x", labelsize=FONT["label"], labelcolor=INK)
+
+
+def _r2_axis(ax: Axes, targets: int, floor: float) -> None:
+    """From the floor, which is marked, to 1."""
+    ax.axhline(0, color=INK, linewidth=1.0)
+    ax.spines["bottom"].set_visible(False)
+    ax.set_ylim(floor - 0.12, 1.1)
+    ax.set_xlim(-0.5, targets - 0.5)
+    ax.set_yticks([floor, 0, 0.25, 0.5, 0.75, 1.0])
+    ax.set_yticklabels([f"≤ {_short(floor)}", "0", ".25", ".5", ".75", "1"])
+    ax.axhline(floor, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)))
+    ax.set_ylabel("R²", **LABEL, rotation=0, ha="right")
+
+
+def _short(value: float) -> str:
+    """Two digits, without the zero before the point: .74, −.05, −1.3."""
+    if abs(value) >= 0.995:
+        return f"{value:.1f}".replace("-", "−") if value < 0 else "1"
+    text = f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
+    return "0" if text in (".00", "−.00") else text

@@ -6,15 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import as_float
 from hierforecast.image_ssl.groups import Group, ImageAction
-from hierforecast.image_ssl.nn.backbone import Backbone
-from hierforecast.image_ssl.plot.style import FONT, HEAT, INK, MUTED, PALETTE, bare, new_figure
+from hierforecast.image_ssl.nn.backbone import Backbone, evaluating
+from hierforecast.image_ssl.plot.style import (
+    BESIDE,
+    FONT,
+    HEAT,
+    INK,
+    MUTED,
+    PALETTE,
+    as_pixels,
+    new_figure,
+    show,
+)
 
 CELL = 1.3  # inches
 
@@ -32,7 +41,7 @@ def plot_turning_map(
     A column for each element of the group: on top the image moved by it, below it the channel's
     maps of that image, a row for each entry of the group's axis. The frames tell where each map of
     the first column has gone: in a network that commutes with the group, maps in frames of one
-    colour are one map, moved as its image is. The line below says how nearly that is so.
+    color are one map, moved as its image is. The line below says how nearly that is so.
 
     Args:
         backbone: with a `group` and `maps`, images (b, 3, h, w) to (b, c, g, h', w'). It runs in
@@ -53,7 +62,9 @@ def plot_turning_map(
         raise DataError(f"the image has shape {tuple(image.shape)}: give one square (3, h, h)")
     pixels = as_float(image) if image.dtype == torch.uint8 else image
     moved = torch.cat([ImageAction(group).act(a, pixels[None]) for a in group.elements()])
-    found = _run(backbone, moved, backbone.maps if maps is None else maps)
+    held = next(backbone.parameters(), moved)
+    with evaluating(backbone), torch.no_grad():
+        found = (backbone.maps if maps is None else maps)(moved.to(held)).cpu()
     if channel is None:
         # Where all maps are alike one would not see that they change places.
         channel = int(found[0].float().var(dim=1).sum(dim=(1, 2)).argmax())
@@ -62,52 +73,26 @@ def plot_turning_map(
     return _draw(group, moved, found[:, channel], channel, title)
 
 
-def _run(backbone: nn.Module, images: Tensor, maps: Callable[[Tensor], Tensor]) -> Tensor:
-    modes = {module: module.training for module in backbone.modules()}
-    held = next(backbone.parameters(), images)
-    try:
-        backbone.eval()
-        with torch.no_grad():
-            return maps(images.to(held)).cpu()
-    finally:
-        backbone.train(modes[backbone])
-        for module, mode in modes.items():
-            module.training = mode
-
-
 def _draw(group: Group, images: Tensor, found: Tensor, channel: int, title: str | None) -> Figure:
     """Draw images (g, 3, h, w) over maps (g, g, h', w'), of each image a column."""
     order = group.order
-    figure = new_figure(CELL * (order + 0.6), CELL * (order + 1.2) + 0.6)
+    figure = new_figure(CELL * (order + 0.6), CELL * (order + 1.2) + 0.6, title, x=0.02)
     grid: Any = figure.subplots(order + 1, order, squeeze=False)
-    low, high = float(found.min()), float(found.max())
-    pixels = images.float().permute(0, 2, 3, 1).clamp(0, 1).cpu().numpy()
-    values = found.float().numpy()
+    values, pixels = found.float().numpy(), as_pixels(images)
+    heat = {"cmap": HEAT, "vmin": values.min(), "vmax": values.max()}
     for a in group.elements():
-        top: Axes = grid[0, a]
-        top.imshow(pixels[a], interpolation="nearest")
-        top.set_title(name_of(group, a), fontsize=FONT["small"], color=INK, pad=5)
-        bare(top)
+        show(grid[0, a], pixels[a])
+        grid[0, a].set_title(name_of(group, a), fontsize=FONT["small"], color=INK, pad=5)
         for k in group.elements():
-            ax: Axes = grid[k + 1, a]
-            ax.imshow(values[a, k], cmap=HEAT, vmin=low, vmax=high, interpolation="nearest")
-            bare(ax)
             source = group.compose(group.inverse(a), k)
-            for spine in ax.spines.values():
-                spine.set(visible=True, color=PALETTE[source % len(PALETTE)], linewidth=4.0)
-    small = {"rotation": 0, "ha": "right", "va": "center", "color": MUTED}
-    grid[0, 0].set_ylabel("image", fontsize=FONT["small"], **small)
-    for k in group.elements():
-        grid[k + 1, 0].set_ylabel(f"map {k + 1}", fontsize=FONT["small"], **small)
+            show(grid[k + 1, a], values[a, k], PALETTE[source % len(PALETTE)], 4.0, **heat)
+    for row, text in enumerate(["image", *(f"map {k + 1}" for k in group.elements())]):
+        grid[row, 0].set_ylabel(text, fontsize=FONT["small"], color=MUTED, **BESIDE)
     note = (
-        f"Channel {channel} of {group.name}. Frames of one colour hold one map, moved with its "
+        f"Channel {channel} of {group.name}. Frames of one color hold one map, moved with its "
         f"image:\nthe largest difference is {_error(group, found):.0e} of the largest value."
     )
     figure.supxlabel(note, x=0.02, ha="left", fontsize=FONT["small"], color=MUTED)
-    if title is not None:
-        figure.suptitle(
-            title, x=0.02, ha="left", fontsize=FONT["title"], fontweight="bold", color=INK
-        )
     return figure
 
 

@@ -18,7 +18,7 @@ from hierforecast.image_ssl.data import (
     UnreadableImageWarning,
     collate,
 )
-from hierforecast.image_ssl.data.ade20k import read_mask
+from hierforecast.image_ssl.data._decoding import read_mask
 
 NAMES = [f"ADE_train_{number:08d}" for number in range(1, 5)]
 WIDTH, HEIGHT = 36, 24
