@@ -15,7 +15,8 @@ from scipy.special import ndtri
 from hierforecast import Columns, Forecaster, Ridge
 from hierforecast.batch import SceneBatch
 from hierforecast.datasets import Demand
-from hierforecast.nn.scale import SCALES, Scaled, SeriesScale, fill_gaps
+from hierforecast.nn.scale import SCALES, SeriesScale
+from hierforecast.nn.scaled import Scaled, fill_gaps
 
 LEVELS = np.arange(1, 20) / 20
 # Steps between rolling cutoffs: no divisor of the season, so that all its parts are seen.

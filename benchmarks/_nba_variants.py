@@ -1,4 +1,4 @@
-"""Variants of HiPerformer for the design ablation: parts replaced after the model is built."""
+"""Variants of HiPerformer for the design ablation: blocks and embeddings of their own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hierforecast import HiPerformer
 from hierforecast.batch import Hierarchy, Partition, SceneBatch, hierarchy_of
-from hierforecast.nn.embedding import TokenEmbedding
+from hierforecast.nn.embedding import TOKENS, TokenEmbedding
+from hierforecast.nn.encoder import BLOCKS
 from hierforecast.nn.sa3 import SA3Block
-from hierforecast.nn.scale import Scaled
-from hierforecast.task import Task
+from hierforecast.nn.scaled import Scaled
 
 
 class Silent(nn.Module):
@@ -24,42 +23,39 @@ class Silent(nn.Module):
         return torch.zeros_like(x)
 
 
-class WithoutClasses(HiPerformer):
+class WithoutClasses(SA3Block):
     """Without SA_C: series of different groups never meet."""
 
-    def _build(self, task: Task) -> None:
-        super()._build(task)
-        for block in self.encoder.blocks:
-            block.classes = Silent()
+    def __init__(self, *shape: Any) -> None:
+        super().__init__(*shape)
+        self.classes = Silent()
 
 
-class WithoutSeries(HiPerformer):
+class WithoutSeries(SA3Block):
     """Without SA_S: series meet through the summaries of their groups only."""
 
-    def _build(self, task: Task) -> None:
-        super()._build(task)
-        for block in self.encoder.blocks:
-            block.series = Silent()
+    def __init__(self, *shape: Any) -> None:
+        super().__init__(*shape)
+        self.series = Silent()
 
 
-class Alone(HiPerformer):
+class Alone(WithoutClasses):
     """Without SA_S and SA_C: series never meet."""
 
-    def _build(self, task: Task) -> None:
-        super()._build(task)
-        for block in self.encoder.blocks:
-            block.series, block.classes = Silent(), Silent()
+    def __init__(self, *shape: Any) -> None:
+        super().__init__(*shape)
+        self.series = Silent()
 
 
 class SceneBlock(nn.Module):
-    """Attention among all tokens of a scene at once: every series, every step; no groups.
+    """Full attention over series x steps of a scene, as in AgentFormer (arXiv 2103.14023).
 
-    Args:
-        block: gives its attention along time, its feed-forward layer, and the norms before them.
+    It has the attention along time of an `SA3Block`, its feed-forward layer, and their norms.
     """
 
-    def __init__(self, block: SA3Block) -> None:
+    def __init__(self, *shape: Any) -> None:
         super().__init__()
+        block = SA3Block(*shape)
         self.norm, self.attention = block.norm_time, block.time
         self.norm_feed, self.feed, self.dropout = block.norm_feed, block.feed, block.dropout
 
@@ -83,61 +79,35 @@ class SceneBlock(nn.Module):
         return x + self.dropout(self.feed(self.norm_feed(x)))
 
 
-class FullAttention(HiPerformer):
-    """Full attention over series x steps of a scene, as in AgentFormer (arXiv 2103.14023)."""
+class SeriesTokens(TokenEmbedding):
+    """A series' whole context is one token, from which the horizon is read: iTransformer.
 
-    def _build(self, task: Task) -> None:
-        super()._build(task)
-        self.encoder.blocks = nn.ModuleList(SceneBlock(block) for block in self.encoder.blocks)
-
-
-class ContextTokens(TokenEmbedding):
-    """The context alone as tokens; the horizon is read from the last of them."""
+    After arXiv 2310.06625, with a `SceneBlock`, in which tokens attend to one another, and the
+    context, at least as long as the horizon, as the patch; linear forecast and head are those of
+    HiPerformer.
+    """
 
     def forward(self, batch: SceneBatch, scaled: Scaled) -> tuple[Tensor, Tensor]:
-        """Tokens (P, t, width), and which of them exist as keys (P, t)."""
+        """Tokens (P, 1, width), and which of them exist as keys (P, 1)."""
         tokens, seen = super().forward(batch, scaled)
         return tokens[:, : self.context_tokens], seen[:, : self.context_tokens]
 
 
-class SeriesTokens(FullAttention):
-    """A series' whole context is one token, and tokens attend to one another: iTransformer.
-
-    After arXiv 2310.06625; the linear forecast and the head are those of HiPerformer.
-    """
-
-    def _build(self, task: Task) -> None:
-        self.patch = max(task.context_length, task.prediction_length)
-        super()._build(task)
-        self.embedding = ContextTokens(task, self.width, self.patch, self.scaler.n_absolute)
-
-
-class Shown(nn.Module):
-    """Lets through some features of every step of a patch, and zeros for the others.
-
-    Args:
-        keep: (patch * features,) one where a feature is shown.
-    """
-
-    def __init__(self, keep: Tensor) -> None:
-        super().__init__()
-        self.keep: Tensor
-        self.register_buffer("keep", keep, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """X (..., patch * features) -> the same shape."""
-        return x * self.keep
-
-
-class WithoutVelocity(HiPerformer):
+class WithoutVelocity(TokenEmbedding):
     """Tokens do not show differences from step to step."""
 
-    def _build(self, task: Task) -> None:
-        super()._build(task)
-        read: Any = self.embedding.read
-        keep = torch.ones(self.embedding.patch, read[0].in_features // self.embedding.patch)
-        keep[:, task.n_targets : 2 * task.n_targets] = 0  # the layout of TokenEmbedding
-        self.embedding.read = nn.Sequential(Shown(keep.flatten()), read)
+    def velocity(self, relative: Tensor) -> Tensor:
+        """Zeros (P, L, D)."""
+        return torch.zeros_like(relative)
+
+
+BLOCKS |= {
+    "without_classes": WithoutClasses,
+    "without_series": WithoutSeries,
+    "alone": Alone,
+    "scene": SceneBlock,
+}
+TOKENS |= {"series": SeriesTokens, "without_velocity": WithoutVelocity}
 
 
 def by_scene(hierarchy: Hierarchy) -> tuple[Tensor, Partition]:

@@ -16,7 +16,7 @@ from hierforecast.datasets import simulate_basketball
 from hierforecast.frame import read_frame
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.task import Task
-from hierforecast.windows import WindowDataset, some_of
+from hierforecast.windows import WindowDataset, sample_windows
 
 PARTS = ("scaler", "embedding", "encoder", "decoder", "linear")
 
@@ -72,7 +72,7 @@ def step(
         model = HiPerformer(
             width, depth=2, dropout=0.0, patch=patch, task=Task.of(panel, CONTEXT, HORIZON)
         )
-        model.fit_statistics(*some_of(windows, 2000, 0))
+        model.fit_statistics(*sample_windows(windows, 2000, 0))
         clock = Stopwatch()
         watch(model, clock)
         optimizer = Muon(*matrices_and_others(model), lr=1e-4, fused=True)

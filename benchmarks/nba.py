@@ -60,7 +60,7 @@ def network(options: argparse.Namespace) -> Forecaster:
         patch=options.patch,
         dropout=options.dropout,
         scale="mirrored",
-        waves=options.waves,
+        n_frequencies=options.waves,
     )
     return Forecaster(
         model,

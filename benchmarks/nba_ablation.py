@@ -32,7 +32,7 @@ from benchmarks._nba import (
 )
 from benchmarks._nba_variants import (
     Alone,
-    FullAttention,
+    SceneBlock,
     SeriesTokens,
     WithoutClasses,
     WithoutSeries,
@@ -57,9 +57,9 @@ BASE = "SA3"
 PLAIN = {"scale": "coordinates"}
 
 
-def sized(kind: type[HiPerformer] = HiPerformer, **options: Any) -> HiPerformer:
+def sized(**options: Any) -> HiPerformer:
     """A model of the common size, with some options changed."""
-    return kind(**{**SIZE, **options})
+    return HiPerformer(**{**SIZE, **options})
 
 
 # Three blocks of attention over all tokens have about as many weights as two of SA3.
@@ -67,11 +67,13 @@ ARMS: dict[str, Arm] = {
     BASE: Arm("classes-0-seed0"),
     "SA3, seed 1": Arm("classes-0-seed1", seed=1),
     "SA3, seed 2": Arm("classes-0-seed2", seed=2),
-    "without SA_C": Arm("without-sa-c", sized(WithoutClasses)),
-    "without SA_S": Arm("without-sa-s", sized(WithoutSeries)),
-    "without both: every series alone": Arm("alone", sized(Alone)),
-    "full attention, series x steps (3 blocks)": Arm("full", sized(FullAttention, depth=3)),
-    "one token a series (iTransformer, 3 blocks)": Arm("itrans", sized(SeriesTokens, depth=3)),
+    "without SA_C": Arm("without-sa-c", sized(block=WithoutClasses)),
+    "without SA_S": Arm("without-sa-s", sized(block=WithoutSeries)),
+    "without both: every series alone": Arm("alone", sized(block=Alone)),
+    "full attention, series x steps (3 blocks)": Arm("full", sized(block=SceneBlock, depth=3)),
+    "one token a series (iTransformer, 3 blocks)": Arm(
+        "itrans", sized(block=SceneBlock, tokens=SeriesTokens, patch=CONTEXT, depth=3)
+    ),
     "one group for all, kinds known": Arm("kinds", columns=KINDS),
     "not mirrored": Arm("plain", sized(**PLAIN)),
     "not mirrored, averaged over four reflections": Arm("plain", sized(**PLAIN), forecast=averaged),
@@ -82,7 +84,7 @@ ARMS: dict[str, Arm] = {
     "depth 1": Arm("depth-1", sized(depth=1)),
     "depth 3": Arm("depth-3", sized(depth=3)),
     "width 128": Arm("width-128", sized(width=128)),
-    "no velocity features": Arm("no-velocity", sized(WithoutVelocity)),
+    "no velocity features": Arm("no-velocity", sized(tokens=WithoutVelocity)),
     "Gaussian head": Arm("gaussian", sized(head="gaussian")),
     "5 steps, twice (autoregressive)": Arm("rolled", prediction_length=5, forecast=rolled),
 }

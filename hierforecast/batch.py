@@ -112,7 +112,7 @@ class SceneBatch:
 
 @dataclass
 class Future:
-    """What came after the context; never handed to a model's `forward`.
+    """What came after the context; never given to a model's `forward`.
 
     Args:
         values: (P, H, D) targets, zero where missing, in the units of the batch.
@@ -145,7 +145,8 @@ def hierarchy_of(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hie
             and a code belongs to one parent.
 
     Returns:
-        order (P,), which packs the rows, and the hierarchy of the rows so packed.
+        order (P,), which packs the rows, and the hierarchy of the rows so packed, whose levels are
+        in the order in which the model uses them: fine to coarse.
     """
     scene = scene.astype(np.int64)
     width = groups.max(initial=0) + 1

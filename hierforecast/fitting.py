@@ -18,7 +18,7 @@ from hierforecast.errors import DataError
 from hierforecast.frame import Panel, Vocabulary, read_frame
 from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.task import Task
-from hierforecast.windows import SeriesDropout, WindowDataset, some_of
+from hierforecast.windows import SeriesDropout, WindowDataset, sample_windows
 
 if TYPE_CHECKING:
     from hierforecast.forecaster import Forecaster
@@ -69,7 +69,7 @@ def learn(forecaster: Forecaster, frame: Any, val: Any, resume: bool, warm_start
     windows = WindowDataset(panel, training, *lengths, hide=hide, origin=origin)
     if fresh:
         with drawing(generator):
-            some = some_of(windows, STATISTICS_ROWS, forecaster.seed, generator)
+            some = sample_windows(windows, STATISTICS_ROWS, forecaster.seed, generator)
             model.fit_statistics(*some)
     history, stopped = NO_STEPS.copy(), None
     if any(p.requires_grad for p in model.parameters()):

@@ -22,6 +22,7 @@ from hierforecast import models
 from hierforecast.errors import DataError, import_extra
 from hierforecast.io.limits import MIB, parse_json, read_file
 from hierforecast.io.weights import fill, read_weights
+from hierforecast.models.former import current_options, current_weights
 from hierforecast.task import Task
 
 import_extra("huggingface_hub", "hub", "to exchange models with the Hugging Face hub")
@@ -71,13 +72,13 @@ class HiPerformer(
                 f"'{file}' names no task, so there is no network to put weights in: build the "
                 f"model with task=..., and {REMEDY}"
             )
-        weights = read_weights(_file(place, WEIGHTS, download), REMEDY)
+        weights = current_weights(read_weights(_file(place, WEIGHTS, download), REMEDY))
 
         floats = (weight.dtype for weight in weights.values() if weight.is_floating_point())
         dtype = next(floats, torch.float32)
 
         def build() -> HiPerformer:
-            return cls(**{**config, **options}).to(dtype)
+            return cls(**{**current_options(config), **options}).to(dtype)
 
         model: HiPerformer = fill(build, weights, lambda problem: _error(file, problem))
         return model.to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from hierforecast.frame.vocabulary import Units
 from hierforecast.io.folders import Saved, check_place, read_folder, write_folder
 from hierforecast.io.typed import typed
 from hierforecast.io.weights import read_dtype
+from hierforecast.models.former import current_options, current_weights
 from hierforecast.task import Task
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecas
     dtype = saved.part("dtype", read_dtype)
     saved.check()
     keys = "its keys 'model' and 'task'" if model is None else "the model given"
+    if model is None:
+        saved = replace(saved, weights=current_weights(saved.weights))
     build = lambda: plan.for_task(task).to(dtype)  # noqa: E731
     built = saved.fill(build, keys, ours=model is None)
     forecaster._learned(built, vocabulary, step, NO_STEPS.copy())
@@ -97,7 +101,7 @@ def _plan(entry: dict[str, Any], model: nn.Module | None) -> Any:
             f"the saved model is a {name!r}, which this package does not hold: give an instance, "
             f"Forecaster.load(path, model={name}())"
         )
-    return getattr(models, name)(**options)
+    return getattr(models, name)(**current_options(options))
 
 
 def _vocabulary(given: dict[str, Any], columns: Columns) -> Vocabulary:

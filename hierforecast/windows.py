@@ -231,7 +231,7 @@ def _check_squares(panel: Panel) -> None:
             )
 
 
-def some_of(
+def sample_windows(
     windows: WindowDataset, rows: int, seed: int, generator: torch.Generator | None = None
 ) -> Window:
     """Random windows of about so many rows in all (one window at least), as one batch."""

@@ -131,7 +131,7 @@ def test_the_scale_of_changes_knows_rows_only_by_what_is_present():
     turned = scale(replace(given, values=values[order], present=present[order]))
     assert torch.equal(scaled.relative, again.relative) and torch.equal(scaled.scale, again.scale)
     assert torch.equal(scaled.relative[order], turned.relative)
-    assert (scaled.location == 0).all()
+    assert (scaled.loc == 0).all()
     torch.testing.assert_close(scaled.scale[0, 0, 0], values[0].square().mean().sqrt())
 
 

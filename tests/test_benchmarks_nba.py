@@ -8,24 +8,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 
 from benchmarks import _nba, _nba_variants, nba_ablation, nba_missing
 from benchmarks._nba import Arm, agent_errors, averaged, one_shot, remove, rolled, windows_of
 from benchmarks.nba import COLUMNS
-from hierforecast import ConstantVelocity, Forecaster
+from hierforecast import ConstantVelocity, Forecaster, HiPerformer
 from hierforecast.datasets import simulate_basketball
 from hierforecast.testing import assert_equivariant, randomize_
 from tests.helpers import FLAT, TASK, OnRows, Rows, make_content, moves_of, pack
 
-VARIANTS = [
-    _nba_variants.WithoutClasses,
-    _nba_variants.WithoutSeries,
-    _nba_variants.Alone,
-    _nba_variants.FullAttention,
-    _nba_variants.SeriesTokens,
-    _nba_variants.WithoutVelocity,
-]
+VARIANTS = {
+    "without SA_C": {"block": _nba_variants.WithoutClasses},
+    "without SA_S": {"block": _nba_variants.WithoutSeries},
+    "alone": {"block": _nba_variants.Alone},
+    "full attention": {"block": _nba_variants.SceneBlock},
+    "series tokens": {
+        "block": _nba_variants.SceneBlock,
+        "tokens": _nba_variants.SeriesTokens,
+        "patch": 99,
+    },
+    "without velocity": {"tokens": _nba_variants.WithoutVelocity},
+}
 SMALL = {"width": 8, "depth": 1, "heads": 2, "dropout": 0.0, "scale": "coordinates"}
 
 
@@ -42,40 +45,40 @@ def fitted(model=None, **options) -> Forecaster:
     return forecaster.fit(simulate_basketball(n_scenes=12, n_steps=52, seed=1))
 
 
-def built(kind, rows: Rows, wild: bool = True) -> OnRows:
+def built(name: str, rows: Rows, wild: bool = True) -> OnRows:
     """A variant on rows; with `wild` weights its attention is nearly hard."""
-    model = kind(**SMALL, patch=4).for_task(TASK).double()
+    model = HiPerformer(**{**SMALL, "patch": 4, **VARIANTS[name]}).for_task(TASK).double()
     return OnRows(randomize_(model) if wild else model, rows)
 
 
-@pytest.mark.parametrize("kind", VARIANTS)
-def test_variants_are_equivariant_and_forget_the_missing(kind):
-    content, module = make_content(FLAT, TASK), built(kind, FLAT)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_are_equivariant_and_forget_the_missing(name):
+    content, module = make_content(FLAT, TASK), built(name, FLAT)
     for move in moves_of(FLAT, seeds=1):
         act = lambda x, move=move: x[move]  # noqa: E731
         assert_equivariant(module, content, act, act)
     gone = [2, 9]
     kept = np.setdiff1d(np.arange(len(FLAT)), gone)
-    fewer = built(kind, FLAT.without(gone))({name: x[kept] for name, x in content.items()})
+    fewer = built(name, FLAT.without(gone))({part: x[kept] for part, x in content.items()})
     content["present"][gone] = False  # hidden, but still in the plan of who meets whom
     hidden = module(content)
-    for name, x in fewer.items():
-        torch.testing.assert_close(hidden[name][kept], x, rtol=1e-9, atol=1e-9)
+    for part, x in fewer.items():
+        torch.testing.assert_close(hidden[part][kept], x, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("kind", "meets_member", "meets_other"),
+    ("name", "meets_member", "meets_other"),
     [
-        (_nba_variants.WithoutClasses, True, False),
-        (_nba_variants.WithoutSeries, True, True),
-        (_nba_variants.Alone, False, False),
-        (_nba_variants.FullAttention, True, True),
-        (_nba_variants.SeriesTokens, True, True),
+        ("without SA_C", True, False),
+        ("without SA_S", True, True),
+        ("alone", False, False),
+        ("full attention", True, True),
+        ("series tokens", True, True),
     ],
 )
-def test_variants_meet_whom_they_say(kind, meets_member, meets_other):
+def test_variants_meet_whom_they_say(name, meets_member, meets_other):
     rows = Rows.of("h h a a", "h a")
-    module, content = built(kind, rows, wild=False), make_content(rows, TASK, missing=0)
+    module, content = built(name, rows, wild=False), make_content(rows, TASK, missing=0)
     before = module(content)["mean"]
 
     def moved(row: int) -> torch.Tensor:
@@ -88,19 +91,31 @@ def test_variants_meet_whom_they_say(kind, meets_member, meets_other):
 
 
 def test_series_tokens_read_the_horizon_from_the_context():
-    model = _nba_variants.SeriesTokens(**SMALL).for_task(TASK)
-    batch = pack(FLAT, make_content(FLAT, TASK))
-    batch = batch.to(torch.float32)
+    model = HiPerformer(**SMALL, **VARIANTS["series tokens"]).for_task(TASK)
+    batch = pack(FLAT, make_content(FLAT, TASK)).to(torch.float32)
     tokens, present = model.embedding(batch, model.scaler(batch))
     assert tokens.shape[1] == 1 and present.all()
 
 
 def test_without_velocity_hides_the_differences_only():
-    model = _nba_variants.WithoutVelocity(**SMALL, patch=4).for_task(TASK)
-    read: nn.Sequential = model.embedding.read
-    shown = read[0].keep.unflatten(0, (4, -1))
-    d = TASK.n_targets
-    assert not shown[:, d : 2 * d].any() and shown.sum() == shown.numel() - 4 * d
+    model = HiPerformer(**SMALL, tokens="without_velocity", patch=4).for_task(TASK)
+    seen = []
+    model.embedding.read.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    batch = pack(FLAT, make_content(FLAT, TASK)).to(torch.float32)
+    model(batch)
+    # Whole patches: relative, velocity, absolute (two targets each) and presence, covariates.
+    step = seen[0].unflatten(-1, (4, -1))[:, 1:]
+    assert not step[..., 2:4].any()
+    assert all(step[..., at].any() for at in range(step.shape[-1]) if at not in (2, 3))
+
+
+def test_a_variant_is_saved_by_the_name_of_its_parts(frame, tmp_path):
+    forecaster = fitted(HiPerformer(**{**SMALL, **VARIANTS["series tokens"]}))
+    forecaster.save(tmp_path / "f")
+    again = Forecaster.load(tmp_path / "f")
+    assert (again.model_.block, again.model_.tokens) == ("scene", "series")
+    history = frame[frame["ds"] < 40]
+    pd.testing.assert_frame_equal(again.predict(history), forecaster.predict(history))
 
 
 def test_windows_are_pieces_of_scenes_and_each_team_is_ranked(frame):
@@ -152,7 +167,7 @@ def test_the_same_agents_are_compared_on_identical_cells(frame, monkeypatch):
 
 
 def test_averaging_is_exact_and_makes_forecasts_equivariant_to_reflection(frame):
-    forecaster = fitted(_nba_variants.WithoutClasses(**SMALL))
+    forecaster = fitted(HiPerformer(**SMALL, block=_nba_variants.WithoutClasses))
     history = frame[frame["ds"] < 40]
     mirrored = history.assign(x=94 - history["x"])
     keys = ["scene", "unique_id", "ds"]

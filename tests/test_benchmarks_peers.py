@@ -177,11 +177,8 @@ def test_training_lowers_the_loss(peer):
 class Still(Peer):
     """Says that everything stays."""
 
-    def build(self, task):
-        pass
-
     def point(self, scaled, batch):
-        return scaled.relative.new_zeros(len(scaled.relative), len(self.reach), 2)
+        return scaled.relative.new_zeros(len(scaled.relative), len(self.horizon_scale), 2)
 
 
 def test_the_linear_start_is_a_good_forecast():

@@ -32,7 +32,7 @@ def test_scalars_of_numpy_are_numbers(tmp_path):
 
     def fitted(whole, real, folder):
         model = HiPerformer(
-            whole(16), whole(1), whole(2), real(0.1), patch=whole(4), waves=whole(0),
+            whole(16), whole(1), whole(2), real(0.1), patch=whole(4), n_frequencies=whole(0),
             head=MixtureHead(whole(2), whole(1), whole(1), real(0.5)),
         )  # fmt: skip
         trainer = {**QUIET, "default_root_dir": str(tmp_path / f"{folder}-kept")}

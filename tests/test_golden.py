@@ -34,7 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     "lowrank, coordinates": {"model": HiPerformer(16, 2, 2, patch=4, scale="coordinates")},
     "mixture, mirrored, Fourier": {
         "model": HiPerformer(
-            8, 1, 2, head=MixtureHead(modes=3, rank=2), patch=4, scale="mirrored", waves=3
+            8, 1, 2, head=MixtureHead(modes=3, rank=2), patch=4, scale="mirrored", n_frequencies=3
         )
     },
     "gaussian, series": {"model": HiPerformer(8, 1, 2, head="gaussian", scale="series")},

@@ -30,7 +30,7 @@ MODELS: dict[str, tuple[Any, Columns]] = {
     "lowrank": (HiPerformer(12, 2, 2, dropout=0.1, patch=4), COLUMNS),
     "everything": (HiPerformer(12, 1, 2, head="gaussian", patch=3), EVERYTHING),
     "mixture, mirrored": (
-        HiPerformer(12, 1, 2, head="mixture", patch=4, scale="mirrored", waves=3),
+        HiPerformer(12, 1, 2, head="mixture", patch=4, scale="mirrored", n_frequencies=3),
         COLUMNS,
     ),
     "steps, returns": (HiPerformer(12, 1, 2, head="steps", scale="returns"), COLUMNS),

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from benchmarks.peers.base import Peer
 from benchmarks.peers.scenes import Rectangle
 from hierforecast.batch import SceneBatch, pad_to_patches
-from hierforecast.nn.scale import Scaled
+from hierforecast.nn.scaled import Scaled
 from hierforecast.task import Task
 
 
@@ -86,7 +86,6 @@ class AgentFormer(Peer):
         patch: steps in a token.
     """
 
-    options = ("width", "depth", "ahead", "heads", "patch")
     hidden = ("encoder", "decoder")
 
     def __init__(
@@ -98,6 +97,7 @@ class AgentFormer(Peer):
 
     def build(self, task: Task) -> None:
         """Make the layers."""
+        super().build(task)
         width, steps = self.width, task.prediction_length
         self.read = nn.Linear(self.patch * (3 * task.n_targets + 1), width)
         self.types = nn.Embedding(task.n_types, width)
@@ -113,7 +113,7 @@ class AgentFormer(Peer):
         """See `Peer`."""
         relative = scaled.relative
         steps = [
-            relative / self.reach[-1],
+            relative / self.horizon_scale[-1],
             F.pad(relative.diff(dim=1), (0, 0, 1, 0)) / self.step,
             scaled.absolute,
             batch.present[..., None].to(relative),
@@ -129,4 +129,4 @@ class AgentFormer(Peer):
         for layer in self.decoder:
             ahead = layer(ahead, layout.there, memory)
         out = rearrange(self.out(self.norms[1](ahead)), "b n t (k d) -> b n (t k) d", k=self.patch)
-        return layout.back(out[:, :, : len(self.reach)])
+        return layout.back(out[:, :, : len(self.horizon_scale)])

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from benchmarks.peers.base import Peer
 from benchmarks.peers.scenes import Rectangle
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.scale import Scaled
+from hierforecast.nn.scaled import Scaled
 from hierforecast.task import Task
 
 
@@ -110,7 +110,7 @@ class EqMotion(Peer):
         kinds: of interaction.
     """
 
-    options, hidden = ("width", "vectors", "depth", "kinds"), ("interaction", "layers")
+    hidden = ("interaction", "layers")
 
     def __init__(self, width: int = 64, vectors: int = 32, depth: int = 4, kinds: int = 4) -> None:
         super().__init__()
@@ -118,6 +118,7 @@ class EqMotion(Peer):
 
     def build(self, task: Task) -> None:
         """Make the layers."""
+        super().build(task)
         length = task.context_length
         self.lift = nn.Linear(length, self.vectors, bias=False)
         self.types = nn.Embedding(task.n_types, self.width)
@@ -131,9 +132,9 @@ class EqMotion(Peer):
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Peer`."""
-        layout, unit = Rectangle.of(batch), self.reach[-1]
+        layout, unit = Rectangle.of(batch), self.horizon_scale[-1]
         path = layout.forth(scaled.relative / unit).mT  # (B, N, 2, L)
-        place = layout.forth(scaled.location / scaled.scale / unit).mT
+        place = layout.forth(scaled.loc / scaled.scale / unit).mT
         features = self._features(path * (unit / self.step), layout.forth(batch.types))
         weight = _others(layout.there)[..., None].to(path)
         track = path + place

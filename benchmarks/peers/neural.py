@@ -18,7 +18,7 @@ from benchmarks.peers.base import Peer
 from benchmarks.peers.scenes import Rectangle, of_one_size
 from hierforecast.batch import SceneBatch
 from hierforecast.errors import import_extra
-from hierforecast.nn.scale import Scaled
+from hierforecast.nn.scaled import Scaled
 from hierforecast.task import Task
 
 
@@ -51,6 +51,7 @@ class Multivariate(Peer):
 
     def build(self, task: Task) -> None:
         """Make their module, for one input step more than the context: the position."""
+        super().build(task)
         self.module = their(
             self.name,
             h=task.prediction_length,
@@ -62,7 +63,7 @@ class Multivariate(Peer):
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Peer`; scenes of unlike sizes go to their module one size after the other."""
         shown = torch.cat([scaled.relative, scaled.absolute[:, -1:]], dim=1)
-        steps, targets = len(self.reach), shown.shape[-1]
+        steps, targets = len(self.horizon_scale), shown.shape[-1]
         out = shown.new_zeros(len(shown), steps, targets)
         for rows in of_one_size(batch):
             series = shown[rows].permute(0, 2, 1, 3).flatten(2)
@@ -81,7 +82,7 @@ class ITransformer(Multivariate):
         depth: layers.
     """
 
-    name, options = "iTransformer", ("agents", "width", "depth")
+    name = "iTransformer"
     hidden = ("module.encoder",)
 
     def __init__(self, agents: int = 11, width: int = 104, depth: int = 2) -> None:
@@ -108,7 +109,7 @@ class SOFTS(Multivariate):
         depth: layers.
     """
 
-    name, options = "SOFTS", ("agents", "width", "depth")
+    name = "SOFTS"
     hidden = ("module.encoder",)
 
     def __init__(self, agents: int = 11, width: int = 104, depth: int = 2) -> None:
@@ -136,7 +137,7 @@ class TSMixer(Multivariate):
         depth: mixing layers.
     """
 
-    name, options = "TSMixer", ("agents", "width", "depth")
+    name = "TSMixer"
     hidden = ("module.mixing_layers",)
 
     def __init__(self, agents: int = 11, width: int = 512, depth: int = 8) -> None:
@@ -177,14 +178,13 @@ class TimesNet(Peer):
         periods: how many of a batch's strongest periods are looked at.
     """
 
-    options = ("width", "depth", "kernels", "periods")
-
     def __init__(self, width: int = 16, depth: int = 1, kernels: int = 3, periods: int = 2) -> None:
         super().__init__()
         self.width, self.depth, self.kernels, self.periods = width, depth, kernels, periods
 
     def build(self, task: Task) -> None:
         """Make their module; a series is one coordinate of one agent."""
+        super().build(task)
         self.module = their(
             "TimesNet",
             h=task.prediction_length,

@@ -1,39 +1,44 @@
 """HiPerformer: a hierarchically permutation-equivariant transformer (arXiv 2305.08073).
 
-Data walks: scale -> tokens -> SA3 blocks -> horizon tokens -> head -> a joint law of all series.
+Data walks: scale -> tokens -> blocks -> horizon tokens -> head -> a joint distribution.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierforecast._options import number, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
-from hierforecast.nn.decoder import Decoder
-from hierforecast.nn.embedding import TokenEmbedding
-from hierforecast.nn.encoder import Encoder
-from hierforecast.nn.heads import Head, head_to_dict, make_head
-from hierforecast.nn.linear import LinearForecast, kind_of
-from hierforecast.nn.scale import clamp, make_scale, tame
+from hierforecast.models.base import Model, Origin
+from hierforecast.models.former import accepts_former_options
+from hierforecast.nn.decoder import Decoder, ShapeDecoder
+from hierforecast.nn.embedding import TOKENS, TokenEmbedding
+from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
+from hierforecast.nn.head import Head
+from hierforecast.nn.heads import head_to_dict, make_head
+from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
+from hierforecast.nn.parts import find_part, name_part
+from hierforecast.nn.scale import make_scale
+from hierforecast.nn.scaled import clamp, clip_outliers, root_mean_square
 from hierforecast.task import Task
 
 
-class HiPerformer(nn.Module):
+class HiPerformer(Model):
     """Forecasts grouped series; commutes with every permutation that respects the groups.
 
     Without a `task` it is a plan only; `Forecaster.fit` builds it for the data at hand.
 
     Args:
         width: features of a token.
-        depth: SA3 blocks.
+        depth: blocks.
         heads: attention heads.
         dropout: on every layer's output.
         head: ``"lowrank"`` (joint Gaussian), ``"mixture"`` (several joint futures), ``"gaussian"``
@@ -41,18 +46,25 @@ class HiPerformer(nn.Module):
             step, steps independent: returns), or a `Head`.
         patch: steps in a token, the whole context at most.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
-            equals its mirror images: a court, a pitch), ``"series"`` (each by its own spread),
+            equals its mirror images: a court, a pitch), ``"series"`` (each by its own deviation),
             ``"returns"`` (each by its recent size; no direction is learned), or ``"auto"``:
             coordinates for several targets, series for one.
+        n_frequencies: of Fourier features of where a series is at the end of each patch, by which
+            attention finds who is near: 24 on a court or a pitch; 0 for none, and without effect
+            where the scale keeps no positions.
+        block: ``"sa3"``, or what makes a block of (width, heads, dropout, levels) that is called as
+            `SA3Block` is; one registered in `nn.encoder.BLOCKS` can be saved.
+        tokens: ``"patches"``, or what makes an embedding with the arguments and methods of
+            `TokenEmbedding`; one registered in `nn.embedding.TOKENS` can be saved.
         task: the shapes to build for.
 
     Raises:
         DataError: if an option is not what it may be.
     """
 
-    # Where weights lie between hidden layers, for the optimiser.
     hidden = ("encoder", "embedding.read")
 
+    @accepts_former_options
     def __init__(
         self,
         width: int = 128,
@@ -62,114 +74,126 @@ class HiPerformer(nn.Module):
         head: str | Head | Mapping[str, Any] = "lowrank",
         patch: int = 20,
         scale: str = "auto",
-        waves: int = 0,
+        n_frequencies: int = 0,
+        block: str | MakeBlock = "sa3",
+        tokens: str | Callable[..., TokenEmbedding] = "patches",
         task: Task | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.width, self.depth = whole("width", width), whole("depth", depth)
         self.heads, self.dropout = whole("heads", heads), number("dropout", dropout, 0, 0.99)
-        self.patch, self.waves = whole("patch", patch), whole("waves", waves, 0)
+        self.patch = whole("patch", patch)
+        self.n_frequencies = whole("n_frequencies", n_frequencies, 0)
         if self.width % self.heads:
             raise DataError(f"width={width} is not a multiple of heads={heads}: give one that is")
-        self.head, self.scale = head, scale
-        self.task = Task.from_dict(dict(task)) if isinstance(task, Mapping) else task
-        self._law = make_head(head)
-        make_scale(scale, n_targets=1)  # an unknown name is an error here, not at fit
-        if self.task is not None:
-            self._build(self.task)
+        self.head, self.scale, self.block, self.tokens = head, scale, block, tokens
+        self._head = make_head(head)
+        # An unknown name is an error here, not at fit.
+        make_scale(scale, n_targets=1)
+        find_part("block", block, BLOCKS)
+        find_part("tokens", tokens, TOKENS)
+        if task is not None:
+            self.task = Task.from_dict(dict(task)) if isinstance(task, Mapping) else task
+            self.build(self.task)
 
-    def _build(self, task: Task) -> None:
+    def build(self, task: Task) -> None:
+        """Make the layers for a task."""
         patch = min(self.patch, task.context_length)
         self.scaler = make_scale(self.scale, task.n_targets)
-        self.embedding = TokenEmbedding(task, self.width, patch, self.scaler.n_absolute, self.waves)
-        self.encoder = Encoder(self.width, self.depth, self.heads, self.dropout, task.n_levels)
-        features = self._law.features(task.n_targets)
-        numbers = math.prod(self._law.locations) * task.n_targets
-        self.decoder = Decoder(
-            self.width, patch, numbers, features, task.prediction_length, self.scaler.moves
+        embed = find_part("tokens", self.tokens, TOKENS)
+        self.embedding = embed(task, self.width, patch, self.scaler.n_absolute, self.n_frequencies)
+        block = find_part("block", self.block, BLOCKS)
+        self.encoder = Encoder(
+            self.width, self.depth, self.heads, self.dropout, task.n_levels, block
         )
+        decode = Decoder if self.scaler.learns_loc else ShapeDecoder
+        locs = math.prod(self._head.loc_shape) * task.n_targets
+        features = self._head.features(task.n_targets)
+        self.decoder = decode(self.width, patch, locs, features, task.prediction_length)
         self.linear = LinearForecast(task)
-        self.reach: Tensor
-        self.register_buffer("reach", torch.ones(task.prediction_length, task.n_targets))
+        self.horizon_scale: Tensor
+        self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
 
     @property
-    def origin(self) -> str:
+    def origin(self) -> Origin:
         """From where the model wants values counted, see `WindowDataset`."""
         return self.scaler.origin
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The options of the constructor, without the task."""
-        names = ("width", "depth", "heads", "dropout", "head", "patch", "scale", "waves")
-        return {name: getattr(self, name) for name in names}
-
-    def for_task(self, task: Task) -> HiPerformer:
-        """A fresh model of the same options, built for a task."""
+    def for_task(self, task: Task) -> Self:
+        """A fresh model of the same options, built for a task, which the hub keeps as an option."""
         return type(self)(**self.get_params(), task=task)
 
     def to_dict(self) -> dict[str, Any]:
-        """Options as plain JSON values."""
-        return {**self.get_params(), "head": head_to_dict(self.head)}
+        """Options as plain JSON values.
+
+        Raises:
+            TypeError: if a part is passed in that is not registered under a name.
+        """
+        parts = {
+            "head": head_to_dict(self.head),
+            "block": name_part("block", self.block, BLOCKS),
+            "tokens": name_part("tokens", self.tokens, TOKENS),
+        }
+        return {**self.get_params(), **parts}
 
     @torch.no_grad()
     def fit_statistics(self, batch: SceneBatch, future: Future) -> None:
-        """Learn units from training windows: of positions, of steps, of the horizon's reach."""
+        """Learn the units of positions, steps and horizon, and solve the linear forecast."""
         self.scaler.fit(batch)
-        self.embedding.past.fit(batch.past)
-        self.embedding.known.fit(batch.known)
-        self.embedding.static.fit(batch.static)
         scaled = self.scaler(batch)
-        both = batch.present[:, 1:] & batch.present[:, :-1]
-        step = tame(scaled.relative.diff(dim=1), both)
-        self.embedding.step.copy_(_root_mean_square(step, both))
-        ahead = tame((future.values - scaled.location) / scaled.scale, future.present)
+        self.embedding.fit(batch, scaled)
+        ahead = clip_outliers(scaled.apply(future.values), future.present)
         for at in range(ahead.shape[1]):
-            self.reach[at] = _root_mean_square(ahead[:, at], future.present[:, at])
-        moves = tame(self.embedding.moves(scaled.relative))
-        kind = self._kind(batch)
-        self.linear.fit(moves, ahead / self.reach, future.present, kind, batch.scene)
+            self.horizon_scale[at] = root_mean_square(ahead[:, at], future.present[:, at])
+        history, codes = clip_outliers(self._history(scaled.relative)), self._codes(batch)
+        self.linear.fit(history, ahead / self.horizon_scale, future.present, codes, batch.scene)
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
-        """The joint law of the horizon, (P, H, D) in the units of the batch."""
+        """The joint distribution of the horizon, (P, H, D) in the units of the batch."""
         parts, origin, unit = self._parts(batch)
-        return self._law(*parts, batch.scene, batch.n_scenes).affine(origin, unit)
+        return self._head(*parts, batch.scene, batch.n_scenes).affine(origin, unit)
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
-        """Distance of the locations from the truth, plus the likelihood of the errors around them.
+        """Distance of the locs from the truth, plus the likelihood of the errors around them.
 
-        Locations learn from the distance alone and everything else from the exact joint likelihood:
-        a sharp law would otherwise let its most certain directions drown the rest of the mean. Both
-        are in the network's units, per present cell, so no series outweighs the others. Of returns
-        the locations are left as the linear forecast has them, and everything learns from the
-        likelihood.
+        Locs learn from the distance alone and everything else from the exact joint likelihood: a
+        sharp distribution would otherwise let its most certain directions drown the rest of the
+        mean. Both are in the network's units, per present cell, so no series outweighs the others.
+        Where the scale says that no loc is learned, everything learns from the likelihood.
         """
-        (location, spread, shape), origin, unit = self._parts(batch)
+        (loc, scale, shape), origin, unit = self._parts(batch)
         seen, scenes = future.present, (batch.scene, batch.n_scenes)
         truth = clamp((future.values - origin) / unit)
-        law = self._law(location.detach(), spread, shape, *scenes)
-        likelihood = law.log_prob(truth, seen).sum() / (seen.sum().clamp(min=1) * truth.shape[-1])
-        if not self.scaler.moves:
+        around = self._head(loc.detach(), scale, shape, *scenes)
+        likelihood = around.log_prob(truth, seen).sum()
+        likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
+        if not self.scaler.learns_loc:
             return -likelihood
-        return self._law.distance(location, truth, seen, *scenes) - likelihood
+        return self._head.distance(loc, truth, seen, *scenes) - likelihood
 
-    def _kind(self, batch: SceneBatch) -> Tensor:
+    def _codes(self, batch: SceneBatch) -> Tensor:
         assert self.task is not None
-        return kind_of(batch, self.task.n_types)
+        return type_and_visibility(batch, self.task.n_types)
+
+    def _history(self, relative: Tensor) -> Tensor:
+        """What the linear forecast sees of a context (P, L, D), in typical steps."""
+        return increments(relative) / self.embedding.step
 
     def _parts(self, batch: SceneBatch) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
-        """Location, spread and shape in the network's units; origin and unit that lead back."""
+        """Loc, scale and shape in the network's units; the origin and unit that lead back."""
         scaled = self.scaler(batch).clamp()
         tokens, present = self.embedding(batch, scaled)
         seen, ahead = None if present.all() else present, self.embedding.horizon_tokens
         moved, shape = self.decoder(self.encoder(tokens, batch.hierarchy, seen, ahead))
-        kind = self._kind(batch)
-        base = self.linear(self.embedding.moves(scaled.relative), kind)
-        spread = self.linear.spread[kind]
-        start = self._law.start(base, spread)
+        codes = self._codes(batch)
+        base = self.linear(self._history(scaled.relative), codes)
+        scale = self.linear.error_scale[codes]
+        start = self._head.start(base, scale)
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
-        if self._law.pooled:
-            shape = _pool(shape, self._law.pooled, batch)
-        parts = (start + moved.reshape(start.shape), spread, shape)
-        return parts, scaled.location, scaled.scale * self.reach
+        if self._head.pooled:
+            shape = _pool(shape, self._head.pooled, batch)
+        parts = (start + moved.reshape(start.shape), scale, shape)
+        return parts, scaled.loc, scaled.scale * self.horizon_scale
 
 
 def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:
@@ -181,10 +205,3 @@ def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:
     rows = each.new_zeros(batch.n_scenes).index_add(0, batch.scene, here.to(each))
     mean = total / rows.clamp(min=1)[:, None, None]
     return torch.cat([shape, mean[batch.scene]], dim=-1)
-
-
-def _root_mean_square(x: Tensor, present: Tensor) -> Tensor:
-    """Root mean square over present cells, by target: x (..., D), present (...) -> (D,)."""
-    square = torch.where(present[..., None], x, x.new_zeros(())).square().flatten(0, -2).sum(0)
-    size = (square / present.sum().clamp(min=1)).sqrt()
-    return torch.where(size > 0, size, torch.ones_like(size))

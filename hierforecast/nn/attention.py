@@ -1,7 +1,7 @@
 """One masked attention, re-axed by patterns: among the members of sets, or along time.
 
 This is where groups are kept apart: a set's members are a contiguous view (`batch.Partition`), so
-no mask separates groups and nobody outside a set is ever a key. The only mask is over *keys that
+no mask separates groups and no row outside a set is ever a key. The only mask is over *keys that
 are not present*, and it costs one bit per key.
 """
 
@@ -114,7 +114,7 @@ class Attention(nn.Module):
         masks = [None] * len(sides[0]) if present is None else present.split(partition.lengths)
         parts = []
         for (_, size), q, k, v, mask in zip(partition.runs, *sides, masks, strict=True):
-            if size == 1:  # alone in its set, a member is handed its own value
+            if size == 1:  # alone in its set, a member gets its own value
                 parts.append(v if mask is None else v * mask[..., None])
             else:
                 parts.append(self._attend(q, k, v, mask, MEMBERS, size))
@@ -126,7 +126,7 @@ class Attention(nn.Module):
         Args:
             x: (m, t, d) tokens.
             present: (m, t) tokens that exist, or None if all do.
-            last: how many tokens at the end ask, and are answered; None for all t.
+            last: how many tokens at the end are queries; None for all t.
         """
         query = self.query(x if last is None else x[:, -last:])
         seen = self._attend(query, self.key(x), self.value(x), present, TIME, x.shape[1])
@@ -135,7 +135,7 @@ class Attention(nn.Module):
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, present: Tensor | None, axis: Axis, size: int
     ) -> Tensor:
-        """Lay tokens out along `axis`, attend among `size` keys, and lay the answers back."""
+        """Lay tokens out along `axis`, attend among `size` keys, and lay the result back."""
         forth, back = f"{axis.tokens} -> {axis.heads}", f"{axis.heads} -> {axis.tokens}"
         lengths = {"h": self.heads}
         if axis is MEMBERS:

@@ -6,53 +6,75 @@ from einops import rearrange
 from torch import Tensor, nn
 
 
-class Decoder(nn.Module):
-    """Each horizon token tells its patch of steps: where the law lies, and the shape around it.
-
-    The shape is read from tokens whose gradient is cut. The encoder thus learns for the mean alone,
-    and the likelihood, steep wherever the law is sharp, cannot drown it: trained together, the mean
-    hardly left the linear forecast (benchmarks/results/tried.md).
+class _Steps(nn.Module):
+    """What both decoders share: patches become the steps forecast.
 
     Args:
         width: features of a token.
         patch: steps in a token.
-        n_targets: numbers for the location of a step: D, or K * D of a head with K locations.
+        n_locs: numbers for the loc of a step: D, or K * D of a head with K of them.
         n_features: F, numbers for the shape of a step that the head asks for.
         prediction_length: steps forecast; those beyond it in the last patch are cut.
-        moves: whether there is a mean to learn. If not it is zero, and the encoder learns for the
-            shape: there is nothing to drown.
     """
 
     def __init__(
-        self,
-        width: int,
-        patch: int,
-        n_targets: int,
-        n_features: int,
-        prediction_length: int,
-        moves: bool = True,
+        self, width: int, patch: int, n_locs: int, n_features: int, prediction_length: int
     ) -> None:
         super().__init__()
-        self.patch, self.prediction_length = patch, prediction_length
-        self.n_targets, self.moves = n_targets, moves
-        if moves:
-            self.norm = nn.LayerNorm(width)
-            self.mean = nn.Linear(width, patch * n_targets)
-        shape = nn.Linear(2 * width, patch * n_features)
-        self.shape = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), shape
-        )
-        for last in (self.mean, shape) if moves else (shape,):
-            nn.init.normal_(last.weight, std=0.02)
-            nn.init.zeros_(last.bias)
+        self.patch, self.n_locs, self.prediction_length = patch, n_locs, prediction_length
+        self._build(width, n_features)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Horizon tokens (P, t, width) -> location (P, H, n_targets), shape (P, H, F)."""
-        if not self.moves:
-            found = self._steps(self.shape(tokens))
-            return found.new_zeros(*found.shape[:2], self.n_targets), found
-        return self._steps(self.mean(self.norm(tokens))), self._steps(self.shape(tokens.detach()))
+    def _build(self, width: int, n_features: int) -> None:
+        raise NotImplementedError
 
     def _steps(self, x: Tensor) -> Tensor:
         """Patches to steps: (P, t, patch * f) -> (P, H, f)."""
         return rearrange(x, "p t (k f) -> p (t k) f", k=self.patch)[:, : self.prediction_length]
+
+
+class Decoder(_Steps):
+    """Each horizon token gives loc and shape of the distribution in its patch of steps.
+
+    The shape is read from tokens whose gradient is cut. The encoder thus learns for the loc alone,
+    and the likelihood, steep wherever the distribution is sharp, cannot drown it: trained together,
+    the loc hardly left the linear forecast (benchmarks/results/tried.md).
+    """
+
+    def _build(self, width: int, n_features: int) -> None:
+        self.norm = nn.LayerNorm(width)
+        self.mean = nn.Linear(width, self.patch * self.n_locs)
+        self.shape = _shape_layers(width, self.patch * n_features)
+        _start_small(self.mean, self.shape[-1])
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Horizon tokens (P, t, width) -> loc (P, H, n_locs), shape (P, H, F)."""
+        return self._steps(self.mean(self.norm(tokens))), self._steps(self.shape(tokens.detach()))
+
+
+class ShapeDecoder(_Steps):
+    """The same for data whose direction cannot be learned: the loc is zero, as the head starts it.
+
+    The encoder learns for the shape, since there is no loc that it could drown.
+    """
+
+    def _build(self, width: int, n_features: int) -> None:
+        self.shape = _shape_layers(width, self.patch * n_features)
+        _start_small(self.shape[-1])
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Horizon tokens (P, t, width) -> loc (P, H, n_locs), shape (P, H, F)."""
+        shape = self._steps(self.shape(tokens))
+        return shape.new_zeros(*shape.shape[:2], self.n_locs), shape
+
+
+def _shape_layers(width: int, outputs: int) -> nn.Sequential:
+    last = nn.Linear(2 * width, outputs)
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), last)
+
+
+def _start_small(*layers: nn.Module) -> None:
+    """Let a forecast begin close to the linear one."""
+    for layer in layers:
+        assert isinstance(layer, nn.Linear)
+        nn.init.normal_(layer.weight, std=0.02)
+        nn.init.zeros_(layer.bias)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` whose numbers come from `generator` once training has handed it one.
+    """`nn.Dropout` whose numbers come from `generator` once training has given it one.
 
     Without one, as in a training loop of a user's own, it draws from torch's global generator.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from einops import rearrange
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch, pad_to_patches
-from hierforecast.nn.scale import Scaled, clamp
+from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
 from hierforecast.task import Task
 
 
@@ -27,25 +28,25 @@ class CovariateEmbedding(nn.Module):
         self.numeric = [i for i, n in enumerate(categories) if n is None]
         self.categorical = [i for i, n in enumerate(categories) if n is not None]
         self.tables = nn.ModuleList(nn.Embedding(n + 1, dim) for n in categories if n is not None)
-        self.centre: Tensor
-        self.spread: Tensor
-        self.register_buffer("centre", torch.zeros(len(self.numeric)))
-        self.register_buffer("spread", torch.ones(len(self.numeric)))
+        self.center: Tensor
+        self.scale: Tensor
+        self.register_buffer("center", torch.zeros(len(self.numeric)))
+        self.register_buffer("scale", torch.ones(len(self.numeric)))
         self.n_features = 2 * len(self.numeric) + dim * len(self.categorical)
 
     def fit(self, x: Tensor) -> None:
-        """Learn centre and spread of the numeric covariates x (..., C)."""
+        """Learn center and scale of the numeric covariates x (..., C)."""
         for column, i in enumerate(self.numeric):
             cells = x[..., i][x[..., i].isfinite()].double()
             if len(cells) > 1 and cells.std() > 0:
-                self.centre[column], self.spread[column] = cells.mean(), cells.std()
+                self.center[column], self.scale[column] = cells.mean(), cells.std()
 
     def forward(self, x: Tensor) -> Tensor:
         """X (..., C) -> (..., n_features)."""
         numbers = x[..., self.numeric]
         seen = numbers.isfinite()
         zero = numbers.new_zeros(())
-        scaled = (torch.where(seen, numbers, zero) - self.centre) / self.spread
+        scaled = (torch.where(seen, numbers, zero) - self.center) / self.scale
         parts = [torch.where(seen, clamp(scaled), zero), seen.to(x.dtype)]
         parts += [
             table(x[..., i].nan_to_num(0).long())
@@ -62,26 +63,26 @@ class PlaceEmbedding(nn.Module):
 
     Args:
         dims: coordinates of a position.
-        waves: how many waves, of lengths from one to twelve of the positions' spreads.
+        n_frequencies: how many, of wavelengths from about one to twelve of the positions' scales.
         width: features of a token.
     """
 
-    def __init__(self, dims: int, waves: int, width: int) -> None:
+    def __init__(self, dims: int, n_frequencies: int, width: int) -> None:
         super().__init__()
-        size = torch.logspace(math.log10(0.5), math.log10(8.0), waves)
-        self.waves = nn.Parameter(torch.randn(dims, waves) * size)
-        self.out = nn.Linear(2 * waves, width)
+        size = torch.logspace(math.log10(0.5), math.log10(8.0), n_frequencies)
+        self.frequencies = nn.Parameter(torch.randn(dims, n_frequencies) * size)
+        self.out = nn.Linear(2 * n_frequencies, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Positions x (..., dims) -> (..., width)."""
-        phase = x @ self.waves
+        phase = x @ self.frequencies
         return self.out(torch.cat([phase.sin(), phase.cos()], dim=-1))
 
 
 class TokenEmbedding(nn.Module):
     """Context patches and horizon patches as tokens of one sequence.
 
-    Each step shows the value relative to the scale's location, its difference from the step before,
+    Each step shows the value relative to the scale's loc, its difference from the step before,
     the absolute position where the scale keeps it, presence and covariates. Position is added along
     time only: series carry none, so they stay interchangeable. Horizon tokens begin as a query for
     their step and the covariates known in advance.
@@ -91,10 +92,13 @@ class TokenEmbedding(nn.Module):
         width: features of a token.
         patch: steps in a token.
         n_absolute: features of absolute position per step.
-        waves: Fourier features of the position at the end of each patch; 0 for none.
+        n_frequencies: of Fourier features of the position at the end of each patch; 0: no such
+            features.
     """
 
-    def __init__(self, task: Task, width: int, patch: int, n_absolute: int, waves: int = 0) -> None:
+    def __init__(
+        self, task: Task, width: int, patch: int, n_absolute: int, n_frequencies: int = 0
+    ) -> None:
         super().__init__()
         self.patch = patch
         self.context_tokens = -(-task.context_length // patch)
@@ -110,11 +114,22 @@ class TokenEmbedding(nn.Module):
         )
         self.ask = _linear(patch * self.known.n_features, width)
         self.describe = _linear(self.static.n_features, width)
-        self.place = PlaceEmbedding(n_absolute, waves, width) if waves and n_absolute else None
+        self.place: nn.Module | None = None
+        if n_frequencies and n_absolute:
+            self.place = PlaceEmbedding(n_absolute, n_frequencies, width)
         self.types = nn.Embedding(task.n_types, width)
         self.position = nn.Parameter(
             0.02 * torch.randn(self.context_tokens + self.horizon_tokens, width)
         )
+
+    def fit(self, batch: SceneBatch, scaled: Scaled) -> None:
+        """Learn the units of covariates and of a typical step from training windows."""
+        self.past.fit(batch.past)
+        self.known.fit(batch.known)
+        self.static.fit(batch.static)
+        both = batch.present[:, 1:] & batch.present[:, :-1]
+        step = clip_outliers(scaled.relative.diff(dim=1), both)
+        self.step.copy_(root_mean_square(step, both))
 
     def forward(self, batch: SceneBatch, scaled: Scaled) -> tuple[Tensor, Tensor]:
         """Tokens (P, t, width), and which of them exist as keys (P, t)."""
@@ -123,7 +138,7 @@ class TokenEmbedding(nn.Module):
         steps = torch.cat(
             [
                 scaled.relative,
-                F.pad(scaled.relative.diff(dim=1), (0, 0, 1, 0)) / self.step,
+                self.velocity(scaled.relative),
                 scaled.absolute,
                 batch.present[..., None].to(scaled.relative.dtype),
                 self.past(batch.past),
@@ -137,26 +152,28 @@ class TokenEmbedding(nn.Module):
         ahead = F.pad(ahead, (0, 0, 0, -ahead.shape[1] % self.patch))
         tokens = torch.cat([context, self.ask(self._patches(ahead))], dim=1)
         if self.place is not None:
-            # A horizon token knows where its series was last.
+            # A horizon token is shown where its series was last.
             at = self._patches(scaled.absolute)[..., -scaled.absolute.shape[-1] :]
             at = torch.cat([at, at[:, -1:].expand(-1, self.horizon_tokens, -1)], dim=1)
             tokens = tokens + self.place(at)
         tokens = tokens + self.position + series[:, None]
         seen = pad_to_patches(batch.present[..., None], self.patch)
         seen = rearrange(seen, "p (t k) 1 -> p t k", k=self.patch).any(-1)
-        asked = seen.any(1, keepdim=True).expand(-1, self.horizon_tokens)
-        return tokens, torch.cat([seen, asked], dim=1)
+        queries = seen.any(1, keepdim=True).expand(-1, self.horizon_tokens)
+        return tokens, torch.cat([seen, queries], dim=1)
 
-    def moves(self, relative: Tensor) -> Tensor:
-        """Where a series is and how it came there, in typical steps: (P, L, D) -> (P, L, D).
-
-        The last value and the differences before it hold what the values hold, far less correlated.
-        """
-        return torch.cat([relative.diff(dim=1), relative[:, -1:]], dim=1) / self.step
+    def velocity(self, relative: Tensor) -> Tensor:
+        """The difference from the step before, in typical ones: (P, L, D) -> (P, L, D)."""
+        return F.pad(relative.diff(dim=1), (0, 0, 1, 0)) / self.step
 
     def _patches(self, x: Tensor) -> Tensor:
         """Steps to patches: (P, t * patch, d) -> (P, t, patch * d)."""
         return rearrange(pad_to_patches(x, self.patch), "p (t k) d -> p t (k d)", k=self.patch)
+
+
+# What a model's option may name: makes the embedding of (task, width, patch, n_absolute,
+# n_frequencies). One of your own is saved by its name once it is here.
+TOKENS: dict[str, Callable[..., TokenEmbedding]] = {"patches": TokenEmbedding}
 
 
 def _linear(inputs: int, outputs: int) -> nn.Module:
@@ -165,7 +182,7 @@ def _linear(inputs: int, outputs: int) -> nn.Module:
 
 
 class _Nothing(nn.Module):
-    """What a linear layer of no inputs says."""
+    """A linear layer of no inputs: zeros."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()

@@ -12,12 +12,21 @@ from hierforecast.batch import SceneBatch
 from hierforecast.task import Task
 
 
-def kind_of(batch: SceneBatch, n_types: int) -> Tensor:
-    """Group type and whether a series is in sight at the cutoff, as one code (P,) below 2 n_types.
+def type_and_visibility(batch: SceneBatch, n_types: int) -> Tensor:
+    """Group type and whether a series is seen at the cutoff, as one code (P,) below 2 n_types.
 
-    A series out of sight is a different matter: it is further off, and where it went is unknown.
+    A series that is not seen is further off, and where it went is unknown: it needs a forecast and
+    a scale of errors of its own.
     """
     return batch.types + n_types * (~batch.present[:, -1])
+
+
+def increments(relative: Tensor) -> Tensor:
+    """The last value and the differences that led to it: (P, L, D) -> (P, L, D).
+
+    They hold what the values hold, far less correlated.
+    """
+    return torch.cat([relative.diff(dim=1), relative[:, -1:]], dim=1)
 
 
 # Penalties to choose from: of a smooth path nearly none, of returns so much that nothing is left.
@@ -25,11 +34,11 @@ PENALTIES = (1e-4, 1e-2, 1.0, 100.0)
 
 
 class LinearForecast(nn.Module):
-    """A linear forecast of each series from its own context, one for each kind (`kind_of`).
+    """A linear forecast of each series from its own context, one for each `type_and_visibility`.
 
     It carries momentum and means past the network, which then learns what a line cannot say (the
     global residual of TiDE, arXiv 2304.08424). `fit` sets it to the ridge solution, so training
-    starts from a good forecast instead of from nothing, and keeps the spread of its errors.
+    starts from a good forecast instead of from nothing, and keeps the scale of its errors.
 
     Args:
         task: shapes of the data.
@@ -42,13 +51,13 @@ class LinearForecast(nn.Module):
         self.weight = nn.Linear(task.context_length * task.n_targets, out)
         nn.init.zeros_(self.weight.weight)
         nn.init.zeros_(self.weight.bias)
-        self.spread: Tensor
-        self.register_buffer("spread", torch.ones(self.shape))
+        self.error_scale: Tensor
+        self.register_buffer("error_scale", torch.ones(self.shape))
 
-    def forward(self, history: Tensor, kind: Tensor) -> Tensor:
-        """History (P, L, D) and kinds (P,) -> (P, H, D)."""
+    def forward(self, history: Tensor, codes: Tensor) -> Tensor:
+        """History (P, L, D) and codes (P,) -> (P, H, D)."""
         every = self.weight(history.flatten(1)).unflatten(-1, self.shape)
-        return every[torch.arange(len(kind), device=kind.device), kind]
+        return every[torch.arange(len(codes), device=codes.device), codes]
 
     @torch.no_grad()
     def fit(
@@ -56,26 +65,26 @@ class LinearForecast(nn.Module):
         history: Tensor,
         ahead: Tensor,
         present: Tensor,
-        kind: Tensor,
+        codes: Tensor,
         scene: Tensor,
         penalty: float | None = None,
     ) -> None:
-        """Ridge regression for each kind, each horizon step on the rows observed at it.
+        """Ridge regression for each code, each horizon step on the rows observed at it.
 
         Args:
             history: (P, L, D) inputs.
             ahead: (P, H, D) what they should forecast.
             present: (P, H) which of it is observed.
-            kind: (P,) kind of each row.
+            codes: (P,) code of each row, see `type_and_visibility`.
             scene: (P,) window of each row; the first half of them and the second are each other's
-                held-out data, for the spread of errors and the choice of a penalty.
-            penalty: as in `Moments.solve`; None takes the best of `PENALTIES` for each kind.
+                held-out data, for the scale of errors and the choice of a penalty.
+            penalty: as in `Moments.solve`; None takes the best of `PENALTIES` for each code.
         """
         inputs = F.pad(history.flatten(1), (0, 1), value=1.0).double()
         first = 2 * scene < scene.amax() + 1 if len(scene) else scene.bool()
         choices = PENALTIES if penalty is None else (penalty,)
         for code in range(self.shape[0]):
-            one, two = (kind == code) & first, (kind == code) & ~first
+            one, two = (codes == code) & first, (codes == code) & ~first
             halves = [
                 tuple(self._moments(inputs, ahead, present, rows, step) for rows in (one, two))
                 for step in range(self.shape[1])
@@ -88,7 +97,8 @@ class LinearForecast(nn.Module):
                 both = a.plus(b)
                 self._set(code, step, both.solve(choices[best]))
                 error = errors[best, step] / max(both.rows, 1)
-                self.spread[code, step] = torch.where(error > 0, error, 1.0).sqrt().to(self.spread)
+                scale = torch.where(error > 0, error, 1.0).sqrt()
+                self.error_scale[code, step] = scale.to(self.error_scale)
 
     def _moments(
         self, inputs: Tensor, ahead: Tensor, present: Tensor, rows: Tensor, step: int

@@ -27,16 +27,16 @@ class SeriesAttention(nn.Module):
 
 
 class ClassAttention(nn.Module):
-    """SA_C: attention among group summaries, at each step; one level of groups after the other.
+    """SA_C: attention among group summaries, at each step; one level after the other.
 
     A summary is the mean over the group's present series. The groups of one level attend to their
-    siblings (those in the same parent; in the same scene at the coarsest level), and what they
-    learn is handed to every member. A group with nobody present is nobody's key.
+    siblings (those in the same parent; in the same scene at the coarsest level), and the result is
+    added to every member. Groups without a present member are masked as keys.
 
     Args:
         width: features of a token.
         heads: attention heads.
-        levels: group levels, coarse to fine.
+        levels: how many group levels; `Hierarchy` holds them fine to coarse.
     """
 
     def __init__(self, width: int, heads: int, levels: int = 1) -> None:
@@ -49,22 +49,22 @@ class ClassAttention(nn.Module):
         here = x.new_ones(x.shape[:2]) if present is None else present.to(x.dtype)
         total = _sum_within(shown, hierarchy.members)
         count = _sum_within(here, hierarchy.members)
-        handed: list[Tensor] = []
+        messages: list[Tensor] = []
         for attention, level in zip(self.levels, hierarchy.levels, strict=True):
             assert isinstance(attention, Attention)  # ModuleList forgets
             siblings, order = level.siblings, level.order
             summary = (total / count.clamp(min=1)[..., None]).index_select(0, order)
             keys = None if present is None else count[order] > 0
-            handed.append(attention.members(summary, siblings, keys)[level.inverse])
+            messages.append(attention.members(summary, siblings, keys)[level.inverse])
             total = total.new_zeros(level.n_parents, *total.shape[1:]).index_add(
                 0, level.parent, total
             )
             count = count.new_zeros(level.n_parents, *count.shape[1:]).index_add(
                 0, level.parent, count
             )
-        # Hand down from the coarsest level, so that every row gathers once.
-        below = handed[-1]
-        for level, own in zip(hierarchy.levels[-2::-1], handed[-2::-1], strict=True):
+        # Added up from the coarsest level down, so that every row gathers once.
+        below = messages[-1]
+        for level, own in zip(hierarchy.levels[-2::-1], messages[-2::-1], strict=True):
             below = own + below[level.parent]
         return below[hierarchy.group]
 
@@ -115,8 +115,8 @@ class SA3Block(nn.Module):
         x = x + self.dropout(
             self.series(u, hierarchy, present) + self.classes(u, hierarchy, present)
         )
-        heard = self.time.time(self.norm_time(x), present, last)
-        x = (x if last is None else x[:, -last:]) + self.dropout(heard)
+        message = self.time.time(self.norm_time(x), present, last)
+        x = (x if last is None else x[:, -last:]) + self.dropout(message)
         return x + self.dropout(self.feed(self.norm_feed(x)))
 
 

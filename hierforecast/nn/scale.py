@@ -7,14 +7,14 @@ values counted (see `WindowDataset`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hierforecast.batch import SceneBatch
 from hierforecast.errors import DataError
+from hierforecast.nn.scaled import Scaled, clip_outliers, fill_gaps
 
 # Sizes below this count as none: over them, float32 would overflow.
 TINY = 1e-30
@@ -22,73 +22,33 @@ TINY = 1e-30
 STILL = 0.01
 
 
-@dataclass(frozen=True)
-class Scaled:
-    """The context in the network's units.
+class Scale(nn.Module):
+    """From the units of a batch to the network's; made for a number of targets.
 
-    Args:
-        relative: (P, L, D) values less `location`, over `scale`; gaps filled.
-        absolute: (P, L, A) features that keep the absolute position (A may be 0).
-        location: (P, 1, D) and scale: (P, 1, D), in the units of the batch.
+    Attributes:
+        origin: from where it wants values counted, see `WindowDataset`.
+        learns_loc: whether the network moves the loc of the linear forecast. It does not where the
+            past says nothing of the direction.
+        n_absolute: features of absolute position for each step.
     """
 
-    relative: Tensor
-    absolute: Tensor
-    location: Tensor
-    scale: Tensor
+    origin: Literal["row", "zero"] = "row"
+    learns_loc = True
+    n_absolute: int
 
-    def clamp(self) -> Scaled:
-        """The same for a network, whose squares must fit: wild cells lie a million units off."""
-        return replace(self, relative=clamp(self.relative), absolute=clamp(self.absolute))
+    def __init__(self, n_targets: int) -> None:
+        super().__init__()
 
+    def fit(self, batch: SceneBatch) -> None:
+        """Learn what all series share from training windows."""
+        raise NotImplementedError
 
-def clamp(x: Tensor) -> Tensor:
-    """Numbers in the network's units, bounded so that their squares and sums fit float32."""
-    return x.clamp(-1e6, 1e6)
-
-
-def tame(x: Tensor, present: Tensor | None = None, limit: float = 20.0) -> Tensor:
-    """Clip what lies beyond `limit` median sizes of a target, so that one wild cell spoils nothing.
-
-    Args:
-        x: (..., D).
-        present: (...) cells to take the median over; None: all.
-        limit: in median sizes; a target that is mostly zero is left as it is.
-    """
-    cells = (x if present is None else x[present]).detach().abs().flatten(0, -2)
-    if not len(cells):
-        return x
-    bound = limit * cells.median(0).values
-    bound = torch.where(bound > 0, bound, torch.inf)
-    return x.clamp(-bound, bound)
+    def forward(self, batch: SceneBatch) -> Scaled:
+        """Scale the context of a batch."""
+        raise NotImplementedError
 
 
-def fill_gaps(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Missing steps between two observed ones lie on a line; those at the ends hold still.
-
-    A gap that held its last value would end in a jump, which no linear forecast survives.
-
-    Args:
-        values: (P, L, D).
-        present: (P, L).
-
-    Returns:
-        filled (P, L, D), and the last observed value (P, 1, D); zero for rows never observed.
-    """
-    values = torch.where(present[..., None], values, values.new_zeros(()))
-    length = values.shape[1]
-    steps = torch.arange(length, device=values.device).expand_as(present)
-    before = torch.where(present, steps, -1).cummax(1).values
-    after = torch.where(present, steps, length).flip(1).cummin(1).values.flip(1)
-    left = torch.where(before < 0, after, before).clamp(max=length - 1)
-    right = torch.where(after >= length, left, after)
-    share = (steps - left).to(values.dtype) / (right - left).clamp(min=1).to(values.dtype)
-    start, stop = (values.gather(1, at[..., None].expand_as(values)) for at in (left, right))
-    filled = start + share[..., None] * (stop - start)
-    return filled, filled[:, -1:]
-
-
-class CoordinateScale(nn.Module):
+class CoordinateScale(Scale):
     """For coordinates: relative to the last position, in one unit learned from the training frame.
 
     A foot stays a foot for every series, and where it is stays visible: walls and hoops matter.
@@ -97,32 +57,29 @@ class CoordinateScale(nn.Module):
         n_targets: D.
     """
 
-    moves = True  # the network moves the linear forecast
-    origin = "row"
-
     def __init__(self, n_targets: int) -> None:
-        super().__init__()
+        super().__init__(n_targets)
         self.n_absolute = n_targets
-        self.centre: Tensor
-        self.spread: Tensor
-        self.register_buffer("centre", torch.zeros(n_targets))
-        self.register_buffer("spread", torch.ones(n_targets))
+        self.center: Tensor
+        self.scale: Tensor
+        self.register_buffer("center", torch.zeros(n_targets))
+        self.register_buffer("scale", torch.ones(n_targets))
 
     def fit(self, batch: SceneBatch) -> None:
-        """Learn centre and spread from the present context cells of training windows."""
+        """Learn center and scale from the present context cells of training windows."""
         if not batch.present.any():
             return
         cells = (batch.values + batch.level)[batch.present].double()
         middle = cells.median(0).values
-        cells = middle + tame(cells - middle)
-        self.centre.copy_(cells.mean(0))
-        self.spread.copy_(_positive(cells.std(0, correction=0), STILL))
+        cells = middle + clip_outliers(cells - middle)
+        self.center.copy_(cells.mean(0))
+        self.scale.copy_(_positive(cells.std(0, correction=0), STILL))
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
         filled, last = fill_gaps(batch.values, batch.present)
-        scale = self.spread.expand_as(last)
-        absolute = (filled + (batch.level - self.centre)) / self.spread
+        scale = self.scale.expand_as(last)
+        absolute = (filled + (batch.level - self.center)) / self.scale
         return Scaled((filled - last) / scale, absolute, last, scale)
 
 
@@ -130,9 +87,9 @@ class MirroredScale(CoordinateScale):
     """Coordinates in a space that has no preferred end and no preferred side: a court, a pitch.
 
     Each scene is shown as the one of its mirror images (two for each target) in which its present
-    series, where they were last seen, lie on the positive side of the centre on average. Forecasts
+    series, where they were last seen, lie on the positive side of the center on average. Forecasts
     are thus exactly equivariant to mirroring, and what is learned at one end holds at the other.
-    The centre is that of the training frame: the middle of the court, nearly, where play goes both
+    The center is that of the training frame: the middle of the court, nearly, where play goes both
     ways. This scale looks at the whole scene, and at nothing that tells its series apart.
 
     Args:
@@ -142,56 +99,53 @@ class MirroredScale(CoordinateScale):
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
         scaled = super().forward(batch)
-        here = (scaled.location + (batch.level - self.centre))[:, 0]
+        here = (scaled.loc + (batch.level - self.center))[:, 0]
         here = here * batch.present.any(1, keepdim=True)
         middle = here.new_zeros(batch.n_scenes, here.shape[-1]).index_add(0, batch.scene, here)
         side = torch.where(middle < 0, -1.0, 1.0).to(here.dtype)[batch.scene][:, None]
         return Scaled(
-            scaled.relative * side, scaled.absolute * side, scaled.location, scaled.scale * side
+            scaled.relative * side, scaled.absolute * side, scaled.loc, scaled.scale * side
         )
 
 
-class SeriesScale(nn.Module):
-    """For prices and counts: each series by its own mean and spread in the context.
+class SeriesScale(Scale):
+    """For prices and counts: each series by its own mean and standard deviation in the context.
 
-    A context that shows no spread of its own, a constant or a single cell, takes the usual one of
-    the training frame. Levels say nothing: 1e8 plus a walk is scaled as the walk is.
+    A context that shows no deviation of its own, a constant or a single cell, takes the usual one
+    of the training frame. Levels say nothing: 1e8 plus a walk is scaled as the walk is.
 
     Args:
         n_targets: D.
     """
 
-    moves = True
-    origin = "row"
-
     def __init__(self, n_targets: int) -> None:
-        super().__init__()
+        super().__init__(n_targets)
         self.n_absolute = 0
         self.usual: Tensor
         self.register_buffer("usual", torch.ones(n_targets))
 
     def fit(self, batch: SceneBatch) -> None:
-        """Learn the usual spread: the median of those of training windows that show one."""
-        for target, spread in enumerate(self._moments(batch)[2][:, 0].T):
-            shown = spread[spread > TINY]
+        """Learn the usual deviation: the median of those of training windows that show one."""
+        for target, std in enumerate(self._moments(batch)[2][:, 0].T):
+            shown = std[std > TINY]
             self.usual[target] = shown.median() if len(shown) else STILL
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
-        filled, mean, spread = self._moments(batch)
-        scale = torch.where(spread > TINY, spread, self.usual)
-        # Saved before there was a usual spread: then a share of the level counts, as it did.
+        filled, mean, std = self._moments(batch)
+        scale = torch.where(std > TINY, std, self.usual)
+        # Saved before there was a usual deviation: then a share of the level counts, as it did.
         count = batch.present.sum(1)[:, None, None].clamp(min=1).to(mean.dtype)
         size = (mean + batch.level).abs() * count.square().reciprocal().clamp(min=0.01)
-        scale = _positive(torch.where(self.usual.isnan(), torch.maximum(spread, size), scale))
+        scale = _positive(torch.where(self.usual.isnan(), torch.maximum(std, size), scale))
         return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
 
     def _moments(self, batch: SceneBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """The context with gaps filled (P, L, D), mean and spread (P, 1, D) of present cells."""
+        """The context with gaps filled (P, L, D), mean and standard deviation (P, 1, D)."""
         filled, last = fill_gaps(batch.values, batch.present)
         present = batch.present[..., None]
         count = present.sum(1, keepdim=True).clamp(min=1).to(filled.dtype)
-        # From the last cell, so that a constant has no spread, not even one of roundings.
+        # From the last cell, so that a constant has no deviation, not even one of roundings.
         shown = torch.where(present, filled - last, filled.new_zeros(()))
         mean = shown.sum(1, keepdim=True) / count
         deviation = torch.where(present, shown - mean, shown.new_zeros(()))
@@ -205,8 +159,8 @@ class SeriesScale(nn.Module):
         super()._load_from_state_dict(state, prefix, *rest)
 
 
-class ReturnsScale(nn.Module):
-    """For returns and other changes: their centre is zero, their unit the recent size of each.
+class ReturnsScale(Scale):
+    """For returns and other changes: their center is zero, their unit the recent size of each.
 
     The mean of some weeks of returns forecasts nothing, so none is taken away. The unit is the root
     of an exponentially weighted mean of squares over present cells (RiskMetrics, Technical
@@ -222,11 +176,11 @@ class ReturnsScale(nn.Module):
         prior: cells of usual size, of full weight, that are mixed in.
     """
 
-    moves = False
+    learns_loc = False
     origin = "zero"
 
     def __init__(self, n_targets: int, decay: float = 0.94, prior: float = 3.0) -> None:
-        super().__init__()
+        super().__init__(n_targets)
         self.n_absolute, self.decay, self.prior = n_targets, decay, prior
         self.usual: Tensor
         self.register_buffer("usual", torch.ones(n_targets))
@@ -234,7 +188,7 @@ class ReturnsScale(nn.Module):
     def fit(self, batch: SceneBatch) -> None:
         """Learn the usual size from the present context cells of training windows."""
         if batch.present.any():
-            size = tame(batch.values[batch.present]).double().square().mean(0).sqrt()
+            size = clip_outliers(batch.values[batch.present]).double().square().mean(0).sqrt()
             self.usual.copy_(_positive(size))
 
     def forward(self, batch: SceneBatch) -> Scaled:
@@ -253,9 +207,7 @@ class ReturnsScale(nn.Module):
         return Scaled(shown / scale, (size / scale).log(), torch.zeros_like(scale), scale)
 
 
-Scale = CoordinateScale | SeriesScale | ReturnsScale
-
-SCALES: dict[str, type[CoordinateScale] | type[SeriesScale] | type[ReturnsScale]] = {
+SCALES: dict[str, type[Scale]] = {
     "coordinates": CoordinateScale,
     "mirrored": MirroredScale,
     "returns": ReturnsScale,

@@ -32,7 +32,7 @@ OPTIONS = {
     "lowrank": {},
     "gaussian": {"head": "gaussian"},
     "student": {"head": "student", "depth": 1},
-    "mirrored": {"scale": "mirrored", "waves": 3},
+    "mirrored": {"scale": "mirrored", "n_frequencies": 3},
     "by series": {"scale": "series", "patch": 4},
     "mixture": {"head": MixtureHead(modes=3, rank=2)},
     "returns": {"scale": "returns", "head": "steps"},
@@ -316,17 +316,17 @@ def test_statistics_come_from_present_cells_only():
 def test_mirrored_forecasts_mirror_with_the_scene():
     model, content = build(FLAT, scale="mirrored"), make_content(FLAT, task_for(FLAT))
     mirror = torch.tensor([-1.0, 1.0], dtype=torch.float64)
-    centre = model.scaler.centre
-    turned = {**content, "values": centre + mirror * (content["values"] - centre)}
+    center = model.scaler.center
+    turned = {**content, "values": center + mirror * (content["values"] - center)}
     one, two = (model(pack(FLAT, c)) for c in (content, turned))
-    torch.testing.assert_close(centre + mirror * (one.mean - centre), two.mean, rtol=0, atol=1e-9)
+    torch.testing.assert_close(center + mirror * (one.mean - center), two.mean, rtol=0, atol=1e-9)
     truth = make_future(FLAT, task_for(FLAT)).values
     torch.testing.assert_close(
-        one.log_prob(truth), two.log_prob(centre + mirror * (truth - centre)), rtol=1e-10, atol=1e-8
+        one.log_prob(truth), two.log_prob(center + mirror * (truth - center)), rtol=1e-10, atol=1e-8
     )
     plain = build(FLAT)
     one, two = (plain(pack(FLAT, c)).mean for c in (content, turned))
-    assert (centre + mirror * (one - centre) - two).abs().max() > 1e-2
+    assert (center + mirror * (one - center) - two).abs().max() > 1e-2
 
 
 def test_of_returns_the_network_learns_size_and_dependence_only():
@@ -334,13 +334,15 @@ def test_of_returns_the_network_learns_size_and_dependence_only():
     content, future = make_content(rows, TASK), make_future(rows, TASK)
     batch = pack(rows, content)
     scaled, law = model.scaler(batch), model(batch)
-    line = model.linear(model.embedding.moves(scaled.relative), model._kind(batch))
-    torch.testing.assert_close(law.mean, line * scaled.scale * model.reach, rtol=1e-10, atol=1e-10)
+    line = model.linear(model._history(scaled.relative), model._codes(batch))
+    torch.testing.assert_close(
+        law.mean, line * scaled.scale * model.horizon_scale, rtol=1e-10, atol=1e-10
+    )
     model.loss(batch, future).backward()
     still = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert {"linear.weight.weight", "linear.weight.bias"} <= still
     assert not [name for name in still if "linear" not in name and "tables" not in name]
     cells = future.present.sum() * TASK.n_targets
-    unit = (scaled.scale * model.reach).log().expand_as(law.mean)[future.present].sum()
+    unit = (scaled.scale * model.horizon_scale).log().expand_as(law.mean)[future.present].sum()
     wanted = -(law.log_prob(future.values, future.present).sum() + unit) / cells
     torch.testing.assert_close(model.loss(batch, future), wanted)

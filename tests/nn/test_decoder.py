@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierforecast.nn.decoder import Decoder
+from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.linear import PENALTIES, LinearForecast
 from hierforecast.testing import assert_equivariant, randomize_
 from tests.helpers import TASK, H, L
@@ -16,7 +16,7 @@ WIDTH = 8
 
 
 def test_the_decoder_tells_each_step_from_its_own_token():
-    decoder = randomize_(Decoder(WIDTH, 3, n_targets=2, n_features=5, prediction_length=7).double())
+    decoder = randomize_(Decoder(WIDTH, 3, n_locs=2, n_features=5, prediction_length=7).double())
     tokens = torch.randn(2, 3, WIDTH).double()
     told = decoder(tokens)
     assert [x.shape for x in told] == [(2, 7, 2), (2, 7, 5)]
@@ -30,7 +30,7 @@ def test_the_decoder_tells_each_step_from_its_own_token():
 
 
 def test_the_shape_teaches_the_encoder_nothing():
-    decoder = Decoder(WIDTH, 3, n_targets=2, n_features=5, prediction_length=7)
+    decoder = Decoder(WIDTH, 3, n_locs=2, n_features=5, prediction_length=7)
     tokens = torch.randn(2, 3, WIDTH, requires_grad=True)
     mean, shape = decoder(tokens)
     (of_shape,) = torch.autograd.grad(shape.sum(), tokens, retain_graph=True, allow_unused=True)
@@ -39,7 +39,7 @@ def test_the_shape_teaches_the_encoder_nothing():
 
 
 def test_without_a_mean_to_learn_the_shape_teaches_the_encoder():
-    decoder = Decoder(WIDTH, 3, n_targets=2, n_features=5, prediction_length=7, moves=False)
+    decoder = ShapeDecoder(WIDTH, 3, n_locs=2, n_features=5, prediction_length=7)
     tokens = torch.randn(2, 3, WIDTH, requires_grad=True)
     mean, shape = decoder(tokens)
     assert torch.equal(mean, torch.zeros(2, 7, 2))
@@ -122,4 +122,4 @@ def test_the_spread_is_that_of_held_out_errors():
     noise = torch.randn_like(ahead)
     layer.fit(history, noise, torch.ones_like(present), types, torch.arange(60), 0.0)
     seen = (noise - layer(history, types)).square().mean().sqrt()
-    assert seen < 0.9 < 1.0 < layer.spread[:2].mean()
+    assert seen < 0.9 < 1.0 < layer.error_scale[:2].mean()

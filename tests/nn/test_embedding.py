@@ -18,10 +18,10 @@ WIDTH = 8
 class OnContent(nn.Module):
     """An embedding, called with content in the user's order."""
 
-    def __init__(self, patch: int = 4, task: Task = TASK, waves: int = 5) -> None:
+    def __init__(self, patch: int = 4, task: Task = TASK, n_frequencies: int = 5) -> None:
         super().__init__()
         self.scale = make_scale("coordinates", task.n_targets)
-        self.embedding = TokenEmbedding(task, WIDTH, patch, self.scale.n_absolute, waves)
+        self.embedding = TokenEmbedding(task, WIDTH, patch, self.scale.n_absolute, n_frequencies)
         randomize_(self.double())
 
     def forward(self, content: dict[str, Tensor]) -> list[Tensor]:
@@ -104,7 +104,7 @@ def test_covariates_are_standardised_and_missing_ones_are_zero():
     layer = CovariateEmbedding((None, 3, None)).double()
     x = torch.tensor([[1.0, 0, 5], [3, 3, 5], [torch.nan, 1, 5], [5, 2, torch.nan]]).double()
     layer.fit(x)
-    assert layer.centre.tolist() == [3, 0] and layer.spread.tolist() == [2, 1]
+    assert layer.center.tolist() == [3, 0] and layer.scale.tolist() == [2, 1]
     out = layer(x)
     assert out.shape == (4, layer.n_features) and out.isfinite().all()
     assert out[:, 0].tolist() == [-1, 0, 0, 1] and out[:, 2].tolist() == [1, 1, 0, 1]
@@ -128,13 +128,13 @@ def test_products_of_places_fall_off_with_distance():
 
 
 def test_places_are_those_at_the_end_of_patches_and_last_known_ahead():
-    module = OnContent(4, waves=7)
+    module = OnContent(4, n_frequencies=7)
     place, module.embedding.place = module.embedding.place, None
     content = make_content(FLAT, TASK, missing=0.0)
     without, _ = module(content)
     module.embedding.place = place
     added = module(content)[0] - without
-    at = (content["values"] - module.scale.centre) / module.scale.spread
+    at = (content["values"] - module.scale.center) / module.scale.scale
     ends = [*range((L - 1) % 4, L, 4)]
     wanted = torch.cat([at[:, ends], at[:, -1:].expand(-1, -(-H // 4), -1)], dim=1)
     torch.testing.assert_close(added, place(wanted), rtol=0, atol=1e-9)
@@ -143,4 +143,4 @@ def test_places_are_those_at_the_end_of_patches_and_last_known_ahead():
 
 def test_without_waves_or_positions_there_are_no_places():
     assert TokenEmbedding(TASK, WIDTH, 4, n_absolute=2).place is None
-    assert TokenEmbedding(TASK, WIDTH, 4, n_absolute=0, waves=3).place is None
+    assert TokenEmbedding(TASK, WIDTH, 4, n_absolute=0, n_frequencies=3).place is None

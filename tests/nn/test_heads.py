@@ -29,7 +29,7 @@ CHOICES = [GaussianHead(), StudentTHead(), *JOINT]
 
 
 def parts(head: Any, rows: Any = FLAT, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Location, spread and shape."""
+    """Location, scale and shape."""
     cells = (len(rows), STEPS, TARGETS)
     shape = size * torch.randn(len(rows), STEPS, head.features(TARGETS)).double()
     return torch.randn(cells).double(), 0.5 + torch.rand(cells).double(), shape
@@ -75,18 +75,16 @@ def test_laws_move_with_their_rows(head, rows):
 class ByRow(GaussianHead):
     """Broken: later rows are less certain."""
 
-    def __call__(self, location: Tensor, spread: Tensor, *others: Any) -> Any:
-        return super().__call__(
-            location, spread + torch.arange(len(spread))[:, None, None], *others
-        )
+    def __call__(self, loc: Tensor, scale: Tensor, *others: Any) -> Any:
+        return super().__call__(loc, scale + torch.arange(len(scale))[:, None, None], *others)
 
 
 @dataclass(frozen=True)
 class FirstOfAll(LowRankHead):
     """Broken: the first row's shape is everybody's."""
 
-    def __call__(self, location: Tensor, spread: Tensor, shape: Tensor, *others: Any) -> Any:
-        return super().__call__(location, spread, shape[:1].expand_as(shape), *others)
+    def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, *others: Any) -> Any:
+        return super().__call__(loc, scale, shape[:1].expand_as(shape), *others)
 
 
 @pytest.mark.parametrize("head", [ByRow(), FirstOfAll()], ids=str)
@@ -100,12 +98,12 @@ def test_broken_heads_are_caught(head):
 def test_laws_are_of_the_kind_that_is_asked_for():
     families = (*[IndependentScenes] * 2, *[LowRankNormal] * 2, IndependentSteps)
     for head, family in zip(CHOICES, families, strict=True):
-        location, spread, shape = parts(head)
-        law = OnRows(head).law(location, spread, shape)
+        loc, scale, shape = parts(head)
+        law = OnRows(head).law(loc, scale, shape)
         assert type(law) is family
-        assert law.event_shape == location.shape and law.batch_shape == (3,)
-        torch.testing.assert_close(law.mean, location)
-        wider = OnRows(head).law(location, 3 * spread, shape)
+        assert law.event_shape == loc.shape and law.batch_shape == (3,)
+        torch.testing.assert_close(law.mean, loc)
+        wider = OnRows(head).law(loc, 3 * scale, shape)
         torch.testing.assert_close(wider.stddev, 3 * law.stddev)
         assert (law.variance > 0).all() and law.variance.isfinite().all()
 
@@ -126,7 +124,7 @@ def test_extreme_features_stay_finite_forward_and_backward(head, size):
     law = OnRows(head).law(*inputs)
     law.log_prob(torch.zeros_like(inputs[0])).sum().backward()
     assert all(x.grad is not None and x.grad.isfinite().all() for x in inputs)
-    if not size:  # a head that says nothing repeats the spread that it was given, or nearly so
+    if not size:  # a head that says nothing repeats the scale that it was given, or nearly so
         ratio = law.stddev / inputs[1]
         assert ratio.min() > 0.3 and ratio.max() < 1.5
 

@@ -37,22 +37,22 @@ CHOICES = [
 
 
 def parts(head: MixtureHead, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Location, spread and shape."""
+    """Location, scale and shape."""
     cells = (len(FLAT), STEPS, TARGETS)
     shape = size * torch.randn(len(FLAT), STEPS, head.features(TARGETS)).double()
-    location = torch.randn(*head.locations, *cells).double()
-    return location, 0.5 + torch.rand(cells).double(), shape
+    loc = torch.randn(*head.loc_shape, *cells).double()
+    return loc, 0.5 + torch.rand(cells).double(), shape
 
 
 @pytest.mark.parametrize("head", CHOICES, ids=str)
 def test_the_law_moves_with_its_rows(head):
-    location, spread, shape = parts(head)
-    law, value = head(location, spread, shape, SCENE, N_SCENES), torch.randn_like(spread)
-    assert type(law) is ModeMixture and law.event_shape == spread.shape
+    loc, scale, shape = parts(head)
+    law, value = head(loc, scale, shape, SCENE, N_SCENES), torch.randn_like(scale)
+    assert type(law) is ModeMixture and law.event_shape == scale.shape
     for perm in moves_of(FLAT, seeds=1):
         if not torch.equal(SCENE[perm], SCENE):
             continue  # scenes changed places, so their likelihoods do
-        moved = head(location[:, perm], spread[perm], shape[perm], SCENE, N_SCENES)
+        moved = head(loc[:, perm], scale[perm], shape[perm], SCENE, N_SCENES)
         torch.testing.assert_close(
             moved.log_prob(value[perm]), law.log_prob(value), rtol=1e-10, atol=1e-10
         )
@@ -90,8 +90,8 @@ def test_no_rows():
 @pytest.mark.parametrize("targets", [1, 2, 3])
 def test_modes_start_about_the_linear_forecast_as_its_errors_do(targets):
     line = torch.randn(4, STEPS, targets).double()
-    spread = 0.5 + torch.rand(4, STEPS, targets).double()
-    away = (MixtureHead(modes=200).start(line, spread) - line) / spread
+    scale = 0.5 + torch.rand(4, STEPS, targets).double()
+    away = (MixtureHead(modes=200).start(line, scale) - line) / scale
     for mode in away:
         torch.testing.assert_close(mode, mode[:1, :1].expand_as(mode))
     points = away[:, 0, 0]
@@ -99,21 +99,21 @@ def test_modes_start_about_the_linear_forecast_as_its_errors_do(targets):
     assert torch.pdist(points).min() > 1e-3
     if targets > 1:
         assert torch.corrcoef(points.T).triu(1).abs().max() < 0.1
-    alone = MixtureHead(modes=1).start(line, spread)
+    alone = MixtureHead(modes=1).start(line, scale)
     torch.testing.assert_close(alone[0], line)  # the only mode is the linear forecast itself
 
 
 # --- what it learns from -------------------------------------------------------------------------
 
 
-def by_hand(location: Tensor, truth: Tensor, seen: Tensor, joint: float) -> float:
+def by_hand(loc: Tensor, truth: Tensor, seen: Tensor, joint: float) -> float:
     """The definition, read aloud."""
 
     def error(mode: int, rows: list[int]) -> float:
         cells = [(r, t) for r in rows for t in range(STEPS) if seen[r, t]]
-        return sum(float((location[mode, r, t] - truth[r, t]).norm()) for r, t in cells)
+        return sum(float((loc[mode, r, t] - truth[r, t]).norm()) for r, t in cells)
 
-    modes = range(len(location))
+    modes = range(len(loc))
     scenes = [(s == SCENE).nonzero()[:, 0].tolist() for s in range(N_SCENES)]
     own = sum(min(error(k, [r]) for k in modes) for r in range(len(SCENE)))
     shared = sum(min(error(k, rows) for k in modes) for rows in scenes)
@@ -123,14 +123,14 @@ def by_hand(location: Tensor, truth: Tensor, seen: Tensor, joint: float) -> floa
 @pytest.mark.parametrize("joint", [0.0, 0.3, 1.0])
 def test_the_distance_is_that_of_the_winners(joint):
     head = MixtureHead(modes=4, joint=joint)
-    location, *_ = parts(head)
-    truth, seen = torch.randn(location.shape[1:]).double(), torch.rand(len(FLAT), STEPS) < 0.7
-    wanted = by_hand(location, truth, seen, joint)
+    loc, *_ = parts(head)
+    truth, seen = torch.randn(loc.shape[1:]).double(), torch.rand(len(FLAT), STEPS) < 0.7
+    wanted = by_hand(loc, truth, seen, joint)
     truth[~seen] = torch.nan  # what is not known is not looked at
-    location.requires_grad_()
-    found = head.distance(location, truth, seen, SCENE, N_SCENES)
+    loc.requires_grad_()
+    found = head.distance(loc, truth, seen, SCENE, N_SCENES)
     assert float(found.detach()) == pytest.approx(wanted, abs=1e-4)
-    (gradient,) = torch.autograd.grad(found, location)
+    (gradient,) = torch.autograd.grad(found, loc)
     assert gradient.isfinite().all() and (gradient[:, ~seen] == 0).all()
     learns = (gradient != 0).any(-1).any(-1)
     if joint == 0:
@@ -151,11 +151,11 @@ def trained() -> tuple[HiPerformer, Any, Any]:
 
 def test_locations_learn_from_the_distance_and_the_rest_from_the_likelihood():
     model, batch, future = trained()
-    (location, spread, shape), origin, unit = model._parts(batch)
+    (loc, scale, shape), origin, unit = model._parts(batch)
     rows = batch.scene, batch.n_scenes
     truth = (future.values - origin) / unit
-    distance = model._law.distance(location, truth, future.present, *rows)
-    likelihood = model._law(location, spread, shape, *rows).log_prob(truth, future.present).sum()
+    distance = model._head.distance(loc, truth, future.present, *rows)
+    likelihood = model._head(loc, scale, shape, *rows).log_prob(truth, future.present).sum()
     part = likelihood / (2 * future.present.sum())
     loss = model.loss(batch, future)
     torch.testing.assert_close(loss, distance - part)
@@ -172,10 +172,10 @@ def test_locations_learn_from_the_distance_and_the_rest_from_the_likelihood():
 def test_the_modes_weights_do_not_know_how_many_series_there_are():
     """They are a mean over present rows: twins of every row change nothing."""
     head = MixtureHead(modes=3)
-    location, spread, shape = parts(head)
+    loc, scale, shape = parts(head)
     twice = torch.arange(len(FLAT)).repeat(2)
-    one = head(location, spread, shape, SCENE, N_SCENES)
-    two = head(location[:, twice], spread[twice], shape[twice], SCENE[twice], N_SCENES)
+    one = head(loc, scale, shape, SCENE, N_SCENES)
+    two = head(loc[:, twice], scale[twice], shape[twice], SCENE[twice], N_SCENES)
     torch.testing.assert_close(one.logits, two.logits)
     assert (one.logits.std(1) > 0).all()
 
@@ -207,11 +207,11 @@ def test_options_are_saved(tmp_path):
     forecaster = tiny(HiPerformer(12, 1, 2, head=head)).fit(make_frame())
     forecaster.save(tmp_path / "saved")
     loaded = Forecaster.load(tmp_path / "saved")
-    assert loaded.model_._law == head and HEADS["mixture"]() == MixtureHead()
+    assert loaded.model_._head == head and HEADS["mixture"]() == MixtureHead()
     assert loaded.columns == COLUMNS
 
 
 def test_other_heads_have_one_location():
     head, line = LowRankHead(), torch.randn(2, STEPS, TARGETS)
-    assert head.locations == () and head.pooled == 0
+    assert head.loc_shape == () and head.pooled == 0
     assert torch.equal(head.start(line, torch.ones_like(line)), line)

@@ -16,9 +16,9 @@ from hierforecast.nn.scale import (
     ReturnsScale,
     Scale,
     SeriesScale,
-    fill_gaps,
     make_scale,
 )
+from hierforecast.nn.scaled import fill_gaps
 from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, TASK, make_content, moves_of, pack
 
@@ -50,7 +50,7 @@ class OnContent(nn.Module):
 
     def forward(self, values: torch.Tensor, present: torch.Tensor) -> list[torch.Tensor]:
         scaled = self.scale(replace(self.batch, values=values, present=present))
-        return [scaled.relative, scaled.absolute, scaled.location, scaled.scale]
+        return [scaled.relative, scaled.absolute, scaled.loc, scaled.scale]
 
 
 def test_fill_gaps_row_by_row():
@@ -78,9 +78,9 @@ def test_fill_gaps_of_rows_never_observed_is_zero():
 def test_there_and_back(name):
     batch = make_batch()
     scaled = fitted(name, batch)(batch)
-    back = scaled.location + scaled.scale * scaled.relative
+    back = scaled.loc + scaled.scale * scaled.relative
     torch.testing.assert_close(back[batch.present], batch.values[batch.present], rtol=0, atol=1e-12)
-    assert scaled.location.shape == scaled.scale.shape
+    assert scaled.loc.shape == scaled.scale.shape
     assert (scaled.scale != 0).all() and ((scaled.scale > 0).all() or name == "mirrored")
 
 
@@ -92,7 +92,7 @@ def test_what_the_units_mean(name):
     if name == "series":
         for row in range(len(seen)):
             cells = batch.values[row, seen[row]]
-            torch.testing.assert_close(scaled.location[row, 0], cells.mean(0))
+            torch.testing.assert_close(scaled.loc[row, 0], cells.mean(0))
             spread = cells.std(0, correction=0)
             unit = torch.where(spread > 0, spread, scale.usual)
             torch.testing.assert_close(scaled.scale[row, 0], unit)
@@ -103,7 +103,7 @@ def test_what_the_units_mean(name):
         wanted = (cells - cells.mean(0)) / cells.std(0, correction=0)
         torch.testing.assert_close(scaled.absolute[seen], wanted)
         last = torch.stack([v[p][-1] for v, p in zip(batch.values, seen, strict=True)])
-        torch.testing.assert_close(scaled.location[:, 0], last)
+        torch.testing.assert_close(scaled.loc[:, 0], last)
 
 
 def test_the_unit_of_returns_is_their_recent_size():
@@ -112,7 +112,7 @@ def test_the_unit_of_returns_is_their_recent_size():
     assert isinstance(scale, ReturnsScale)
     scaled, usual = scale(batch), batch.values[batch.present].square().mean(0)
     torch.testing.assert_close(scale.usual.square(), usual)
-    assert torch.equal(scaled.location, torch.zeros_like(scaled.location))
+    assert torch.equal(scaled.loc, torch.zeros_like(scaled.loc))
     for row, (values, present) in enumerate(zip(batch.values, batch.present, strict=True)):
         for step in range(len(present)):
             weight = 0.94 ** np.arange(step, -1, -1.0) * present[: step + 1].numpy()
@@ -174,7 +174,7 @@ def test_constant_and_empty_series_have_a_unit(name, value):
     flat = replace(batch, values=torch.full_like(batch.values, value), present=present)
     scale = fitted(name, flat)
     scaled = scale(flat)
-    for x in (scaled.relative, scaled.absolute, scaled.location, scaled.scale):
+    for x in (scaled.relative, scaled.absolute, scaled.loc, scaled.scale):
         assert x.isfinite().all()
     assert (scaled.scale != 0).all()
     nothing = replace(batch, present=torch.zeros_like(present))
@@ -203,14 +203,14 @@ def test_scales_keep_prices_apart_by_orders_of_magnitude():
 def test_a_scene_and_its_mirror_image_look_the_same(mirror):
     batch = make_batch()
     scale, mirror = fitted("mirrored", batch), torch.tensor(mirror, dtype=torch.float64)
-    turned = scale.centre + mirror * (batch.values - scale.centre)
+    turned = scale.center + mirror * (batch.values - scale.center)
     image = replace(batch, values=torch.where(batch.present[..., None], turned, 0.0))
     one, two = scale(batch), scale(image)
     torch.testing.assert_close(one.relative, two.relative, rtol=0, atol=1e-12)
     torch.testing.assert_close(one.absolute, two.absolute, rtol=0, atol=1e-12)
     assert torch.equal(one.scale * mirror, two.scale)
     torch.testing.assert_close(
-        scale.centre + mirror * (one.location - scale.centre), two.location, rtol=0, atol=1e-12
+        scale.center + mirror * (one.loc - scale.center), two.loc, rtol=0, atol=1e-12
     )
     plain = fitted("coordinates", batch)  # without the mirror, the images differ
     assert (plain(batch).absolute - plain(image).absolute).abs().max() > 0.1
@@ -224,7 +224,7 @@ def test_every_scene_of_a_batch_is_mirrored_on_its_own():
         rows = batch.scene == scene
         side = scaled.scale[rows].sign().unique(dim=0)
         assert len(side) == 1
-        last = (batch.values[rows][:, -1] - scale.centre).mean(0) * side[0, 0]
+        last = (batch.values[rows][:, -1] - scale.center).mean(0) * side[0, 0]
         assert (last > 0).all()
     assert len(scaled.scale.sign().unique(dim=0)) > 1
 
@@ -243,7 +243,7 @@ def test_a_level_of_its_own_moves_what_is_absolute_and_nothing_else(name):
     one, two = scale(batch), scale(moved)
     for field in ("relative", "absolute", "scale"):
         torch.testing.assert_close(getattr(one, field), getattr(two, field), rtol=0, atol=1e-10)
-    torch.testing.assert_close(one.location, two.location + last, rtol=0, atol=1e-12)
+    torch.testing.assert_close(one.loc, two.loc + last, rtol=0, atol=1e-12)
 
 
 def test_a_context_without_a_size_takes_the_median_one():

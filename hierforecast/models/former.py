@@ -1,0 +1,49 @@
+"""Names of earlier versions, in saved folders and in calls: the one place that knows them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+OPTIONS = {"waves": "n_frequencies"}
+WEIGHTS = {
+    "reach": "horizon_scale",
+    "spread": "error_scale",
+    "linear.spread": "linear.error_scale",
+    "scaler.centre": "scaler.center",
+    "scaler.spread": "scaler.scale",
+    "embedding.place.waves": "embedding.place.frequencies",
+    **{
+        f"embedding.{role}.{old}": f"embedding.{role}.{new}"
+        for role in ("past", "known", "static")
+        for old, new in (("centre", "center"), ("spread", "scale"))
+    },
+}
+
+
+def current_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved options of a model by their names of today."""
+    kept = {name: value for name, value in options.items() if name not in OPTIONS}
+    return kept | {OPTIONS[name]: value for name, value in options.items() if name in OPTIONS}
+
+
+def current_weights(weights: Mapping[str, T]) -> dict[str, T]:
+    """Saved weights of a model by their names of today."""
+    return {WEIGHTS.get(name, name): weight for name, weight in weights.items()}
+
+
+def accepts_former_options(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that takes earlier names of its options too, with a `DeprecationWarning`."""
+
+    @wraps(init)
+    def renamed(self: Any, *args: Any, **options: Any) -> None:
+        for old in OPTIONS.keys() & options.keys():
+            new = OPTIONS[old]
+            warnings.warn(f"{old}={options[old]!r} is {new}= now", DeprecationWarning, stacklevel=2)
+        init(self, *args, **current_options(options))
+
+    return renamed

@@ -1,0 +1,94 @@
+"""`Head`: numbers for each series and step -> a `torch.distributions` distribution over scenes.
+
+A head holds no weights: it says how many numbers it needs besides the loc, and makes a distribution
+of them. A new head is a `Head` with `features` and `__call__` of its own, passed to the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hierforecast._options import share, whole
+from hierforecast.distributions import SceneDistribution
+
+# Softplus of this is one: a head starts out with the scale it is given.
+_ONE = 0.5413
+_FLOOR = 1e-3
+
+
+class Head:
+    """Turns raw features into a distribution.
+
+    Everything is in the network's units. The scale that a head is given is that of the linear
+    forecast's errors: what a head says is how much wider or narrower the distribution is.
+    """
+
+    @property
+    def loc_shape(self) -> tuple[int, ...]:
+        """The axes of `loc` before (P, H, D): () for one loc a cell, (K,) for K of them."""
+        return ()
+
+    @property
+    def pooled(self) -> int:
+        """How many features, the last ones, are to be the mean over the scene's present rows."""
+        return 0
+
+    def features(self, n_targets: int) -> int:
+        """How many numbers the head needs for each series and step, besides the loc."""
+        raise NotImplementedError
+
+    def start(self, loc: Tensor, scale: Tensor) -> Tensor:
+        """Where the locs lie before training: (*loc_shape, P, H, D).
+
+        Args:
+            loc: (P, H, D), the linear forecast.
+            scale: (P, H, D), that of its errors.
+        """
+        return loc
+
+    def distance(
+        self, loc: Tensor, truth: Tensor, present: Tensor, scene: Tensor, n_scenes: int
+    ) -> Tensor:
+        """How far the locs lie from the truth, a mean over present cells.
+
+        Args:
+            loc: (*loc_shape, P, H, D).
+            truth: (P, H, D).
+            present: (P, H) bool, where the truth is known.
+            scene: (P,) scene of each row.
+            n_scenes: B.
+        """
+        return distances(loc, truth, present).sum() / present.sum().clamp(min=1)
+
+    def __call__(
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+    ) -> SceneDistribution:
+        """The distribution from its loc (*loc_shape, P, H, D), its scale (P, H, D) and shape.
+
+        The shape (P, H, features) is made of raw numbers, positive and negative ones.
+        """
+        raise NotImplementedError
+
+
+def check_options(head: Any) -> None:
+    """Keep a head's options as plain numbers: one mode at least, ranks from 0, shares up to 1."""
+    for name, value in asdict(head).items():
+        kept = share(name, value) if name == "joint" else whole(name, value, int(name == "modes"))
+        object.__setattr__(head, name, kept)
+
+
+def distances(loc: Tensor, truth: Tensor, present: Tensor) -> Tensor:
+    """Distances (*loc_shape, P, H), zero where the truth is unknown."""
+    square = (torch.where(present[..., None], truth, loc) - loc).square().sum(-1)
+    return (square + 1e-6).sqrt() * present
+
+
+def widen(scale: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
+    """A scale (P, H, D) times what the first features of the shape say; the features not used."""
+    wider, rest = shape.tensor_split((scale.shape[-1],), dim=-1)
+    return scale * (F.softplus(wider + _ONE) + _FLOOR), rest

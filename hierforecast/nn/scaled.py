@@ -1,0 +1,85 @@
+"""A context in the network's units, and the arithmetic of units: gaps, outliers, typical sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The context in the network's units.
+
+    Args:
+        relative: (P, L, D) values less `loc`, over `scale`; gaps filled.
+        absolute: (P, L, A) features that keep the absolute position (A may be 0).
+        loc: (P, 1, D) and scale: (P, 1, D), in the units of the batch.
+    """
+
+    relative: Tensor
+    absolute: Tensor
+    loc: Tensor
+    scale: Tensor
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Values (P, ..., D) of the batch in the network's units."""
+        return (values - self.loc) / self.scale
+
+    def clamp(self) -> Scaled:
+        """The same for a network, whose squares must fit: wild cells lie a million units off."""
+        return replace(self, relative=clamp(self.relative), absolute=clamp(self.absolute))
+
+
+def clamp(x: Tensor) -> Tensor:
+    """Numbers in the network's units, bounded so that their squares and sums fit float32."""
+    return x.clamp(-1e6, 1e6)
+
+
+def clip_outliers(x: Tensor, present: Tensor | None = None, limit: float = 20.0) -> Tensor:
+    """Clip what lies beyond `limit` median sizes of a target, so that one wild cell spoils nothing.
+
+    Args:
+        x: (..., D).
+        present: (...) cells to take the median over; None: all.
+        limit: in median sizes; a target that is mostly zero is left as it is.
+    """
+    cells = (x if present is None else x[present]).detach().abs().flatten(0, -2)
+    if not len(cells):
+        return x
+    bound = limit * cells.median(0).values
+    bound = torch.where(bound > 0, bound, torch.inf)
+    return x.clamp(-bound, bound)
+
+
+def fill_gaps(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Missing steps between two observed ones lie on a line; those at the ends hold still.
+
+    A gap that held its last value would end in a jump, which no linear forecast survives.
+
+    Args:
+        values: (P, L, D).
+        present: (P, L).
+
+    Returns:
+        filled (P, L, D), and the last observed value (P, 1, D); zero for rows never observed.
+    """
+    values = torch.where(present[..., None], values, values.new_zeros(()))
+    length = values.shape[1]
+    steps = torch.arange(length, device=values.device).expand_as(present)
+    before = torch.where(present, steps, -1).cummax(1).values
+    after = torch.where(present, steps, length).flip(1).cummin(1).values.flip(1)
+    left = torch.where(before < 0, after, before).clamp(max=length - 1)
+    right = torch.where(after >= length, left, after)
+    share = (steps - left).to(values.dtype) / (right - left).clamp(min=1).to(values.dtype)
+    start, stop = (values.gather(1, at[..., None].expand_as(values)) for at in (left, right))
+    filled = start + share[..., None] * (stop - start)
+    return filled, filled[:, -1:]
+
+
+def root_mean_square(x: Tensor, present: Tensor) -> Tensor:
+    """Root mean square over present cells, by target: x (..., D), present (...) -> (D,)."""
+    square = torch.where(present[..., None], x, x.new_zeros(())).square().flatten(0, -2).sum(0)
+    size = (square / present.sum().clamp(min=1)).sqrt()
+    return torch.where(size > 0, size, torch.ones_like(size))
