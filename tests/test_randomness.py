@@ -73,8 +73,8 @@ def test_no_verb_touches_a_global_generator(fitted, frame):
 class Custom(HiPerformer):
     """A user's own: dropout of torch's, and noise in its loss."""
 
-    def _build(self, task: Any) -> None:
-        super()._build(task)
+    def build(self, task: Any) -> None:
+        super().build(task)
         self.own = nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5))
 
     def loss(self, batch: Any, future: Any) -> torch.Tensor:

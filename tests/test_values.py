@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 from typer.testing import CliRunner
 
 from hierforecast import (
@@ -339,9 +338,6 @@ class Plain(Baseline):
     """A model of the user's that names no origin: it is given the numbers as they are."""
 
     origin = None  # type: ignore[assignment]
-
-    def build(self, task: Any) -> None:
-        self.seen = nn.Identity()
 
     def point(self, scaled: Any, batch: Any) -> torch.Tensor:
         assert batch.values.abs().max() > 1e5 and batch.level.abs().max() == 0
