@@ -11,7 +11,7 @@ import numpy as np
 from hierforecast.errors import DataError
 from hierforecast.plot.columns import Frame, columns_for, key_columns, say
 from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks
-from hierforecast.plot.labels import key_of, text_of
+from hierforecast.plot.labels import choose, text_of
 from hierforecast.plot.panels import Fan, draw_fans
 
 if TYPE_CHECKING:
@@ -161,8 +161,8 @@ class Chart:
         ahead += [self.draws.times] if self.draws is not None and not ahead else []
         self.ahead = np.unique(np.concatenate(ahead))
         first, last = self.ahead[[0, -1]]
-        self.past = {s: t.where(lambda x: x < first) for s, t in seen.items()}
-        self.truth = {s: t.where(lambda x: (x >= first) & (x <= last)) for s, t in known.items()}
+        self.past = {s: t[t.times < first] for s, t in seen.items()}
+        self.truth = {s: t[(t.times >= first) & (t.times <= last)] for s, t in known.items()}
 
     def members(self, by: tuple[str, ...] | None = None) -> dict[Hashable, Hashable]:
         """Series -> group, from the history."""
@@ -178,28 +178,17 @@ class Chart:
         """
         found = [*self.forecast.tracks] or ([] if self.draws is None else self.draws.series)
         if ids is not None:
-            wanted = [key_of(name) for name in key_columns(ids)]
-            unknown = [name for name in wanted if name not in found]
-            if unknown:
-                raise DataError(
-                    f"ids {unknown[:5]!r} are not in column {say(self.reader.columns.ids)} of the "
-                    f"forecast, which has {found[:5]!r}{', ...' if len(found) > 5 else ''}"
-                )
-            found = wanted
+            where = f"column {say(self.reader.columns.ids)} of the forecast"
+            found = choose(key_columns(ids), found, "ids", where)
         if groups is None:
             return found
-        chosen = self._within([key_of(group) for group in key_columns(groups)])
-        return [series for series in found if series in chosen]
-
-    def _within(self, groups: list[Any]) -> set[Hashable]:
-        """The series of these groups, each of which may be of any level."""
         keys = self.reader.columns.levels
         levels = [self.members(key) for key in keys] or [self.members()]
-        unknown = [group for group in groups if not any(group in m.values() for m in levels)]
-        if unknown:
-            where = " or ".join(map(say, keys))
-            raise DataError(f"groups {unknown!r} are not in column {where} of the history")
-        return {series for member in levels for series, group in member.items() if group in groups}
+        known = {group for member in levels for group in member.values()}
+        where = f"column {' or '.join(map(say, keys))} of the history"
+        wanted = choose(key_columns(groups), known, "groups", where)
+        chosen = {s for member in levels for s, group in member.items() if group in wanted}
+        return [series for series in found if series in chosen]
 
     def of_series(self, series: Hashable) -> Fan:
         """The panel of a series of the forecast."""

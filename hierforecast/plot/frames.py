@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,9 +46,8 @@ class Track:
     def __len__(self) -> int:
         return len(self.times)
 
-    def where(self, keep: Callable[[np.ndarray], np.ndarray]) -> Track:
-        """The part whose times `keep` accepts."""
-        kept = keep(self.times)
+    def __getitem__(self, kept: Any) -> Track:
+        """Some of the steps: a slice or a mask (T,)."""
         return Track(self.times[kept], self.values[kept])
 
     def pieces(self, step: Any) -> list[Track]:
@@ -64,10 +63,8 @@ Interval = tuple[np.ndarray, np.ndarray]  # lower and upper bounds
 
 def finite(tracks: Tracks) -> Tracks:
     """The steps at which every value is known, of the series that have one."""
-    kept = {s: np.isfinite(track.values).all(axis=1) for s, track in tracks.items()}
-    return {
-        s: Track(t.times[kept[s]], t.values[kept[s]]) for s, t in tracks.items() if kept[s].any()
-    }
+    parts = {s: track[np.isfinite(track.values).all(axis=1)] for s, track in tracks.items()}
+    return {series: track for series, track in parts.items() if len(track)}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,22 @@ def key_of(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return key_of(value[0]) if len(value) == 1 else " / ".join(map(plain, value))
     return value.item() if hasattr(value, "item") else value
+
+
+def choose(
+    names: Sequence[Any] | str, known: Collection[Any], what: str, where: str
+) -> list[Hashable]:
+    """Names as they stand in the tables; one text alone is one name.
+
+    Raises:
+        DataError: naming those that are not known, and some that are.
+    """
+    wanted = [key_of(name) for name in ([names] if isinstance(names, str) else names)]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        few = f"{sorted(known, key=str)[:5]!r}" + (", ..." if len(known) > 5 else "")
+        raise DataError(f"{what} {unknown[:5]!r} are not in {where}, which has {few}")
+    return wanted
 
 
 def plain(value: Any) -> str:

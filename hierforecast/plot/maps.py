@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -145,12 +146,11 @@ def _blocks(names: list[Hashable], groups: Groups | None) -> tuple[list[int], li
     if len(group) != len(names):
         raise DataError(f"{len(group)} groups do not fit {len(names)} series")
     order = sorted(range(len(names)), key=lambda i: str(group[i]))
-    blocks: list[Block] = []
-    for place, i in enumerate(order):
-        if blocks and blocks[-1][0] == group[i]:
-            blocks[-1] = (group[i], blocks[-1][1], place + 1)
-        else:
-            blocks.append((group[i], place, place + 1))
+    blocks, start = [], 0
+    for name, members in groupby(group[i] for i in order):
+        stop = start + len(list(members))
+        blocks.append((name, start, stop))
+        start = stop
     return order, blocks
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from hierforecast.errors import DataError
 from hierforecast.plot.columns import Frame, columns_for, names_of, say
 from hierforecast.plot.frames import Reader
-from hierforecast.plot.labels import key_of
+from hierforecast.plot.labels import choose, key_of
 from hierforecast.plot.maps import Groups, draw_map
 from hierforecast.plot.style import DIVERGING, SEQUENTIAL
 
@@ -127,11 +127,8 @@ def _draws(
         )
     if labels is None:
         return draws.series, draws.values
-    wanted = [key_of(label) for label in labels]
-    unknown = [label for label in wanted if label not in draws.series]
-    if unknown:
-        column = say(reader.columns.ids)
-        raise DataError(f"labels {unknown[:5]!r} are not in column {column} of the samples")
+    where = f"column {say(reader.columns.ids)} of the samples"
+    wanted = choose(labels, draws.series, "labels", where)
     return wanted, np.stack([draws.of(label) for label in wanted])
 
 

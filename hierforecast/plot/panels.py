@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,10 +98,8 @@ def draw_fan(ax: Axes, fan: Fan, color: str = HOME) -> Axes:
     calm(ax)
     times = fan.point[0]
     start = [(c[0][-1], c[1][-1]) for c in (fan.past,) if fan.joined and len(c[0])]
-    widest = len(fan.bands)
-    for i, level in enumerate(sorted(fan.bands, reverse=True)):
+    for level, shade in _shades(fan.bands, color):
         low, high = fan.bands[level]
-        shade = tint(color, 0.82 - 0.3 * i / max(widest - 1, 1))
         edges = [_from(start, (times, edge)) for edge in (low, high)]
         ax.fill_between(edges[0][0], edges[0][1], edges[1][1], color=shade, linewidth=0, zorder=1.5)
     ax.plot(*fan.past, color=INK, linewidth=1.2, zorder=3, gid="past")
@@ -159,8 +157,12 @@ def fan_handles(fans: Sequence[Fan]) -> list[Artist]:
     if any(len(fan.truth[0]) for fan in fans):
         handles.append(Line2D([], [], color=TRUTH, linewidth=1.2, dashes=(2, 1.3), label="truth"))
     handles.append(Line2D([], [], color=HOME, linewidth=2.2, label="forecast"))
-    levels = sorted({level for fan in fans for level in fan.bands})
-    for i, level in enumerate(reversed(levels)):
-        shade = tint(HOME, 0.82 - 0.3 * i / max(len(levels) - 1, 1))
-        handles.insert(3, Patch(facecolor=shade, label=f"{level:g} %"))
-    return handles
+    bands = _shades({level for fan in fans for level in fan.bands}, HOME)
+    return handles + [Patch(facecolor=shade, label=f"{level:g} %") for level, shade in bands[::-1]]
+
+
+def _shades(levels: Iterable[float], color: str) -> list[tuple[float, Any]]:
+    """Each level with its shade, the widest and lightest first."""
+    ordered = sorted(levels, reverse=True)
+    steps = max(len(ordered) - 1, 1)
+    return [(level, tint(color, 0.82 - 0.3 * i / steps)) for i, level in enumerate(ordered)]

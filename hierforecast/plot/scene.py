@@ -12,7 +12,7 @@ import numpy as np
 from hierforecast.errors import DataError
 from hierforecast.plot.columns import Frame, columns_for
 from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks, finite
-from hierforecast.plot.labels import key_of
+from hierforecast.plot.labels import choose
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -106,14 +106,11 @@ class SceneView:
     def until(self, time: Any) -> SceneView:
         """The scene as it stood at `time`: before the cutoff nothing of the future is there."""
 
-        def early(times: np.ndarray) -> np.ndarray:
-            return times <= time
-
         def cut(tracks: Tracks) -> Tracks:
-            parts = {series: track.where(early) for series, track in tracks.items()}
+            parts = {series: track[track.times <= time] for series, track in tracks.items()}
             return {series: track for series, track in parts.items() if len(track)}
 
-        samples = {s: (t[early(t)], xy[:, early(t)]) for s, (t, xy) in self.samples.items()}
+        samples = {s: (t[t <= time], xy[:, t <= time]) for s, (t, xy) in self.samples.items()}
         return replace(
             self,
             past=cut(self.past),
@@ -124,18 +121,6 @@ class SceneView:
             region={},
             cutoff=min(time, self.cutoff),
         )
-
-
-@dataclass(frozen=True)
-class Window:
-    """The times of the context that is shown, both ends included."""
-
-    since: Any
-    cutoff: Any
-
-    def holds(self, times: np.ndarray) -> np.ndarray:
-        """Which of the times lie in it."""
-        return (times >= self.since) & (times <= self.cutoff)
 
 
 def read_scene(
@@ -177,21 +162,24 @@ def read_scene(
     before = times[times < min(t[0] for t in ahead)] if ahead else times
     if len(before) == 0:
         raise DataError(f"no history lies before the forecast's first {columns.time!r}")
-    first = -context if context and len(before) >= context else 0
-    window = Window(before[first], before[-1])
+    since, cutoff = before[-context if context and len(before) >= context else 0], before[-1]
     ids = future.keys() | drawn.keys()
-    tracks = _in_window(seen, known, ids, window)
-    chosen = _agents(agents, tracks["past"].keys() | tracks["unseen"].keys() | ids)
+    past, late, unseen = _in_window(seen, known, ids, since, cutoff)
+    chosen = past.keys() | unseen.keys() | ids
+    if agents is not None:
+        chosen = set(choose(agents, chosen, "agents", "this scene"))
     return SceneView(
-        **tracks,
+        past=past,
+        truth=late,
+        unseen=unseen,
         forecast=future,
         samples={s: x for s, x in drawn.items() if s in chosen},
         region={s: x for s, x in region.items() if s in chosen},
         level=level,
         group=_groups(reader, history, truth),
-        left_out=frozenset(tracks["past"].keys() - ids if ids else ()),
-        since=window.since,
-        cutoff=window.cutoff,
+        left_out=frozenset(past.keys() - ids if ids else ()),
+        since=since,
+        cutoff=cutoff,
         step=_step_of([times, _times_of(known), *ahead]),
         targets=columns.targets,
         extent=reader.extent(history),
@@ -224,8 +212,8 @@ def _ahead(forecast: Forecast, level: float | None) -> tuple[Tracks, dict[Hashab
 
 
 def _in_window(
-    seen: Tracks, known: Tracks, ids: AbstractSet[Hashable], window: Window
-) -> dict[str, Tracks]:
+    seen: Tracks, known: Tracks, ids: AbstractSet[Hashable], since: Any, cutoff: Any
+) -> tuple[Tracks, Tracks, Tracks]:
     """Past, truth and unseen of the series to draw; who left before the context is not drawn.
 
     With a forecast these are the series forecast and those that it leaves out though they were seen
@@ -235,52 +223,34 @@ def _in_window(
     Args:
         seen, known: what history and truth know, at any time.
         ids: series forecast.
-        window: the context shown.
+        since, cutoff: first and last time of the context shown.
     """
-    cutoff = window.cutoff
-    visible = {s: early for s, t in seen.items() if len(early := t.where(lambda x: x <= cutoff))}
-    shown = {
-        s
+
+    def shown(track: Track) -> Track:
+        return track[(track.times >= since) & (track.times <= cutoff)]
+
+    visible = {s: early for s, t in seen.items() if len(early := t[t.times <= cutoff])}
+    past = {
+        s: shown(t) or t[-1:]  # or where it was seen last
         for s, t in visible.items()
-        if s in ids or (t.times[-1] == cutoff if ids else window.holds(t.times).any())
+        if s in ids or (t.times[-1] == cutoff if ids else len(shown(t)))
     }
     begin = min((t.times[0] for t in known.values()), default=cutoff)
     hidden = {
-        s
+        s: shown(t)
         for s, t in known.items()
         if s not in visible
-        and (s in ids or t.times[0] == begin > cutoff or window.holds(t.times).any())
+        and (s in ids or t.times[0] == begin > cutoff or len(shown(t)))
         and t.times[-1] >= cutoff
     }
-    past = {s: _or_last(visible[s].where(window.holds), visible[s]) for s in shown}
-    unseen = {s: t for s in hidden if len(t := known[s].where(window.holds))}
     truth = {}
-    for s in (shown | hidden) & known.keys():
+    for s in known.keys() & (past.keys() | hidden.keys()):
         # Of a series that was lost before the cutoff, the truth begins there.
-        lost = visible[s].times[-1] if s in shown else cutoff
-        later = known[s].times > lost
-        track = known[s].where(lambda x, later=later: later & (x >= window.since))  # type: ignore[misc]
-        if len(track) and track.times[-1] > cutoff:
-            truth[s] = track
-    return {"past": past, "truth": truth, "unseen": unseen}
-
-
-def _or_last(shown: Track, track: Track) -> Track:
-    """What is in the window, or the one position seen last before it."""
-    return shown if len(shown) else Track(track.times[-1:], track.values[-1:])
-
-
-def _agents(
-    agents: Sequence[Hashable] | None, known: AbstractSet[Hashable]
-) -> AbstractSet[Hashable]:
-    if agents is None:
-        return known
-    wanted = [key_of(name) for name in ([agents] if isinstance(agents, str) else agents)]
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        few = sorted(known, key=str)[:5]
-        raise DataError(f"agents {unknown[:5]!r} are not in this scene, which has {few!r}, ...")
-    return set(wanted)
+        lost = visible[s].times[-1] if s in past else cutoff
+        later = known[s][(known[s].times > lost) & (known[s].times >= since)]
+        if len(later) and later.times[-1] > cutoff:
+            truth[s] = later
+    return past, truth, {s: t for s, t in hidden.items() if len(t)}
 
 
 def _groups(reader: Reader, history: Frame, truth: Frame | None) -> dict[Hashable, Hashable]:
