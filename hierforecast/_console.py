@@ -39,7 +39,7 @@ class Commands(TyperGroup):
 
 
 class LateCommands(TyperGroup):
-    """Commands of a module that is imported only when one of them is asked for.
+    """Commands of a module that is imported when one of them is called.
 
     Subclasses say which: its name in `module`, the typer application in it is called `app`.
     """

@@ -80,7 +80,7 @@ class Rolling:
                 before them are left out.
 
         Raises:
-            DataError: if there is no such window, or not as many as asked for.
+            DataError: if there is no such window, or fewer than `n_windows`.
         """
         stride = horizon if self.stride is None else self.stride
         pairs = cutoffs_of(panel, context, horizon, stride)

@@ -105,12 +105,12 @@ class _Measure:
         self.scales = {season: SeasonalScale(panel, season) for season in seasons}
 
     def __call__(self, forecast: Forecast, truth: Tensor) -> Evaluation:
-        law, batch, future, _ = forecast
+        distribution, batch, future, _ = forecast
 
         def quantile(q: float) -> Tensor:
-            return forecast.numbers(law.quantile(q))
+            return forecast.numbers(distribution.quantile(q))
 
-        given: dict[str, Any] = {"point": forecast.numbers(law.mean)}
+        given: dict[str, Any] = {"point": forecast.numbers(distribution.mean)}
         if "samples" in self.needs:
             given["samples"] = forecast.draws(self.n_samples)
         if "distribution" in self.needs:
@@ -123,7 +123,7 @@ class _Measure:
         if "scale" in self.needs:
             at = future.rows.numpy(), future.cutoff.numpy()
             given["scale"] = {season: scale(*at) for season, scale in self.scales.items()}
-        truth = truth.to(law.mean.device)
+        truth = truth.to(distribution.mean.device)
         return Evaluation(truth, future.present, batch.scene, batch.n_scenes, **given)
 
 

@@ -1,6 +1,6 @@
 """Tools that test symmetries, of this library's modules and of your own.
 
-`equivariance_error` measures, `assert_equivariant` judges; `randomize_` makes the test hard and
+`equivariance_error` measures, `assert_equivariant` asserts; `randomize_` makes the test hard and
 `in_modes` runs it in training and evaluation mode::
 
     module = randomize_(MyLayer().double())
@@ -74,7 +74,7 @@ def assert_equivariant(
         act_in: moves the inputs.
         act_out: moves the output.
         tolerance: the largest error that is let through, absolute up to outputs of magnitude one
-            and relative above; by default judged by the dtype of the output
+            and relative above; by default chosen by the dtype of the output
             (float64 1e-10, float32 1e-4).
 
     Raises:
@@ -141,7 +141,7 @@ def randomize_(module: Module, scale: float = 2.0, seed: int = 0) -> Module:
 
 @dataclass(frozen=True)
 class _Difference:
-    """The element where two outputs differ most, and the scale to judge it by."""
+    """The element where two outputs differ most, and the scale to compare it with."""
 
     absolute: float
     scale: float

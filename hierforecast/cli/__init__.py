@@ -18,7 +18,7 @@ from hierforecast.cli.options import Seed, Steps
 
 
 class ImageCommands(LateCommands):
-    """Commands of the image room, which loads nothing as long as none of them is asked for."""
+    """Commands of `image_ssl`, which is imported when one of them is called."""
 
     module = "hierforecast.image_ssl.cli"
 
@@ -27,7 +27,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich
 app.add_typer(
     typer.Typer(cls=ImageCommands, no_args_is_help=True, rich_markup_mode=None),
     name="ssl",
-    help="Learn from images alone, and judge what was learned.",
+    help="Learn from images alone, and evaluate what was learned.",
 )
 
 

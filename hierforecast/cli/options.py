@@ -71,7 +71,7 @@ def flags_of(columns: Columns) -> str:
 def declare(
     name: str, options: Mapping[str, Any], build: Callable[[dict[str, Any]], Any]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare options for a command, which is handed what `build` makes of them.
+    """Declare options for a command, which gets what `build` makes of them.
 
     Args:
         name: the parameter of the command that stands for the options.

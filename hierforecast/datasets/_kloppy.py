@@ -12,7 +12,7 @@ from hierforecast.datasets._loader import with_tracks
 from hierforecast.datasets._tracks import BALL, Agent, check_rate, resample, tracks_to_frame
 from hierforecast.errors import DataError
 
-METRES = {"m": 1.0, "cm": 0.01, "y": 0.9144, "ft": 0.3048}
+METERS = {"m": 1.0, "cm": 0.01, "y": 0.9144, "ft": 0.3048}
 
 
 @with_tracks
@@ -20,7 +20,7 @@ def from_kloppy(dataset: Any, *, rate: float | None = None) -> pd.DataFrame:
     """The frames of a kloppy ``TrackingDataset`` in the columns of `load_soccer`.
 
     kloppy itself is not imported: anything with its attributes will do (``metadata``, ``frames``).
-    Any of its coordinate systems is mapped to metres from the pitch centre, y pointing up;
+    Any of its coordinate systems is mapped to meters from the pitch center, y pointing up;
     the direction of play is left as the data set has it. ``pip install 'hierforecast[sports]'``
     brings kloppy with its readers of the providers' formats.
 
@@ -49,8 +49,8 @@ def from_kloppy(dataset: Any, *, rate: float | None = None) -> pd.DataFrame:
     parts = []
     for period, values in _period_arrays(frames, slots, float(native), _depth(metadata)).items():
         steps = np.array([len(values)])
-        metres, steps = resample(values * scale + offset, steps, float(native), rate or native)
-        parts.append(tracks_to_frame(metres, steps, series, [f"period{period}"]))
+        meters, steps = resample(values * scale + offset, steps, float(native), rate or native)
+        parts.append(tracks_to_frame(meters, steps, series, [f"period{period}"]))
     if not parts or not sum(map(len, parts)):
         raise DataError("The data set holds no frame in which the ball or a player is seen.")
     return pd.concat(parts, ignore_index=True)
@@ -122,23 +122,23 @@ def _depth(metadata: Any) -> float:
     """A meter in the data set's units: a ball measured so far below the pitch was not seen."""
     system = getattr(metadata, "coordinate_system", None)
     pitch = getattr(metadata, "pitch_dimensions", None) or getattr(system, "pitch_dimensions", None)
-    return 1 / METRES.get(_word(getattr(pitch, "unit", "")), 1.0)
+    return 1 / METERS.get(_word(getattr(pitch, "unit", "")), 1.0)
 
 
 def _to_metres(metadata: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and offset, each (2,), from the data set's coordinates to metres from the centre."""
+    """Scale and offset, each (2,), from the data set's coordinates to meters from the center."""
     system = getattr(metadata, "coordinate_system", None)
     pitch = getattr(metadata, "pitch_dimensions", None) or system.pitch_dimensions  # type: ignore[union-attr]
-    metres = METRES.get(_word(pitch.unit))
+    meters = METERS.get(_word(pitch.unit))
     scale, offset = [], []
     for axis, size in (("x_dim", "pitch_length"), ("y_dim", "pitch_width")):
         low, high = (getattr(getattr(pitch, axis), end) for end in ("min", "max"))
         length = getattr(pitch, size, None)
-        if length is None and metres is not None and None not in (low, high):
-            length = (high - low) * metres
+        if length is None and meters is not None and None not in (low, high):
+            length = (high - low) * meters
         if None in (low, high, length):
             raise DataError(
-                f"The data set does not say the pitch's {size} in metres: transform it first, e.g. "
+                f"The data set does not say the pitch's {size} in meters: transform it first, e.g. "
                 "dataset.transform(to_coordinate_system='secondspectrum')."
             )
         scale.append(length / (high - low))

@@ -96,7 +96,7 @@ def _play(numbers: range, n_steps: int, seed: int) -> NDArray[np.float64]:
 def _disguise(tracks: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shuffle players within teams, swap teams and mirror the court, per scene and at random.
 
-    Nothing can then be learnt from a player's number, a team's name or a direction.
+    Nothing can then be learned from a player's number, a team's name or a direction.
     """
     players = np.argsort(uniform[:, 3:].reshape(-1, 2, TEAM_SIZE), axis=2)
     swap = (uniform[:, 0] < 0.5).astype(int)

@@ -223,7 +223,7 @@ def _chosen(
     kind: str | Collection[str],
     games: Iterable[str] | None,
 ) -> Integers:
-    """Numbers of the scenes asked for."""
+    """Numbers of the scenes chosen by the options."""
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
     if not kinds or set(kinds) - set(_socialvae.KINDS):
         raise ValueError(f"kind must be among {_socialvae.KINDS}, not {kind!r}")

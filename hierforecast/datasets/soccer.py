@@ -1,6 +1,6 @@
 """Soccer tracking seen through one broadcast camera: about half of the player-frames are missing.
 
-Metres, origin at the pitch centre. What the files are, with counts: ``datasets/soccer/README.md``.
+Meters, origin at the pitch center. What the files are, with counts: ``datasets/soccer/README.md``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NATIVE_RATE = 25.0  # frames per second
 N_FRAMES = 10_000  # a file: 400 s
 N_SERIES = 23  # seen in each file: the ball, 11 and 11
 N_ROWS = {7: 116_107, 8: 103_960, 9: 109_797, 10: 103_209}  # at 25 Hz
-PITCH = (105.0, 68.0)  # metres; play reaches a little outside
+PITCH = (105.0, 68.0)  # meters; play reaches a little outside
 
 _ADDRESS = (
     "https://raw.githubusercontent.com/NeoViews/BeyondSight/"
@@ -76,7 +76,7 @@ def load_soccer(
         subsets: numbers of the source's files (400 s each): 7, 8, 9 and 10 are known and checked,
             others are taken as they are; or paths of files of this format.
         rate: steps per second, at most 25. An exact divisor of 25 keeps every n-th frame; other
-            rates interpolate linearly, and only where both neighbouring frames are present.
+            rates interpolate linearly, and only where both neighboring frames are present.
         clip_length: length in seconds of the scenes that a file is cut into (the last may be
             shorter); None keeps each file whole.
         root: folder with ``soccer/*.csv`` (or the files themselves), looked in first.
@@ -85,7 +85,7 @@ def load_soccer(
         Columns ``scene`` ("subset7", of a path its name, with "/000" if clipped), ``ds`` (int step
         from 0 in the scene), ``unique_id`` ("ball", "away_1", "home_3", ... by slot of the file),
         ``team`` ("ball", "away", "home"), ``kind`` ("ball", "player", "goalkeeper"), ``x``, ``y``
-        (metres from the pitch centre, pitch 105 x 68), sorted by scene, ds and slot.
+        (meters from the pitch center, pitch 105 x 68), sorted by scene, ds and slot.
 
     Raises:
         ValueError: for no subset, or a rate or clip length out of range.
@@ -121,7 +121,7 @@ def _find(subset: int | str | PathLike[str], root: Path | str | None) -> tuple[s
 
 
 def read_tracking(path: Path | str) -> np.ndarray:
-    """One file as an array (T, 27, 2) in metres at 25 Hz; NaN where not in view.
+    """One file as an array (T, 27, 2) in meters at 25 Hz; NaN where not in view.
 
     Args:
         path: a csv of 31 x,y pairs a row. The four camera corners are checked and left out.

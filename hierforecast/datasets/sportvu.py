@@ -35,7 +35,7 @@ from hierforecast.io.limits import MIB, open_file, parse_json, read_file, too_la
 
 RATE = 25.0
 BALL_ID = -1
-GAP_MS = 60  # two moments further apart than this are not neighbours at 25 Hz
+GAP_MS = 60  # two moments further apart than this are not neighbors at 25 Hz
 NEAR_MS = 20  # closer than this they are one moment, recorded twice
 ANOTHER = "Get the file again, or use another game: some published files are like this."
 LFS = b"version https://git-lfs"

@@ -76,7 +76,7 @@ RELABEL = {
     "Telecommunications Services": "Telecommunication Services",
 }
 
-# Closes are adjusted for splits but not for what shareholders were handed on these mornings
+# Closes are adjusted for splits but not for what shareholders received on these mornings
 # (a spun-off company, a class of shares, a special dividend): the return is no gain or loss.
 UNADJUSTED = (
     ("A", "2014-11-03"),  # Keysight
@@ -263,7 +263,7 @@ def is_copy_of_later(bars: pd.DataFrame) -> pd.Series:
     """Where all four prices of a bar return on a later date of the ticker with (nearly) its volume.
 
     Whole days of the file hold another, later day's bars: with them a forecast would see the
-    future. That the *earlier* bar is the false one shows in its neighbours (at lags above a
+    future. That the *earlier* bar is the false one shows in its neighbors (at lags above a
     session, 5.1 % of movement around it against 1.6 % around the later). A bar without a
     range (high = low) proves nothing and is left alone.
 

@@ -91,13 +91,13 @@ def energy_score(evaluation: Evaluation, estimator: str = "fair") -> Totals:
     accuracy = _scene_norm(evaluation, samples - evaluation.truth).mean(0)
     # Differences rather than a Gram matrix: no cancellation between close samples. Shifting the
     # sample axis by 1..K/2 meets each unordered pair once (at K/2 exactly: twice).
-    spread = torch.zeros_like(accuracy)
+    distances = torch.zeros_like(accuracy)
     for shift in range(1, len(samples) // 2 + 1):
         distance = _scene_norm(evaluation, samples - samples.roll(shift, dims=0)).sum(0)
-        spread = spread + (distance / 2 if 2 * shift == len(samples) else distance)
+        distances = distances + (distance / 2 if 2 * shift == len(samples) else distance)
     counted = evaluation.scene_sum(evaluation.present.any(1).to(accuracy.dtype)) > 0
-    # spread holds unordered pairs: half the sum over ordered ones, as the 1/2 asks
-    return Totals(accuracy - spread / pairs, counted.to(accuracy.dtype))
+    # distances holds unordered pairs: half the sum over ordered ones, as the 1/2 asks
+    return Totals(accuracy - distances / pairs, counted.to(accuracy.dtype))
 
 
 def quantile_loss(evaluation: Evaluation, levels: tuple[float, ...] = DECILES) -> Totals:
@@ -215,7 +215,7 @@ def _crps(sorted_samples: Tensor, truth: Tensor, estimator: str) -> Tensor:
     """
     k = len(sorted_samples)
     pairs = _pairs(k, estimator)
-    error = sorted_samples - truth  # the ranks' factors sum to zero: centring only saves digits
+    error = sorted_samples - truth  # the ranks' factors sum to zero: centering only saves digits
     ranks = torch.arange(1 - k, k, 2, dtype=error.dtype, device=error.device)
     return error.abs().mean(0) - torch.tensordot(ranks, error, dims=1) / pairs
 

@@ -148,7 +148,7 @@ SHORT = {"mwql": "mean_weighted_quantile_loss", "nd": "wape"}
 
 
 def find_metric(metric: str | Metric) -> Metric:
-    """A metric by name; a `Metric` is handed back as it is.
+    """A metric by name; a `Metric` is returned as it is.
 
     Options may stand behind the name, as tables show them: ``"mase[season=7]"``.
 

@@ -86,7 +86,7 @@ def miss_rate(evaluation: Evaluation, threshold: float = 2.0, k: int | None = No
 
     Args:
         evaluation: with samples (K, P, H, D).
-        threshold: in the units of the targets. The usual 2 m is the default for metres; data in
+        threshold: in the units of the targets. The usual 2 m is the default for meters; data in
             feet need 2 / 0.3048 = 6.56.
         k: look at the first k samples only; None: all of them.
 

@@ -25,7 +25,7 @@ MAX_PATHS = 240  # 20 draws of 12 series; more are spaghetti
 
 @dataclass
 class Brush:
-    """Axes, marker scale and colour of one series, and the artists drawn so far."""
+    """Axes, marker scale and color of one series, and the artists drawn so far."""
 
     ax: Axes
     scale: float
@@ -147,9 +147,9 @@ def _draw_region(brush: Brush, view: SceneView) -> None:
     shape = region_of(view, brush.name)
     if shape is None:
         return
-    centre, width, height, angle = shape
+    center, width, height, angle = shape
     drawn = Ellipse(
-        (centre[0], centre[1]), width, height, angle=angle, zorder=1.8,
+        (center[0], center[1]), width, height, angle=angle, zorder=1.8,
         facecolor=to_rgba(brush.color, 0.07), edgecolor=to_rgba(brush.color, 0.5),
         linewidth=0.9 * brush.scale,
     )  # fmt: skip
@@ -157,7 +157,7 @@ def _draw_region(brush: Brush, view: SceneView) -> None:
     brush.keep(drawn, "region")
 
 
-Shape = tuple[np.ndarray, float, float, float]  # centre (2,), width, height, angle in degrees
+Shape = tuple[np.ndarray, float, float, float]  # center (2,), width, height, angle in degrees
 
 
 def region_of(view: SceneView, series: Hashable) -> Shape | None:
@@ -174,10 +174,10 @@ def region_of(view: SceneView, series: Hashable) -> Shape | None:
 
 def box_of(shape: Shape) -> np.ndarray:
     """The two corners (2, 2) of the upright box around an ellipse."""
-    centre, width, height, angle = shape
+    center, width, height, angle = shape
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     half = np.hypot([width * cos, width * sin], [height * sin, height * cos]) / 2
-    return np.stack([centre - half, centre + half])
+    return np.stack([center - half, center + half])
 
 
 def sample_ellipse(points: np.ndarray, level: float) -> Shape | None:
@@ -188,19 +188,19 @@ def sample_ellipse(points: np.ndarray, level: float) -> Shape | None:
         level: percent.
 
     Returns:
-        centre (2,), width, height and angle in degrees; None for fewer than five points or no
-        spread.
+        center (2,), width, height and angle in degrees; None for fewer than five points or no
+        variance.
     """
     points = points[np.isfinite(points).all(axis=1)]
     if len(points) < 5:
         return None
-    centre = points.mean(axis=0)
+    center = points.mean(axis=0)
     values, axes = np.linalg.eigh(np.cov(points.T))
     if values[0] <= 1e-12:
         return None
-    distance = np.linalg.norm((points - centre) @ axes / np.sqrt(values), axis=1)
+    distance = np.linalg.norm((points - center) @ axes / np.sqrt(values), axis=1)
     width, height = 2 * np.quantile(distance, level / 100) * np.sqrt(values)
-    return centre, width, height, math.degrees(math.atan2(axes[1, 0], axes[0, 0]))
+    return center, width, height, math.degrees(math.atan2(axes[1, 0], axes[0, 0]))
 
 
 def _draw_truth(brush: Brush, view: SceneView, moving: bool) -> None:

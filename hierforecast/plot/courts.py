@@ -1,4 +1,4 @@
-"""Playing surfaces drawn line by line: a court in feet, a pitch in metres, a field in yards."""
+"""Playing surfaces drawn line by line: a court in feet, a pitch in meters, a field in yards."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Polyline = np.ndarray  # (points, 2)
 Surface = str | Callable[[Axes], object] | None  # what users name
 
 COURT = (94.0, 50.0)  # feet, origin at a corner
-PITCH = (105.0, 68.0)  # metres, origin at the centre spot
+PITCH = (105.0, 68.0)  # meters, origin at the center spot
 FIELD = (120.0, 160 / 3)  # yards with both end zones, origin at a corner
-HOOP = 5.25  # baseline to the centre of the rim
+HOOP = 5.25  # baseline to the center of the rim
 THREE_POINT, CORNER = 23.75, 22.0  # radius of the arc; distance of its straight parts
 
 
@@ -65,17 +65,17 @@ def court_lines() -> list[Polyline]:
         np.array([[28.0, width], [28.0, width - 3.0]]),
     ]
     mirrored = [line * [-1.0, 1.0] + [length, 0.0] for line in half]
-    centre = [
+    center = [
         box(0, 0, length, width),
         np.array([[length / 2, 0.0], [length / 2, width]]),
         arc(length / 2, middle, 6),
         arc(length / 2, middle, 2),
     ]
-    return [*half, *mirrored, *centre]
+    return [*half, *mirrored, *center]
 
 
 def pitch_lines(length: float = PITCH[0], width: float = PITCH[1]) -> list[Polyline]:
-    """Lines of a soccer pitch, metres, origin at the centre spot (IFAB Laws of the Game, law 1)."""
+    """Lines of a soccer pitch, meters, origin at the center spot (IFAB Laws of the Game, law 1)."""
     end, side = length / 2, width / 2
     spot = end - 11.0
     open_angle = math.degrees(math.acos(5.5 / 9.15))  # the arc outside the penalty area
@@ -88,13 +88,13 @@ def pitch_lines(length: float = PITCH[0], width: float = PITCH[1]) -> list[Polyl
         arc(end, side, 1.0, 180, 270),
         arc(end, -side, 1.0, 90, 180),
     ]
-    centre = [
+    center = [
         box(-end, -side, end, side),
         np.array([[0.0, -side], [0.0, side]]),
         arc(0, 0, 9.15),
         arc(0, 0, 0.2),
     ]
-    return [*right, *(line * [-1.0, 1.0] for line in right), *centre]
+    return [*right, *(line * [-1.0, 1.0] for line in right), *center]
 
 
 def field_lines() -> list[Polyline]:
@@ -199,8 +199,8 @@ def draw_court(
 
     Args:
         ax: axes to draw on; their limits, aspect and frame are set.
-        color: colour of the lines.
-        floor: colour of the floor, or None for none.
+        color: color of the lines.
+        floor: color of the floor, or None for none.
         linewidth: points.
     """
     return replace(GROUNDS[0], color=color, floor=floor).draw(ax, linewidth)
@@ -226,14 +226,14 @@ def draw_pitch(
     floor: str | None = GRASS,
     linewidth: float = 1.3,
 ) -> Axes:
-    """Draw a soccer pitch in metres with the origin at the centre spot.
+    """Draw a soccer pitch in meters with the origin at the center spot.
 
     Args:
         ax: axes to draw on; their limits, aspect and frame are set.
-        length: goal line to goal line, metres.
-        width: touch line to touch line, metres.
-        color: colour of the lines.
-        floor: colour of the grass, or None for none.
+        length: goal line to goal line, meters.
+        width: touch line to touch line, meters.
+        color: color of the lines.
+        floor: color of the grass, or None for none.
         linewidth: points.
     """
     return replace(_pitch(length, width), color=color, floor=floor).draw(ax, linewidth)

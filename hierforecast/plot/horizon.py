@@ -20,9 +20,9 @@ from hierforecast.plot.style import (
     INK,
     MUTED,
     calm,
+    move_apart,
     opened,
     scale_of,
-    spread,
     write_title,
 )
 
@@ -132,7 +132,7 @@ def _draw_lines(ax: Axes, errors: pd.DataFrame) -> None:
     ax.set_ylim(0, float(errors.max().max()) * 1.06)
     ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     ends = [float(value) for value in errors.iloc[-1]]
-    places = spread(ends, 0.045 * ax.get_ylim()[1])
+    places = move_apart(ends, 0.045 * ax.get_ylim()[1])
     for i, name in enumerate(errors.columns):
         ax.annotate(
             f"{text_of(name)}  {ends[i]:.3g}", (errors.index[-1], places[i]), xytext=(10, 0),

@@ -19,11 +19,11 @@ from hierforecast.plot.style import (
     FONT,
     INK,
     MUTED,
+    move_apart,
     opened,
     scale_of,
     settle,
     size_of,
-    spread,
     write_title,
 )
 
@@ -48,11 +48,11 @@ def draw_map(
 
     Args:
         ax: to draw on; None makes a new figure.
-        matrix: NaN cells stay grey.
+        matrix: NaN cells stay gray.
         names: of the series.
         groups: of the series.
         colors: if they diverge, 0 is in their middle.
-        label: of the colours.
+        label: of the colors.
         members: as for `plot_correlation`.
         title: in bold.
 
@@ -84,7 +84,7 @@ def draw_map(
 
 
 def _limits(matrix: np.ndarray, *, symmetric: bool) -> tuple[float, float]:
-    """Of the colours: a tenth that holds every value on both sides of 0, or 0 to the largest."""
+    """Of the colors: a tenth that holds every value on both sides of 0, or 0 to the largest."""
     if not symmetric:
         return 0.0, float(np.nanmax(matrix, initial=1e-9))
     limit = float(np.ceil(np.nanmax(np.abs(matrix), initial=0.1) * 10 - 1e-9) / 10)
@@ -108,10 +108,10 @@ def _name_blocks(ax: Axes, blocks: Sequence[Block], n: int, scale: float) -> Non
     line = 1.25 * size / (72 * size_of(ax)[1])
     named = sorted(blocks, key=lambda b: b[1] - b[2])[: max(int(1 / line), 1)]
     named = sorted((block for block in named if block[0] is not None), key=lambda b: b[1])
-    centres = [1 - (start + stop) / 2 / n for _, start, stop in named]
+    centers = [1 - (start + stop) / 2 / n for _, start, stop in named]
     leader = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
-    # From the bottom up, as `spread` keeps the order of what it moves.
-    for (name, _, _), at, place in zip(named, centres, spread(centres, line), strict=True):
+    # From the bottom up, as `move_apart` keeps the order of what it moves.
+    for (name, _, _), at, place in zip(named, centers, move_apart(centers, line), strict=True):
         ax.annotate(
             _short(name), (1.0, at), xytext=(1.025, place), xycoords=ax.transAxes,
             textcoords=ax.transAxes, fontsize=size, fontweight="bold", color=INK, va="center",

@@ -153,16 +153,16 @@ def _even(image: Image.Image) -> Image.Image:
 
 
 def palette_of(image: Image.Image) -> np.ndarray:
-    """The commonest colours (at most 256, 3) as they are: a fitted palette would tint white.
+    """The commonest colors (at most 256, 3) as they are: a fitted palette would tint white.
 
-    One palette serves all frames, so that colours do not flicker.
+    One palette serves all frames, so that colors do not flicker.
     """
     colors, counts = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_counts=True)
     return colors[np.argsort(-counts)][:256]
 
 
 def indexed(image: Image.Image, palette: np.ndarray) -> Image.Image:
-    """The image in the nearest colours of a palette, exact where a colour is in it."""
+    """The image in the nearest colors of a palette, exact where a color is in it."""
     pixels = np.asarray(image).astype(np.int32) @ np.array([65536, 256, 1], dtype=np.int32)
     codes, inverse = np.unique(pixels, return_inverse=True)
     colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32)

@@ -40,7 +40,7 @@ class Fan:
     """One panel: what was, what is forecast, how sure it is.
 
     Attributes:
-        title: in bold above the panel; `note` stands inside it, in grey.
+        title: in bold above the panel; `note` stands inside it, in gray.
         past, truth, point: curves; empty ones are not drawn.
         bands: level in percent -> (lo, hi), each as long as `point`.
         joined: whether the past reaches the cutoff, so that the forecast starts at its end.

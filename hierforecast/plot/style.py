@@ -1,7 +1,7 @@
-"""One look for every picture: a colour-blind-safe palette, sizes for a slide, small helpers.
+"""One look for every picture: a color-blind-safe palette, sizes for a slide, small helpers.
 
-Colours follow Okabe and Ito, "Color Universal Design" (2008): they stay apart under the
-common colour-vision deficiencies and, mostly, in grey. Nothing here touches `rcParams`.
+Colors follow Okabe and Ito, "Color Universal Design" (2008): they stay apart under the
+common color-vision deficiencies and, mostly, in gray. Nothing here touches `rcParams`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SEQUENTIAL = LinearSegmentedColormap.from_list("blues", ["#F7F9FB", "#9CC7E3", H
 
 
 def group_colors(groups: Iterable[Hashable]) -> dict[Hashable, str]:
-    """A colour for each group: `home`, `away`, `ball` keep theirs, others take the next one free.
+    """A color for each group: `home`, `away`, `ball` keep theirs, others take the next one free.
 
     Args:
         groups: group names, any hashable; order and repetition do not matter.
 
     Returns:
-        group -> colour, in the order of a legend: the home side first, the ball last.
+        group -> color, in the order of a legend: the home side first, the ball last.
     """
     names = sorted(set(groups), key=str)
     colors: dict[Hashable, str] = {
@@ -139,8 +139,8 @@ def arrowhead(angle: float) -> Path:
     return Path(points @ np.array([[cos, sin], [-sin, cos]]))
 
 
-def spread(positions: list[float], gap: float) -> list[float]:
-    """Move label positions apart to at least `gap`, keeping their order and their centre."""
+def move_apart(positions: list[float], gap: float) -> list[float]:
+    """Move label positions apart to at least `gap`, keeping their order and their center."""
     order = np.argsort(positions)
     placed = np.asarray(positions, dtype=float)[order]
     for i in range(1, len(placed)):

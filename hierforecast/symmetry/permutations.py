@@ -1,7 +1,7 @@
-"""Symmetries: what may be exchanged without a forecast taking notice.
+"""Symmetries: the permutations of series that only reorder a forecast.
 
-`GroupAction` is the vocabulary: a finite group, its arithmetic, and how an element moves a tensor.
-`HierarchicalPermutation` speaks it for series in nested groups: the members of one group may be
+`GroupAction` is the interface: a finite group, its product, and how an element acts on a tensor.
+`HierarchicalPermutation` implements it for series in nested groups: the members of one group may be
 exchanged, and so may whole groups of one parent that are alike (same shape, same types of series).
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierforecast.symmetry.tree import plant
+from hierforecast.symmetry.tree import build_tree
 
 Element = TypeVar("Element")
 Labels: TypeAlias = Sequence[Any] | np.ndarray | Tensor
@@ -74,7 +74,7 @@ class HierarchicalPermutation:
         self._partitions = _partitions(groups)
         self.n = self._partitions.shape[0]
         self._types = _as_types(types, self.n)
-        self._root = plant(self._partitions, self._types)
+        self._root = build_tree(self._partitions, self._types)
 
     @property
     def order(self) -> int:
@@ -124,7 +124,7 @@ class HierarchicalPermutation:
     ) -> Tensor:
         """Draw a permutation that is never the identity.
 
-        Whatever is asked for moves where it can: with both, at least one group changes its place
+        Whatever is chosen moves where it can: with both, at least one group changes its place
         and at least one series its place within its group.
 
         Args:

@@ -63,7 +63,7 @@ class GroupNode:
                 yield tuple(leaf for part in parts for leaf in part)
 
 
-def plant(partitions: np.ndarray, types: np.ndarray) -> GroupNode:
+def build_tree(partitions: np.ndarray, types: np.ndarray) -> GroupNode:
     """Build the tree from the leaves up.
 
     Args:

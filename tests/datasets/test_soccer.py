@@ -221,7 +221,7 @@ def test_kloppy_data_that_say_too_little():
         from_kloppy(dataset)
     dataset = kloppy_like("normed", (0.0, 0.0), (1.0, 1.0))
     dataset.metadata.pitch_dimensions.pitch_length = None
-    with pytest.raises(DataError, match="pitch_length in metres"):
+    with pytest.raises(DataError, match="pitch_length in meters"):
         from_kloppy(dataset)
     dataset = kloppy_like()
     dataset.frames = []
