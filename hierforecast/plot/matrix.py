@@ -99,12 +99,12 @@ def correlation_of(draws: np.ndarray) -> np.ndarray:
     """Correlation (N, N) of series over joint draws (N, K, H, D), pooled over steps and targets.
 
     For D targets it is sum_d cov(a_d, b_d) / sqrt(sum_d var(a_d) * sum_d var(b_d)): between -1
-    and 1, and the same however the coordinates are turned. Each step is centerd by itself.
+    and 1, and the same however the coordinates are turned. Each step is centered by itself.
     """
-    centerd = draws - draws.mean(axis=1, keepdims=True)
+    centered = draws - draws.mean(axis=1, keepdims=True)
     # Steps of equal weight: a late step would drown the early ones, its scale is larger.
-    scale = np.sqrt((centerd**2).mean(axis=1, keepdims=True).sum(axis=-1, keepdims=True))
-    scaled = np.divide(centerd, scale, out=np.zeros_like(centerd), where=scale > 0)
+    scale = np.sqrt((centered**2).mean(axis=1, keepdims=True).sum(axis=-1, keepdims=True))
+    scaled = np.divide(centered, scale, out=np.zeros_like(centered), where=scale > 0)
     flat = scaled.reshape(len(draws), -1)
     return flat @ flat.T / (draws.shape[1] * draws.shape[2])
 
