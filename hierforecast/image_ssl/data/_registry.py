@@ -14,13 +14,7 @@ from hierforecast.image_ssl.data._files import OnError
 
 
 class Wanted(TypedDict, total=False):
-    """What may be said of a set beside its name, size and split.
-
-    Attributes:
-        test: whether the images are to evaluate on, and not to train on.
-        images: so many at most; all by default.
-        on_error: what to do about a file that cannot be read.
-    """
+    """What may be said of a set beside its name, size and split; see `named.open_set`."""
 
     test: bool
     images: int | None
@@ -39,25 +33,17 @@ class Request:
     on_error: OnError = "raise"
 
     @property
-    def word(self) -> str:
-        """The name up to the colon."""
-        return self.name.partition(":")[0]
-
-    @property
     def rest(self) -> str:
         """The name behind the colon."""
         return self.name.partition(":")[2]
 
     @property
     def root(self) -> str:
-        """The folder behind the colon.
-
-        Raises:
-            DataError: if none is given.
-        """
-        if not self.rest:
-            raise DataError(f"{self.word} lies in a folder of its own: give {self.word}:ROOT")
-        return self.rest
+        """The folder behind the colon; raises `DataError` if there is none."""
+        word, _, root = self.name.partition(":")
+        if not root:
+            raise DataError(f"{word} lies in a folder of its own: give {word}:ROOT")
+        return root
 
     def split_or(self, train: str, test: str) -> str:
         """The split that is wanted, or else the usual one to train or to evaluate on."""

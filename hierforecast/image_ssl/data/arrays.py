@@ -20,20 +20,14 @@ CHANNELS = 3
 _AT_ONCE = 1024  # images that are float64 at a time while a set is resized
 
 
-class ImageSet(Dataset[Item], ABC):
-    """Labelled square colour images: what every method and every probe takes.
-
-    An item is an image (3, h, w), uint8, and its label: int64 () with the number of its class, or,
-    where `multi_label`, float32 (classes,) with 1 for each class that is seen, 0 for each that is
-    not, and NaN for each that is not to be judged.
+class Items(Dataset[Item], ABC):
+    """Square color images (3, h, w), uint8, each with a tensor that says what it shows.
 
     Attributes:
-        classes: names of the classes, by number.
-        multi_label: whether an image may belong to several classes.
+        classes: names of what may be shown, by number.
     """
 
     classes: tuple[str, ...]
-    multi_label: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -41,14 +35,28 @@ class ImageSet(Dataset[Item], ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Item: ...
 
+    def __getitems__(self, indices: list[int]) -> Item:
+        """A batch: images (b, 3, h, w), and (b, ...). torch's DataLoader asks for it."""
+        return collate([self[index] for index in indices])
+
+
+class ImageSet(Items):
+    """Labelled images: what every objective and every probe takes.
+
+    An item is an image and its label: int64 () with the number of its class, or, where
+    `multi_label`, float32 (classes,) with 1 for each class that is seen, 0 for each that is not,
+    and NaN for each that is not to be evaluated.
+
+    Attributes:
+        multi_label: whether an image may belong to several classes.
+    """
+
+    multi_label: bool = False
+
     @property
     @abstractmethod
     def labels(self) -> Tensor:
         """All labels, (n,) or (n, classes), without a look at the images."""
-
-    def __getitems__(self, indices: list[int]) -> Item:
-        """A batch: images (b, 3, h, w) and labels (b, ...). torch's DataLoader asks for it."""
-        return collate([self[index] for index in indices])
 
     def subset(self, indices: Indices) -> ImageSet:
         """The images with these numbers, in this order; a number may come twice."""

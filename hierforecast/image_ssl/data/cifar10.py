@@ -117,13 +117,10 @@ def _batch(content: BinaryIO, where: str) -> tuple[np.ndarray, np.ndarray]:
     if missing:
         raise DataError(f"{where} has no {missing}, only {sorted(map(str, batch))}")
     images, labels = batch["data"], batch["labels"]
-    pixels = 3 * SIZE * SIZE
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 2:
         raise DataError(f"data in {where} is no table of uint8")
-    if images.shape[1] != pixels:
-        raise DataError(
-            f"data in {where} has {images.shape[1]} columns, not 3 x 32 x 32 = {pixels}"
-        )
+    if images.shape[1] != 3 * SIZE * SIZE:
+        raise DataError(f"data in {where} has {images.shape[1]} columns, not 3 x 32 x 32 = 3072")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
         raise DataError(f"labels in {where} are no list of whole numbers")
     if len(labels) != len(images):
@@ -146,9 +143,9 @@ def load_plain_pickle(content: BinaryIO, where: str) -> Any:
         DataError: if it is cut short, is no pickle, or asks for anything that could run code.
     """
     try:
-        return _arrays_made(_PlainUnpickler(content, where).load())
-    except DataError:
-        raise
+        return _arrays_made(_PlainUnpickler(content, encoding="bytes").load())
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     except Exception as error:  # a damaged pickle may fail in any way
         raise DataError(
             f"{where} is no whole pickle ({error.__class__.__name__}: {error}): get the file again"
@@ -158,21 +155,13 @@ def load_plain_pickle(content: BinaryIO, where: str) -> Any:
 class _PlainUnpickler(pickle.Unpickler):
     """Gives numbers, texts, containers and what `_Array` keeps, and refuses every other name."""
 
-    def __init__(self, content: BinaryIO, where: str) -> None:
-        super().__init__(content, encoding="bytes")
-        self._where = where
-
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return _Array
-        if (module, name) == ("numpy", "dtype"):
-            return _NumberType
-        if (module, name) == ("numpy", "ndarray"):
-            return "ndarray"  # an argument of _reconstruct; a text cannot be called
-        raise DataError(
-            f"{self._where} asks for {module}.{name}, which arrays of numbers do not need: it was "
-            "refused and not run. Get the file from its source"
-        )
+        if (module, name) not in _KNOWN:
+            raise DataError(
+                f"it asks for {module}.{name}, which arrays of numbers do not need: it was refused "
+                "and not run. Get the file from its source"
+            )
+        return _KNOWN[module, name]
 
 
 class _NumberType:
@@ -208,6 +197,15 @@ class _Array:
         _, shape, kind, by_columns, content = self.state
         values = np.frombuffer(content, kind.numpy())
         return values.reshape(shape, order="F" if by_columns else "C").copy()
+
+
+# An argument of _reconstruct is the type of the array; here a text, which cannot be called.
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "dtype"): _NumberType,
+    ("numpy", "ndarray"): "ndarray",
+}
 
 
 def _arrays_made(value: Any) -> Any:

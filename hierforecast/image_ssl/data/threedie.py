@@ -26,7 +26,6 @@ from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.rotations import Frame, from_euler
 from hierforecast.image_ssl.data.views import PosedSet
-from hierforecast.image_ssl.views import Views
 from hierforecast.io.limits import is_inside, read_array
 
 ADDRESS = "https://dl.fbaipublicfiles.com/SIE/3DIEBench.tar.gz"
@@ -139,10 +138,7 @@ class ThreeDIEBench(PosedSet, FileItems):
             the spot's angle from z, and ``light_phi``, around z from x to y, radians; and
             ``angles`` (b, 3), about the world's x, then y, then z, radians.
         """
-        numbers = whole_numbers(indices, len(self))
-        if self.on_error == "skip":
-            shown = [n if n in self._sound else self._readable(n)[0] for n in numbers.tolist()]
-            numbers = torch.tensor(shown, dtype=torch.int64)
+        numbers = self._shown(whole_numbers(indices, len(self)))
         rows = [read_latents(self.files(number)[1]) for number in numbers.tolist()]
         latents = torch.from_numpy(np.array(rows).reshape(-1, N_LATENTS))
         objects = numbers // self.views
@@ -151,23 +147,24 @@ class ThreeDIEBench(PosedSet, FileItems):
         floats |= {"angles": latents[:, :3], "quaternion": from_euler(latents[:, :3])}
         return whole | {name: value.float() for name, value in floats.items()}
 
-    def pairs(self, indices: Indices, generator: torch.Generator | None = None) -> Views:
-        """These images, each with another view of its object; see `PosedSet.pairs`.
-
-        With ``on_error="skip"``, `numbers` are those of the views that stand in. An object of which
-        a single view can be read makes a pair of that view and itself.
-        """
-        first = whole_numbers(indices, len(self))
+    def _shown(self, numbers: Tensor) -> Tensor:
+        """The numbers of the views that stand in for these, if files are skipped."""
         if self.on_error == "raise":
-            return super().pairs(first, generator)
-        first = torch.tensor([self._readable(n)[0] for n in first.tolist()], dtype=torch.int64)
-        drawn = self._other_views(first, generator).tolist()
+            return numbers
+        shown = [n if n in self._sound else self._readable(n)[0] for n in numbers.tolist()]
+        return torch.tensor(shown, dtype=torch.int64)
+
+    def _other_views(self, first: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Readable ones; an object of a single readable view is paired with itself."""
+        drawn = super()._other_views(first, generator)
+        if self.on_error == "raise":
+            return drawn
         second = []
-        for own, other in zip(first.tolist(), drawn, strict=True):
+        for own, other in zip(first.tolist(), drawn.tolist(), strict=True):
             rest = [number for number in self._siblings(other) if number != own]
             found = self._first_readable([*rest, own])
             second.append(found[0] if found is not None else own)
-        return self._paired(first, torch.tensor(second, dtype=torch.int64))
+        return torch.tensor(second, dtype=torch.int64)
 
     def _readers(self, number: int) -> Mapping[Path | str, Callable[[], Any]]:
         image, latents = self.files(number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,8 +14,7 @@ from hierforecast.image_ssl.data.arrays import (
     ArrayImages,
     ImageSet,
     Indices,
-    Item,
-    collate,
+    Items,
     whole_numbers,
 )
 from hierforecast.image_ssl.data.rotations import Frame, relative_rotation
@@ -50,7 +49,7 @@ class PosedSet(ImageSet):
         Returns:
             A row an image, of at least: ``label`` and ``object``, int64 (b,); ``quaternion``
             (b, 4), the object's rotation in the order w, x, y, z, with w >= 0;
-            ``background_hue`` and ``light_hue``, turns of the colour circle in [0, 1];
+            ``background_hue`` and ``light_hue``, turns of the color circle in [0, 1];
             ``light_theta`` and ``light_phi``, where the light comes from, in radians: its angle
             from the axis that the set names, and that around it.
         """
@@ -68,8 +67,21 @@ class PosedSet(ImageSet):
         Raises:
             ValueError: if the set has one view of each object only.
         """
-        first = whole_numbers(indices, len(self))
-        return self._paired(first, self._other_views(first, generator))
+        first = self._shown(whole_numbers(indices, len(self)))
+        second = self._other_views(first, generator)
+        both = torch.cat([first, second])
+        images, labels = self.__getitems__(both.tolist())
+        shown = self.parameters(both)
+        n = len(first)
+        start, end = ({k: v[rows] for k, v in shown.items()} for rows in (slice(n), slice(n, None)))
+        return Views(
+            first=images[:n],
+            second=images[n:],
+            labels=labels[:n],
+            objects=start["object"],
+            numbers=torch.stack([first, second]),
+            relative=relative_parameters(start, end, self.frame),
+        )
 
     def in_memory(self, batch_size: int = 256) -> PosedImages:
         """The same images and what they show, read or rendered once and kept."""
@@ -82,20 +94,9 @@ class PosedSet(ImageSet):
     def _other_views(self, first: Tensor, generator: torch.Generator | None) -> Tensor:
         return another_view(first, self.views, generator)
 
-    def _paired(self, first: Tensor, second: Tensor) -> Views:
-        both = torch.cat([first, second])
-        images, labels = self.__getitems__(both.tolist())
-        parameters = self.parameters(both)
-        start = {name: value[: len(first)] for name, value in parameters.items()}
-        end = {name: value[len(first) :] for name, value in parameters.items()}
-        return Views(
-            first=images[: len(first)],
-            second=images[len(first) :],
-            labels=labels[: len(first)],
-            objects=start["object"],
-            numbers=torch.stack([first, second]),
-            relative=relative_parameters(start, end, self.frame),
-        )
+    def _shown(self, numbers: Tensor) -> Tensor:
+        """The numbers of the images that stand in for these, where some cannot be read."""
+        return numbers
 
 
 class PosedImages(ArrayImages, PosedSet):
@@ -171,29 +172,17 @@ class PosedPairs(Dataset[Views]):
         return self.images.pairs(indices, generator)
 
 
-class MaskSet(Dataset[Item], ABC):
+class MaskSet(Items):
     """Images with the class of every pixel: what a dense probe takes.
 
-    An item is an image (3, h, w), uint8, and a mask (h, w), uint8, with numbers in `classes`.
-    torch's `Subset` takes some of them, and `collate` stacks them.
+    An item is an image and a mask (h, w), uint8, with numbers in `classes`. torch's `Subset` takes
+    some of them.
 
     Attributes:
-        classes: names of what a pixel may show, by number.
-        ignored: number of the pixels that are not to be judged, or None if all are.
+        ignored: number of the pixels that are not to be evaluated, or None if all are.
     """
 
-    classes: tuple[str, ...]
     ignored: int | None = None
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def __getitem__(self, index: int) -> Item: ...
-
-    def __getitems__(self, indices: list[int]) -> Item:
-        """A batch: images (b, 3, h, w) and masks (b, h, w). torch's DataLoader asks for it."""
-        return collate([self[index] for index in indices])
 
 
 def relative_parameters(

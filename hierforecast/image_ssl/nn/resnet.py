@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from numbers import Integral
 from typing import Any
 
@@ -38,6 +38,12 @@ class Halving:
     conv: Sampling
     shortcut: Sampling
     large_stem: tuple[Sampling, ...]
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> Halving:
+        """The samplings that `dataclasses.asdict` gave."""
+        large = tuple(Sampling(**one) for one in options["large_stem"])
+        return cls(Sampling(**options["conv"]), Sampling(**options["shortcut"]), large)
 
 
 # He et al.'s own, exact on 33, 65, 225 ...; and their even neighbours, exact on 32, 64, 224 ...
@@ -117,11 +123,7 @@ class ResNet(Backbone):
             "width": width,
             "bottleneck": bottleneck,
             "stem": [asdict(sampling) for sampling in stem],
-            "halving": {
-                "conv": asdict(halving.conv),
-                "shortcut": asdict(halving.shortcut),
-                "large_stem": [asdict(sampling) for sampling in halving.large_stem],
-            },
+            "halving": asdict(halving),
             "image_size": image_size,
             "resize": resize,
             "standardise": standardise,
@@ -175,13 +177,8 @@ class ResNet(Backbone):
             KeyError, TypeError, ValueError: if an option is missing, unknown or out of its range.
         """
         stem = [Sampling(**one) for one in options["stem"]]
-        halving = options["halving"]
-        sizes = Halving(
-            Sampling(**halving["conv"]),
-            Sampling(**halving["shortcut"]),
-            tuple(Sampling(**one) for one in halving["large_stem"]),
-        )
-        return cls(**{**options, "stem": stem, "halving": sizes})
+        halving = Halving.from_dict(options["halving"])
+        return cls(**{**options, "stem": stem, "halving": halving})
 
     def is_exact(self, size: int) -> bool:
         """Whether images with sides of `size` pixels are sampled symmetrically."""
@@ -256,14 +253,14 @@ def matched_width(width: int, group: GroupLike, match: str | None) -> int:
 def _conv(
     group: Group, channels: int, out: int, sampling: Sampling = WHOLE.shortcut
 ) -> GroupConv2d:
-    kernel, stride, padding = sampling.kernel, sampling.stride, sampling.padding
+    kernel, stride, padding = astuple(sampling)
     return GroupConv2d(channels, out, group, kernel, stride, padding, bias=False)
 
 
 def _stem(group: Group, width: int, first: Sampling, *pools: Sampling) -> nn.Module:
-    kernel, stride, padding = first.kernel, first.stride, first.padding
+    kernel, stride, padding = astuple(first)
     lift = LiftingConv2d(3, width, group, kernel, stride, padding, bias=False)
-    pooling = [SpatialMaxPool(pool.kernel, pool.stride, pool.padding) for pool in pools]
+    pooling = [SpatialMaxPool(*astuple(pool)) for pool in pools]
     return nn.Sequential(lift, nn.BatchNorm3d(width), nn.ReLU(inplace=True), *pooling)
 
 
