@@ -132,6 +132,34 @@ class Saver(Checkpoint):
         checkpoint[KEY] = {"about": self.about}
 
 
+def over_defaults(
+    options: Mapping[str, Any], saver: Saver, steps: int, name: str = "fit", **ours: Any
+) -> dict[str, Any]:
+    """A user's options of Lightning's `Trainer` over those of every training, and over `ours`.
+
+    Args:
+        options: the user's; `enable_progress_bar` says whether a `StepBar` is shown.
+        saver: joins the callbacks.
+        steps: of the training.
+        name: what the bar is called.
+        ours: what this training wants otherwise.
+    """
+    options = dict(options)
+    bar = [StepBar(steps, name)] if options.pop("enable_progress_bar", True) else []
+    callbacks = options.pop("callbacks", None) or []
+    callbacks = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    defaults = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "gradient_clip_val": 1.0,
+        "num_sanity_val_steps": 0,
+        "max_epochs": -1,
+        "max_steps": steps,
+    }
+    return {**defaults, **ours, **options, "callbacks": [*callbacks, *bar, saver]}
+
+
 def stopping(trainer: L.Trainer, stop: SystemExit, what: str, kept: str) -> BaseException:
     """What to raise for a training that Lightning has stopped, once its weights are kept.
 

@@ -18,7 +18,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from hierforecast._lightning import Saver, StepBar, cosine, make_trainer, stopping, undisturbed
+from hierforecast._lightning import (
+    Saver,
+    cosine,
+    make_trainer,
+    over_defaults,
+    stopping,
+    undisturbed,
+)
 from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.io.checkpoints import prepare
 from hierforecast.optim import Muon, matrices_and_others
@@ -291,20 +298,11 @@ def _options(
     options: dict[str, Any], keeper: Keeper, schedule: Schedule, validate: bool
 ) -> dict[str, Any]:
     """The user's trainer options over ours."""
-    bar = [StepBar(schedule.max_steps)] if options.pop("enable_progress_bar", True) else []
-    callbacks = options.pop("callbacks", None) or []
-    callbacks = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
     every = keeper.every * options.get("accumulate_grad_batches", 1)
-    ours: dict[str, Any] = {
-        "logger": False,
-        "enable_progress_bar": False,
-        "gradient_clip_val": 1.0,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "max_epochs": -1,
+    ours = {
         "check_val_every_n_epoch": None,
         "val_check_interval": every if validate else None,
         "limit_val_batches": 1.0 if validate else 0,
     }
-    mine = {"max_steps": schedule.max_steps, "callbacks": [*callbacks, *bar, keeper]}
-    return {**ours, **options, **mine}
+    options = {**options, "max_steps": schedule.max_steps}
+    return over_defaults(options, keeper, schedule.max_steps, **ours)

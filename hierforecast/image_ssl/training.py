@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, product
 from typing import Any
 
 import lightning as L
@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from hierforecast._lightning import Saver, StepBar, cosine, make_trainer, stopping, undisturbed
+from hierforecast._lightning import (
+    Saver,
+    cosine,
+    make_trainer,
+    over_defaults,
+    stopping,
+    undisturbed,
+)
 from hierforecast._options import number, whole
 from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.errors import DataError
@@ -114,26 +121,25 @@ class _Learning(L.LightningModule):
         return views.map_images(lambda images: as_float(images).to(self.dtype))
 
     def configure_optimizers(self) -> Any:
-        """The schedule's optimiser, with warm-up and a cosine for all but `ConstantRate` layers."""
+        """The schedule's optimizer, with warm-up and a cosine for all but `ConstantRate` layers."""
         parts = [m for m in self.method.modules() if isinstance(m, ConstantRate)]
         constant = {id(p) for part in parts for p in part.parameters()}
-        every = [p for p in self.method.parameters() if p.requires_grad]
         decayed = partial(cosine, max_steps=self.schedule.max_steps)
-        groups: list[dict[str, Any]] = []
-        shares: list[Callable[[int], float]] = []
-        for share, fixed in ((decayed, False), (_constant, True)):
-            these = [p for p in every if (id(p) in constant) == fixed]
-            if these:
-                weights, others = (
-                    [p for p in these if (p.ndim > 1) == big] for big in (True, False)
-                )
-                groups += [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-                shares += [share, share]
-        optimiser = self.schedule.optimiser(
+        groups, shares = [], []
+        for fixed, matrix in product((False, True), (True, False)):
+            params = [
+                p
+                for p in self.method.parameters()
+                if p.requires_grad and (id(p) in constant, p.ndim > 1) == (fixed, matrix)
+            ]
+            if params:
+                groups.append({"params": params, **({} if matrix else {"weight_decay": 0.0})})
+                shares.append(_constant if fixed else decayed)
+        optimizer = self.schedule.optimiser(
             groups, lr=self.schedule.learning_rate, weight_decay=self.schedule.weight_decay
         )
-        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, shares)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+        decay = torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
 
 
 def _constant(step: int) -> float:
@@ -183,7 +189,7 @@ def pretrain(
     stopped: BaseException | None = None
     with undisturbed():
         saver = Saver(path, max(1, schedule.max_steps // CHECKPOINTS), about)
-        runner = make_trainer(_options(schedule, options, saver))
+        runner = make_trainer(over_defaults(options, saver, schedule.max_steps, "pretrain"))
         try:
             runner.fit(module, _Loader(images, module), ckpt_path=path if resume else None)
         except SystemExit as stop:  # how Lightning answers Ctrl-C, and a polite kill
@@ -305,20 +311,3 @@ def _plain(thing: Any, path: str = "", depth: int = 8) -> dict[str, Any]:
         for name, part in parts.items():
             found |= _plain(part, path + name, depth - 1)
     return found
-
-
-def _options(schedule: Schedule, options: dict[str, Any], saver: Saver) -> dict[str, Any]:
-    """The user's trainer options over ours."""
-    callbacks = [*(options.pop("callbacks", None) or []), saver]
-    if options.pop("enable_progress_bar", True):
-        callbacks.append(StepBar(schedule.max_steps, "pretrain"))
-    ours: dict[str, Any] = {
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "gradient_clip_val": 1.0,
-        "num_sanity_val_steps": 0,
-        "max_epochs": -1,
-        "max_steps": schedule.max_steps,
-    }
-    return {**ours, **options, "callbacks": callbacks}

@@ -37,11 +37,7 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
         ValueError: if the shapes do not fit, or the temperature is not above zero.
     """
     check_positive("temperature", temperature)
-    if queries.shape != keys.shape or queries.ndim != 2:
-        raise ValueError(
-            f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)}: give both as (b, d), "
-            "one key for each query"
-        )
+    _check_pair("(b, d), one key for each query", queries=queries, keys=keys)
     if negatives.ndim != 2 or negatives.shape[1] != queries.shape[1]:
         raise ValueError(
             f"negatives {tuple(negatives.shape)} do not fit queries {tuple(queries.shape)}: give "
@@ -68,11 +64,8 @@ def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
     Raises:
         ValueError: if the shapes differ or are not (b, d).
     """
-    if predictions.shape != targets.shape or predictions.ndim != 2:
-        raise ValueError(
-            f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)}: give both "
-            "as (b, d); a predictor must put out as many numbers as it takes"
-        )
+    remedy = "(b, d); a predictor must put out as many numbers as it takes"
+    _check_pair(remedy, predictions=predictions, targets=targets)
     return -F.cosine_similarity(predictions, targets.detach(), dim=1).mean()
 
 
@@ -124,11 +117,7 @@ def swapped_prediction(scores: Tensor, codes: Tensor, temperature: float) -> Ten
         ValueError: if the shapes differ, or the temperature is not above zero.
     """
     check_positive("temperature", temperature)
-    if scores.shape != codes.shape or scores.ndim != 2:
-        raise ValueError(
-            f"scores {tuple(scores.shape)} and codes {tuple(codes.shape)}: give both as (b, k), "
-            "of the same samples and prototypes"
-        )
+    _check_pair("(b, k), of the same samples and prototypes", scores=scores, codes=codes)
     return F.cross_entropy(scores / temperature, codes.detach().to(scores.dtype))
 
 
@@ -145,11 +134,7 @@ def invariance(one: Tensor, other: Tensor) -> Tensor:
     Raises:
         ValueError: if the shapes differ or are not (b, d).
     """
-    if one.shape != other.shape or one.ndim != 2:
-        raise ValueError(
-            f"vectors {tuple(one.shape)} and {tuple(other.shape)}: give both as (b, d), of the "
-            "same images"
-        )
+    _check_pair("(b, d), of the same images", one=one, other=other)
     return F.mse_loss(one, other)
 
 
@@ -191,6 +176,14 @@ def _several(vectors: Tensor) -> Tensor:
     if vectors.ndim != 2 or len(vectors) < 2:
         raise ValueError(f"vectors {tuple(vectors.shape)}: give (b, d) with 2 samples or more")
     return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+
+
+def _check_pair(wanted: str, **pair: Tensor) -> None:
+    """Raise a ValueError that names two tensors, unless they are alike and of two axes."""
+    first, second = pair.values()
+    if first.shape != second.shape or first.ndim != 2:
+        shapes = " and ".join(f"{name} {tuple(x.shape)}" for name, x in pair.items())
+        raise ValueError(f"{shapes}: give both as {wanted}")
 
 
 def check_positive(name: str, value: float) -> None:

@@ -5,16 +5,12 @@ Doersch, Gupta and Efros 2015, arXiv 1505.05192.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from hierforecast.image_ssl.groups import GroupLike, LabelAction
-from hierforecast.image_ssl.objective import Setting
 from hierforecast.image_ssl.pretext.task import Draw, PretextTask
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, largest_tiles
+from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves
 
 # Cells of a 3 x 3 grid around the middle one, counter-clockwise from the right: a quarter turn
 # moves a label two places on.
@@ -35,20 +31,15 @@ class ContextPrediction(PretextTask):
         jitter: largest move of the neighbour along each axis, pixels.
     """
 
-    tiles = 2
+    tiles, cells = 2, 3
 
     def __init__(
         self, group: GroupLike = "C4", tile: int = 9, gap: int = 2, jitter: int = 1
     ) -> None:
-        self.grid = TileGrid(3, tile, gap, jitter)
+        self.grid = TileGrid(self.cells, tile, gap, jitter)
         place = torch.full((9,), -1)
         place[list(RING)] = torch.arange(8)
-        self.action = LabelAction(group, place[cell_moves(group, 3)[:, list(RING)]])
-
-    @classmethod
-    def fitting(cls, setting: Setting, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The largest tiles that fit."""
-        return largest_tiles(setting.size, 3, setting.backbone)
+        self.action = LabelAction(group, place[cell_moves(group, self.cells)[:, list(RING)]])
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
         """Draw neighbours, and how far they are moved; the middle tile stays."""

@@ -5,18 +5,14 @@ Noroozi and Favaro 2016, arXiv 1603.09246.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from hierforecast.image_ssl.groups import GroupLike, LabelAction
 from hierforecast.image_ssl.nn.heads import TileConv
-from hierforecast.image_ssl.objective import Setting
 from hierforecast.image_ssl.pretext.permutations import far_apart
 from hierforecast.image_ssl.pretext.task import Draw, PretextTask
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, largest_tiles
+from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves
 
 
 class Jigsaw(PretextTask):
@@ -38,6 +34,8 @@ class Jigsaw(PretextTask):
         permutations: (count, grid * grid) int64.
     """
 
+    cells = 3
+
     def __init__(
         self,
         group: GroupLike = "C4",
@@ -48,16 +46,11 @@ class Jigsaw(PretextTask):
         jitter: int = 1,
         seed: int = 0,
     ) -> None:
-        self.tiles = grid**2
+        self.cells, self.tiles = grid, grid**2
         self.grid = TileGrid(grid, tile, gap, jitter)
         self.permutations, moves = far_apart(group, count, grid, seed)
         self.action = LabelAction(group, moves)
         self.cell_moves = cell_moves(group, grid)
-
-    @classmethod
-    def fitting(cls, setting: Setting, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The largest tiles that fit."""
-        return largest_tiles(setting.size, options.get("grid", 3), setting.backbone)
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
         """Draw permutations, and how far each tile is moved before it is cut."""
@@ -83,4 +76,4 @@ class Jigsaw(PretextTask):
 
     def combine(self, channels: int, out_channels: int, group: GroupLike) -> nn.Module:
         """One convolution as large as the grid: a turn moves the tiles and turns each."""
-        return TileConv(channels, out_channels, group, self.grid.cells)
+        return TileConv(channels, out_channels, group, self.cells)

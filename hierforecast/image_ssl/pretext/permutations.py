@@ -48,12 +48,6 @@ def far_apart(group: GroupLike, count: int, grid: int = 3, seed: int = 0) -> tup
     return torch.from_numpy(perms.copy()), torch.from_numpy(moves.copy())
 
 
-def nearest(perms: Tensor) -> int:
-    """The smallest Hamming distance between two of the permutations (n, tiles)."""
-    apart = (perms[:, None] != perms[None]).sum(-1)
-    return int(apart[~torch.eye(len(perms), dtype=torch.bool)].min())
-
-
 @lru_cache(maxsize=16)
 def _far_apart(group: Group, count: int, grid: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if grid not in (2, 3):

@@ -8,7 +8,6 @@ a network that commutes with the group can then give the right answer to both.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +19,7 @@ from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.conv import GroupLinear
 from hierforecast.image_ssl.nn.heads import LabelReader, mlp, respecting
 from hierforecast.image_ssl.objective import Method, Objective, Setting
-from hierforecast.image_ssl.pretext.tiles import turn_shifts
+from hierforecast.image_ssl.pretext.tiles import largest_tiles, turn_shifts
 from hierforecast.image_ssl.views import Views
 
 
@@ -45,23 +44,22 @@ class PretextTask(ABC):
     Attributes:
         action: how turns move the labels.
         tiles: how many are cut from an image.
+        cells: of the grid that they are cut from, along a side; 0 for the whole image.
     """
 
     posed = False
     action: LabelAction
     tiles: int
+    cells: int = 0
 
     @classmethod
     def build(cls, setting: Setting, **options: Any) -> Method:
-        """The method with a `PretextHead`; its options are those of the constructor."""
-        task = cls(setting.symmetry, **{**cls.fitting(setting, options), **options})  # type: ignore[call-arg]
+        """The method with the largest tiles that fit; options are those of the constructor."""
+        cells = options.get("grid", cls.cells)
+        fitting = largest_tiles(setting.size, cells, setting.backbone) if cells else {}
+        task = cls(setting.symmetry, **{**fitting, **options})  # type: ignore[call-arg]
         head = PretextHead(setting.backbone, task, setting.hidden, setting.head)
         return Method(Pretext(setting.backbone, task, head))
-
-    @classmethod
-    def fitting(cls, setting: Setting, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Options that suit the setting, where none are given."""
-        return {}
 
     @abstractmethod
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:

@@ -40,6 +40,10 @@ class Halves(NamedTuple):
     invariant: Tensor
     equivariant: Tensor
 
+    def pooled(self) -> Halves:
+        """The mean over space of both halves, which are maps."""
+        return Halves(*(half.mean((-2, -1)) for half in self))
+
 
 class Split(nn.Module):
     """What a split is: features (b, c, g, ...) to `Halves`.
@@ -143,10 +147,6 @@ class SplitBackbone(nn.Module):
         halves: Halves = self.split(self.backbone.maps(images))
         return halves
 
-    def pooled(self, images: Tensor) -> Halves:
-        """Both halves of the features (b, c, g) of images (b, 3, h, w)."""
-        return pooled(self(images))
-
 
 class InvariantHalf(Backbone):
     """The invariant half of a `SplitBackbone`, as a backbone: images to features (b, c, g).
@@ -164,11 +164,6 @@ class InvariantHalf(Backbone):
         """Invariant maps (b, c, g, h', w') of images (b, 3, h, w)."""
         halves: Halves = self.halves(images)
         return halves.invariant
-
-
-def pooled(maps: Halves) -> Halves:
-    """The mean over space of both halves."""
-    return Halves(*(half.mean((-2, -1)) for half in maps))
 
 
 def split_for(setting: Setting, split: float | str) -> tuple[SplitBackbone, Setting]:

@@ -167,7 +167,7 @@ class Reconstruction(Objective):
         """The learner's loss and the error of the reconstruction, without weights."""
         self.learner.check(views)
         first, second = self.halves(views.first), self.halves(views.second)
-        one, other = (halves.invariant.mean((-2, -1)) for halves in (first, second))
+        one, other = (halves.pooled().invariant for halves in (first, second))
         learned = self.learner.loss_of_features(one, other, views)
         target = views.first if views.between is None else views.between
         return learned, self.error(self._decode(first, second), target)

@@ -20,7 +20,7 @@ from hierforecast.image_ssl.contrastive.losses import (
 )
 from hierforecast.image_ssl.nn.heads import Projector, mlp
 from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
-from hierforecast.image_ssl.split.encoder import SplitBackbone, pooled, split_for
+from hierforecast.image_ssl.split.encoder import SplitBackbone, split_for
 from hierforecast.image_ssl.split.parameters import RelativeParameters, parameters_of
 from hierforecast.image_ssl.views import Augmented, OneAtATime, Poses, Views
 
@@ -213,7 +213,7 @@ class SIE(Objective):
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (b, d) of the invariant and of the equivariant half of images (b, 3, h, w)."""
-        found = pooled(self.halves(images))
+        found = self.halves(images).pooled()
         return self.projector(found.invariant), self.equivariant_projector(found.equivariant)
 
     def terms(self, views: Views) -> dict[str, Tensor]:

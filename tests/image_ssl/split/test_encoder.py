@@ -48,14 +48,14 @@ def test_the_group_splits_exactly(group):
     halves = SplitBackbone(backbone, SplitGroup(backbone))
     images, action = torch.rand(2, 3, 33, 33).double(), ImageAction(group)
     with torch.no_grad():
-        one = halves.pooled(images)
+        one = halves(images).pooled()
         # Together they are the features, and the rest has no part that all elements share.
         whole = backbone(images)
         torch.testing.assert_close(one.invariant + one.equivariant, whole)
         assert one.equivariant.mean(2).abs().max() < 1e-12 < one.equivariant.abs().max()
         assert halves.split.equivariant_shape == one.equivariant.shape[1:]
         for a in range(1, action.order):
-            other = halves.pooled(action.act(a, images))
+            other = halves(action.act(a, images)).pooled()
             torch.testing.assert_close(other.invariant, one.invariant)
             moved = FeatureAction(group).act(a, one.equivariant)
             torch.testing.assert_close(other.equivariant, moved)
@@ -69,7 +69,7 @@ def test_pooled_halves_are_the_halves_of_pooled_features(group):
     for split in splits(backbone):
         halves = SplitBackbone(backbone, split)
         expected = split(backbone(images))
-        for found, half in zip(halves.pooled(images), expected, strict=True):
+        for found, half in zip(halves(images).pooled(), expected, strict=True):
             torch.testing.assert_close(found, half)
         torch.testing.assert_close(halves.invariant(images), expected.invariant)
 
