@@ -299,7 +299,7 @@ def _options(
 ) -> dict[str, Any]:
     """The user's trainer options over ours."""
     every = keeper.every * options.get("accumulate_grad_batches", 1)
-    ours = {
+    ours: dict[str, Any] = {
         "check_val_every_n_epoch": None,
         "val_check_interval": every if validate else None,
         "limit_val_batches": 1.0 if validate else 0,

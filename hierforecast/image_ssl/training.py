@@ -125,7 +125,8 @@ class _Learning(L.LightningModule):
         parts = [m for m in self.method.modules() if isinstance(m, ConstantRate)]
         constant = {id(p) for part in parts for p in part.parameters()}
         decayed = partial(cosine, max_steps=self.schedule.max_steps)
-        groups, shares = [], []
+        groups: list[dict[str, Any]] = []
+        shares: list[Callable[[int], float]] = []
         for fixed, matrix in product((False, True), (True, False)):
             params = [
                 p

@@ -135,7 +135,7 @@ def test_simsiams_predictor_keeps_its_rate():
 
     watch = [call_at(step, note) for step in (6, 11)]
     pretrain(learning, pictures(), schedule(), trainer={**QUIET, "callbacks": watch})
-    predictor = {id(p) for p in learning.views.predictor.parameters()}
+    predictor = {id(p) for p in learning.objective.predictor.parameters()}
     assert {id(p) for p in learning.parameters() if p.requires_grad} == set(rates[0])
     for key in rates[0]:
         fixed = [rate[key] == Schedule().learning_rate for rate in rates]
