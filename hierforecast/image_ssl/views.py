@@ -103,17 +103,24 @@ class Augmented:
         return views._replace(
             first=first.images,
             second=second.images,
-            relative=self.augment.relative(first.parameters, second.parameters),
+            relative=self._relative(first.parameters, second.parameters, images),
             known=None if self.known == 1 else number_of(images) < self.known,
             between=between,
         )
+
+    def _relative(self, first: Parameters, second: Parameters, images: Tensor) -> Parameters:
+        """The way from the first views of images (b, 3, h, w) to the second."""
+        if isinstance(self.augment, Compose):
+            return self.augment.relative(first, second, (images.shape[-2], images.shape[-1]))
+        return self.augment.relative(first, second)
 
 
 class OneAtATime(Augmented):
     """Draw views that differ in one step of a chain, drawn anew for each image.
 
-    The relative parameters of all other steps are those of the identity, and those of this one are
-    exact even where steps do not commute. It is how ``all one at a time`` is read here.
+    It is how ``all one at a time`` is read here. The relative parameters of all other steps are
+    those of the identity, but for a flip or a turn: in a view that shows a box of the image it is
+    one about another place than the middle, which is a shift and a shear besides.
     """
 
     augment: Compose
@@ -160,6 +167,7 @@ class Poses:
     """
 
     names = ("rotation", "background_hue", "light_hue", "light_theta", "light_phi")
+    relative_names = names
 
     def __init__(self, known: float = 1.0) -> None:
         self.known = check_probability(known)

@@ -20,6 +20,7 @@ Parameters, n rows each:
 | `hue` | (n,) | turns of the colour circle, red towards green | 0 |
 | `grayscale` | (n,) | 1 if the colours are gone | 0 |
 | `blur` | (n,) | standard deviation of the Gaussian in pixels | 0 |
+| `shear` | (n,) | pixels to the right for each pixel down; only between two views | 0 |
 """
 
 from hierforecast.image_ssl.augment.base import (

@@ -76,6 +76,11 @@ class Transformation(ABC):
         """Names of the parameters."""
         return tuple(self.neutral)
 
+    @property
+    def relative_names(self) -> tuple[str, ...]:
+        """Names of the parameters that `relative` gives."""
+        return self.names
+
     def identity(self, n: int) -> Parameters:
         """The parameters that change nothing, n rows."""
         values = {name: torch.tensor(value) for name, value in self.neutral.items()}

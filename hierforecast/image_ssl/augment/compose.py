@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment.base import Parameters, Transformation
-from hierforecast.image_ssl.augment.geometry import Geometric, sample_once
+from hierforecast.image_ssl.augment.between import relative_in_chain
+from hierforecast.image_ssl.augment.geometry import Affine, Geometric, sample_once
 
 
 class Compose(Transformation):
@@ -61,13 +62,38 @@ class Compose(Transformation):
                 images = chain[0].apply(images, parameters)
         return images
 
-    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
-        """The relative parameters of each step, as if it stood alone.
+    def relative(
+        self, a: Mapping[str, Tensor], b: Mapping[str, Tensor], size: tuple[int, int] = (1, 1)
+    ) -> Parameters:
+        """The parameters that take view a to view b.
 
-        They take view a to view b where steps commute, as a rotation and a change of colour do; a
-        box within a rotated image, say, is told in that image's own axes.
+        Those of places are exact: they say the one affine map from the one view to the other, see
+        `relative_in_chain`. A single such step, colours and blur are told as if they stood alone.
+
+        Args:
+            a: parameters of one view, n rows each.
+            b: of the other.
+            size: height and width of the images, which matter where they are not square.
         """
-        return _merge(step.relative(a, b) for step in self.steps)
+        single = [step for step in self._single() if not isinstance(step, Affine)]
+        affine = [step for step in self._single() if isinstance(step, Affine)]
+        if len(affine) < 2:
+            single += affine
+        found = _merge(step.relative(a, b) for step in single)
+        if len(affine) > 1:
+            found |= relative_in_chain(affine, a, b, size)
+        return {name: found[name] for name in self.relative_names}
+
+    @property
+    def relative_names(self) -> tuple[str, ...]:
+        """Names of the relative parameters: a chain that turns and crops has `shear` as well."""
+        sheared = {"angle", "crop"} <= {*self.names}
+        return (*self.names, "shear") if sheared else self.names
+
+    def _single(self) -> list[Transformation]:
+        """The steps, of chains within the chain too."""
+        inner = (step._single() if isinstance(step, Compose) else [step] for step in self.steps)
+        return [step for steps in inner for step in steps]
 
     def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """Refuse: the steps' inverses belong in the opposite order.

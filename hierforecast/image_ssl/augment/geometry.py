@@ -32,18 +32,8 @@ from hierforecast.image_ssl.augment.base import (
 Padding: TypeAlias = Literal["reflection", "border", "zeros"]
 
 
-class Geometric(Transformation):
-    """A transformation that is one affine map of coordinates; a chain of them samples once.
-
-    Args:
-        padding: what lies beyond the edges: the image mirrored ("reflection"), its last pixels
-            ("border"), or black ("zeros").
-    """
-
-    def __init__(self, padding: Padding = "reflection") -> None:
-        if padding not in ("reflection", "border", "zeros"):
-            raise ValueError(f"padding {padding!r}: give 'reflection', 'border' or 'zeros'")
-        self.padding = padding
+class Affine(Transformation):
+    """A transformation that is one affine map of coordinates."""
 
     @abstractmethod
     def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
@@ -58,6 +48,20 @@ class Geometric(Transformation):
         """Height and width of the view of an image of this height and width."""
         return size
 
+
+class Geometric(Affine):
+    """An affine map of coordinates by interpolation; a chain of them samples once.
+
+    Args:
+        padding: what lies beyond the edges: the image mirrored ("reflection"), its last pixels
+            ("border"), or black ("zeros").
+    """
+
+    def __init__(self, padding: Padding = "reflection") -> None:
+        if padding not in ("reflection", "border", "zeros"):
+            raise ValueError(f"padding {padding!r}: give 'reflection', 'border' or 'zeros'")
+        self.padding = padding
+
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Transform images (b, 3, h, w) as `parameters` say."""
         return sample_once([self], images, parameters)
@@ -70,18 +74,32 @@ def sample_once(
 
     Pixels that an early step moves out of sight are still there for a later one.
     """
-    size = (images.shape[-2], images.shape[-1])
     placed = {name: parameters[name].to(images) for step in chain for name in step.names}
-    sources = torch.eye(3, dtype=images.dtype, device=images.device).expand(len(images), 3, 3)
-    for step in chain:
-        sources = sources @ step.sources(placed, size)
-        size = step.view_size(size)
+    sources, size = chain_sources(chain, placed, (images.shape[-2], images.shape[-1]))
     if not len(images):  # which torch's grids refuse
         return images.new_zeros(*images.shape[:2], *size)
     grid = F.affine_grid(sources[:, :2], [*images.shape[:2], *size], align_corners=False)
     return F.grid_sample(
         images, grid, mode="bilinear", padding_mode=chain[-1].padding, align_corners=False
     )
+
+
+def chain_sources(
+    chain: Sequence[Affine], parameters: Mapping[str, Tensor], size: tuple[int, int]
+) -> tuple[Tensor, tuple[int, int]]:
+    """The product of a chain's maps, (b, 3, 3), and height and width of the view.
+
+    Args:
+        chain: the steps, first to last, one at least.
+        parameters: of all steps, of one type.
+        size: height and width of the image.
+    """
+    product = chain[0].sources(parameters, size)
+    size = chain[0].view_size(size)
+    for step in chain[1:]:
+        product = product @ step.sources(parameters, size)
+        size = step.view_size(size)
+    return product, size
 
 
 class RandomRotation(Geometric):
@@ -113,11 +131,7 @@ class RandomRotation(Geometric):
 
     def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
         """Where each place of the view comes from, (b, 3, 3)."""
-        radians = torch.deg2rad(parameters["angle"])
-        cos, sin = radians.cos(), radians.sin()
-        # Rows point down, and a unit of x is w / h units of y long.
-        shape = size[0] / size[1]
-        return affine([[cos, -sin * shape, 0.0], [sin / shape, cos, 0.0]], cos)
+        return turned(parameters["angle"], size)
 
     def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
         """`angle` from view a to view b, in [-180, 180)."""
@@ -128,7 +142,7 @@ class RandomRotation(Geometric):
         return {"angle": -parameters["angle"]}
 
 
-class RightAngleTurn(Transformation):
+class RightAngleTurn(Affine):
     """Turn by 0, 90, 180 or 270 degrees: pixels change places and no value changes.
 
     `angle` is that of `RandomRotation`. A quarter turn needs square images.
@@ -159,6 +173,10 @@ class RightAngleTurn(Transformation):
         # At most a half turn and then a quarter: two choices instead of three.
         half = torch.where(per_image(quarters >= 2), images.rot90(2, (-2, -1)), images)
         return torch.where(per_image(quarters % 2 == 1), half.rot90(1, (-2, -1)), half)
+
+    def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """Where each place of the view comes from, (b, 3, 3)."""
+        return turned(parameters["angle"], size)
 
     def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
         """`angle` from view a to view b: -180, -90, 0 or 90."""
@@ -252,6 +270,15 @@ def affine(rows: Sequence[Sequence[Tensor | float]], like: Tensor) -> Tensor:
     flat = [*rows[0], *rows[1], 0.0, 0.0, 1.0]
     entries = [v if isinstance(v, Tensor) else torch.full_like(like, v) for v in flat]
     return torch.stack(entries, 1).unflatten(1, (3, 3))
+
+
+def turned(degrees: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps of turns about the middle of images of height and width `size`, (b, 3, 3)."""
+    radians = torch.deg2rad(degrees)
+    cos, sin = radians.cos(), radians.sin()
+    # Rows point down, and a unit of x is w / h units of y long.
+    shape = size[0] / size[1]
+    return affine([[cos, -sin * shape, 0.0], [sin / shape, cos, 0.0]], cos)
 
 
 def _wrap(degrees: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "color": ("brightness", "contrast", "saturation", "hue"),
     "blur": ("blur",),
     "translation": ("translation",),
-    "crop": ("crop",),
+    "crop": ("crop", "shear"),
     "flip": ("flip",),
 }
 # The same of two views of one object. There, "rotation" is a parameter and no kind.
@@ -53,8 +53,9 @@ def _turns(values: Tensor) -> Tensor:
 # maps would be near the identity's, and features that tell nothing would be predicted well enough.
 ANGLES: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "angle": (1, lambda degrees: 2 * torch.deg2rad(degrees)[:, None]),
-    "translation": (2, lambda shift: 7.5 * shift),
+    "translation": (2, lambda shift: 6 * shift),
     "crop": (4, _crop),
+    "shear": (1, lambda shear: 16 * shear[:, None]),
     "flip": (1, lambda flip: math.pi * flip[:, None]),
     "brightness": (1, _factor),
     "contrast": (1, _factor),
@@ -77,13 +78,15 @@ class RelativeParameters(nn.Module):
     Every number becomes an angle, and that its cosine and sine, so that the identity is the vector
     (1, 0) and no sum of the columns is the same for all transformations; a rotation in space is its
     quaternion, the identity (1, 0, 0, 0).
-    Angles come around: views half a turn apart, which `every_kind` never makes, count as alike.
+    Angles come around: views half a turn apart, which `every_kind` hardly ever makes, count as
+    alike.
 
     | parameter | angles |
     |---|---|
     | `angle` | twice the angle |
-    | `translation` | 7.5 times the fractions of the image |
+    | `translation` | 6 times the fractions of the view |
     | `crop` | 16 times the move of the centre down and right, 8 times the logs of its sides |
+    | `shear` | 16 times the shear |
     | `flip` | half a turn |
     | `grayscale` | a quarter turn |
     | `brightness`, `contrast`, `saturation` | 3.5 times the log of the factor, within 1/8 and 8 |
@@ -157,11 +160,11 @@ def parameters_of(views: Transformation | Poses, kind: str = "all") -> RelativeP
         ValueError: for another kind, or one that the augmentation does not make.
     """
     if kind == "all":
-        return RelativeParameters(views.names)
+        return RelativeParameters(views.relative_names)
     kinds = POSE_KINDS if isinstance(views, Poses) else KINDS
     if kind not in kinds:
         raise ValueError(f"kind {kind!r} is none of all, {', '.join(kinds)}")
-    names = [name for name in kinds[kind] if name in views.names]
+    names = [name for name in kinds[kind] if name in views.relative_names]
     if not names:
         raise ValueError(
             f"the augmentation makes no change of {kind}: it has {', '.join(views.names)}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
@@ -162,3 +163,89 @@ class TestContrastive:
             assert operations.largest == images.numel()
             found.append(operations.by_name.total())
         assert found[0] == found[1] < 500
+
+
+def moved(point, size, name, value):
+    """Where a step brings a point (x, y), fractions of images of this size, in numbers alone."""
+    height, width = size
+    x, y = point
+    right, down = (x - 0.5) * width, (y - 0.5) * height
+    if name == "flip":
+        return (1 - x if value > 0.5 else x), y
+    if name == "translation":
+        return x + value[0], y + value[1]
+    if name == "crop":
+        top, left, tall, wide = value
+        return (x - left) / wide, (y - top) / tall
+    if name == "shear":
+        return (right - value * down) / width + 0.5, y
+    cos, sin = math.cos(math.radians(value)), math.sin(math.radians(value))
+    right, down = cos * right + sin * down, cos * down - sin * right
+    return right / width + 0.5, down / height + 0.5
+
+
+def walked(point, size, chain, parameters, row):
+    for step in chain:
+        for name in step.names:
+            point = moved(point, size, name, parameters[name][row].tolist())
+        size = step.view_size(size)
+    return point, size
+
+
+GEOMETRY = {
+    "flip": lambda size: A.HorizontalFlip(),
+    "turn": lambda size: A.RandomRotation(180),
+    "quarter": lambda size: A.RightAngleTurn(),
+    "shift": lambda size: A.Translation(0.4),
+    "box": lambda size: A.RandomResizedCrop(size, (0.2, 0.9), (0.4, 2.5)),
+}
+ORDER = ("flip", "angle", "translation", "crop", "shear")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 25)])
+@pytest.mark.parametrize("seed", range(30))
+def test_relative_parameters_of_any_chain_are_exact(seed, size):
+    """A point of the image, seen in both views, is where the relative parameters bring it."""
+    draw = random.Random(seed)
+    turn = draw.choice(["turn", "turn", "quarter"] if size == (1, 1) else ["turn"])
+    kinds = draw.sample(["flip", turn, "shift", "box"], draw.randint(2, 4))
+    steps = [GEOMETRY[kind](draw.choice([None, 17])) for kind in kinds]
+    chain = A.Compose([steps[0], A.ColorJitter(), A.Compose(steps[1:]), A.GaussianBlur()])
+    made = torch.Generator().manual_seed(seed)
+    a, b = (chain.draw((4, 3, *size), made) for _ in range(2))
+    a, b = ({name: values.double() for name, values in one.items()} for one in (a, b))
+    related = chain.relative(a, b, size)
+    assert tuple(related) == chain.relative_names
+    assert ("shear" in related) == ("box" in kinds and turn in kinds)
+    for row in range(4):
+        point = draw.random(), draw.random()
+        (first, view), (second, _) = (walked(point, size, steps, one, row) for one in (a, b))
+        for name in ORDER:
+            if name in related:
+                first = moved(first, view, name, related[name][row].tolist())
+        assert first == pytest.approx(second, rel=0, abs=1e-10)
+
+
+def test_relative_parameters_of_a_chain_leave_what_does_not_change():
+    chain = A.Compose(
+        [A.HorizontalFlip(), A.RandomRotation(), A.Translation(), A.RandomResizedCrop()]
+    )
+    a = chain.draw((8, 3, 9, 9))
+    neutral = {**chain.identity(8), "shear": torch.zeros(8)}
+    for name in (None, "translation", "crop"):
+        b = {**a, **({} if name is None else {name: chain.draw((8, 3, 9, 9))[name]})}
+        related = chain.relative(a, b)
+        for other in related:
+            if other == name:
+                continue
+            torch.testing.assert_close(related[other], neutral[other], atol=1e-5, rtol=0)
+    assert all(values.dtype == torch.float32 for values in related.values())
+
+
+def test_a_chain_of_one_place_and_colours_is_told_step_by_step():
+    chain = A.Compose([A.RandomResizedCrop(), A.ColorJitter(), A.GaussianBlur()])
+    a, b = (chain.draw((8, 3, 9, 9)) for _ in range(2))
+    related = chain.relative(a, b)
+    for step in chain.steps:
+        for name, values in step.relative(a, b).items():
+            assert torch.equal(related[name], values)

@@ -54,7 +54,7 @@ def test_the_predictor_begins_as_a_representation():
     """The identity changes nothing, opposite parameters undo each other, lengths are kept."""
     torch.manual_seed(0)
     told = parameters_of(every_kind())
-    relative = every_kind().identity(5)
+    relative = every_kind().relative(*[every_kind().identity(5)] * 2)
     generator = torch.Generator().manual_seed(0)
     there = {
         name: value + 0.1 * torch.randn(value.shape, generator=generator)
