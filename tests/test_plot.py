@@ -266,6 +266,9 @@ def test_errors_name_the_column_and_the_remedy(frames, tmp_path):
     for draw, message in cases:
         with pytest.raises(DataError, match=re.compile(message, re.DOTALL)):
             draw()
+    for draw in (plot.plot_rollout, plot.animate_rollout, plot.plot_forecast, plot.plot_groups):
+        with pytest.raises(TypeError, match="'titel'"):
+            draw(history, forecast, titel="A play")
 
 
 def test_lines_of_the_surfaces():

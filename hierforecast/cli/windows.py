@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pandas as pd
@@ -22,36 +21,34 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
 class Windows:
-    """The windows that the options of a command ask for."""
+    """The windows that the options of a command describe.
 
-    n_windows: int | None
-    start: str | None
-    cutoff: str | None
-    stride: int | None
-    refit: int | None
+    Args:
+        options: of `OPTIONS`, None where they were not given.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
 
     def of(self, frame: pd.DataFrame, columns: Columns, step: float | None) -> dict[str, Any]:
         """Arguments of `compare`, for a table whose times are counted in steps of this size."""
-        start: Any = self.start
-        if self.cutoff is not None:
+        start, cutoff, refit = (self.options[name] for name in ("start", "cutoff", "refit"))
+        if cutoff is not None:
             if start is not None:
                 raise DataError("--start and --cutoff exclude each other: a start follows a cutoff")
             times = frame[columns.time]
-            later = times[times > _moment(self.cutoff, times, step, "--cutoff")]
+            later = times[times > _moment(cutoff, times, step, "--cutoff")]
             if later.empty:
-                raise DataError(
-                    f"--cutoff={self.cutoff}: nothing follows, the last is {times.max()}"
-                )
+                raise DataError(f"--cutoff={cutoff}: nothing follows, the last is {times.max()}")
             start = later.min()
         elif start is not None:
             start = _moment(start, frame[columns.time], step, "--start")
-        refit = False if self.refit is None else self.refit
-        return {"n_windows": self.n_windows, "start": start, "stride": self.stride, "refit": refit}
+        given = {name: self.options[name] for name in ("n_windows", "stride")}
+        return {**given, "start": start, "refit": False if refit is None else refit}
 
 
-reads_windows = declare("windows", OPTIONS, lambda given: Windows(**given))
+reads_windows = declare("windows", OPTIONS, Windows)
 
 
 def until(

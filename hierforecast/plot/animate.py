@@ -75,7 +75,7 @@ def animate_rollout(
     target = None if path is None else Path(path)
     write = None if target is None else writer_of(target)
     figsize, dpi = options.pop("figsize", (9.6, 5.4)), options.pop("dpi", 100)
-    stage = Stage(**options, moving=True)  # type: ignore[misc]
+    stage = Stage(**options)  # type: ignore[misc]
     stage.read(history, forecast, truth, samples, scene, columns, level=None)
     with opened(None, figsize, bare=target is not None) as ax:
         film = Film(ax, stage, rate)
@@ -108,7 +108,7 @@ class Film:
         self.view = self.stage.view
         self.times = self.view.times
         self.stage.prepare(self.ax)
-        self.stage.finish(self.ax)
+        self.stage.finish(self.ax, moving=True)
         size = max(FONT["label"] * scale_of(self.ax), 10.0)
         style: dict[str, Any] = {"ha": "right", "va": "top", "color": MUTED, "fontsize": size}
         corner = self.ax.transAxes

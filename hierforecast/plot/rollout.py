@@ -70,13 +70,13 @@ def plot_rollout(
     Raises:
         DataError: naming the column, scene or series that is missing, and the remedy.
     """
-    stage = Stage(**options, max_paths=max_paths)
+    stage = Stage(**options)
     stage.read(history, forecast, truth, samples, scene, columns, level=level)
     with opened(ax) as ax:
         stage.prepare(ax)
         numbers = stage.labels != "auto" or scale_of(ax) >= SMALL
         texts = stage.texts if numbers else {}
         draw_view(ax, stage.view, stage.colors, texts, max_paths=max_paths)
-        stage.finish(ax)
+        stage.finish(ax, max_paths=max_paths)
         legible(ax)
     return ax

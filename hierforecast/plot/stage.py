@@ -61,8 +61,6 @@ class Stage:
     labels: Labels = "auto"
     unit: str | None = None
     title: str | None = None
-    max_paths: int = MAX_PATHS
-    moving: bool = False
 
     def read(
         self,
@@ -133,14 +131,14 @@ class Stage:
             text = text_of(f"{name} ({self.unit})" if self.unit else name)
             axis.set_label_text(text, color=MUTED, fontsize=FONT["label"] * scale_of(ax))
 
-    def finish(self, ax: Axes) -> None:
+    def finish(self, ax: Axes, *, max_paths: int = MAX_PATHS, moving: bool = False) -> None:
         """Add the legend and the title: in strips of a drawn surface, else above the axes.
 
-        The legend has one or two lines.
+        The legend has one or two lines; for `max_paths` and `moving` see `draw_view`.
         """
         scale = scale_of(ax)
         on_surface = isinstance(self.ground, Ground)
-        handles = self._handles(scale)
+        handles = self._handles(scale, max_paths, moving)
         size = max(FONT["legend"] * scale, 8.5)
         letters = sum(len(str(handle.get_label())) for handle in handles)
         rows = 1 if 72 * size_of(ax)[0] > size * (0.6 * letters + 3.7 * len(handles)) else 2
@@ -161,8 +159,9 @@ class Stage:
             make_room(ax, above=1.6 * title_size)
         write_title(ax, self.title, fontsize=title_size, pad=pad, y=1.0)
 
-    def _handles(self, scale: float) -> list[Artist]:
+    def _handles(self, scale: float, max_paths: int, moving: bool) -> list[Artist]:
         """One entry per group, then one per kind of mark that is in the picture."""
+        view = self.view
 
         def line(label: str, color: Any = MUTED, **style: Any) -> Line2D:
             return Line2D([], [], color=color, label=label, **style)
@@ -174,26 +173,22 @@ class Stage:
             dot = {"marker": "o", "markersize": size * scale, "markeredgecolor": edge}
             handles.append(line(legend_text(name), color, linestyle="none", **dot))
         handles.append(line("past", to_rgba(MUTED, 0.5), linewidth=2.2))
-        if self.view.forecast:
-            head: Any = "o" if self.moving else arrowhead(0.0)
+        if view.forecast:
+            head: Any = "o" if moving else arrowhead(0.0)
             handles.append(line("forecast", INK, linewidth=2.8, marker=head, markersize=9 * scale))
-        if self.view.truth:
-            end = hollow | {"markeredgewidth": 1.4} if self.moving else {}
+        if view.truth:
+            end = hollow | {"markeredgewidth": 1.4} if moving else {}
             handles.append(line("truth", TRUTH, linewidth=1.4, **end))
-        if any(self.view.hidden(series) for series in self.view.series):
+        if any(view.hidden(series) for series in view.series):
             ring = hollow | {"markeredgewidth": 2.0, "linestyle": DASHED}
             handles.append(line("hidden", linewidth=1.4, **ring))
-        if self.view.samples and not self.moving and self.view.n_paths > self.max_paths:
+        if view.samples and not moving and view.n_paths > max_paths:
             handles.append(Patch(facecolor=to_rgba(MUTED, 0.4), label="samples, density"))
-        elif self.view.samples:
-            cloud = {"marker": "o", "markersize": 4, "linestyle": "none"} if self.moving else {}
+        elif view.samples:
+            cloud = {"marker": "o", "markersize": 4, "linestyle": "none"} if moving else {}
             handles.append(line("samples", tint(MUTED, 0.4), linewidth=1.0, **cloud))
-        if self.view.level is not None and (self.view.samples or self.view.region):
-            text = (
-                f"{self.view.level:g} % of samples"
-                if self.view.samples
-                else f"{self.view.level:g} % per axis"
-            )
+        if view.level is not None and (view.samples or view.region):
+            text = f"{view.level:g} % of samples" if view.samples else f"{view.level:g} % per axis"
             shade, border = to_rgba(MUTED, 0.15), to_rgba(MUTED, 0.6)
             handles.append(Patch(facecolor=shade, edgecolor=border, label=text))
         return handles
