@@ -69,6 +69,13 @@ def draws_of(forecast: pd.DataFrame, draws: int, spread: float = 1.0) -> pd.Data
     return pd.concat(parts, ignore_index=True)
 
 
+def story() -> list[pd.DataFrame]:
+    """A history, its forecast and the truth."""
+    full = play()
+    history = full[full.ds < T].reset_index(drop=True)
+    return [history, forecast_of(history), full]
+
+
 def drawn(ax) -> set[str]:
     return gids(ax, "now") | gids(ax, "hidden")
 
@@ -374,8 +381,7 @@ def test_groups_of_every_level_choose_series(convert):
 
 
 def test_a_fan_chart_names_the_target_that_it_shows():
-    full = play()
-    history, forecast = full[full.ds < T], forecast_of(full[full.ds < T])
+    history, forecast, _ = story()
     side = lambda axes: axes[0].figure._supylabel.get_text()  # noqa: E731
     assert side(plot.plot_forecast(history, forecast)) == "x"
     axes = plot.plot_forecast(history, forecast, target="y", unit="ft", ids=["home_0"])
@@ -401,11 +407,7 @@ def fake_ffmpeg(folder, codecs: str) -> None:
 
 
 def film(path, **options) -> None:
-    full = play()
-    history = full[full.ds < T]
-    plot.animate_rollout(
-        history, forecast_of(history), full, path=path, context=3, dpi=25, **options
-    )
+    plot.animate_rollout(*story(), path=path, context=3, dpi=25, **options)
 
 
 def test_a_film_is_written_by_the_ffmpeg_of_the_system(tmp_path, monkeypatch):
@@ -454,9 +456,7 @@ def test_a_real_film(tmp_path):
 )
 @in_all_libraries
 def test_the_clock_shows_seconds_where_they_are_known(convert, step, rate, first, last):
-    full = play()
-    history = full[full.ds < T]
-    frames = [history, forecast_of(history), full]
+    frames = story()
     if step is not None:
         frames = [
             f.assign(ds=pd.Timestamp("2024-01-01") + f.ds * pd.Timedelta(step)) for f in frames
@@ -477,9 +477,8 @@ def composite(frame: pd.DataFrame) -> pd.DataFrame:
 
 @in_all_libraries
 def test_labels_of_several_columns(convert):
-    full = play()
-    history = full[full.ds < T]
-    forecast, samples = forecast_of(history), forecast_of(history, draws=5)
+    history, forecast, full = story()
+    samples = forecast_of(history, draws=5)
     given = [convert(composite(frame)) for frame in (history, forecast, full, samples)]
     columns = Columns(
         id=["side", "number"], target=["x", "y"], group="side", scene=["league", "scene"]
@@ -508,10 +507,7 @@ def test_times_of_every_kind(convert, kind):
         "uint8": lambda ds: (ds + 240 - T).astype("uint8"),
         "text": lambda ds: [f"2020-01-{i + 1:02d}" for i in ds],
     }[kind]
-    full = play()
-    history = full[full.ds < T]
-    frames = [history, forecast_of(history), full]
-    frames = [convert(frame.assign(ds=change(frame.ds))) for frame in frames]
+    frames = [convert(frame.assign(ds=change(frame.ds))) for frame in story()]
     assert drawn(plot.plot_rollout(*frames)) == set(TEAM)
     axes = plot.plot_forecast(*frames)
     line = next(a for a in axes[0].lines if a.get_gid() == "forecast")
@@ -522,9 +518,8 @@ def test_times_of_every_kind(convert, kind):
 
 
 def test_types_of_columns_and_missing_cells(tmp_path):
-    full = play()
-    history = full[full.ds < T].reset_index(drop=True)
-    forecast, samples = forecast_of(history), forecast_of(history, draws=4)
+    history, forecast, full = story()
+    samples = forecast_of(history, draws=4)
     labels = {"unique_id": "category", "team": "category"}
     plain = plot.plot_rollout(history, forecast, samples=samples)
     for other in (
@@ -537,33 +532,15 @@ def test_types_of_columns_and_missing_cells(tmp_path):
             assert a.get_xydata() == pytest.approx(b.get_xydata())
     gone = forecast.assign(M_x=forecast.M_x.mask(forecast.unique_id == "ball"))
     assert gids(plot.plot_rollout(history, gone), "forecast") == set(TEAM) - {"ball"}
+    untrue = forecast.merge(full.drop(columns="team")).assign(cutoff=T - 1, x=np.nan)
+    empty, doubled = history.assign(x=np.nan), pd.concat([samples, samples])
     for bad, message in (
-        (
-            lambda: plot.plot_rollout(history, forecast.assign(M_x=np.nan)),
-            "'M_x' of the forecast.*no finite",
-        ),
-        (
-            lambda: plot.plot_rollout(history.assign(x=np.nan), forecast),
-            "no row with finite positions",
-        ),
-        (
-            lambda: plot.plot_rollout(history.assign(x="a")),
-            "'x' of the history frame holds no numbers",
-        ),
-        (
-            lambda: plot.plot_rollout(history.assign(ds="soon")),
-            "'ds' of the history frame holds no times",
-        ),
-        (
-            lambda: plot.plot_rollout(history, samples=pd.concat([samples, samples])),
-            "several times.*one scene",
-        ),
-        (
-            lambda: plot.plot_errors(
-                forecast.merge(full.drop(columns="team")).assign(cutoff=T - 1, x=np.nan)
-            ),
-            "both a truth",
-        ),
+        (lambda: plot.plot_rollout(history, forecast.assign(M_x=np.nan)), "'M_x' .* no finite"),
+        (lambda: plot.plot_rollout(empty, forecast), "no row with finite positions"),
+        (lambda: plot.plot_rollout(history.assign(x="a")), "'x' of the history .* no numbers"),
+        (lambda: plot.plot_rollout(history.assign(ds="soon")), "'ds' of the history .* no times"),
+        (lambda: plot.plot_rollout(history, samples=doubled), "several times.*one scene"),
+        (lambda: plot.plot_errors(untrue), "both a truth"),
     ):
         with pytest.raises(DataError, match=re.compile(message, re.DOTALL)):
             bad()
