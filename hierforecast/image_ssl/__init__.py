@@ -8,10 +8,12 @@ that move with the image, or by a loss that does not change when the image is tu
     augment/      views, and the parameters that were drawn
     groups.py     turns and mirror images, and how they move images, features and labels
     nn/           group convolutions, residual networks, heads
+    views.py      two views of each image: what every objective is given, and how they are drawn
+    objective.py  what an objective is, and the method that it makes with a source of views
     pretext/      labels that move with the image: context, jigsaw, rotation
     contrastive/  losses that need no labels: MoCo, SwAV, SimSiam, VICReg
     split/        invariant and equivariant halves: reconstruction by cross-attention, SIE
-    methods.py    backbone + head + loss, and the three arms of a comparison
+    methods.py    methods by name, and the three arms of a comparison
     training.py   any method on Lightning
     storage.py    a backbone in a folder
     evaluation/   what frozen features are worth

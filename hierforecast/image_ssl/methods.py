@@ -89,7 +89,7 @@ def build_method(
         size: side of the images, pixels.
         width: hidden channels of the head, and numbers of the vectors that a loss compares.
         match_head: the backbone of a plain arm. The head then has as many hidden channels as give
-            it the number of weights that a head of `width` has behind that one; vectors keep their
+            it the number of weights that a head of `width` has after that one; vectors keep their
             `width` numbers. Without it, a head that keeps a symmetry has two to three times the
             weights of a plain one. Not for methods of split features.
         options: as `options_of` lists them: of the class `METHODS` names and of its `build`; for
@@ -118,7 +118,7 @@ def build_method(
 def _matched(
     name: str, build: Callable[[Setting], Method], setting: Setting, plain: ResNet
 ) -> Setting:
-    """The setting whose head has the weights that one behind a plain backbone has."""
+    """The setting whose head has the weights that one after a plain backbone has."""
 
     def count(hidden: int) -> int:
         return head_weights(build(replace(setting, hidden=hidden)))

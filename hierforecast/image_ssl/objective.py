@@ -1,4 +1,10 @@
-"""What an objective is, and the method that it makes with a source of views."""
+"""What an objective is, and the method that it makes with a source of views.
+
+A new objective is one file: a class with ``loss(views)`` and ``build(setting, **options)`` in
+``contrastive/`` (of two views: `ViewObjective` has all but ``compare``), ``pretext/`` (a
+`PretextTask`) or ``split/``. Its name is one line in ``LEARNERS`` of ``contrastive/__init__.py`` or
+in ``METHODS`` of ``methods.py``.
+"""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def load_backbone(path: Path | str) -> ResNet:
 
 
 def read_made_by(path: Path | str) -> dict[str, Any]:
-    """What `save_backbone` was told of a network.
+    """What `save_backbone` was given as `made_by`.
 
     Raises:
         FileNotFoundError, DataError: as `load_backbone` does.

@@ -8,14 +8,23 @@ import torch
 from torch import nn
 
 from hierforecast.errors import DataError
+from hierforecast.image_ssl.contrastive import ViewObjective
+from hierforecast.image_ssl.data import PosedPairs, RenderedObjects
 from hierforecast.image_ssl.groups import Group, ImageAction
-from hierforecast.image_ssl.methods import ARMS, METHODS, arm, build_method, head_weights
+from hierforecast.image_ssl.methods import (
+    ARMS,
+    METHODS,
+    arm,
+    build_method,
+    head_weights,
+    options_of,
+)
 from hierforecast.image_ssl.nn import EVEN, ResNet, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.nn.heads import ForgetGroup
 from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.pretext.tiles import TileGrid, largest_tiles
-from hierforecast.image_ssl.training import Schedule
-from hierforecast.image_ssl.views import Views
+from hierforecast.image_ssl.training import Schedule, pretrain
+from hierforecast.image_ssl.views import Poses, Views
 
 QUICK = {
     "moco": {"queue_size": 16},
@@ -136,6 +145,32 @@ def test_names_and_groups_that_do_not_fit_are_told():
     assert build_method("context", small_resnet("D4", 2), "C1").objective.task.action.order == 4
     with pytest.raises(ValueError, match="cannot stand behind"):
         build_method("simsiam", small_resnet("D4", 2), "C4")
+
+
+class Agreement(ViewObjective):
+    """All that an objective of two views must say."""
+
+    def __init__(self, backbone, projector, *, power: int = 2):
+        super().__init__(backbone, projector)
+        self.power = power
+
+    def compare(self, first, second, views):
+        return (first - second).abs().pow(self.power).mean()
+
+
+@pytest.mark.parametrize("augment", [None, Poses()])
+def test_a_new_objective_is_one_class_and_one_line(augment, monkeypatch):
+    monkeypatch.setitem(METHODS, "agreement", Agreement)
+    assert options_of("agreement")["power"].default == 2
+    method = build_method("agreement", small_resnet("C4", 2), width=8, power=4, augment=augment)
+    assert method.objective.power == 4 and method.posed == (augment is not None)
+    images = RenderedObjects(4, 2, size=33).in_memory()
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False}
+    given = images if augment is None else PosedPairs(images)
+    curve = pretrain(method, given, Schedule(2, batch_size=4), trainer=quiet)
+    assert curve["loss"].notna().all()
+    with pytest.raises(DataError, match="power='two' must"):
+        build_method("agreement", small_resnet("C4", 2), power="two")
 
 
 def test_options_reach_the_task():

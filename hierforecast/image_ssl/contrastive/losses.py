@@ -1,7 +1,7 @@
 """Losses of two views of the same images, as functions of vectors and scores.
 
-They know nothing of groups: behind a projector that averages over the group they do not change when
-an image is turned, behind an ordinary one they do.
+They know nothing of groups: after a projector that averages over the group they do not change when
+an image is turned, after an ordinary one they do.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ def covariance(vectors: Tensor) -> Tensor:
         ValueError: for fewer samples, or another shape.
     """
     vectors = _several(vectors)
-    centred = vectors - vectors.mean(dim=0)
-    square = (centred.T @ centred / (len(vectors) - 1)).square()
+    centered = vectors - vectors.mean(dim=0)
+    square = (centered.T @ centered / (len(vectors) - 1)).square()
     return (square.sum() - square.diagonal().sum()) / vectors.shape[1]
 
 

@@ -16,7 +16,7 @@ __all__ = ["SimSiam"]
 class SimSiam(ViewObjective):
     """Predict the vector of one view from that of the other, which stands still.
 
-    As in the authors' code, the norm behind the projector learns no scale and no shift, and the
+    As in the authors' code, the norm after the projector learns no scale and no shift, and the
     predictor's learning rate is not decayed (their ``--fix-pred-lr``; in the paper's table 1 it
     gives 68.1 against 67.7): the predictor can follow vectors that still change. Their projector
     for ImageNet has one layer more than `build_method` gives.
@@ -24,7 +24,7 @@ class SimSiam(ViewObjective):
     Args:
         backbone: images (b, 3, h, w) to features (b, c, g).
         projector: features to vectors (b, d); averaged over the group for the invariant loss. Give
-            it a norm behind its last layer, ``Projector(backbone, last_norm=True)``, as the paper
+            it a norm after its last layer, ``Projector(backbone, last_norm=True)``, as the paper
             has it (section 4.4): without, learning is slower and may collapse.
         predictor_width: hidden numbers of the predictor; a quarter of d if None, as in the paper.
 

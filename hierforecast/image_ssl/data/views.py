@@ -30,7 +30,7 @@ class PosedSet(ImageSet):
     """Views of objects in known poses and lights: item i is view i % views of object i // views.
 
     The images are the set's like any other's, so that every method and probe takes them; beside
-    them it tells what is behind each, and draws pairs of views of one object.
+    them it says what each shows, and draws pairs of views of one object.
 
     Attributes:
         n_objects: number of objects.

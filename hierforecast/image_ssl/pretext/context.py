@@ -14,7 +14,7 @@ from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves
 
 # Cells of a 3 x 3 grid around the middle one, counter-clockwise from the right: a quarter turn
 # moves a label two places on.
-RING, CENTRE = (5, 2, 1, 0, 3, 6, 7, 8), 4
+RING, CENTER = (5, 2, 1, 0, 3, 6, 7, 8), 4
 
 
 class ContextPrediction(PretextTask):
@@ -51,5 +51,5 @@ class ContextPrediction(PretextTask):
     def cut(self, images: Tensor, draw: Draw) -> Tensor:
         """The middle tile and its neighbour, (b, 2, 3, t, t)."""
         cells = torch.tensor(RING)[draw.labels]
-        pairs = torch.stack([torch.full_like(cells, CENTRE), cells], 1)
+        pairs = torch.stack([torch.full_like(cells, CENTER), cells], 1)
         return self.grid.cut(images, pairs, draw.shifts)

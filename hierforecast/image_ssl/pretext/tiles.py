@@ -1,4 +1,4 @@
-"""A centred grid of tiles on square images: where tiles lie, how turns move them, cutting."""
+"""A centered grid of tiles on square images: where tiles lie, how turns move them, cutting."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """From the equivariant halves of two views to an image.
 
 What the decoder's tokens are made of is not established for arXiv 2412.03314; it is a module here.
-`PooledTokens` is the default: what frozen features are judged by is their mean over space, and only
+`PooledTokens` is the default: frozen features are evaluated by their mean over space, and only
 a decoder that sees no more than that mean makes the mean tell the transformation. `MapTokens` sees
 where things are by the maps' own axes, and the mean need not say it.
 """
@@ -176,8 +176,8 @@ def standardised(images: Tensor, epsilon: float = 1e-3) -> Tensor:
         epsilon: smallest standard deviation that is divided by.
     """
     axes = (0, 2, 3)
-    centred = images - images.mean(axes, keepdim=True)
-    return centred / centred.square().mean(axes, keepdim=True).sqrt().clamp(min=epsilon)
+    centered = images - images.mean(axes, keepdim=True)
+    return centered / centered.square().mean(axes, keepdim=True).sqrt().clamp(min=epsilon)
 
 
 def squared_error(found: Tensor, target: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ def _factor(values: Tensor) -> Tensor:
 
 def _crop(box: Tensor) -> Tensor:
     corner, side = box.split(2, 1)
-    centre = corner + side / 2 - 0.5
-    return torch.cat([16 * centre, 8 * side.clamp(min=1e-3).log()], 1)
+    center = corner + side / 2 - 0.5
+    return torch.cat([16 * center, 8 * side.clamp(min=1e-3).log()], 1)
 
 
 def _turns(values: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class RelativeParameters(nn.Module):
     |---|---|
     | `angle` | twice the angle |
     | `translation` | 6 times the fractions of the view |
-    | `crop` | 16 times the move of the centre down and right, 8 times the logs of its sides |
+    | `crop` | 16 times the move of the center down and right, 8 times the logs of its sides |
     | `shear` | 16 times the shear |
     | `flip` | half a turn |
     | `grayscale` | a quarter turn |

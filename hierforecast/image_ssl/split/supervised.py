@@ -103,12 +103,12 @@ def label_loss(scores: Tensor, labels: Tensor) -> Tensor:
     Args:
         scores: of each class.
         labels: (b,) int64; or, where images show several classes, (b, classes) of 0 and 1, NaN
-            where a class is not to be judged: then each class is a question of its own.
+            where a class is unknown: then each class is a binary classification of its own.
     """
     if labels.ndim == 1:
         return F.cross_entropy(scores, labels)
-    judged = ~labels.isnan()
+    known = ~labels.isnan()
     terms = F.binary_cross_entropy_with_logits(
-        scores, labels.nan_to_num().to(scores), judged.to(scores)
+        scores, labels.nan_to_num().to(scores), known.to(scores)
     )
-    return terms * judged.numel() / judged.sum().clamp(min=1)
+    return terms * known.numel() / known.sum().clamp(min=1)
