@@ -144,8 +144,8 @@ def seasonal_naive(
     """Quantiles (19, nodes, h) around the last season, of past (nodes, steps).
 
     Args:
-        empirical: the errors' own quantiles; otherwise those of a normal law of their root mean
-            square. Both grow with the square root of the seasons ahead.
+        empirical: the errors' own quantiles; otherwise those of a normal distribution of
+            their root mean square. Both grow with the square root of the seasons ahead.
     """
     error, ahead = past[:, season:] - past[:, :-season], np.arange(horizon)
     growth = np.sqrt(1 + ahead // season)
@@ -157,9 +157,9 @@ def seasonal_naive(
     return location + shape * growth
 
 
-def bottom_up(mean: np.ndarray, spread: np.ndarray, summing: np.ndarray) -> np.ndarray:
-    """Quantiles (19, nodes, h) of sums of independent normal series, mean and spread (n, h)."""
-    deviation = np.sqrt(np.square(summing) @ np.square(spread))
+def bottom_up(mean: np.ndarray, scale: np.ndarray, summing: np.ndarray) -> np.ndarray:
+    """Quantiles (19, nodes, h) of sums of independent normal series, mean and scale (n, h)."""
+    deviation = np.sqrt(np.square(summing) @ np.square(scale))
     return summing @ mean + ndtri(LEVELS)[:, None, None] * deviation
 
 
@@ -208,10 +208,12 @@ class Grown:
 
     def draws(self, cutoff: int, n: int, seed: int = 0) -> np.ndarray:
         """Joint draws (n, rows, h) after a cutoff, in units of demand."""
-        law, index = self.forecaster.distribution(
+        distribution, index = self.forecaster.distribution(
             self.frame(cutoff, self.forecaster.context_length)
         )
-        ahead = law.sample((n,), torch.Generator().manual_seed(seed))[..., 0].double().numpy()
+        ahead = (
+            distribution.sample((n,), torch.Generator().manual_seed(seed))[..., 0].double().numpy()
+        )
         ahead = ahead[:, np.argsort(index["unique_id"].to_numpy())]
         past = np.broadcast_to(self.values[:, :cutoff], (n, *self.values[:, :cutoff].shape))
         return self.recipe.undo(ahead, past, self.demand.season)

@@ -1,4 +1,4 @@
-"""Exponential smoothing of single series by statsforecast's AutoETS, kept on disk once computed."""
+"""Exponential smoothing of single series by statsforecast's AutoETS, kept once computed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
+
+from benchmarks.experiment import once
+from hierforecast.datasets import Demand
 
 LEVEL = 90
 
 
 def smoothed(
-    values: np.ndarray, cutoffs: list[int], season: int, horizon: int, refit: bool, kept: Path
+    demand: Demand, cutoffs: list[int], refit: bool, stem: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every series after every cutoff.
 
@@ -20,11 +24,10 @@ def smoothed(
     first cutoff; at later ones the same model runs on over the new steps, unless it is fitted anew.
 
     Args:
-        values: (n, steps).
+        demand: n series.
         cutoffs: C steps at which horizons start, ascending.
-        season, horizon: steps.
         refit: choose and fit again at every cutoff.
-        kept: file of an earlier run; read if it is of the same cutoffs, else written.
+        stem: of the file of an earlier run.
 
     Returns:
         Two arrays (C, n, horizon). The deviation is that of the 90 % prediction interval.
@@ -32,26 +35,27 @@ def smoothed(
     Raises:
         ModuleNotFoundError: without statsforecast, which the extra `peers` brings.
     """
-    if kept.exists():
-        with np.load(kept) as file:
-            if file["cutoffs"].tolist() == list(cutoffs) and file["mean"].shape[1] == len(values):
-                return file["mean"], file["spread"]
+    shape = len(cutoffs), len(demand.series), demand.horizon
+    table = once(stem, lambda: _forecasts(demand.values(), cutoffs, demand, refit))
+    return table["mean"].to_numpy().reshape(shape), table["scale"].to_numpy().reshape(shape)
+
+
+def _forecasts(values: np.ndarray, cutoffs: list[int], demand: Demand, refit: bool) -> pd.DataFrame:
+    """A row a cutoff, series and step, in this order: mean and scale."""
     from statsforecast.models import AutoETS
 
-    mean = np.empty((len(cutoffs), len(values), horizon))
-    spread = np.empty_like(mean)
+    mean = np.empty((len(cutoffs), len(values), demand.horizon))
+    scale = np.empty_like(mean)
     z = NormalDist().inv_cdf(0.5 + LEVEL / 200)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own, about how it optimises
+        warnings.simplefilter("ignore")  # its own, about how it optimizes
         for i, series in enumerate(values):
             for c, cutoff in enumerate(cutoffs):
                 if refit or c == 0:
-                    model = AutoETS(season_length=season).fit(series[:cutoff])
-                    law = model.predict(horizon, level=[LEVEL])
+                    model = AutoETS(season_length=demand.season).fit(series[:cutoff])
+                    found = model.predict(demand.horizon, level=[LEVEL])
                 else:
-                    law = model.forward(series[:cutoff], horizon, level=[LEVEL])
-                mean[c, i] = law["mean"]
-                spread[c, i] = (law[f"hi-{LEVEL}"] - law[f"lo-{LEVEL}"]) / (2 * z)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(kept, mean=mean, spread=spread, cutoffs=cutoffs)
-    return mean, spread
+                    found = model.forward(series[:cutoff], demand.horizon, level=[LEVEL])
+                mean[c, i] = found["mean"]
+                scale[c, i] = (found[f"hi-{LEVEL}"] - found[f"lo-{LEVEL}"]) / (2 * z)
+    return pd.DataFrame({"mean": mean.ravel(), "scale": scale.ravel()})

@@ -1,8 +1,7 @@
-"""What the two NBA experiments share: arms and their fits, windows, removal, errors by agent."""
+"""What two NBA experiments share: arms and their fits, windows, removal, errors by agent."""
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks._runs import fit_or_load
-from benchmarks.nba import COLUMNS, LENGTH, WIDTH, reflect
+from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON, LENGTH, WIDTH, games, reflect
+from benchmarks.fits import fit_or_load
 from hierforecast import Columns, Forecaster, HiPerformer
-from hierforecast.datasets import load_nba
 
-CONTEXT, HORIZON, AGENTS = 40, 10, 11
+AGENTS = 11
 KEYS = ["scene", "unique_id"]
 # One size and one budget for every arm, small enough for many fits on one CPU core.
 SIZE: dict[str, Any] = {
@@ -88,12 +86,24 @@ class Arm:
     train: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
     forecast: Forecast = one_shot
 
-    def fit(self, folder: str | Path, steps: int) -> Forecaster:
-        """The fitted forecaster, from its folder if it was fitted before."""
-        forecaster = Forecaster(
-            self.model,
-            context_length=CONTEXT,
-            prediction_length=self.prediction_length,
+    def fit(self, folder: Path, steps: int, start: str = "") -> Forecaster:
+        """The fitted forecaster, from its folder if it was fitted before.
+
+        Args:
+            folder: of the fits, which experiments share.
+            steps: of training.
+            start: folder of a fitted forecaster to start from, warm.
+        """
+        plan = (
+            Forecaster.load(start)
+            if start
+            else Forecaster(
+                self.model,
+                context_length=CONTEXT,
+                prediction_length=self.prediction_length,
+            )
+        )
+        plan.set_params(
             columns=self.columns,
             learning_rate=self.learning_rate,
             batch_size=SCENES_PER_BATCH,
@@ -103,26 +113,8 @@ class Arm:
             trainer={"val_check_interval": max(1, steps // VALIDATIONS)},
         )
         train, val = (lambda: self.train(games("train"))), (lambda: games("val"))
-        return fit_or_load(forecaster, self.place(folder, steps), train, val)
-
-    def place(self, folder: str | Path, steps: int) -> Path:
-        """Where the fit of so many steps and what was measured of it are kept."""
-        return Path(folder) / f"{steps}-steps" / self.name
-
-
-def going_on(path: str | Path) -> HiPerformer:
-    """A plan whose fit goes on from the weights and the units of a saved forecaster."""
-    fitted = Forecaster.load(path).model_
-    fitted.fit_statistics = lambda batch, future: None  # it has its units
-    plan = HiPerformer(**fitted.get_params())
-    plan.for_task = lambda task: copy.deepcopy(fitted).train()
-    return plan
-
-
-@functools.cache
-def games(split: str) -> pd.DataFrame:
-    """The scenes of a split, read once."""
-    return load_nba(split=split)
+        place = folder / f"{steps}-steps" / self.name
+        return fit_or_load(plan, place, train, val, warm_start=bool(start))
 
 
 @functools.cache

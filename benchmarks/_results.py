@@ -40,12 +40,6 @@ def write(page: str, section: Section, folder: Path = PAGES) -> None:
     path.write_text(text)
 
 
-def write_section(key: str, title: str, table: pd.DataFrame, note: str = "") -> None:
-    """Write a section into the page that holds it."""
-    holding = (p.stem for p in PAGES.glob("*.md") if f"<!-- {key} -->" in p.read_text())
-    write(next(holding, "tried"), Section(key, title, table, note))
-
-
 def markdown(table: pd.DataFrame) -> str:
     """A table as markdown, its index first."""
     head = ["", *map(str, table.columns)]

@@ -1,4 +1,4 @@
-"""Scores of joint laws of returns: each ticker, the market as one vector, and portfolios."""
+"""Scores of joint distributions of returns: tickers, the market as one vector, portfolios."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAIRED = 100  # samples for the energy score, whose time grows with their square
 
 
 class Joint(Protocol):
-    """A law of the next H days of some tickers."""
+    """A distribution of the next H days of some tickers."""
 
     rows: np.ndarray
 
@@ -40,7 +40,7 @@ class Joint(Protocol):
         ...
 
 
-Model = Callable[[int, np.ndarray], Joint]  # (cutoff, tickers in its context) -> law
+Model = Callable[[int, np.ndarray], Joint]  # (cutoff, tickers in its context) -> distribution
 
 
 @dataclass(frozen=True)
@@ -98,34 +98,36 @@ class Market:
 
 @dataclass(frozen=True)
 class OfNetwork:
-    """A fitted network's law as a `Joint`."""
+    """A fitted network's distribution as a `Joint`."""
 
-    law: SceneDistribution
+    distribution: SceneDistribution
     rows: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
         """(P, H)."""
-        return self.law.mean[..., 0].numpy()
+        return self.distribution.mean[..., 0].numpy()
 
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Joint paths (n, P, H)."""
-        return self.law.sample((n,), torch.Generator().manual_seed(seed))[..., 0].numpy()
+        return self.distribution.sample((n,), torch.Generator().manual_seed(seed))[..., 0].numpy()
 
     def log_prob(self, values: np.ndarray, horizons: Sequence[int]) -> list[float]:
         """Log density of the first h days; the others are integrated out."""
-        truth = torch.from_numpy(values[..., None]).to(self.law.mean)
+        truth = torch.from_numpy(values[..., None]).to(self.distribution.mean)
         steps = torch.arange(truth.shape[1])
         seen = ~truth[..., 0].isnan()
-        return [float(self.law.log_prob(truth, seen & (steps < h))) for h in horizons]
+        return [float(self.distribution.log_prob(truth, seen & (steps < h))) for h in horizons]
 
 
 def network(forecaster: Forecaster, market: Market) -> Model:
     """Forecasts of a fitted forecaster, from frames of its context."""
 
     def forecast(cutoff: int, rows: np.ndarray) -> OfNetwork:
-        law, index = forecaster.distribution(market.long(cutoff - CONTEXT, cutoff, rows))
-        return OfNetwork(law, np.searchsorted(market.tickers, index["unique_id"].to_numpy()))
+        distribution, index = forecaster.distribution(market.long(cutoff - CONTEXT, cutoff, rows))
+        return OfNetwork(
+            distribution, np.searchsorted(market.tickers, index["unique_id"].to_numpy())
+        )
 
     return forecast
 
@@ -153,20 +155,20 @@ class Scores:
         """cutoff, horizon, nll and cells of the path, energy of the market and of its sectors."""
         return pd.DataFrame(self.of_days)
 
-    def add(self, law: Joint, market: Market, cutoff: int) -> None:
-        """Score a law on the days from a cutoff."""
-        path = market.values[cutoff : cutoff + max(HORIZONS), law.rows].T
-        samples, log_probs = law.sample(SAMPLES, cutoff), law.log_prob(path, HORIZONS)
+    def add(self, joint: Joint, market: Market, cutoff: int) -> None:
+        """Score a distribution on the days from a cutoff."""
+        path = market.values[cutoff : cutoff + max(HORIZONS), joint.rows].T
+        samples, log_probs = joint.sample(SAMPLES, cutoff), joint.log_prob(path, HORIZONS)
         for horizon, log_prob in zip(HORIZONS, log_probs, strict=True):
             # A ticker's return over h days needs all of them.
             whole = ~np.isnan(path[:, :horizon]).any(1)
-            rows, truth = law.rows[whole], path[whole, :horizon].sum(1)
+            rows, truth = joint.rows[whole], path[whole, :horizon].sum(1)
             draws = samples[:, whole, :horizon].sum(2)
             where = {"cutoff": cutoff, "horizon": horizon}
             cells = int((~np.isnan(path[:, :horizon])).sum())
             energy = energies(truth, draws[:PAIRED], market.sectors[rows])
             self.of_days.append({**where, "nll": -log_prob, "cells": cells, **energy})
-            point = law.mean[whole, :horizon].sum(1)
+            point = joint.mean[whole, :horizon].sum(1)
             error = {"error": np.abs(point - truth), "crps": each_crps(truth, draws)}
             scored = {**error, **inside(truth, draws), "size": np.abs(truth)}
             self.of_tickers.append(pd.DataFrame({**where, "ticker": rows, **scored}))

@@ -1,4 +1,4 @@
-"""Split features: the data sets, the methods, and one run of a method judged by every probe."""
+"""Split features: the data sets, the methods, and one run of a method scored by every probe."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from benchmarks.experiment import Options, stem
 from hierforecast.image_ssl.augment import Identity
 from hierforecast.image_ssl.data import (
     ImageSet,
@@ -58,7 +59,7 @@ class Arm:
         method: as `build_method` calls it; None is untrained.
         group: of the backbone.
         options: of the method.
-        apart: whether its halves are judged apart as well.
+        apart: whether its halves are evaluated apart as well.
     """
 
     method: str | None
@@ -66,11 +67,11 @@ class Arm:
     options: Mapping[str, Any] = field(default_factory=dict)
     apart: bool = False
 
-    def with_defaults(self, options: Mapping[str, Any]) -> Arm:
+    def with_defaults(self, given: Options) -> Arm:
         """The same, with the weight and the split of all reconstructions."""
         if self.method != "reconstruction":
             return self
-        usual = {"weight": options["weight"], "split": options["split"]}
+        usual = {"weight": given.weight, "split": given.split}
         return replace(self, options={**usual, **self.options})
 
 
@@ -123,7 +124,7 @@ POSED_ARMS: dict[str, Arm] = {
 
 @dataclass(frozen=True)
 class Sets:
-    """Images to learn from and to judge by; probes are taught on the former."""
+    """Images to learn from and to test on; probes are fitted to the former."""
 
     train: ImageSet
     test: ImageSet
@@ -160,119 +161,97 @@ def halves(arm: Arm, backbone: ResNet) -> dict[str, Pool]:
     return {"invariant half": part(slice(cut)), "equivariant half": part(slice(cut, None))}
 
 
-def pretrained(
-    name: str, seed: int, data: str, options: Mapping[str, Any], folder: Path
-) -> tuple[Arm, ResNet, dict[str, str]]:
-    """An arm's network, trained or found trained in the folder, and what is told of its making.
+def pretrained(name: str, given: Options) -> tuple[Arm, ResNet, dict[str, str]]:
+    """An arm's network, trained or found trained in the folder, and how it was made.
 
     Args:
         name: of the arm.
-        seed: of everything random.
-        data: as `load` calls it.
-        options: steps, batch_size, learning_rate, width, device, and, for the reconstruction,
-            weight and split.
-        folder: of the files.
+        given: data, seed, steps, batch_size, learning_rate, width, device, and, for the
+            reconstruction, weight and split; the network stays in the folder.
     """
-    arms = POSED_ARMS if data == "poses" else ARMS
-    arm, kept = arms[name].with_defaults(options), stem(name, seed, folder, ".safetensors")
-    torch.manual_seed(seed)
-    backbone = network(arm.group, options["width"])
+    arm = (POSED_ARMS if given.data == "poses" else ARMS)[name].with_defaults(given)
+    stem_of_run = stem(name, given)
+    kept = stem_of_run.with_name(f"{stem_of_run.name}.safetensors")
+    torch.manual_seed(given.seed)
+    backbone = network(arm.group, given.width)
     if arm.method is None:
         return arm, backbone, {"steps": "0", "seconds": "0"}
     if not kept.exists():
-        images, begun = load(data).train, monotonic()
-        train(arm, backbone, images, seed, options)
-        told = {"steps": options["steps"], "seconds": round(monotonic() - begun)}
-        save(backbone, kept, told)
+        begun = monotonic()
+        train(arm, backbone, load(given.data).train, given)
+        save(backbone, kept, {"steps": given.steps, "seconds": round(monotonic() - begun)})
     return arm, backbone, restore(backbone, kept)
 
 
-def judged(name: str, seed: int, data: str, options: Mapping[str, Any], folder: Path) -> Path:
-    """A file of all scores of an arm, made or found; arguments as `pretrained`."""
-    path = stem(name, seed, folder, ".csv")
-    if path.exists():
-        return path
-    arm, backbone, told = pretrained(name, seed, data, options, folder)
-    scores = judge(arm, backbone, load(data), seed, options["device"], data == "poses")
+def scores_of(name: str, given: Options) -> pd.DataFrame:
+    """All scores of an arm; arguments as `pretrained`."""
+    arm, backbone, about = pretrained(name, given)
+    scores = probed(arm, backbone, load(given.data), given)
     weights = sum(p.numel() for p in backbone.parameters())
-    scores = scores.assign(method=name, seed=seed, weights=weights, **told)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scores.to_csv(path, index=False)
-    return path
+    return scores.assign(method=name, seed=given.seed, weights=weights, **about)
 
 
-def stem(name: str, seed: int, folder: Path, suffix: str) -> Path:
-    """Where an arm's file of this kind lies."""
-    return folder / f"{name.replace(' ', '_')}-{seed}{suffix}"
-
-
-def save(backbone: nn.Module, path: Path, told: Mapping[str, Any]) -> None:
-    """Keep the weights, whole or not at all, and what is told of their making."""
+def save(backbone: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
+    """Keep the weights, whole or not at all, and how they were made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".half")
-    save_file(backbone.state_dict(), half, {name: str(value) for name, value in told.items()})
+    save_file(backbone.state_dict(), half, {name: str(value) for name, value in about.items()})
     half.replace(path)
 
 
 def restore(backbone: nn.Module, path: Path) -> dict[str, str]:
-    """Load what `save` kept; what was told comes back."""
+    """Load what `save` kept; how the weights were made comes back."""
     with safe_open(path, "pt") as file:
         backbone.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         return dict(file.metadata())
 
 
-def train(
-    arm: Arm, backbone: ResNet, images: ImageSet, seed: int, options: Mapping[str, Any]
-) -> nn.Module:
+def train(arm: Arm, backbone: ResNet, images: ImageSet, given: Options) -> nn.Module:
     """Pretrain a backbone by an arm; the method with its heads comes back."""
-    given = dict(arm.options)
+    options = dict(arm.options)
     if arm.method == "supervised":
-        given["classes"] = len(images.classes)
-    learning = build_method(str(arm.method), backbone, size=SIZE, width=128, **given)
-    schedule = Schedule(
-        options["steps"], options["batch_size"], options["learning_rate"], seed=seed
-    )
-    accelerator = "gpu" if options["device"].startswith("cuda") else "cpu"
+        options["classes"] = len(images.classes)
+    learning = build_method(str(arm.method), backbone, size=SIZE, width=128, **options)
+    schedule = Schedule(given.steps, given.batch_size, given.learning_rate, seed=given.seed)
+    accelerator = "gpu" if given.device.startswith("cuda") else "cpu"
     settings = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
-    posed = isinstance(given.get("augment"), Poses) and isinstance(images, PosedSet)
+    posed = isinstance(options.get("augment"), Poses) and isinstance(images, PosedSet)
     pretrain(learning, PosedPairs(images) if posed else images, schedule, trainer=settings)
     return learning
 
 
-def judge(
-    arm: Arm, backbone: ResNet, sets: Sets, seed: int, device: str, posed: bool
-) -> pd.DataFrame:
+def probed(arm: Arm, backbone: ResNet, sets: Sets, given: Options) -> pd.DataFrame:
     """Every probe: classes, what lies between two views, masks, other views of the object."""
-    quiet: dict[str, Any] = {"device": device, "progress": False}
+    quiet: dict[str, Any] = {"device": given.device, "progress": False}
     kinds = {"all": flatten_group, **halves(arm, backbone)}
     classes = evaluate(backbone, sets.train, sets.test, kinds, **quiet)
     tables = [classes.rename(columns={"classifier": "probe"}).assign(target="class")]
-    asked = [
+    probes = [
         partial(probe_transformations, augmentation=augmentation)
         for title, augmentation in transformation_sets().items()
         if title != "all"
     ]
-    if posed:
-        asked = [probe_poses]
-    for number, probe in enumerate(asked):
-        kind, both = (backbone, sets.train, sets.test), {"seed": seed, **quiet}
-        tables.append(probe(*kind, features={"all": flatten_group}, **both))
+    if given.data == "poses":
+        probes = [probe_poses]
+    for number, probe in enumerate(probes):
+        common, both = (backbone, sets.train, sets.test), {"seed": given.seed, **quiet}
+        tables.append(probe(*common, features={"all": flatten_group}, **both))
         if len(kinds) > 1 and number < 2:  # rotation and colour, or all of a pose
             parts = {key: pool for key, pool in kinds.items() if key != "all"}
-            tables.append(probe(*kind, features=parts, probes={"MLP": MLPProbe}, **both))
+            tables.append(probe(*common, features=parts, probes={"MLP": MLPProbe}, **both))
     tables += [masks(backbone, quiet), views(backbone, kinds, quiet)]
     return pd.concat(tables, ignore_index=True)
 
 
 @cache
 def segmented() -> tuple[SegmentedImages, ...]:
-    """Rendered shapes and the class of every pixel, to teach and to judge."""
+    """Rendered shapes and the class of every pixel, to train and to test."""
     made = (ShapeMasks(RenderedShapes(n, seed, SIZE)) for n, seed in ((1024, 2), (512, 3)))
     return tuple(SegmentedImages.of(images) for images in made)
 
 
 def masks(backbone: ResNet, quiet: Mapping[str, Any]) -> pd.DataFrame:
-    """A linear map of feature maps, taught to segment rendered shapes."""
+    """A linear map of feature maps, fitted to segment rendered shapes."""
     train, test = segmented()
     score = dense_probe(backbone, train, test, **quiet)
     found = {"mIoU": score.mean_iou, "mAcc": score.mean_accuracy, "aAcc": score.pixel_accuracy}

@@ -1,10 +1,10 @@
 """Volatility models that a risk desk would take: a variance for each ticker, one correlation.
 
-All are one law: e ~ N(0, R) (or multivariate t) each day, r = sigma e, and the next day's variance
-is omega + alpha r^2 + beta sigma^2. Historical covariance has alpha = beta = 0; RiskMetrics has
-omega = 0, alpha = 0.06, beta = 0.94; GARCH(1,1) fits the three to each ticker (Bollerslev's
-constant conditional correlation, 1990). The likelihood of a path is exact, day by day, and samples
-feed each draw's own returns back.
+All are one distribution: e ~ N(0, R) (or multivariate t) each day, r = sigma e, and the next day's
+variance is omega + alpha r^2 + beta sigma^2. Historical covariance has alpha = beta = 0;
+RiskMetrics has omega = 0, alpha = 0.06, beta = 0.94; GARCH(1,1) fits the three to each ticker
+(Bollerslev's constant conditional correlation, 1990). The likelihood of a path is exact, day by
+day, and samples feed each draw's own returns back.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import pandas as pd
 from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
+from benchmarks.experiment import once
+
 WINDOW = 250  # sessions
 # A ticker with few returns borrows the median ticker's variance, as if it had so many of them more.
 PRIOR = 20
@@ -26,7 +28,7 @@ DEGREES = (4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 60.0, np.inf)
 
 @dataclass(frozen=True)
 class Recursion:
-    """The law of the next days' returns of P tickers.
+    """The distribution of the next days' returns of P tickers.
 
     Args:
         rows: (P,) numbers of the tickers.
@@ -108,7 +110,13 @@ def garch(alpha: np.ndarray, beta: np.ndarray) -> Parameters:
     return lambda variance: (variance * (1 - alpha - beta), alpha, beta)
 
 
-def fit_garch(values: np.ndarray, path: Path, least: int = 500) -> tuple[np.ndarray, np.ndarray]:
+def fit_garch(values: np.ndarray, stem: Path, least: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    """`garch_of`, kept in a file."""
+    table = once(stem, lambda: garch_of(values, least))
+    return table["alpha"].to_numpy(), table["beta"].to_numpy()
+
+
+def garch_of(values: np.ndarray, least: int = 500) -> pd.DataFrame:
     """Alpha and beta (N,) of a GARCH(1,1) without mean, of training returns (T, N), by `arch`.
 
     Tickers with fewer than `least` returns, and fits that end at the edge, take the median.
@@ -116,9 +124,6 @@ def fit_garch(values: np.ndarray, path: Path, least: int = 500) -> tuple[np.ndar
     Raises:
         ImportError: without the library; it names the extra that brings it.
     """
-    if path.exists():
-        table = pd.read_csv(path)
-        return table["alpha"].to_numpy(), table["beta"].to_numpy()
     try:
         from arch import arch_model
     except ImportError as error:
@@ -134,9 +139,7 @@ def fit_garch(values: np.ndarray, path: Path, least: int = 500) -> tuple[np.ndar
         if fit.convergence_flag == 0 and pair.sum() < 0.999 and pair.min() > 1e-4:
             found[ticker] = pair
     found = np.where(np.isnan(found), np.nanmedian(found, axis=0), found)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(found, columns=["alpha", "beta"]).to_csv(path, index=False)
-    return found[:, 0], found[:, 1]
+    return pd.DataFrame(found, columns=["alpha", "beta"])
 
 
 def shrunk(shocks: np.ndarray) -> np.ndarray:
@@ -167,7 +170,7 @@ def forecast(
     df: float = np.inf,
     steps: int = 20,
 ) -> Recursion:
-    """The law after the last day of values (T, N), from its last `WINDOW` days.
+    """The distribution after the last day of values (T, N), from its last `WINDOW` days.
 
     Args:
         values: returns in percent; NaN where missing: such a day counts as zero for the correlation
@@ -201,7 +204,7 @@ def fit_degrees(
     total = dict.fromkeys(DEGREES, 0.0)
     for day in range(len(values) - days, len(values), stride):
         rows = np.flatnonzero((~np.isnan(values[max(0, day - WINDOW) : day])).any(0))
-        law = forecast(values[:day], rows, parameters, steps=1)
+        distribution = forecast(values[:day], rows, parameters, steps=1)
         for df in DEGREES:
-            total[df] += replace(law, df=df).log_prob(values[day, rows][:, None], [1])[0]
+            total[df] += replace(distribution, df=df).log_prob(values[day, rows][:, None], [1])[0]
     return max(total, key=total.__getitem__)

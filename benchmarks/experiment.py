@@ -25,8 +25,6 @@ import pandas as pd
 import torch
 
 from benchmarks.timing import steady
-from hierforecast import Forecaster
-from hierforecast.io.checkpoints import LAST
 
 
 class OptionError(ValueError):
@@ -193,6 +191,15 @@ def cells(found: Found) -> pd.DataFrame:
     return pd.DataFrame({name: row for (name, _), row in found.items()}).T
 
 
+def crossed(found: Found, cell: str) -> pd.DataFrame:
+    """A table of one cell of each run, whose arm is named by its column, a comma and its row."""
+    rows: dict[str, dict[str, str]] = {}
+    for (name, _), kept in found.items():
+        column, row = name.split(", ", 1)
+        rows.setdefault(row, {})[column] = kept[cell]
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("-")
+
+
 def tidy(found: Found) -> pd.DataFrame:
     """Frames of all runs in one, with arm and seed of each row where it has none."""
     return pd.concat(
@@ -212,28 +219,6 @@ def spread(values: pd.Series, digits: int = 3, mark: str = " ± ") -> str:
     return mean if len(values) < 2 else f"{mean}{mark}{values.std():.{digits}f}"
 
 
-def fit_or_load(
-    forecaster: Forecaster, folder: Path, train: Any, val: Any = None, warm_start: bool = False
-) -> Forecaster:
-    """The forecaster fitted, from its folder if it was fitted before.
-
-    Args:
-        forecaster: a plan; its trainer options get the folder for checkpoints.
-        folder: where checkpoints and the saved forecaster are kept, one fit a folder.
-        train: training frame, or a function that makes it, so that a loaded fit need not.
-        val: frame for early stopping and the choice of the best weights, or such a function.
-        warm_start: as in `Forecaster.fit`.
-    """
-    saved = folder / "forecaster"
-    if saved.exists():
-        return Forecaster.load(saved, forecaster.model)
-    forecaster.set_params(trainer={"default_root_dir": str(folder), **(forecaster.trainer or {})})
-    train, val = (frame() if callable(frame) else frame for frame in (train, val))
-    resume = (folder / LAST).exists()
-    forecaster.fit(train, val, resume=resume, warm_start=warm_start).save(saved)
-    return forecaster
-
-
 def experiments() -> dict[str, Experiment]:
     """Every declaration by name, from the `EXPERIMENTS` of each module of this folder."""
     found: dict[str, Experiment] = {}
@@ -251,7 +236,9 @@ def once(stem: Path, make: Callable[[], Any]) -> Any:
         make: is called if there is no file.
     """
     if path := _kept(stem):
-        return pd.read_csv(path) if path.suffix == ".csv" else json.loads(path.read_text())
+        if path.suffix == ".csv":
+            return pd.read_csv(path)
+        return json.loads(path.read_text())
     found = make()
     if found is not None:
         suffix = ".csv" if isinstance(found, pd.DataFrame) else ".json"

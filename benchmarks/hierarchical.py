@@ -1,22 +1,17 @@
 """Hierarchical demand: five sets, joint draws summed up or reconciled, rolling windows.
 
-    python -m benchmarks.hierarchical --folder runs/hierarchical
-
 ETS and the reconciliation need the extra `peers`, in an environment of its own if need be; without
-it their rows are empty. Fits, recipes and ETS forecasts are kept in the folder and read again.
+it their rows are empty.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, astuple
-from pathlib import Path
+from itertools import product
 
 import numpy as np
-import pandas as pd
-import torch
 
 from benchmarks._demand import (
     CUTOFFS,
@@ -31,8 +26,15 @@ from benchmarks._demand import (
     seasonal_naive,
 )
 from benchmarks._ets import smoothed
-from benchmarks._results import write_section
-from benchmarks._runs import arguments, fit_or_load
+from benchmarks.experiment import (
+    Experiment,
+    Found,
+    Options,
+    Section,
+    crossed,
+    once,
+)
+from benchmarks.fits import fit_or_load
 from hierforecast import HiPerformer, Ridge
 from hierforecast.datasets import Demand, load_hierarchical
 
@@ -47,6 +49,7 @@ PUBLISHED = {
     "ETS bottom-up (published)": (0.0432, 0.0665, 0.1008, 0.1690, 0.4673),
     "PERMBU-MinT (published)": (0.0393, 0.0679, 0.0763, None, 0.2790),
 }
+WINDOWS = ("rolling", "standard")
 Forecasts = Iterator[tuple[np.ndarray, int]]
 
 
@@ -79,20 +82,15 @@ class Study:
         demand: its data.
         cutoffs: ascending; everything is fitted before the first, or before each.
         recipe: how models see it.
-        options: the command's: folder, steps, seeds.
+        given: folder, steps, pooled.
     """
 
     def __init__(
-        self,
-        name: str,
-        demand: Demand,
-        cutoffs: Sequence[int],
-        recipe: Recipe,
-        options: argparse.Namespace,
+        self, name: str, demand: Demand, cutoffs: list[int], recipe: Recipe, given: Options
     ) -> None:
-        self.name, self.demand, self.cutoffs = name, demand, list(cutoffs)
-        self.recipe, self.options = recipe, options
-        self.folder = Path(options.folder) / name
+        self.demand, self.cutoffs, self.recipe, self.given = demand, cutoffs, recipe, given
+        self.refit = name in REFIT
+        self.folder = given.folder / "fits" / name
         self.series = demand.values()
         self.truth = demand.add_up(self.series)
 
@@ -104,40 +102,28 @@ class Study:
 
     def ets(self) -> Forecasts:
         """AutoETS of every series, summed up as if the series were independent."""
-        demand, refit = self.demand, self.name in REFIT
-        kept = self.folder / f"ets-{self.cutoffs[0]}-{len(self.cutoffs)}.npz"
-        mean, spread = smoothed(
-            self.series, self.cutoffs, demand.season, demand.horizon, refit, kept
-        )
+        stem = self.folder / f"ets-{self.cutoffs[0]}-{len(self.cutoffs)}"
+        mean, scale = smoothed(self.demand, self.cutoffs, self.refit, stem)
         for at, cutoff in enumerate(self.cutoffs):
-            yield bottom_up(mean[at], spread[at], demand.summing), cutoff
+            yield bottom_up(mean[at], scale[at], self.demand.summing), cutoff
 
     def grown(self, kind: str, cutoff: int) -> list[Grown]:
-        """The forecasters of an arm, fitted before a cutoff: one for ridge, one a seed for ours."""
-        found = []
-        for seed in range(1 if kind == "ridge" else self.options.seeds):
-            season, every_node = self.demand.season, kind == "nodes"
-            model = network(self.recipe, season)
-            if kind == "ridge":
-                model = Ridge(scale=self.recipe.scale)
-            grown = Grown(
-                self.demand,
-                self.recipe,
-                model,
-                every_node,
-                max_steps=self.options.steps,
-                batch_size=8,
-                series_dropout=0.0,
-                seed=seed,
-                trainer={"enable_progress_bar": False},
+        """The forecasters of an arm, fitted before a cutoff: one for ridge, some of ours."""
+        found, options = [], {"max_steps": self.given.steps, "batch_size": 8, "series_dropout": 0.0}
+        for seed in range(1 if kind == "ridge" else self.given.pooled):
+            model = (
+                Ridge(scale=self.recipe.scale)
+                if kind == "ridge"
+                else network(self.recipe, self.demand.season)
             )
+            options |= {"seed": seed, "trainer": {"enable_progress_bar": False}}
+            grown = Grown(self.demand, self.recipe, model, kind == "nodes", **options)
             if kind == "ridge":
                 grown.forecaster.fit(grown.frame(cutoff))
             else:
-                folder = self.folder / "-".join(
-                    map(str, (kind, *astuple(self.recipe), cutoff, seed))
-                )
-                grown.forecaster = fit_or_load(grown.forecaster, folder, grown.frame(cutoff))
+                name = "-".join(map(str, (kind, *astuple(self.recipe), cutoff, seed)))
+                fitted = fit_or_load(grown.forecaster, self.folder / name, grown.frame(cutoff))
+                grown.forecaster = fitted
             found.append(grown)
         return found
 
@@ -145,7 +131,7 @@ class Study:
         """Joint draws of ridge, of HiPerformer on the series, or of it on every node."""
         fitted: list[Grown] = []
         for cutoff in self.cutoffs:
-            if not fitted or self.name in REFIT:
+            if not fitted or self.refit:
                 fitted = self.grown(kind, cutoff)
             drawn = [grown.draws(cutoff, DRAWS // len(fitted)) for grown in fitted]
             draws = np.concatenate(drawn)
@@ -154,76 +140,60 @@ class Study:
             else:
                 yield quantiles_of(self.demand.add_up(draws)), cutoff
 
-    def scores(self) -> dict[str, str]:
-        """CRPS of every arm; a dash where a library is missing."""
-        arms = {
-            "seasonal naive, normal errors": self.naive(empirical=False),
-            "seasonal naive, its own errors": self.naive(empirical=True),
-            "ETS bottom-up": self.ets(),
-            "Ridge, series summed up": self.ours("ridge"),
-            "HiPerformer, series summed up": self.ours("series"),
-            "HiPerformer, every node, MinTrace": self.ours("nodes"),
-        }
-        cells = {}
-        for arm, forecasts in arms.items():
-            if self.options.arms and not any(word in arm for word in self.options.arms):
-                continue
-            try:
-                cells[arm] = f"{crps(forecasts, self.truth, self.demand.horizon):.4f}"
-            except ModuleNotFoundError as error:
-                print(f"{arm}: {error}; install the extra 'peers'")
-                cells[arm] = "-"
-            print(self.name, len(self.cutoffs), arm, cells[arm], flush=True)
-        return cells
+    def score(self, arm: str) -> str:
+        """CRPS of an arm."""
+        return f"{crps(ARMS[arm](self), self.truth, self.demand.horizon):.4f}"
 
 
-def chosen(name: str, demand: Demand, cutoffs: Sequence[int], folder: Path) -> Recipe:
+@functools.cache
+def demand_of(name: str, copies: str = "drop") -> Demand:
+    """A set of demand, read once."""
+    return load_hierarchical(name, copies=copies)
+
+
+def recipe_of(name: str, demand: Demand, cutoffs: list[int], given: Options) -> Recipe:
     """The set's recipe, chosen on windows before the test's, or as it was chosen before."""
-    path = folder / name / "recipe.json"
-    if path.exists():
-        return Recipe(**json.loads(path.read_text()))
-    recipe, score = choose(demand, cutoffs)
-    print(f"{name}: {recipe}, ridge's CRPS on the windows before the test {score:.4f}", flush=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(recipe)))
-    return recipe
+    stem = given.folder / "fits" / name / "recipe"
+    return Recipe(**once(stem, lambda: asdict(choose(demand, cutoffs)[0])))
 
 
-def study(name: str, options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str], Recipe]:
-    """CRPS by arm on the rolling windows and on the standard one, and the set's recipe."""
-    demand = load_hierarchical(name)
-    end = demand.values().shape[1]
-    test = cutoffs_before(end, demand.horizon, STRIDE[name])
-    before = cutoffs_before(test[0], demand.horizon, STRIDE[name])
-    recipe = chosen(name, demand, before, Path(options.folder))
-    rolling = Study(name, demand, test, recipe, options).scores()
-    whole = load_hierarchical(name, copies="keep")
-    last = whole.values().shape[1] - whole.horizon
-    return rolling, Study(name, whole, [last], recipe, options).scores(), recipe
+def study(name: str, window: str, given: Options) -> Study:
+    """A set on the rolling windows or on the standard one, the last."""
+    demand = demand_of(name)
+    test = cutoffs_before(demand.values().shape[1], demand.horizon, STRIDE[name])
+    recipe = recipe_of(name, demand, cutoffs_before(test[0], demand.horizon, STRIDE[name]), given)
+    if window == "standard":
+        demand = demand_of(name, copies="keep")
+        test = [demand.values().shape[1] - demand.horizon]
+    return Study(name, demand, test, recipe, given)
 
 
-def main() -> None:
-    parser = arguments(__doc__.splitlines()[0], "runs/hierarchical", 200)
-    parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
-    parser.add_argument("--seeds", type=int, default=1, help="networks whose draws are pooled")
-    parser.add_argument("--arms", nargs="+", default=(), help="only arms with one of these words")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    found = {name: study(name, options) for name in options.sets}
-    rolling = pd.DataFrame({name: rows for name, (rows, _, _) in found.items()})
-    standard = pd.DataFrame({name: rows for name, (_, rows, _) in found.items()})
+def measure(name: str, given: Options) -> dict[str, str] | None:
+    """CRPS of an arm on a set, on both windows; nothing where a library is missing."""
+    data, arm = name.split(", ", 1)
+    try:
+        return {window: study(data, window, given).score(arm) for window in WINDOWS}
+    except ModuleNotFoundError as error:
+        print(f"{arm}: {error}; install the extra 'peers'")
+        return None
+
+
+def sections(found: Found, given: Options) -> list[Section]:
+    """CRPS on the rolling windows, and on the standard one beside published figures."""
+    rolling, standard = (crossed(found, window) for window in WINDOWS)
     for row, cells in PUBLISHED.items():
-        given = dict(zip(SETS, cells, strict=True))
-        standard.loc[row] = [f"{given[s]:.4f}" if given[s] else "-" for s in standard.columns]
-    recipes = "; ".join(f"{name}: {recipe}" for name, (_, _, recipe) in found.items())
+        known = dict(zip(SETS, cells, strict=True))
+        standard.loc[row] = [f"{known[s]:.4f}" if known[s] else "-" for s in standard.columns]
+    recipes = "; ".join(f"{s}: {study(s, 'rolling', given).recipe}" for s in rolling.columns)
     note = (
         "CRPS: mean weighted quantile loss over all nodes and steps, levels 0.05 to 0.95. "
-        f"{CUTOFFS} cutoffs a set, {', '.join(f'{STRIDE[s]} ({s})' for s in options.sets)} steps "
-        "apart, the last at the end of the data; traffic without the days that the file repeats. "
+        f"{CUTOFFS} cutoffs a set, {', '.join(f'{STRIDE[s]} ({s})' for s in rolling.columns)} "
+        "steps apart, the last at the end of the data; traffic without the days that the file "
+        "repeats. "
         "Everything is fitted once, before the first cutoff (tourismsmall: before each). ETS: "
         "AutoETS of every series, normal, independent. HiPerformer: the series' joint draws "
         "summed up; or every node forecast and each joint draw reconciled by hierarchicalforecast. "
-        f"{options.seeds} seed(s), {options.steps} steps at most. Shown to ridge and HiPerformer, "
+        f"{given.pooled} seed(s), {given.steps} steps at most. Shown to ridge and HiPerformer, "
         f"chosen by ridge's CRPS on ten windows before the first cutoff: {recipes} (tourismsmall: "
         "too short to choose by, the default). That changes are scaled by size alone was chosen on "
         "tourismsmall's first 19 quarters, after ridge's test figures had been seen without it."
@@ -232,13 +202,29 @@ def main() -> None:
         "One window, the last; traffic as the file is: its last day is a copy of day 99, which "
         "every model here has seen. Published figures are others', on the same window and score."
     )
-    for table, words in ((rolling, note), (standard, later)):
-        print(table.to_string(), words, sep="\n")
-    if tuple(options.sets) == SETS:
-        write_section("hierarchical", "Hierarchical demand, rolling windows", rolling, note)
-        title = "Hierarchical demand, the standard window"
-        write_section("hierarchical-standard", title, standard, later)
+    title = "Hierarchical demand, "
+    return [
+        Section("hierarchical", f"{title}rolling windows", rolling, note),
+        Section("hierarchical-standard", f"{title}the standard window", standard, later),
+    ]
 
 
-if __name__ == "__main__":
-    main()
+ARMS: dict[str, Callable[[Study], Forecasts]] = {
+    "seasonal naive, normal errors": lambda study: study.naive(empirical=False),
+    "seasonal naive, its own errors": lambda study: study.naive(empirical=True),
+    "ETS bottom-up": Study.ets,
+    "Ridge, series summed up": lambda study: study.ours("ridge"),
+    "HiPerformer, series summed up": lambda study: study.ours("series"),
+    "HiPerformer, every node, MinTrace": lambda study: study.ours("nodes"),
+}
+EXPERIMENTS = {
+    "hierarchical": Experiment(
+        "Hierarchical demand: five sets, joint draws summed up or reconciled",
+        "demand",
+        ("hierarchical", "hierarchical-standard"),
+        measure,
+        sections,
+        tuple(f"{data}, {arm}" for data, arm in product(SETS, ARMS)),
+        options={"steps": 200, "pooled": 1},  # pooled: networks whose draws are pooled
+    )
+}

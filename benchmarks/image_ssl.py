@@ -1,25 +1,20 @@
 """Image SSL in three arms, five methods: plain, equivariant and consistent, equivariant and not.
 
-python -m benchmarks.image_ssl --data shapes --folder runs/ssl-shapes --seeds 0 1 2
-python -m benchmarks.image_ssl --data cifar --folder runs/ssl-cifar --seeds 0 1 2
-
-Every run is kept as a file in the folder and not done again; two processes with other seeds can
-share a folder, and a last call without new runs prints and writes the table.
+Two processes with other seeds can share a folder, and a last call prints and writes the table.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from itertools import product
 from time import process_time
 from typing import Any
 
 import pandas as pd
 import torch
 
-from benchmarks._results import write_section
+from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
 from hierforecast.image_ssl.data import ArrayImages, ImageSet, RenderedShapes, load_cifar10
 from hierforecast.image_ssl.evaluation import evaluate
 from hierforecast.image_ssl.methods import ARMS, arm, build_method, head_weights
@@ -46,13 +41,14 @@ PUBLISHED = {
     "swav": (71.4, 71.6, 68.2),
     "simsiam": (65.9, 68.2, 65.5),
 }
+UNTRAINED_TWICE = ("random", "inconsistent")
 # Which features a column of the table is; the plain arm has one kind.
 FEATURES = ("invariant", "equivariant")
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Images to learn from and to judge by; the probe is taught on the former with their labels."""
+    """Images to learn from and to test on; the probe is fitted to the former with their labels."""
 
     train: ImageSet
     test: ImageSet
@@ -82,13 +78,11 @@ def network(arm_name: str, group: str, width: int, match: str) -> ResNet:
     return small_resnet(arm(arm_name, group)[0], width, match=match, stem=STEM)
 
 
-def run(method: str, arm_name: str, seed: int, given: argparse.Namespace) -> Path:
-    """Pretrain and judge one arm, or find that it was done; a file of scores."""
-    path = Path(given.folder) / f"{method}-{arm_name}-{seed}.csv"
-    if path.exists():
-        return path
+def measure(name: str, given: Options) -> pd.DataFrame:
+    """Pretrain and evaluate one arm of a method, named by both; its scores."""
+    method, arm_name = name.split("-")
     sets = load(given.data, SIZES.get(method, SIZE))
-    torch.manual_seed(seed)
+    torch.manual_seed(given.seed)
     backbone = network(arm_name, given.group, given.width, given.match)
     begun, heads, steps = process_time(), 0, 0
     if method != "random":
@@ -103,50 +97,42 @@ def run(method: str, arm_name: str, seed: int, given: argparse.Namespace) -> Pat
         )
         heads = head_weights(learning)
         steps = max(1, round(STEPS[method] * given.effort))
-        schedule = Schedule(steps, given.batch_size, given.learning_rate, seed=seed)
-        pretrain(learning, sets.train, schedule, trainer={"enable_progress_bar": given.progress})
+        schedule = Schedule(steps, given.batch_size, given.learning_rate, seed=given.seed)
+        pretrain(learning, sets.train, schedule, trainer={"enable_progress_bar": False})
     seconds = process_time() - begun
     scores = evaluate(backbone, sets.train, sets.test, progress=False)
     weights = sum(p.numel() for p in backbone.parameters())
-    scores = scores.assign(method=method, arm=arm_name, seed=seed, seconds=seconds)
-    scores = scores.assign(weights=weights, head_weights=heads, steps=steps)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scores.to_csv(path, index=False)
-    print(path.name, *scores["score"].round(3), f"{seconds:.0f} s", flush=True)
-    return path
+    run = {"method": method, "arm": arm_name, "seed": given.seed, "seconds": seconds}
+    return scores.assign(**run, weights=weights, head_weights=heads, steps=steps)
 
 
 def summary(scores: pd.DataFrame, classifier: str) -> pd.DataFrame:
     """Method x (arm, features), mean and spread over seeds, with the published row beside it."""
     rows = scores[scores["classifier"] == classifier]
     table: dict[str, dict[str, str]] = {}
-    for method in dict.fromkeys(rows["method"]):
+    for method, of_method in rows.groupby("method", sort=False):
+        kinds = dict(list(of_method.groupby(["arm", "features"])["score"]))
         cells = {}
-        for name in ARMS:
-            for kind in FEATURES[:1] if name == "plain" else FEATURES:
-                here = rows[
-                    (rows["method"] == method) & (rows["arm"] == name) & (rows["features"] == kind)
-                ]["score"]
-                title = name if name == "plain" else f"{name}, {kind}"
-                spread = f" ± {here.std():.3f}" if len(here) > 1 else ""
-                cells[title] = f"{here.mean():.3f}{spread}" if len(here) else "-"
-        published = PUBLISHED.get(method)
-        cells["published, ImageNet: plain / consistent / inconsistent"] = (
-            " / ".join(f"{value:.1f}" for value in published) if published else "-"
-        )
+        for name, kind in product(ARMS, FEATURES):
+            here = kinds.get((name, kind), rows["score"][:0])
+            if name != "plain" or kind == FEATURES[0]:
+                cells[name if name == "plain" else f"{name}, {kind}"] = spread(here)
+        published = " / ".join(f"{value:.1f}" for value in PUBLISHED.get(method, ()))
+        cells["published, ImageNet: plain / consistent / inconsistent"] = published or "-"
         table[method] = cells
     return pd.DataFrame(table).T
 
 
-def write(
-    tables: dict[str, pd.DataFrame], scores: pd.DataFrame, sets: Sets, given: argparse.Namespace
-) -> None:
-    """Write the table of the linear probe into RESULTS.md."""
+def sections(found: Found, given: Options) -> list[Section]:
+    """A table for each classifier of the probe; the linear one's is drawn if asked for."""
+    scores, sets = tidy(found), load(given.data)
+    if given.picture:
+        draw(scores, given.picture)
     weights = scores.groupby("arm")["weights"].first()
     note = (
         f"{len(sets.train):,} images to learn from (labels hidden) and to teach the probe, "
         f"{len(sets.test):,} to test; accuracy, mean ± deviation over seeds "
-        f"{', '.join(map(str, given.seeds))}. Group {given.group}, weights "
+        f"{', '.join(map(str, sorted(scores['seed'].unique())))}. Group {given.group}, weights "
         f"{', '.join(f'{name} {weights[name]:,}' for name in ARMS if name in weights)}. Steps of "
         f"{given.batch_size} images: {', '.join(f'{m} {s}' for m, s in STEPS.items())}. "
         "'invariant' features are averaged over the group, 'equivariant' ones are not. The "
@@ -154,12 +140,18 @@ def write(
         "'random' is untrained. Runs are kept in the folder: they may be older than the commit "
         "below."
     )
-    for classifier, table in tables.items():
-        key = f"image-ssl-{given.data}-{classifier.replace(' ', '-')}"
-        write_section(key, f"Image SSL, three arms: {given.data}, {classifier}", table, note)
+    return [
+        Section(
+            f"image-ssl-{given.data}-{classifier.replace(' ', '-')}",
+            f"Image SSL, three arms: {given.data}, {classifier}",
+            summary(scores, classifier),
+            note,
+        )
+        for classifier in scores["classifier"].unique()
+    ]
 
 
-def draw(scores: pd.DataFrame, path: Path) -> None:
+def draw(scores: pd.DataFrame, path: str) -> None:
     """Draw the arms' linear probes on invariant features as bars."""
     shown = (scores["classifier"] == "linear probe") & (scores["features"] == "invariant")
     learned = scores[shown & (scores["method"] != "random")]
@@ -167,46 +159,26 @@ def draw(scores: pd.DataFrame, path: Path) -> None:
     axes.figure.savefig(path, dpi=80)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the table."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--data", choices=("shapes", "textured", "cifar"), default="shapes")
-    options.add_argument("--folder", default="runs/ssl")
-    options.add_argument("--methods", nargs="+", default=["random", *METHODS])
-    options.add_argument("--arms", nargs="+", default=list(ARMS))
-    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options.add_argument("--group", default="C4")
-    options.add_argument("--width", type=int, default=16)
-    options.add_argument("--match", default="parameters", help="parameters or compute")
-    options.add_argument("--effort", type=float, default=1.0, help="multiplies all steps")
-    options.add_argument("--batch-size", type=int, default=128)
-    options.add_argument("--learning-rate", type=float, default=2e-3)
-    options.add_argument("--threads", type=int, default=1)
-    options.add_argument("--progress", action="store_true")
-    options.add_argument("--plot", type=Path, help="picture to draw")
-    options.add_argument("--write", action="store_true", help="write the table into RESULTS.md")
-    return options
-
-
-def main() -> None:
-    given = parser().parse_args()
-    torch.set_num_threads(given.threads)
-    paths = [
-        run(method, name, seed, given)
-        for seed in given.seeds
-        for method in given.methods
-        for name in given.arms
-        if not (method == "random" and name == "inconsistent")  # the same as the consistent one
-    ]
-    scores = pd.concat(map(pd.read_csv, paths), ignore_index=True)
-    tables = {name: summary(scores, name) for name in scores["classifier"].unique()}
-    for classifier, table in tables.items():
-        print(f"\n{classifier}\n{table.to_string()}")
-    if given.plot:
-        draw(scores, given.plot)
-    if given.write:
-        write(tables, scores, load(given.data), given)
-
-
-if __name__ == "__main__":
-    main()
+# Untrained, the inconsistent arm is the consistent one.
+RUNS = [f"{m}-{a}" for m, a in product(("random", *METHODS), ARMS) if (m, a) != UNTRAINED_TWICE]
+EXPERIMENTS = {
+    "image-ssl": Experiment(
+        "Image SSL: five methods in three arms, plain, consistent, inconsistent",
+        "image_ssl",
+        ("image-ssl-shapes-*",),
+        measure,
+        sections,
+        RUNS,
+        seeds=(0, 1, 2),
+        options={
+            "data": "shapes",  # shapes, textured or cifar
+            "group": "C4",
+            "width": 16,
+            "match": "parameters",  # or compute
+            "effort": 1.0,  # multiplies all steps
+            "batch_size": 128,
+            "learning_rate": 2e-3,
+        },
+        beside={"picture": ""},
+    )
+}

@@ -1,14 +1,11 @@
 """How far one arm gets on 5,085 lossless CIFAR-10 images when it is given longer.
 
-python -m benchmarks.image_ssl_cifar --steps 1200 --width 32 --folder runs/ssl-cifar-long
-
 Views are small boxes at about the images' own scale: they cost a quarter of whole images, and what
 is learned of a piece serves the whole, whose features are means over pieces. A killed run goes on.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from benchmarks._results import write_section
+from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.image_ssl import load
 from hierforecast.image_ssl.augment import contrastive
 from hierforecast.image_ssl.evaluation import (
@@ -33,7 +30,7 @@ from hierforecast.image_ssl.evaluation import (
     flatten_group,
 )
 from hierforecast.image_ssl.methods import arm, build_method
-from hierforecast.image_ssl.nn import Sampling, small_resnet
+from hierforecast.image_ssl.nn import ResNet, Sampling, small_resnet
 from hierforecast.image_ssl.training import Schedule, pretrain
 from hierforecast.io.checkpoints import LAST
 
@@ -82,7 +79,7 @@ def chosen(backbone: nn.Module) -> tuple[str, dict[str, float]]:
     return max(held, key=lambda name: held[name]), held
 
 
-def judged(backbone: nn.Module, readout: str) -> float:
+def probed(backbone: nn.Module, readout: str) -> float:
     """Accuracy of a linear probe on a readout."""
     module, sets = READOUTS[readout](backbone), load("cifar")
     train, test = (
@@ -92,7 +89,7 @@ def judged(backbone: nn.Module, readout: str) -> float:
 
 
 class Watch(Callback):
-    """Judges the network now and then; the test labels choose nothing."""
+    """Evaluates the network now and then; the test labels choose nothing."""
 
     def __init__(self, every: int, table: Path) -> None:
         self.every, self.table = every, table
@@ -102,10 +99,10 @@ class Watch(Callback):
     ) -> None:
         """Add a row to the table."""
         if trainer.global_step % self.every == 0:
-            judge(pl_module.method.backbone, trainer.global_step, self.table)
+            note(pl_module.method.backbone, trainer.global_step, self.table)
 
 
-def judge(backbone: nn.Module, step: int, table: Path) -> None:
+def note(backbone: nn.Module, step: int, table: Path) -> None:
     """Write and print the scores after a step."""
     row = {"step": step, "seconds": round(process_time()), **scores(backbone)}
     old = pd.read_csv(table) if table.exists() else pd.DataFrame()
@@ -113,68 +110,79 @@ def judge(backbone: nn.Module, step: int, table: Path) -> None:
     print(row, flush=True)
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--folder", default="runs/ssl-cifar-long")
-    options.add_argument("--method", default="moco")
-    options.add_argument("--arm", default="consistent")
-    options.add_argument("--group", default="C4")
-    options.add_argument("--width", type=int, default=32)
-    options.add_argument("--stride", type=int, default=1, help="of the stem")
-    options.add_argument("--view", type=int, default=17)
-    options.add_argument("--scale", type=float, nargs=2, default=(0.15, 0.35), help="area of boxes")
-    options.add_argument("--steps", type=int, default=1200)
-    options.add_argument("--every", type=int, default=300)
-    options.add_argument("--batch-size", type=int, default=128)
-    options.add_argument("--learning-rate", type=float, default=2e-3)
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--threads", type=int, default=1)
-    options.add_argument("--write", action="store_true")
-    given = options.parse_args()
-    torch.set_num_threads(given.threads)
+def plan(given: Options) -> tuple[ResNet, Any]:
+    """The backbone as it begins, and the group of its head."""
     torch.manual_seed(given.seed)
-    folder = Path(given.folder)
-    folder.mkdir(parents=True, exist_ok=True)
     of_backbone, of_head = arm(given.arm, given.group)
     stem = (Sampling(3, given.stride, 1),)
-    backbone = small_resnet(of_backbone, given.width, match="parameters", stem=stem)
-    views = contrastive(given.view, scale=tuple(given.scale))
+    return small_resnet(of_backbone, given.width, match="parameters", stem=stem), of_head
+
+
+def measure(name: str, given: Options) -> dict[str, Any]:
+    """Train, evaluate now and then, and read the last network by the readout chosen for it."""
+    folder = given.folder / "fit"
+    folder.mkdir(parents=True, exist_ok=True)
+    backbone, of_head = plan(given)
+    views = contrastive(given.view, scale=(given.least, given.most))
     method = build_method(given.method, backbone, of_head, size=given.view, augment=views)
     table, resume = folder / "scores.csv", (folder / LAST).exists()
     if not resume:
-        judge(backbone, 0, table)
+        note(backbone, 0, table)
     schedule = Schedule(given.steps, given.batch_size, given.learning_rate, seed=given.seed)
     watch = Watch(given.every, table)
     trainer = {"default_root_dir": folder, "callbacks": [watch], "enable_progress_bar": False}
     pretrain(method, load("cifar").train, schedule, trainer=trainer, resume=resume)
-    if given.write:
-        torch.manual_seed(given.seed)
-        untrained = small_resnet(of_backbone, given.width, match="parameters", stem=stem)
-        write(backbone, untrained, given, table)
-
-
-def write(
-    backbone: nn.Module, untrained: nn.Module, given: argparse.Namespace, table: Path
-) -> None:
-    """Judge the last network by the readout chosen for it, and write the table."""
     readout, held = chosen(backbone)
-    best, random = judged(backbone, readout), judged(untrained, readout)
-    rows = pd.read_csv(table).set_index("step")
-    rows[f"all blocks, {readout}"] = "-"
-    rows.iloc[0, -1], rows.iloc[-1, -1] = f"{random:.3f}", f"{best:.3f}"
-    note = (
+    return {
+        "rows": pd.read_csv(table).to_dict("list"),
+        "readout": readout,
+        "held": held,
+        "best": probed(backbone, readout),
+        "random": probed(plan(given)[0], readout),
+        "weights": sum(p.numel() for p in backbone.parameters()),
+    }
+
+
+def sections(found: Found, given: Options) -> list[Section]:
+    """Accuracy by step; the last column is read by the readout that was chosen."""
+    kept = found["all", given.seed]
+    rows, best = pd.DataFrame(kept["rows"]).set_index("step"), kept["best"]
+    last = ["-"] * len(rows)
+    last[0], last[-1] = f"{kept['random']:.3f}", f"{best:.3f}"
+    rows[f"all blocks, {kept['readout']}"] = last
+    text = (
         f"{given.method}, {given.arm} arm, {given.group}, width {given.width}, "
-        f"{sum(p.numel() for p in backbone.parameters()):,} weights; views of {given.view} px "
-        f"from boxes of {given.scale[0]} to {given.scale[1]} of the area, {given.batch_size} "
+        f"{kept['weights']:,} weights; views of {given.view} px "
+        f"from boxes of {given.least} to {given.most} of the area, {given.batch_size} "
         "images a step, one seed. Linear probe taught on the 5,085 training images, judged on "
         "1,017 (standard error .015); numbers of features in brackets; step 0 is untrained. The "
         "last column's readout was chosen on a held-out fifth of the training images, whose "
-        f"accuracies were {', '.join(f'{name} {value:.3f}' for name, value in held.items())}. "
+        f"accuracies were {', '.join(f'{k} {value:.3f}' for k, value in kept['held'].items())}. "
         f"Goal {GOAL} (whitened random patches): {'met' if best >= GOAL else 'missed'}, {best:.3f}."
     )
-    print(note)
-    write_section("image-ssl-cifar", "Image SSL: one arm for longer, CIFAR-10", rows, note)
+    return [Section("image-ssl-cifar", "Image SSL: one arm for longer, CIFAR-10", rows, text)]
 
 
-if __name__ == "__main__":
-    main()
+EXPERIMENTS = {
+    "image-ssl-cifar": Experiment(
+        "Image SSL: one arm for longer, CIFAR-10",
+        "image_ssl",
+        ("image-ssl-cifar",),
+        measure,
+        sections,
+        options={
+            "method": "moco",
+            "arm": "consistent",
+            "group": "C4",
+            "width": 32,
+            "stride": 1,  # of the stem
+            "view": 17,
+            "least": 0.15,  # area of boxes
+            "most": 0.35,
+            "steps": 1200,
+            "every": 300,
+            "batch_size": 128,
+            "learning_rate": 2e-3,
+        },
+    )
+}

@@ -1,11 +1,7 @@
-"""What a group convolution costs beside a plain one of the same arithmetic; whole ResNet-50s.
-
-python -m benchmarks.image_ssl_speed --rounds 15
-"""
+"""What a group convolution costs beside a plain one of the same arithmetic; whole ResNet-50s."""
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from time import perf_counter, process_time
 
@@ -13,8 +9,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from benchmarks._results import write_section
-from benchmarks.timing import MODES, interleave, steady
+from benchmarks.experiment import one_table
+from benchmarks.timing import MODES, interleave
 from hierforecast.image_ssl.groups import as_group
 from hierforecast.image_ssl.nn import GroupConv2d, resnet50
 
@@ -48,8 +44,8 @@ def costs(rounds: int, sizes: tuple[tuple[int, int, int], ...] = SIZES) -> pd.Da
     return pd.DataFrame(table).T
 
 
-def networks(rounds: int, side: int = 225) -> tuple[pd.DataFrame, str]:
-    """Images per second of ResNet-50s in training, a row a network, and the device."""
+def networks(rounds: int, side: int = 225) -> pd.DataFrame:
+    """Images per second of ResNet-50s in training, a row a network."""
     on_gpu = torch.cuda.is_available()
     device, batch = ("cuda", 64) if on_gpu else ("cpu", 2)
     images = torch.randn(batch, 3, side, side, device=device)
@@ -80,32 +76,27 @@ def networks(rounds: int, side: int = 225) -> tuple[pd.DataFrame, str]:
         }
         for name, network in found.items()
     }
-    return pd.DataFrame(rows).T, device
+    return pd.DataFrame(rows).T
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=15)
-    options.add_argument("--write", action="store_true", help="write the table into RESULTS.md")
-    given = options.parse_args()
-    steady()
-    table = costs(given.rounds)
-    print(table.to_string())
-    whole, device = networks(max(1, given.rounds // 5))
-    print(whole.to_string())
-    if given.write:
-        note = (
-            "Time of a 3 x 3 group convolution relative to a plain one with as many channels in "
-            f"all, median over {given.rounds} interleaved rounds, processor time of one thread. "
-            f"Goal {GOAL}. Filters are expanded in every pass, as in training."
-        )
-        write_section("image-ssl-speed", "Image SSL: cost of a group convolution", table, note)
-        note = (
-            f"Forward and backward of ResNet-50 on {device}, images of 225 x 225, one thread where "
-            "there is no GPU; the processor's seconds there."
-        )
-        write_section("image-ssl-networks", "Image SSL: ResNet-50s in training", whole, note)
-
-
-if __name__ == "__main__":
-    main()
+EXPERIMENTS = {
+    "image-ssl-speed": one_table(
+        "image-ssl-speed",
+        "image_ssl",
+        "Image SSL: cost of a group convolution",
+        costs,
+        "Time of a 3 x 3 group convolution relative to a plain one with as many channels in "
+        "all, median over {rounds} interleaved rounds, processor time of one thread. "
+        f"Goal {GOAL}. Filters are expanded in every pass, as in training.",
+        rounds=15,
+    ),
+    "image-ssl-networks": one_table(
+        "image-ssl-networks",
+        "image_ssl",
+        "Image SSL: ResNet-50s in training",
+        networks,
+        "Forward and backward of ResNet-50, images of 225 x 225, on the GPU if there is one, else "
+        "on one thread; the processor's seconds there.",
+        rounds=3,
+    ),
+}

@@ -1,31 +1,21 @@
 """Split features: reconstruction, SIE, VICReg and others, method by probe, on objects or CIFAR-10.
 
-python -m benchmarks.image_ssl_split --data objects --folder runs/split-objects --jobs 2
-python -m benchmarks.image_ssl_split --data cifar --folder runs/split-cifar --jobs 2
-
-Every run is kept as a file in the folder and not done again; the tables hold all that lies there,
-so that a last call with `--write` only prints and writes them.
+Runs of earlier calls count as well: with ``--set train_only=true`` networks are only trained, some
+at a time on a GPU, and a later call evaluates them.
 """
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pandas as pd
 import torch
 
-from benchmarks._results import write_section
-from benchmarks._split import ARMS, POSED_ARMS, judged, load, pretrained
+from benchmarks._split import ARMS, POSED_ARMS, load, pretrained, scores_of
+from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
 from hierforecast.image_ssl.plot import plot_r2
 
-# What probes are asked of augmented views, and of two poses of an object.
+# What probes predict of augmented views, and of two poses of an object.
 VIEWS = ("rotation", "colour", "blur", "translation", "crop", "flip")
 TARGETS = (*VIEWS, "background hue", "light hue", "light direction")
 # Columns of the tables: target, probe, metric, and what is printed above.
@@ -54,30 +44,17 @@ PUBLISHED_UNKNOWN = {
 }
 
 
-def arms(data: str) -> list[str]:
+def arms(given: Options) -> list[str]:
     """The methods of a table, in its order."""
-    return list(POSED_ARMS if data == "poses" else ARMS)
+    return list(POSED_ARMS if given.data == "poses" else ARMS)
 
 
-def keep(*arguments: Any) -> None:
-    """`pretrained`, whose network stays in its file."""
-    pretrained(*arguments)
-
-
-def all_runs(work: Callable[..., Any], given: argparse.Namespace) -> list[Any]:
-    """Do what is not done yet, some at a time; what `work` gives for each arm and seed."""
-    jobs = [(name, seed) for seed in given.seeds for name in given.methods]
-    begun, results = monotonic(), []
-    # Fresh processes: a forked one cannot use a GPU.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(given.jobs, context, torch.set_num_threads, (1,)) as pool:
-        common = (given.data, vars(given), Path(given.folder))
-        waiting = {pool.submit(work, *job, *common): job for job in jobs}
-        for done in as_completed(waiting):
-            results.append(done.result())
-            name, seed = waiting[done]
-            print(f"{monotonic() - begun:5.0f} s  {name}, {seed}", flush=True)
-    return results
+def measure(name: str, given: Options) -> pd.DataFrame | None:
+    """Train a method's network, or find it trained, and evaluate it by every probe."""
+    if given.train_only:
+        pretrained(name, given)
+        return None
+    return scores_of(name, given)
 
 
 def summary(scores: pd.DataFrame, order: list[str]) -> pd.DataFrame:
@@ -87,12 +64,12 @@ def summary(scores: pd.DataFrame, order: list[str]) -> pd.DataFrame:
 
 
 def halves(scores: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """What each half of split features tells, where halves are judged apart."""
+    """What each half of split features shows, where halves are evaluated apart."""
     rows = scores[scores["features"].str.endswith("half")]
-    asked = {key: COLUMNS[key] for key in COLUMNS if "linear" not in key or "class" in key}
+    shown = {key: COLUMNS[key] for key in COLUMNS if "linear" not in key or "class" in key}
     columns = {
         f"{title}: {kind}": (rows[rows["features"] == f"{kind} half"], *column)
-        for title, column in asked.items()
+        for title, column in shown.items()
         for kind in ("invariant", "equivariant")
     }
     return _table(rows, order, columns)
@@ -105,8 +82,8 @@ def _table(
     there = [name for name in order if name in set(rows["method"])]
     table = pd.DataFrame(
         {
-            title: [_cell(part[part["method"] == name], *asked) for name in there]
-            for title, (part, *asked) in columns.items()
+            title: [_cell(part[part["method"] == name], *probe) for name in there]
+            for title, (part, *probe) in columns.items()
         },
         index=there,
     )
@@ -115,10 +92,7 @@ def _table(
 
 def _cell(rows: pd.DataFrame, target: str, probe: str, metric: str) -> str:
     chosen = (rows["target"] == target) & (rows["probe"] == probe) & (rows["metric"] == metric)
-    found = rows[chosen]["score"]
-    if found.empty:
-        return "-"
-    return f"{found.mean():.3f}" + (f" ± {found.std():.3f}" if len(found) > 1 else "")
+    return spread(rows[chosen]["score"])
 
 
 def beside_published(table: pd.DataFrame) -> pd.DataFrame:
@@ -133,15 +107,17 @@ def beside_published(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def write(scores: pd.DataFrame, given: argparse.Namespace) -> None:
-    """Write the tables into RESULTS.md."""
-    sets = load(given.data)
+def sections(found: Found, given: Options) -> list[Section]:
+    """Method by probe, the linear probes, the halves, and on CIFAR-10 what was published."""
+    scores, sets, order = tidy(found), load(given.data), arms(given)
+    if given.picture:
+        draw(scores, ["random", "VICReg", "SIE (all)", "reconstruction"], given.picture)
     seconds = scores[scores["steps"] > 0].groupby("method")["seconds"].median()
     weights = ", ".join(map("{:,}".format, sorted(scores["weights"].unique())))
+    seeds = ", ".join(map(str, sorted(scores["seed"].unique())))
     note = (
         f"{len(sets.train):,} images to learn from and to teach the probes, {len(sets.test):,} to "
-        f"judge; mean ± deviation over seeds {', '.join(map(str, given.seeds))}, one seed where no "
-        "deviation stands. "
+        f"judge; mean ± deviation over seeds {seeds}, one seed where no deviation stands. "
         f"{given.steps:,} steps of {given.batch_size} images for every method, weights of the "
         f"network {weights}; weight of the reconstruction {given.weight:g}, invariant share "
         f"{given.split:g}; trained on {given.hardware}; median seconds of a training "
@@ -150,19 +126,21 @@ def write(scores: pd.DataFrame, given: argparse.Namespace) -> None:
         "'random' is untrained. Runs are kept in the folder: they may be older than the commit "
         "below."
     )
-    order = arms(given.data)
     table, title = summary(scores, order), f"Image SSL, split features: {given.data}"
     key = f"image-ssl-split-{given.data}"
     linear = [name for name in table if name.endswith(", linear") and "class" not in name]
-    write_section(key, f"{title}, MLP probes", table.drop(columns=linear), note)
-    write_section(f"{key}-linear", f"{title}, linear probes", table[linear])
-    write_section(f"{key}-halves", f"{title}, the halves apart", halves(scores, order))
+    written = [
+        Section(key, f"{title}, MLP probes", table.drop(columns=linear), note),
+        Section(f"{key}-linear", f"{title}, linear probes", table[linear]),
+        Section(f"{key}-halves", f"{title}, the halves apart", halves(scores, order)),
+    ]
     if given.data == "cifar":
         beside = beside_published(table.loc[[m for m in table.index if "C4" not in m]])
-        write_section(f"{key}-published", f"{title}, beside the published ones", beside)
+        written.append(Section(f"{key}-published", f"{title}, beside the published ones", beside))
+    return written
 
 
-def draw(scores: pd.DataFrame, methods: list[str], path: Path) -> None:
+def draw(scores: pd.DataFrame, methods: list[str], path: str) -> None:
     """Draw the R2 of some methods as bars."""
     shown = scores[(scores["features"] == "all") & (scores["probe"] == "MLP")]
     shown = shown[shown["method"].isin(methods)]
@@ -171,46 +149,29 @@ def draw(scores: pd.DataFrame, methods: list[str], path: Path) -> None:
     plot_r2(shown).savefig(path, dpi=80)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the tables."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--data", choices=("objects", "cifar", "poses"), default="objects")
-    options.add_argument("--folder", default="runs/split")
-    every = sorted({*ARMS, *POSED_ARMS})
-    options.add_argument("--methods", nargs="+", choices=every, metavar="NAME", help="[all]")
-    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options.add_argument("--steps", type=int, default=1500)
-    options.add_argument("--batch-size", type=int, default=128)
-    options.add_argument("--learning-rate", type=float, default=2e-3)
-    options.add_argument("--width", type=int, default=16)
-    options.add_argument("--weight", type=float, default=20.0, help="of the reconstruction")
-    options.add_argument("--split", type=float, default=0.5, help="invariant share of channels")
-    options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
-    options.add_argument("--train-only", action="store_true", help="judge in a later call")
-    options.add_argument("--hardware", default="this machine", help="said in the note")
-    options.add_argument("--plot", type=Path, help="picture to draw")
-    options.add_argument("--write", action="store_true", help="write tables into RESULTS.md")
-    return options
-
-
-def main() -> None:
-    given = parser().parse_args()
-    given.methods = given.methods or list(arms(given.data))
-    if given.train_only:
-        all_runs(keep, given)
-        return
-    all_runs(judged, given)
-    done = sorted(Path(given.folder).glob("*.csv"))  # those of earlier calls as well
-    scores = pd.concat(map(pd.read_csv, done), ignore_index=True)
-    order = arms(given.data)
-    shown = [summary(scores, order), halves(scores, order)]
-    print(*(f"\n{table.to_string()}" for table in shown), sep="\n")
-    if given.plot:
-        draw(scores, ["random", "VICReg", "SIE (all)", "reconstruction"], given.plot)
-    if given.write:
-        write(scores, given)
-
-
-if __name__ == "__main__":
-    main()
+EXPERIMENTS = {
+    "image-ssl-split": Experiment(
+        "Image SSL, split features: method by probe, on objects, poses or CIFAR-10",
+        "image_ssl",
+        ("image-ssl-split-*",),
+        measure,
+        sections,
+        arms,
+        seeds=(0, 1, 2),
+        options={
+            "data": "objects",  # objects, poses or cifar
+            "steps": 1500,
+            "batch_size": 128,
+            "learning_rate": 2e-3,
+            "width": 16,
+            "weight": 20.0,  # of the reconstruction
+            "split": 0.5,  # invariant share of channels
+        },
+        beside={
+            "device": "cuda" if torch.cuda.is_available() else "cpu",
+            "train_only": False,
+            "hardware": "this machine",
+            "picture": "",
+        },
+    )
+}

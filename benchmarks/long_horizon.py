@@ -1,24 +1,23 @@
-"""Long horizons, a sanity row: ETTh1, ETTh2 and exchange, 336 steps -> 96, z-scored.
-
-python -m benchmarks.long_horizon --steps 300 --folder runs/long_horizon
-"""
+"""Long horizons, a sanity row: ETTh1, ETTh2 and exchange, 336 steps -> 96, z-scored."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
+from collections.abc import Callable
+from itertools import product
+from typing import Any
 
 import pandas as pd
-import torch
 
-from benchmarks._results import write_section
-from benchmarks._runs import arguments, fit_or_load
+from benchmarks.experiment import Experiment, Found, Options, Section, crossed
+from benchmarks.fits import Setting
 from hierforecast import Columns, Forecaster, HiPerformer, Ridge, SeasonalNaive
 from hierforecast.datasets import load_long_horizon
 from hierforecast.datasets.long_horizon import SPLITS
 
 CONTEXT, HORIZON = 336, 96
 SEASON = {"ETTh1": 24, "ETTh2": 24, "exchange": 1}
-LENGTHS = {"context_length": CONTEXT, "prediction_length": HORIZON, "columns": Columns(group=None)}
+COLUMNS = Columns(group=None)
 
 
 def split(
@@ -48,44 +47,48 @@ def errors(forecaster: Forecaster, test: pd.DataFrame) -> str:
     return f"{value['mse']:.3f}/{value['mae']:.3f}"
 
 
-def main() -> None:
-    parser = arguments(__doc__.splitlines()[0], "runs/long_horizon", 300)
-    parser.add_argument("--sets", nargs="+", default=list(SPLITS), choices=list(SPLITS))
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    table: dict[str, dict[str, str]] = {}
-    for name in options.sets:
-        parts = split(load_long_horizon(name), SPLITS[name])
-        column = table.setdefault(name, {})
-        for row, model in (
-            ("seasonal naive", SeasonalNaive(SEASON[name])),
-            ("Ridge", Ridge()),
-            ("HiPerformer", HiPerformer(width=32, depth=1, heads=4, patch=48)),
-        ):
-            forecaster = Forecaster(
-                model,
-                max_steps=options.steps,
-                batch_size=32,
-                series_dropout=0.0,
-                seed=options.seed,
-                trainer={"enable_progress_bar": False},
-                **LENGTHS,
-            )
-            folder = Path(options.folder) / f"{name}-{type(model).__name__}-{options.seed}"
-            fitted = fit_or_load(forecaster, folder, parts["train"], parts["val"])
-            column[row] = errors(fitted, parts["test"])
-            print(name, row, column[row], flush=True)
-    result = pd.DataFrame(table)
+@functools.cache
+def parts_of(name: str) -> dict[str, pd.DataFrame]:
+    """The parts of a set, read once."""
+    return split(load_long_horizon(name), SPLITS[name], CONTEXT)
+
+
+MODELS: dict[str, Callable[[str], Any]] = {
+    "seasonal naive": lambda name: SeasonalNaive(SEASON[name]),
+    "Ridge": lambda name: Ridge(),
+    "HiPerformer": lambda name: HiPerformer(width=32, depth=1, heads=4, patch=48),
+}
+
+
+def measure(name: str, given: Options) -> dict[str, str]:
+    """MSE/MAE of a model on a set."""
+    data, row = name.split(", ")
+    parts = parts_of(data)
+    setting = Setting(COLUMNS, CONTEXT, HORIZON, lambda: parts["train"], lambda: parts["val"])
+    options = {"batch_size": 32, "series_dropout": 0.0, "trainer": {"enable_progress_bar": False}}
+    fitted = setting.fit(name, given, MODELS[row](data), **options)
+    return {"errors": errors(fitted, parts["test"])}
+
+
+def sections(found: Found, given: Options) -> list[Section]:
+    """A row a model, a column a set."""
     note = (
         f"{CONTEXT} steps in, {HORIZON} out, every window of the test part; MSE/MAE of values "
         "z-scored by the training part; split 12, 4, 4 months (ETT), 7 : 1 : 2 (exchange). The "
         "season is a day (ETT) or a single step (exchange: the last value). A sanity row: one "
-        f"seed, {options.steps} steps at most, options not searched."
+        f"seed, {given.steps} steps at most, options not searched."
     )
-    print(result.to_string(), note, sep="\n")
-    if len(options.sets) == len(SPLITS):
-        write_section("long-horizon", "Long horizons, 336 -> 96", result, note)
+    return [Section("long-horizon", "Long horizons, 336 -> 96", crossed(found, "errors"), note)]
 
 
-if __name__ == "__main__":
-    main()
+EXPERIMENTS = {
+    "long-horizon": Experiment(
+        "Long horizons, a sanity row: ETTh1, ETTh2 and exchange, 336 -> 96",
+        "demand",
+        ("long-horizon",),
+        measure,
+        sections,
+        tuple(f"{data}, {row}" for data, row in product(SPLITS, MODELS)),
+        options={"steps": 300},
+    )
+}

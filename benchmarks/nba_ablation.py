@@ -1,10 +1,7 @@
 """NBA design ablation at equal steps: attention, tokens, size, symmetry, heads, decoding.
 
-    python -m benchmarks.nba_ablation
-
 40 steps in, 10 out at 0.16 s. Choices are made by the validation games; the test games only confirm
-them. Each arm is fitted and measured once and kept in the folder; with `--arms` only the arms named
-and no table.
+them.
 """
 
 from __future__ import annotations
@@ -13,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from benchmarks._nba import (
-    CONTEXT,
-    HORIZON,
     LEARNING_RATE,
     SCENES_PER_BATCH,
     SIZE,
@@ -38,10 +32,9 @@ from benchmarks._nba_variants import (
     WithoutSeries,
     WithoutVelocity,
 )
-from benchmarks._results import write_section
-from benchmarks._runs import arguments
-from benchmarks.nba import reflect
-from benchmarks.timing import Timings, interleave, steady
+from benchmarks._scenes import CONTEXT, HORIZON, reflect
+from benchmarks.experiment import Experiment, Found, Options, Section
+from benchmarks.timing import interleave, steady, training_step
 from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import simulate_basketball
@@ -90,107 +83,93 @@ ARMS: dict[str, Arm] = {
 }
 
 
-def measure(arm: Arm, forecaster: Forecaster, frame: pd.DataFrame) -> dict[str, float]:
-    """ADE and FDE of all, players and ball; the likelihood where the arm has one law."""
+# The run that times a training step of every arm, one after the other.
+TIMES = "time of a step"
+
+
+def scores(arm: Arm, forecaster: Forecaster, frame: pd.DataFrame) -> dict[str, float]:
+    """ADE and FDE of all, players and ball; the likelihood where the arm has one distribution."""
     parts = summary(agent_errors(forecaster, frame, arm.forecast))
     found = {f"{part} {m}": float(rows[m].mean()) for part, rows in parts.items() for m in rows}
     if arm.forecast is one_shot:
-        law = forecaster.evaluate(frame, ["nll_per_coordinate"]).query("part == 'all'")
-        found["nll"] = float(law["value"].iloc[0])
+        likelihood = forecaster.evaluate(frame, ["nll_per_coordinate"]).query("part == 'all'")
+        found["nll"] = float(likelihood["value"].iloc[0])
     return found
 
 
-def kept_at(name: str, folder: str, steps: int, count: int) -> Path:
-    """The file of what `measure` found of an arm."""
-    arm = ARMS[name]
-    return arm.place(folder, steps) / f"ablation-{arm.forecast.__name__}-{count}.csv"
+def measure(name: str, given: Options) -> dict[str, Any]:
+    """The scores of an arm on each split, or the times of all."""
+    if name == TIMES:
+        return pace(given.rounds)
+    forecaster = ARMS[name].fit(Path(given.fits), given.steps)
+    return {
+        split: scores(ARMS[name], forecaster, windows(split, given.windows)) for split in SPLITS
+    }
 
 
-def measured(name: str, folder: str, steps: int, count: int) -> pd.DataFrame:
-    """What `measure` found of an arm on each split, kept beside its fit."""
-    arm, path = ARMS[name], kept_at(name, folder, steps, count)
-    if not path.exists():
-        forecaster = arm.fit(folder, steps)
-        rows = {split: measure(arm, forecaster, windows(split, count)) for split in SPLITS}
-        pd.DataFrame(rows).T.to_csv(path)
-    return pd.read_csv(path, index_col=0)
-
-
-def pace(names: list[str], rounds: int) -> tuple[Timings, dict[str, int]]:
-    """Seconds of training steps, arms in turn, and each model's weights."""
+def pace(rounds: int) -> dict[str, dict[str, str]]:
+    """Each model's weights, and the time of its training step relative to SA3's, in turn."""
+    steady()
     frame = simulate_basketball(n_scenes=SCENES_PER_BATCH, n_steps=CONTEXT + HORIZON, seed=0)
-    steps, weights = {}, {}
-    for name in names:
-        arm = ARMS[name]
+    steps, rows = {}, {}
+    for name, arm in ARMS.items():
         panel = read_frame(frame, arm.columns, dtype="float32")
         lengths = CONTEXT, arm.prediction_length
         dataset = WindowDataset(panel, cutoffs_of(panel, *lengths, stride=100), *lengths)
         batch = dataset.__getitems__(list(range(len(dataset))))
         model = arm.model.for_task(Task.of(panel, *lengths))
-        weights[name] = sum(p.numel() for p in model.parameters())
-        optimiser = Muon(*matrices_and_others(model), lr=1e-5)
-
-        def step(model: Any = model, batch: Any = batch, optimiser: Any = optimiser) -> None:
-            optimiser.zero_grad()
-            model.loss(*batch).backward()
-            optimiser.step()
-
-        steps[name] = step
-    return interleave(steps, rounds), weights
+        rows[name] = {"weights": f"{sum(p.numel() for p in model.parameters()):,}"}
+        steps[name] = training_step(model, batch, Muon(*matrices_and_others(model), lr=1e-5))
+    timings = interleave(steps, rounds)
+    return {name: {**row, TIMES: f"{timings.ratio(name, BASE):.2f}"} for name, row in rows.items()}
 
 
-def table_of(
-    found: dict[str, pd.DataFrame], timings: Timings, weights: dict[str, int]
-) -> pd.DataFrame:
+def row_of(cells: dict[str, Any], base: float) -> dict[str, str]:
+    """An arm's errors on both splits, beside the ADE of SA3."""
+
+    def pair(split: str, part: str) -> str:
+        return f"{cells[split][f'{part} ade']:.3f}/{cells[split][f'{part} fde']:.3f}"
+
+    likelihood = {s: f"{cells[s]['nll']:.3f}" if "nll" in cells[s] else "-" for s in SPLITS}
+    return {
+        "val ADE/FDE": pair("val", "all"),
+        "less SA3's ADE": f"{cells['val']['all ade'] - base:+.3f}",
+        "val players": pair("val", "players"),
+        "val ball": pair("val", "ball"),
+        "val NLL": likelihood["val"],
+        "test ADE/FDE": pair("test", "all"),
+        "test NLL": likelihood["test"],
+    }
+
+
+def sections(found: Found, given: Options) -> list[Section]:
     """A row per arm: what it costs in time, and its errors on both splits."""
-    rows = {}
-    for name, cells in found.items():
-        val, test = cells.loc["val"], cells.loc["test"]
-        gain = val["all ade"] - found[BASE].loc["val", "all ade"]
-        rows[name] = {
-            "weights": f"{weights[name]:,}",
-            "time of a step": f"{timings.ratio(name, BASE):.2f}",
-            "val ADE/FDE": f"{val['all ade']:.3f}/{val['all fde']:.3f}",
-            "less SA3's ADE": f"{gain:+.3f}",
-            "val players": f"{val['players ade']:.3f}/{val['players fde']:.3f}",
-            "val ball": f"{val['ball ade']:.3f}/{val['ball fde']:.3f}",
-            "val NLL": f"{val['nll']:.3f}" if "nll" in val else "-",
-            "test ADE/FDE": f"{test['all ade']:.3f}/{test['all fde']:.3f}",
-            "test NLL": f"{test['nll']:.3f}" if "nll" in test else "-",
-        }
-    return pd.DataFrame(rows).T
-
-
-def main() -> None:
-    parser = arguments(__doc__.splitlines()[0], "runs/nba40", steps=STEPS)
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="these only, no table")
-    parser.add_argument("--measured", action="store_true", help="a table of what is there so far")
-    parser.add_argument("--windows", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=9, help="of the timing")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    where = {"folder": options.folder, "steps": options.steps, "count": options.windows}
-    names = options.arms or list(ARMS)
-    if options.measured:
-        names = [name for name in names if kept_at(name, **where).exists()]
-    found = {name: measured(name, **where) for name in names}
-    if options.arms:
-        return
-    steady()
-    result = table_of(found, *pace(names, options.rounds))
-    seeds = pd.Series([found[n].loc["val", "all ade"] for n in list(ARMS)[:3] if n in found])
+    kept = {name: result for (name, _), result in found.items()}
+    ade = {name: kept[name]["val"]["all ade"] for name in ARMS if name in kept}
+    times, base = kept.get(TIMES, {}), ade.get(BASE, float("nan"))
+    table = {name: {**times.get(name, {}), **row_of(kept[name], base)} for name in ade}
+    seeds = pd.Series([ade[name] for name in list(ARMS)[:3] if name in ade])
     note = (
-        f"{options.steps:,} steps of {SCENES_PER_BATCH} windows at a learning rate of "
+        f"{given.steps:,} steps of {SCENES_PER_BATCH} windows at a learning rate of "
         f"{LEARNING_RATE:g}; unless said one seed, width 64, depth 2, patch 20, mirrored scale; "
-        f"{options.windows:,} random windows of the validation games, which also chose the best "
+        f"{given.windows:,} random windows of the validation games, which also chose the best "
         f"weights, and of the test games; feet. The ADE of {len(seeds)} seeds of SA3 has a "
         f"standard deviation of {seeds.std():.3f}: smaller differences say nothing. Time of a "
         "training step on one thread, by interleaved medians, relative to SA3's."
     )
-    print(result.to_string())
-    print(note)
-    write_section("nba-ablation", "NBA, design ablation at equal steps", result, note)
+    title = "NBA, design ablation at equal steps"
+    return [Section("nba-ablation", title, pd.DataFrame(table).T, note)]
 
 
-if __name__ == "__main__":
-    main()
+EXPERIMENTS = {
+    "nba-ablation": Experiment(
+        "NBA, design ablation at equal steps: attention, tokens, size, symmetry, heads",
+        "trajectories",
+        ("nba-ablation",),
+        measure,
+        sections,
+        lambda given: (*ARMS, TIMES),
+        options={"steps": STEPS, "windows": 1000, "rounds": 9},
+        beside={"fits": "runs/nba40"},
+    )
+}

@@ -1,22 +1,17 @@
 """NBA with players removed at test time: class information and series dropout, 3 seeds each.
 
-    python -m benchmarks.nba_missing
-
 The experiment of HiPerformer (arXiv 2305.08073) on public data: 40 steps in, 10 out at 0.16 s, 0 to
-4 players of each team removed. Each arm is fitted and measured once and kept in the folder; with
-`--arms` only the arms named, without the tables.
+4 players of each team removed.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 
 from benchmarks._nba import (
     LEARNING_RATE,
@@ -24,21 +19,19 @@ from benchmarks._nba import (
     STEPS,
     Arm,
     agent_errors,
-    going_on,
     remove,
     summary,
     windows,
 )
-from benchmarks._results import write_section
-from benchmarks._runs import arguments
-from benchmarks.nba import COLUMNS
+from benchmarks._scenes import COLUMNS
+from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
 from hierforecast import Columns, Forecaster
 from hierforecast.plot.style import AWAY, FONT, HOME, INK, MUTED, SLIDE, calm
 
 BLIND = Columns(target=["x", "y"], group=None, scene="scene")
 CLASSES = {"classes": COLUMNS, "no classes": BLIND}
-RATES, SEEDS, MOST = (0.0, 0.2, 0.4), (0, 1, 2), 4
-LAW = ["nll_per_coordinate", "energy_score"]
+MOST = 4
+LIKELIHOOD = ["nll_per_coordinate", "energy_score"]
 # The paper's tables 1 and 2, without -> with class information, by players removed of each team.
 PUBLISHED = {
     "no classes": ("1.64/3.69", "1.71/3.82", "1.81/3.99", "1.98/4.31", "2.38/5.06"),
@@ -46,16 +39,32 @@ PUBLISHED = {
 }
 
 
-def arm_of(information: str, rate: float, seed: int) -> Arm:
-    """The arm of this class information, series dropout and seed."""
-    name = f"{information.replace(' ', '-')}-{rate:g}-seed{seed}"
-    return Arm(name, columns=CLASSES[information], series_dropout=rate, seed=seed)
+def arms(given: Options) -> dict[str, tuple[str, float]]:
+    """Class information and series dropout of each arm."""
+    return {label(*both): both for both in product(CLASSES, given.rates)}
 
 
-ARMS = {arm_of(*key).name: key for key in product(CLASSES, RATES, SEEDS)}
+def label(information: str, rate: float) -> str:
+    """An arm's name in tables."""
+    return f"{information}, series dropout {rate:g}"
 
 
-def measure(forecaster: Forecaster, frame: pd.DataFrame) -> pd.DataFrame:
+def measure(name: str, given: Options) -> pd.DataFrame:
+    """`removals` of an arm's fit, with its information and rate."""
+    information, rate = arms(given)[name]
+    arm = Arm(
+        f"{information.replace(' ', '-')}-{rate:g}-seed{given.seed}",
+        columns=CLASSES[information],
+        series_dropout=rate,
+        seed=given.seed,
+        learning_rate=LEARNING_RATE / (2 if given.start else 1),
+    )
+    forecaster = arm.fit(Path(given.fits), given.steps, given.start)
+    found = removals(forecaster, windows(given.split, given.windows))
+    return found.assign(information=information, rate=rate)
+
+
+def removals(forecaster: Forecaster, frame: pd.DataFrame) -> pd.DataFrame:
     """Errors of one model with 0 to 4 players of each team removed.
 
     Args:
@@ -76,37 +85,16 @@ def measure(forecaster: Forecaster, frame: pd.DataFrame) -> pd.DataFrame:
                 value, visible = errors[metric].mean(), seen[part][metric].mean()
                 rows.append((home, away, part, metric, value, visible, len(errors)))
         if home == away:
-            law = forecaster.evaluate(left, LAW).query("part == 'all'")
-            for metric, value in zip(law["metric"], law["value"], strict=True):
+            likelihood = forecaster.evaluate(left, LIKELIHOOD).query("part == 'all'")
+            for metric, value in zip(likelihood["metric"], likelihood["value"], strict=True):
                 rows.append((home, away, "all", metric, value, np.nan, len(hidden)))
     columns = ["home", "away", "part", "metric", "value", "visible", "agents"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def measured(
-    name: str, folder: str, steps: int, split: str, count: int, start: str | None = None
-) -> pd.DataFrame:
-    """What `measure` found of an arm, kept beside its fit."""
-    information, rate, seed = ARMS[name]
-    arm = arm_of(information, rate, seed)
-    if start:
-        arm = replace(arm, model=going_on(start), learning_rate=LEARNING_RATE / 2)
-    path = arm.place(folder, steps) / f"{split}-{count}.csv"
-    if not path.exists():
-        forecaster = arm.fit(folder, steps)
-        measure(forecaster, windows(split, count)).to_csv(path, index=False)
-    return pd.read_csv(path).assign(information=information, rate=rate, seed=seed)
-
-
-def spread(values: pd.Series, digits: int = 3) -> str:
+def over_seeds(values: pd.Series, digits: int = 3) -> str:
     """Mean over seeds, and their standard deviation if there are several."""
-    mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ±{values.std(ddof=1):.{digits}f}"
-
-
-def label(information: str, rate: float) -> str:
-    """An arm's name in tables."""
-    return f"{information}, series dropout {rate:g}"
+    return spread(values, digits, " ±")
 
 
 def diagonal_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -116,11 +104,14 @@ def diagonal_table(found: pd.DataFrame) -> pd.DataFrame:
         for k in range(MOST + 1):
             cell = arm[(arm["home"] == k) & (arm["away"] == k)]
             pick = {key: part["value"] for key, part in cell.groupby(["part", "metric"])}
+            errors = {
+                f"{part} {metric.upper()}": over_seeds(pick[part, metric])
+                for metric, part in product(("ade", "fde"), ("all", "players", "ball"))
+            }
             rows[f"{label(information, rate)}: {k}+{k}"] = {
-                **{f"{part} ADE": spread(pick[part, "ade"]) for part in ("all", "players", "ball")},
-                **{f"{part} FDE": spread(pick[part, "fde"]) for part in ("all", "players", "ball")},
-                "NLL per coordinate": spread(pick["all", LAW[0]]),
-                "energy score": spread(pick["all", LAW[1]], 2),
+                **errors,
+                "NLL per coordinate": over_seeds(pick["all", LIKELIHOOD[0]]),
+                "energy score": over_seeds(pick["all", LIKELIHOOD[1]], 2),
                 "published ADE/FDE*": PUBLISHED[information][k],
             }
     return pd.DataFrame(rows).T
@@ -169,9 +160,9 @@ def same_table(found: pd.DataFrame, part: str = "all") -> pd.DataFrame:
             row, means = {}, {}
             for rate in rates:
                 cell = grown[(grown["rate"] == rate) & (grown["removed"] == k)]
-                row[f"dropout {rate:g}: visible"] = spread(cell["visible"])
-                row[f"dropout {rate:g}: hidden"] = spread(cell["hidden"])
-                row[f"dropout {rate:g}: growth"] = spread(cell["growth"])
+                row[f"dropout {rate:g}: visible"] = over_seeds(cell["visible"])
+                row[f"dropout {rate:g}: hidden"] = over_seeds(cell["hidden"])
+                row[f"dropout {rate:g}: growth"] = over_seeds(cell["growth"])
                 means[rate] = cell["growth"].mean()
             row["ratio of growths"] = f"{means[rates[-1]] / means[rates[0]]:.2f}"
             rows[f"{information}: {k} of {'each team' if both else 'one team'} hidden"] = row
@@ -227,63 +218,53 @@ def draw(found: pd.DataFrame, path: Path) -> None:
     plt.close(figure)
 
 
-def write(found: pd.DataFrame, note: str, steps: int) -> None:
-    """Print the tables and put them into RESULTS.md."""
-    sections = {
+def sections(found: Found, given: Options) -> list[Section]:
+    """The four tables; the growth of errors is drawn into the folder."""
+    rows, steps = tidy(found), given.steps
+    draw(rows, given.folder / f"missing-{steps}.png")
+    size = f"gone on from {given.start}" if given.start else "width 64, depth 2, mirrored scale"
+    note = (
+        f"{given.windows:,} random windows of the {given.split} games, the same players "
+        f"removed for every arm; {steps:,} steps of {SCENES_PER_BATCH} windows, {size}; "
+        f"seeds {', '.join(map(str, sorted(rows['seed'].unique())))}: mean ± standard deviation; "
+        "feet."
+    )
+    tables = {
         "": (
             "players of both teams removed at test time",
-            diagonal_table(found),
+            diagonal_table(rows),
             f"{note} The energy score is that of a whole scene's vector and falls with fewer "
             "agents. *Published, on data that is not public; that the two tables are ADE and FDE "
             "in feet at 0.16 s is inferred: for orientation, not a reproduction.",
         ),
-        "-grid": ("ADE of the agents that remain by players removed", grid_table(found), note),
+        "-grid": ("ADE of the agents that remain by players removed", grid_table(rows), note),
         "-same": (
             "the same visible agents with others visible and hidden",
-            same_table(found),
-            f"ADE in feet of the agents that stay visible. {acceptance(found)} {note}",
+            same_table(rows),
+            f"ADE in feet of the agents that stay visible. {acceptance(rows)} {note}",
         ),
         "-core": (
             "ball and one player of each team with the others visible and hidden",
-            same_table(found, "core"),
+            same_table(rows, "core"),
             f"ADE in feet of three agents, the same ones however many are hidden. {note}",
         ),
     }
-    for key, (title, table, text) in sections.items():
-        title = f"NBA, {title} ({steps:,} steps)"
-        print(f"\n{title}\n{table.to_string()}\n{text}")
-        write_section(f"nba-missing{key}-{steps}", title, table, text)
-
-
-def main() -> None:
-    parser = arguments(__doc__.splitlines()[0], "runs/nba40", steps=STEPS)
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="these only, no tables")
-    parser.add_argument("--information", nargs="+", choices=list(CLASSES), default=list(CLASSES))
-    parser.add_argument("--rates", type=float, nargs="+", choices=RATES, default=RATES[:2])
-    parser.add_argument("--seeds", type=int, nargs="+", choices=SEEDS, default=SEEDS)
-    parser.add_argument("--start", help="go on from this saved forecaster, by these steps")
-    parser.add_argument("--split", default="test", choices=["val", "test"])
-    parser.add_argument("--windows", type=int, default=400)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    names = options.arms or [
-        name
-        for name, (information, rate, seed) in ARMS.items()
-        if information in options.information and rate in options.rates and seed in options.seeds
+    return [
+        Section(f"nba-missing{key}-{steps}", f"NBA, {title} ({steps:,} steps)", table, text)
+        for key, (title, table, text) in tables.items()
     ]
-    settings = (options.folder, options.steps, options.split, options.windows, options.start)
-    found = pd.concat([measured(name, *settings) for name in names], ignore_index=True)
-    if options.arms:
-        return
-    size = f"gone on from {options.start}" if options.start else "width 64, depth 2, mirrored scale"
-    note = (
-        f"{options.windows:,} random windows of the {options.split} games, the same players "
-        f"removed for every arm; {options.steps:,} steps of {SCENES_PER_BATCH} windows, {size}; "
-        f"seeds {', '.join(map(str, options.seeds))}: mean ± standard deviation; feet."
+
+
+EXPERIMENTS = {
+    "nba-missing": Experiment(
+        "NBA, players removed at test time: class information and series dropout",
+        "missing",
+        tuple(f"nba-missing{key}-[0-9]*" for key in ("", "-grid", "-same", "-core")),
+        measure,
+        sections,
+        lambda given: tuple(arms(given)),
+        seeds=(0, 1, 2),
+        options={"steps": STEPS, "split": "test", "windows": 400, "start": ""},
+        beside={"rates": (0.0, 0.2), "fits": "runs/nba40"},
     )
-    write(found, note, options.steps)
-    draw(found, Path(options.folder) / f"missing-{options.steps}.png")
-
-
-if __name__ == "__main__":
-    main()
+}

@@ -1,62 +1,51 @@
-"""Soccer with half of the player-frames unseen: 8 s in, 2 s out at 5 Hz, three files -> a fourth.
-
-python -m benchmarks.soccer --steps 1500 --folder runs/soccer
-python -m benchmarks.soccer --choose --steps 400 --folder runs/soccer-choose  # on a training file
-"""
+"""Soccer, half of the player-frames unseen: 8 s in, 2 s out at 5 Hz, three files -> a fourth."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from pathlib import Path
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from benchmarks._results import write_section
-from benchmarks._runs import arguments, fit_or_load
-from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
+from benchmarks import _visibility as visibility
+from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON
+from benchmarks.experiment import Experiment, Found, Options, Section, cells
+from benchmarks.fits import Setting
+from hierforecast import ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_soccer
 
-COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
-LENGTHS = {"context_length": 40, "prediction_length": 10}
 TRAIN, TEST = (7, 8, 9), (10,)
 # Options are chosen on the last of the training files.
 CHOOSE_TRAIN, CHOOSE_TEST = (7, 8), (9,)
 SERIES = ["scene", "unique_id"]
 WINDOW = [*SERIES, "cutoff"]
-BASELINES = (LastValue, ConstantVelocity, Ridge)
+BASELINES = {"LastValue": LastValue, "ConstantVelocity": ConstantVelocity, "Ridge": Ridge}
+NETWORK, HEADS = "HiPerformer", "both heads"
+OPTIONS = {"steps": 1500, "stride": 5}  # stride: steps between test windows
 
 
-def baselines(train: pd.DataFrame) -> dict[str, Forecaster]:
-    """The fitted baselines, by name."""
-    plans = {model.__name__: Forecaster(model(), columns=COLUMNS, **LENGTHS) for model in BASELINES}
-    return {name: plan.fit(train) for name, plan in plans.items()}
+@functools.cache
+def matches(files: tuple[int, ...]) -> pd.DataFrame:
+    """Files of the match, read once."""
+    return load_soccer(files)
 
 
-def network(
-    given: argparse.Namespace, train: Callable[[], pd.DataFrame], name: str = "", **options: Any
-) -> Forecaster:
-    """HiPerformer, fitted once and then loaded.
+def fitted(name: str, given: Options, files: tuple[int, ...] = TRAIN, **options: Any) -> Forecaster:
+    """A model that has learned from some files: a baseline, or HiPerformer, fitted once.
 
     Args:
-        given: steps, seed and the folder of the fits.
-        train: makes the training frame.
-        name: of an arm, beside the one with the default options.
-        options: of the arm's model.
+        name: of a baseline, or of the folder of HiPerformer's fit.
+        given: steps, seed and the folder.
+        files: to learn from.
+        options: of HiPerformer, beside the usual ones.
     """
-    plan = Forecaster(
-        HiPerformer(**{"dropout": 0.0, "scale": "mirrored", **options}),
-        columns=COLUMNS,
-        max_steps=given.steps,
-        batch_size=32,
-        seed=given.seed,
-        **LENGTHS,
-    )
-    folder = Path(given.folder)
-    return fit_or_load(plan, folder.with_name(f"{folder.name}-{name}") if name else folder, train)
+    setting = Setting(COLUMNS, CONTEXT, HORIZON, lambda: matches(files))
+    if name in BASELINES:
+        return setting.fit(name, given, BASELINES[name]())
+    model = HiPerformer(**{"dropout": 0.0, "scale": "mirrored", **options})
+    return setting.fit(name, given, model, batch_size=32)
 
 
 def scored(forecaster: Forecaster, test: pd.DataFrame, stride: int) -> pd.DataFrame:
@@ -82,67 +71,109 @@ def errors(rows: pd.DataFrame) -> dict[str, str]:
 
     def cell(part: pd.DataFrame) -> str:
         path = part.groupby(WINDOW)["error"].mean().mean()
-        last = part.loc[part["ahead"] == LENGTHS["prediction_length"], "error"].mean()
+        last = part.loc[part["ahead"] == HORIZON, "error"].mean()
         return f"{path:.3f}/{last:.3f}"
 
+    ball = rows["kind"] == "ball"
     return {
         "all": cell(rows),
-        "players": cell(rows[rows["kind"] != "ball"]),
-        "ball": cell(rows[rows["kind"] == "ball"]),
+        "players": cell(rows[~ball]),
+        "ball": cell(rows[ball]),
         "in view at the cutoff": cell(rows[rows["unseen"] == 0]),
         "out of view at the cutoff": cell(rows[rows["unseen"] > 0]),
         "cells": f"{int(rows['error'].notna().sum())}",
     }
 
 
-def choose(given: argparse.Namespace) -> None:
-    """Print the arms of a choice, judged on a file held out of training; nothing is written."""
-    test = load_soccer(CHOOSE_TEST)
-    table = {}
-    for scale in ("coordinates", "mirrored"):
-        fitted = network(given, lambda: load_soccer(CHOOSE_TRAIN), scale, scale=scale)
-        law = likelihood(fitted, test, given.stride)
-        table[scale] = {**errors(scored(fitted, test, given.stride)), **law.round(3).to_dict()}
-    print(pd.DataFrame(table).T.to_string())
-
-
-def likelihood(forecaster: Forecaster, test: pd.DataFrame, stride: int) -> pd.Series:
+def likelihood(forecaster: Forecaster, test: pd.DataFrame, stride: int) -> dict[str, str]:
     """NLL per coordinate (nats, metres) and coverage of the 90 % interval over all series."""
-    law = forecaster.evaluate(test, ["nll_per_coordinate", "coverage"], stride=stride)
-    return law[law["part"] == "all"].set_index("metric")["value"]
+    rows = forecaster.evaluate(test, ["nll_per_coordinate", "coverage"], stride=stride)
+    found = rows[rows["part"] == "all"].set_index("metric")["value"]
+    return {name: f"{value:.3f}" for name, value in found.items()}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options that both soccer tables have."""
-    options = arguments(__doc__.splitlines()[0], "runs/soccer", steps=1500)
-    options.add_argument("--stride", type=int, default=5, help="steps between test windows")
-    return options
+def measure(name: str, given: Options) -> dict[str, dict[str, str]]:
+    """The row of a model, and what the network says of its own errors."""
+    model, test = fitted(name, given), matches(TEST)
+    rows = {"row": errors(scored(model, test, given.stride))}
+    return rows | ({"likelihood": likelihood(model, test, given.stride)} if name == NETWORK else {})
 
 
-def main() -> None:
-    options = parser()
-    options.add_argument("--choose", action="store_true", help="only compare options, on training")
-    given = options.parse_args()
-    torch.set_num_threads(given.threads)
-    if given.choose:
-        return choose(given)
-    test = load_soccer(TEST)
-    fitted = baselines(load_soccer(TRAIN))
-    fitted["HiPerformer"] = network(given, lambda: load_soccer(TRAIN))
-    result = pd.DataFrame({k: errors(scored(v, test, given.stride)) for k, v in fitted.items()}).T
-    law = likelihood(fitted["HiPerformer"], test, given.stride)
+def sections(found: Found, given: Options) -> list[Section]:
+    """ADE/FDE of every model."""
+    table = {key: kept["row"] for key, kept in found.items()}
+    law = found[NETWORK, given.seed]["likelihood"]
+    test = matches(TEST)
     slots = test.groupby("scene")[["ds"]].nunique()["ds"].sum() * 22
     share = (test["kind"] != "ball").sum() / slots
     note = (
         f"Files {TRAIN} to train, {TEST} to test, one match; {share:.0%} of the test file's "
         f"player-frames are seen. ADE/FDE in metres over the cells that are observed, a window "
         f"every {given.stride} steps. HiPerformer: NLL per coordinate "
-        f"{law['nll_per_coordinate']:.3f}, 90 % interval covers {law['coverage']:.3f}."
+        f"{law['nll_per_coordinate']}, 90 % interval covers {law['coverage']}."
     )
-    print(result.to_string())
-    print(note)
-    write_section("soccer", "Soccer, half of the players unseen", result, note)
+    return [Section("soccer", "Soccer, half of the players unseen", cells(table), note)]
 
 
-if __name__ == "__main__":
-    main()
+def choose(scale: str, given: Options) -> dict[str, str]:
+    """A choice, scored on a file held out of training."""
+    model = fitted(scale, given, CHOOSE_TRAIN, scale=scale)
+    test = matches(CHOOSE_TEST)
+    return errors(scored(model, test, given.stride)) | likelihood(model, test, given.stride)
+
+
+def seen(name: str, given: Options) -> Any:
+    """Cells of players by the time since they were last seen, or the likelihoods of two heads."""
+    test = matches(TEST)
+    if name == HEADS:
+        joint, alone = fitted(NETWORK, given), fitted("gaussian", given, head="gaussian")
+        scores = (likelihood(each, test, given.stride) for each in (joint, alone))
+        return [score["nll_per_coordinate"] for score in scores]
+    return visibility.binned(scored(fitted(name, given), test, given.stride))
+
+
+def visibility_sections(found: Found, given: Options) -> list[Section]:
+    """Error and certainty against the time since a player was last seen; drawn, too."""
+    rows: Mapping[str, pd.DataFrame] = {name: r for (name, _), r in found.items() if name != HEADS}
+    note = visibility.NOTE.format(stride=given.stride)
+    if heads := found.get((HEADS, given.seed)):
+        note += (
+            f" NLL per coordinate over all series: joint head {heads[0]}, "
+            f"independent head trained alike {heads[1]}."
+        )
+    if given.picture:
+        visibility.draw(rows, WINDOW, COLUMNS, given.picture)
+    title = "Soccer, error against visibility"
+    return [Section("soccer-visibility", title, visibility.table(rows), note)]
+
+
+EXPERIMENTS = {
+    "soccer": Experiment(
+        "Soccer, half of the players unseen",
+        "soccer",
+        ("soccer",),
+        measure,
+        sections,
+        (*BASELINES, NETWORK),
+        options=OPTIONS,
+    ),
+    "soccer-choose": Experiment(
+        "Soccer, a choice of scale on a training file; no table",
+        "soccer",
+        (),
+        choose,
+        lambda found, given: [Section("soccer-choose", "Soccer, scales", cells(found))],
+        ("coordinates", "mirrored"),
+        options={**OPTIONS, "steps": 400},
+    ),
+    "soccer-visibility": Experiment(
+        "Soccer, error and certainty against the time since a player was last seen",
+        "soccer",
+        ("soccer-visibility",),
+        seen,
+        visibility_sections,
+        (*BASELINES, NETWORK, HEADS),
+        options=OPTIONS,
+        beside={"picture": "docs/soccer_visibility.png"},
+    ),
+}

@@ -1,34 +1,38 @@
-"""Stocks: tickers and a sector never seen in training, 30 tickers missing, 60 days -> 5 days.
-
-python -m benchmarks.stocks --steps 200 --folder runs/stocks
-"""
+"""Stocks: tickers and a sector never seen in training, 30 tickers missing, 60 days -> 5 days."""
 
 from __future__ import annotations
 
-import argparse
+import functools
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from benchmarks._results import write_section
-from benchmarks._runs import arguments, fit_or_load
+from benchmarks.experiment import Experiment, Found, Options, Section, cells
+from benchmarks.fits import Setting
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_stocks
 
 COLUMNS = Columns(target="y", group="sector")
-LENGTHS = {"context_length": 60, "prediction_length": 5}
+CONTEXT, HORIZON = 60, 5
 SPLIT = pd.Timestamp("2017-01-01")
 BASELINES = {
     "LastValue": LastValue(),
     "Ridge": Ridge(),
     "Ridge, unit of returns": Ridge(scale="returns"),
 }
+ZERO, NETWORK, GONE = "zero return", "HiPerformer", "tickers missing"
 UNSEEN_SECTOR, UNSEEN_TICKERS, MISSING = "Utilities", 50, 30
 
 
+@functools.cache
+def returns() -> pd.DataFrame:
+    """All daily log returns in percent, read once."""
+    return load_stocks()
+
+
 def zero(forecaster: Forecaster, test: pd.DataFrame, parts: dict[str, set[str]]) -> dict:
-    """MAE of forecasting no change, on the cells on which the others are judged."""
+    """MAE of forecasting no change, on the cells on which the others are scored."""
     rows = forecaster.backtest(test).dropna(subset=["y"])
     return {
         p: f"{rows.loc[rows['unique_id'].isin(t), 'y'].abs().mean():.3f}" for p, t in parts.items()
@@ -59,54 +63,73 @@ def without(frame: pd.DataFrame, tickers: np.ndarray, day: pd.Timestamp) -> pd.D
     return history[~((history["ds"] == day) & history["unique_id"].isin(tickers))]
 
 
-def fit(given: argparse.Namespace, train: pd.DataFrame) -> Forecaster:
-    """HiPerformer, fitted once and then loaded."""
-    model = HiPerformer(width=64, scale="returns", head="steps")
-    options = {"max_steps": given.steps, "batch_size": 4, "seed": given.seed}
-    plan = Forecaster(model, columns=COLUMNS, **options, **LENGTHS)
-    return fit_or_load(plan, given.folder, train)
-
-
-def main() -> None:
-    given = arguments(__doc__.splitlines()[0], "runs/stocks", steps=200).parse_args()
-    torch.set_num_threads(given.threads)
-    frame = load_stocks()
-    sector = frame.drop_duplicates("unique_id").set_index("unique_id")["sector"]
-    stranger = set(sector.index[sector == UNSEEN_SECTOR])
+def parts() -> dict[str, set[str]]:
+    """Tickers by whether training sees them."""
+    sector = returns().drop_duplicates("unique_id").set_index("unique_id")["sector"]
+    strangers = set(sector.index[sector == UNSEEN_SECTOR])
     fresh = set(draw(sector.index[sector != UNSEEN_SECTOR].to_numpy(), UNSEEN_TICKERS, 0))
-    known = set(sector.index) - stranger - fresh
-    train = frame[(frame["ds"] < SPLIT) & frame["unique_id"].isin(known)]
-    test = frame[frame["ds"] >= SPLIT - pd.Timedelta(days=120)]
-
-    network = fit(given, train)
-    parts = {
-        "in training": known,
+    return {
+        "in training": set(sector.index) - strangers - fresh,
         f"{UNSEEN_TICKERS} tickers never in training": fresh,
-        f"{UNSEEN_SECTOR}: sector never in training": stranger,
+        f"{UNSEEN_SECTOR}: sector never in training": strangers,
     }
-    table = {"zero return": zero(network, test, parts)}
-    for name, baseline in BASELINES.items():
-        fitted = Forecaster(baseline, columns=COLUMNS, **LENGTHS).fit(train)
-        table[name] = errors(fitted, test, parts)
-    table["HiPerformer"] = errors(network, test, parts)
-    result = pd.DataFrame(table).T
 
+
+def training() -> pd.DataFrame:
+    """Known tickers, before the split."""
+    frame = returns()
+    return frame[(frame["ds"] < SPLIT) & frame["unique_id"].isin(parts()["in training"])]
+
+
+def fitted(name: str, given: Options) -> Forecaster:
+    """A baseline, or HiPerformer, fitted once and then loaded."""
+    model = BASELINES.get(name) or HiPerformer(width=64, scale="returns", head="steps")
+    return Setting(COLUMNS, CONTEXT, HORIZON, training).fit(name, given, model, batch_size=4)
+
+
+def measure(name: str, given: Options) -> dict[str, Any]:
+    """The row of a model; or what is forecast on a day on which some tickers are missing."""
+    frame = returns()
+    test = frame[frame["ds"] >= SPLIT - pd.Timedelta(days=120)]
+    model = fitted(NETWORK if name in (ZERO, GONE) else name, given)
+    if name == ZERO:
+        return zero(model, test, parts())
+    if name != GONE:
+        return errors(model, test, parts())
     day = test["ds"].max()
     gone = draw(test.loc[test["ds"] == day, "unique_id"].to_numpy(), MISSING, 1)
-    forecast = network.predict(without(test, gone, day))
-    sizes = sector.value_counts()
+    forecast = model.predict(without(test, gone, day))
+    missing = forecast["unique_id"].isin(gone).sum() // HORIZON
+    return {
+        "day": str(day.date()),
+        "forecast": forecast["unique_id"].nunique(),
+        "missing": int(missing),
+        "empty": int(forecast["HiPerformer"].isna().sum()),
+    }
+
+
+def sections(found: Found, given: Options) -> list[Section]:
+    """MAE and coverage by what training has seen."""
+    less = found.pop((GONE, given.seed))
+    sizes = returns().drop_duplicates("unique_id")["sector"].value_counts()
     note = (
-        f"{sector.size} tickers in {sizes.size} sectors of {sizes.min()} to {sizes.max()}; daily "
+        f"{sizes.sum()} tickers in {sizes.size} sectors of {sizes.min()} to {sizes.max()}; daily "
         f"log returns in percent, trained before {SPLIT.date()}. MAE (share of days inside the "
-        f"90 % interval). With {MISSING} tickers missing on {day.date()}: "
-        f"{forecast['unique_id'].nunique()} tickers forecast, "
-        f"{forecast['unique_id'].isin(gone).sum() // LENGTHS['prediction_length']} of them among "
-        f"the missing, {int(forecast['HiPerformer'].isna().sum())} forecasts empty."
+        f"90 % interval). With {MISSING} tickers missing on {less['day']}: "
+        f"{less['forecast']} tickers forecast, {less['missing']} of them among "
+        f"the missing, {less['empty']} forecasts empty."
     )
-    print(result.to_string())
-    print(note)
-    write_section("stocks", "Stocks, unseen tickers and an unseen sector", result, note)
+    return [Section("stocks", "Stocks, unseen tickers and an unseen sector", cells(found), note)]
 
 
-if __name__ == "__main__":
-    main()
+EXPERIMENTS = {
+    "stocks": Experiment(
+        "Stocks, unseen tickers and an unseen sector",
+        "stocks",
+        ("stocks",),
+        measure,
+        sections,
+        (ZERO, *BASELINES, NETWORK, GONE),
+        options={"steps": 200},
+    )
+}

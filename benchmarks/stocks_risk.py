@@ -1,35 +1,30 @@
-"""Stocks as a risk desk sees them: joint laws of 1, 5 and 20 days against volatility models.
-
-python -m benchmarks.stocks_risk --steps 200 --folder runs/stocks-risk
-python -m benchmarks.stocks_risk --choose --steps 100 --stride 10 --folder runs/stocks-choose
-"""
+"""Stocks as a risk desk sees them: joint distributions of 1 to 20 days, volatility models."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+import functools
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from benchmarks import _volatility as volatility
-from benchmarks._results import write_section
 from benchmarks._risk import (
     CONTEXT,
     HORIZONS,
     LEVELS,
     PAIRED,
     SAMPLES,
+    Joint,
     Market,
     Model,
     Scores,
     evaluate,
     network,
 )
-from benchmarks._runs import arguments, fit_or_load
-from hierforecast import Columns, Forecaster, HiPerformer
+from benchmarks.experiment import Experiment, Found, Options, Section
+from benchmarks.fits import Setting
+from hierforecast import Columns, HiPerformer
 from hierforecast.datasets import load_stocks
 
 COLUMNS = Columns(target="y", group="sector")
@@ -43,50 +38,54 @@ CHOICES: dict[str, dict[str, Any]] = {
     "returns, student": {"scale": "returns", "head": "student"},
 }
 JOINT = "HiPerformer"
-ARMS: dict[str, dict[str, Any]] = {
+NETWORKS: dict[str, dict[str, Any]] = {
     JOINT: {"scale": "returns", "head": "steps"},
     "HiPerformer, independent head": {"scale": "returns", "head": "gaussian"},
     "HiPerformer, independent Student-t head": {"scale": "returns", "head": "student"},
 }
-LISTED, MISSING = 120, 30
+# Parameters of a variance, and how shocks are correlated.
+GARCH, STUDENT = "GARCH(1,1), 10 factors", "the same, multivariate t"
+VOLATILITY: dict[str, tuple[Any, ...]] = {
+    "historical covariance, Ledoit-Wolf": (volatility.historical, volatility.shrunk),
+    "historical covariance, 10 factors": (volatility.historical,),
+    "RiskMetrics, 10 factors": (volatility.riskmetrics,),
+    GARCH: (),
+    STUDENT: (),
+}
+LISTED, MISSING, GONE = 120, 30, "tickers missing"
 
 
-def fit(
-    given: argparse.Namespace, market: Market, end: str, name: str, **options: Any
-) -> Forecaster:
+@functools.cache
+def market_of(every: int) -> Market:
+    """The returns, of every n-th ticker, read once."""
+    return Market.of(load_stocks(business_days=False)).thin(every)
+
+
+def fit(name: str, given: Options, end: str, **options: Any) -> Model:
     """HiPerformer on the days before `end`, fitted once and then loaded."""
-    plan = Forecaster(
-        HiPerformer(width=64, **options),
-        context_length=CONTEXT,
-        prediction_length=max(HORIZONS),
-        columns=COLUMNS,
-        max_steps=given.steps,
-        batch_size=4,
-        seed=given.seed,
-    )
+    market = market_of(given.thin)
     stop = int(market.dates.searchsorted(pd.Timestamp(end)))
-    folder = Path(given.folder) / name.replace(", ", "-")
-    return fit_or_load(plan, folder, lambda: market.long(0, stop))
+    setting = Setting(COLUMNS, CONTEXT, max(HORIZONS), lambda: market.long(0, stop))
+    model = HiPerformer(width=64, **options)
+    return network(setting.fit(name, given, model, batch_size=4), market)
 
 
-def baselines(given: argparse.Namespace, market: Market, end: str) -> dict[str, Model]:
-    """Volatility models, their parameters from the days before `end`."""
-    train = market.values[: market.dates.searchsorted(pd.Timestamp(end))]
-    path = Path(given.folder) / f"garch-{end}.csv"
-    garch = volatility.garch(*volatility.fit_garch(train, path))
-    df = volatility.fit_degrees(train, garch)
-    arms: dict[str, tuple[Any, ...]] = {
-        "historical covariance, Ledoit-Wolf": (volatility.historical, volatility.shrunk),
-        "historical covariance, 10 factors": (volatility.historical,),
-        "RiskMetrics, 10 factors": (volatility.riskmetrics,),
-        "GARCH(1,1), 10 factors": (garch,),
-        f"the same, multivariate t ({df:g} df)": (garch, volatility.principal, df),
-    }
+def desk(name: str, given: Options) -> tuple[str, Model]:
+    """A volatility model, its parameters from the days before the test, and its full name."""
+    market = market_of(given.thin)
+    options = VOLATILITY[name]
+    if not options:
+        train = market.values[: market.dates.searchsorted(pd.Timestamp(TRAIN_END))]
+        garch = volatility.garch(*volatility.fit_garch(train, given.folder / "fits" / "garch"))
+        options = (garch,)
+        if name == STUDENT:
+            df = volatility.fit_degrees(train, garch)
+            name, options = f"{name} ({df:g} df)", (garch, volatility.principal, df)
 
-    def model(*options: Any) -> Model:
-        return lambda cutoff, rows: volatility.forecast(market.values[:cutoff], rows, *options)
+    def model(cutoff: int, rows: np.ndarray) -> Joint:
+        return volatility.forecast(market.values[:cutoff], rows, *options)
 
-    return {name: model(*arm) for name, arm in arms.items()}
+    return name, model
 
 
 def by_horizon(values: pd.Series, form: str = "{:.3f}") -> str:
@@ -141,103 +140,125 @@ def regimes(scores: Scores, market: Market) -> dict[str, str]:
     return {name: f"{shares[name]:.1f}" for name in names}
 
 
-def choose(given: argparse.Namespace, market: Market) -> None:
-    """Print the arms of a choice, judged on the year before the test; nothing is written."""
-    days, table = market.cutoffs(CHOOSE_TRAIN_END, CHOOSE_TEST_END, given.stride), {}
-    for name in given.arms or CHOICES:
-        options = CHOICES[name]
-        fitted = fit(given, market, CHOOSE_TRAIN_END, name, **options)
-        scores = evaluate(network(fitted, market), market, days)
-        table[name] = {**summary(scores), **regimes(scores, market)}
-        print(pd.DataFrame({**table, "zero return": zero(scores)}).T.to_string(), flush=True)
+def choose(name: str, given: Options) -> dict[str, Any]:
+    """A choice, scored on the year before the test."""
+    market = market_of(given.thin)
+    days = market.cutoffs(CHOOSE_TRAIN_END, CHOOSE_TEST_END, given.stride)
+    fitted = fit(name, given, CHOOSE_TRAIN_END, **CHOICES[name])
+    scores = evaluate(fitted, market, days)
+    return {"row": {**summary(scores), **regimes(scores, market)}, "zero": zero(scores)}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the command."""
-    options = arguments(__doc__.splitlines()[0], "runs/stocks-risk", steps=200)
-    options.add_argument("--stride", type=int, default=5, help="sessions between cutoffs")
-    options.add_argument("--choose", action="store_true", help="only compare options, on 2016")
-    options.add_argument("--arms", nargs="*", choices=list(CHOICES), help="with --choose: which")
-    options.add_argument("--fit", action="store_true", help="only fit, and keep the fits")
-    options.add_argument("--thin", type=int, default=1, help="take every n-th ticker only")
-    return options
+def choose_sections(found: Found, given: Options) -> list[Section]:
+    """The choices beside no change."""
+    rows = {name: kept["row"] for (name, _), kept in found.items()}
+    rows["zero return"] = next(iter(found.values()))["zero"]
+    return [Section("stocks-choose", "Stocks, scales and heads", pd.DataFrame(rows).T)]
 
 
-def main() -> None:
-    given = parser().parse_args()
-    torch.set_num_threads(given.threads)
-    market = Market.of(load_stocks(business_days=False)).thin(given.thin)
-    if given.choose:
-        return choose(given, market)
+def measure(name: str, given: Options) -> dict[str, Any] | None:
+    """The rows of a model in the three tables; or what becomes of it when tickers are missing."""
+    market = market_of(given.thin)
     days = market.cutoffs(TRAIN_END, TEST_END, given.stride)
-    models = baselines(given, market, TRAIN_END)
-    for name, options in ARMS.items():
-        models[name] = network(fit(given, market, TRAIN_END, name, **options), market)
-    if given.fit:
-        return
-    scores = {name: evaluate(model, market, days) for name, model in models.items()}
-    write(scores, market, given)
-    write_changes(models[JOINT], scores, market, days)
-
-
-def write(scores: dict[str, Scores], market: Market, given: argparse.Namespace) -> None:
-    """Print and write the table of scores, and that of calibration."""
-    table = {"zero return": zero(scores[JOINT])} | {k: summary(v) for k, v in scores.items()}
-    cutoffs = scores[JOINT].days["cutoff"].nunique()
-    note = (
-        f"{len(market.tickers)} tickers; daily log returns in percent, trained before {TRAIN_END}, "
-        f"{cutoffs} cutoffs from then on, every {given.stride} sessions, so paths of 20 days "
-        f"overlap. In each cell 1 / 5 / 20 days. MAE, CRPS, coverage and energy score are of the "
-        f"summed return over the days, NLL of the path of daily returns. Energy score: fair, "
-        f"Euclidean, of all tickers as one vector, and the mean over the 11 sectors' vectors; "
-        f"{SAMPLES} joint samples, {PAIRED} for the energy score. GARCH: by `arch`, each ticker's "
-        f"own, with one correlation of the last {volatility.WINDOW} sessions; the likelihood of "
-        f"its paths is exact."
-    )
-    show("stocks-risk", "Stocks: joint laws of 1, 5 and 20 days", table, note)
-    table = {k: {**calibration(v), **regimes(v, market)} for k, v in scores.items()}
-    note = (
-        f"Percent of days inside the interval, 1 / 5 / 20 days, from {SAMPLES} joint samples: of "
-        f"the 11 sectors' equally weighted portfolios and of the market's. Last: single tickers, "
-        f"one day, 90 %, by the ratio of a ticker's size of returns over 20 days to that over 250: "
-        f"below 0.7, to 1.1, above. {cutoffs} cutoffs: one portfolio's shares are rough."
-    )
-    show("stocks-portfolios", "Stocks: calibration of portfolios, and by volatility", table, note)
-
-
-def show(key: str, title: str, table: dict[str, dict[str, str]], note: str) -> None:
-    """Print a table and write it into its place."""
-    result = pd.DataFrame(table).T
-    print(result.to_string(), note, sep="\n", flush=True)
-    write_section(key, title, result, note)
-
-
-def write_changes(model: Model, scores: dict[str, Scores], market: Market, days: range) -> None:
-    """Print and write what becomes of new listings, and of the others when tickers are missing."""
+    if name in VOLATILITY:
+        label, model = desk(name, given)
+    else:
+        network_name = JOINT if name == GONE else name
+        label, model = name, fit(network_name, given, TRAIN_END, **NETWORKS[network_name])
+    if given.fit_only:
+        return None
+    scores = evaluate(model, market, days)
+    if name == GONE:
+        return missing(model, scores, market, days)
+    rows = scores.tickers
     history = (~np.isnan(market.values)).cumsum(0)
-    table = {}
-    for name, each in scores.items():
-        rows = each.tickers
-        fresh = history[rows["cutoff"] - 1, rows["ticker"]] < LISTED
-        table[name] = {
-            f"under {LISTED} sessions: {key}": by_horizon(rows[fresh].groupby("horizon")[of].mean())
-            for key, of in (("CRPS", "crps"), ("share inside 90 %", "inside-90"))
-        }
-        table[name]["all: CRPS"] = by_horizon(rows.groupby("horizon")["crps"].mean())
-        count = int(fresh[rows["horizon"] == 1].sum())
+    fresh = history[rows["cutoff"] - 1, rows["ticker"]] < LISTED
+    listings = {
+        f"under {LISTED} sessions: {key}": by_horizon(rows[fresh].groupby("horizon")[of].mean())
+        for key, of in (("CRPS", "crps"), ("share inside 90 %", "inside-90"))
+    }
+    listings["all: CRPS"] = by_horizon(rows.groupby("horizon")["crps"].mean())
+    return {
+        "label": label,
+        "risk": summary(scores),
+        "portfolios": {**calibration(scores), **regimes(scores, market)},
+        "listings": listings,
+        "zero": zero(scores),
+        "cutoffs": int(scores.days["cutoff"].nunique()),
+        "fresh": int(fresh[rows["horizon"] == 1].sum()),
+    }
+
+
+def missing(model: Model, scores: Scores, market: Market, days: range) -> dict[str, str]:
+    """CRPS of the others with and without some tickers."""
     gone = np.random.default_rng(1).choice(len(market.tickers), MISSING, replace=False)
     less = evaluate(lambda cutoff, rows: model(cutoff, np.setdiff1d(rows, gone)), market, days)
     keys = ["cutoff", "horizon", "ticker"]
-    both = scores[JOINT].tickers.merge(less.tickers, on=keys, suffixes=("", " without"))
+    both = scores.tickers.merge(less.tickers, on=keys, suffixes=("", " without"))
     crps = both.groupby("horizon")[["crps", "crps without"]].mean()
-    note = (
-        f"{count} forecasts are of tickers with fewer than {LISTED} returns before the cutoff. "
-        f"With {MISSING} tickers taken away, the CRPS of the others under the joint head is "
-        f"{by_horizon(crps['crps without'], '{:.4f}')}, with them "
-        f"{by_horizon(crps['crps'], '{:.4f}')}."
+    return {name: by_horizon(crps[name], "{:.4f}") for name in crps}
+
+
+def sections(found: Found, given: Options) -> list[Section]:
+    """Scores, calibration of portfolios, and new listings."""
+    kept = {name: result for (name, _), result in found.items()}
+    less, joint = kept.pop(GONE), kept[JOINT]
+    tables = {
+        part: {each["label"]: each[part] for each in kept.values()}
+        for part in ("risk", "portfolios", "listings")
+    }
+    tables["risk"] = {"zero return": joint["zero"], **tables["risk"]}
+    risk = (
+        f"{len(market_of(given.thin).tickers)} tickers; daily log returns in percent, trained "
+        f"before {TRAIN_END}, {joint['cutoffs']} cutoffs from then on, every {given.stride} "
+        "sessions, so paths of 20 days "
+        "overlap. In each cell 1 / 5 / 20 days. MAE, CRPS, coverage and energy score are of the "
+        "summed return over the days, NLL of the path of daily returns. Energy score: fair, "
+        "Euclidean, of all tickers as one vector, and the mean over the 11 sectors' vectors; "
+        f"{SAMPLES} joint samples, {PAIRED} for the energy score. GARCH: by `arch`, each ticker's "
+        f"own, with one correlation of the last {volatility.WINDOW} sessions; the likelihood of "
+        "its paths is exact."
     )
-    show("stocks-listings", "Stocks: new listings, and tickers that go missing", table, note)
+    portfolios = (
+        f"Percent of days inside the interval, 1 / 5 / 20 days, from {SAMPLES} joint samples: of "
+        "the 11 sectors' equally weighted portfolios and of the market's. Last: single tickers, "
+        "one day, 90 %, by the ratio of a ticker's size of returns over 20 days to that over 250: "
+        f"below 0.7, to 1.1, above. {joint['cutoffs']} cutoffs: one portfolio's shares are rough."
+    )
+    listings = (
+        f"{joint['fresh']} forecasts are of tickers with fewer than {LISTED} returns before the "
+        f"cutoff. With {MISSING} tickers taken away, the CRPS of the others under the joint head "
+        f"is {less['crps without']}, with them {less['crps']}."
+    )
+    titles = {
+        "risk": ("Stocks: joint distributions of 1, 5 and 20 days", risk),
+        "portfolios": ("Stocks: calibration of portfolios, and by volatility", portfolios),
+        "listings": ("Stocks: new listings, and tickers that go missing", listings),
+    }
+    return [
+        Section(f"stocks-{part}", title, pd.DataFrame(tables[part]).T, note)
+        for part, (title, note) in titles.items()
+    ]
 
 
-if __name__ == "__main__":
-    main()
+EXPERIMENTS = {
+    "stocks-risk": Experiment(
+        "Stocks: joint distributions of 1, 5 and 20 days, portfolios, new listings",
+        "stocks",
+        ("stocks-risk", "stocks-portfolios", "stocks-listings"),
+        measure,
+        sections,
+        (*VOLATILITY, *NETWORKS, GONE),
+        options={"steps": 200, "stride": 5, "thin": 1},
+        beside={"fit_only": False},
+    ),
+    "stocks-choose": Experiment(
+        "Stocks: a choice of scale and head on 2016; no table",
+        "stocks",
+        (),
+        choose,
+        choose_sections,
+        tuple(CHOICES),
+        options={"steps": 100, "stride": 10, "thin": 1},
+    ),
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from benchmarks import _demand, _ets, hierarchical, long_horizon
 from benchmarks._demand import Recipe
+from benchmarks.experiment import once
 from hierforecast import Columns, Ridge
 from hierforecast.batch import SceneBatch
 from hierforecast.datasets import Demand
@@ -37,10 +37,6 @@ def demand() -> Demand:
     tags = {"total": np.array(NODES[:1]), "group": np.array(NODES[1:3])}
     tags["series"] = np.array(NODES[3:])
     return Demand(frame, SUMMING, NODES, tags, Columns(group=["group"]), horizon=3, season=2)
-
-
-def options(tmp_path, **changes) -> Namespace:
-    return Namespace(**{"folder": str(tmp_path), "steps": 2, "seeds": 1, "arms": (), **changes})
 
 
 def test_the_score_is_that_of_a_plain_loop_and_of_the_library():
@@ -145,35 +141,48 @@ def test_draws_of_every_row_come_back_in_order(demand):
         np.testing.assert_allclose(np.median(grown.draws(30, 200), 0), wanted[:, :3], rtol=0.2)
 
 
-def test_a_recipe_is_chosen_and_kept(demand, tmp_path, monkeypatch):
+@pytest.fixture
+def given(demand, tmp_path, monkeypatch):
+    """Options of a tiny study of one set."""
+    name = "tourismsmall"
+    monkeypatch.setattr(hierarchical, "DRAWS", 20)
+    monkeypatch.setattr(hierarchical, "CUTOFFS", 2)
+    monkeypatch.setattr(hierarchical, "demand_of", lambda name, copies="drop": demand)
+    monkeypatch.setattr(hierarchical, "cutoffs_before", lambda end, *rest: [end - 5, end - 3])
+    monkeypatch.setattr(hierarchical, "reconciled", lambda draws, demand: draws)
+    recipe = {"transform": "sqrt", "differences": True, "seasons": 1}
+    once(tmp_path / "fits" / name / "recipe", lambda: recipe)
+    ets = pd.DataFrame({"mean": np.full(24, 12.0), "scale": np.full(24, 3.0)})
+    once(tmp_path / "fits" / name / "ets-35-2", lambda: ets)
+    once(tmp_path / "fits" / name / "ets-37-1", lambda: ets[:12])
+    return hierarchical.EXPERIMENTS["hierarchical"].given(tmp_path, steps=2)
+
+
+def test_a_recipe_is_chosen_and_kept(demand, monkeypatch, given):
     monkeypatch.setattr(_demand, "CANDIDATES", [Recipe("none", False, 2), Recipe("log", True, 2)])
-    recipe = hierarchical.chosen("labour", demand, [28, 30], tmp_path)
+    recipe = hierarchical.recipe_of("labour", demand, [28, 30], given)
     assert recipe in _demand.CANDIDATES
     monkeypatch.setattr(hierarchical, "choose", None)  # kept: not chosen again
-    assert hierarchical.chosen("labour", demand, [28, 30], tmp_path) == recipe
+    assert hierarchical.recipe_of("labour", demand, [28, 30], given) == recipe
     assert _demand.choose(demand, [9, 10])[0] == Recipe(), "too short to choose by"
 
 
-def test_every_arm_gives_a_score(demand, tmp_path, monkeypatch):
-    mean = np.full((2, 4, 3), 12.0)
-    folder = tmp_path / "tourismsmall"
-    folder.mkdir()
-    np.savez(folder / "ets-35-2.npz", mean=mean, spread=mean / 4, cutoffs=[35, 37])
-    monkeypatch.setattr(hierarchical, "DRAWS", 20)
-    monkeypatch.setattr(hierarchical, "reconciled", lambda draws, demand: draws)
-    study = hierarchical.Study(
-        "tourismsmall", demand, [35, 37], Recipe("sqrt", True, 1), options(tmp_path)
-    )
-    scores = study.scores()
-    assert len(scores) == 6 and all(0 < float(score) < 2 for score in scores.values())
-    assert len(list(folder.glob("series-*"))) == 2, "fitted again at every cutoff"
+def test_every_arm_gives_a_score_and_both_tables_stand(given, monkeypatch):
+    one = hierarchical.EXPERIMENTS["hierarchical"]
+    found = one.run(given, ["tourismsmall, *"])
+    assert len(found) == 6
+    assert all(0 < float(score) < 2 for row in found.values() for score in row.values())
+    fits = list((given.folder / "fits" / "tourismsmall").glob("series-*"))
+    assert len(fits) == 2, "fitted again at every cutoff"
+    rolling, standard = one.sections(found, given)
+    assert list(rolling.table.index) == list(hierarchical.ARMS)
+    assert standard.table.loc["HierE2E (published)", "tourismsmall"] == "0.0916"
 
     def nothing(*given):
         raise ModuleNotFoundError("No module named 'hierarchicalforecast'")
 
     monkeypatch.setattr(hierarchical, "reconciled", nothing)
-    study.options.arms = ("MinTrace",)
-    assert set(study.scores().values()) == {"-"}
+    assert one.measure("tourismsmall, HiPerformer, every node, MinTrace", given) is None
 
 
 def test_reconciled_draws_are_coherent_and_coherent_ones_stay(demand):
@@ -184,31 +193,16 @@ def test_reconciled_draws_are_coherent_and_coherent_ones_stay(demand):
     np.testing.assert_allclose(hierarchical.reconciled(made, demand), made, atol=1e-9)
 
 
-def test_ets_is_computed_once(tmp_path, monkeypatch):
+def test_ets_is_computed_once(demand, tmp_path, monkeypatch):
     pytest.importorskip("statsforecast")
-    values, kept = np.random.default_rng(0).gamma(4.0, 3.0, (2, 30)), tmp_path / "x" / "ets.npz"
-    mean, spread = _ets.smoothed(values, [20, 24], 4, 3, False, kept)
-    assert mean.shape == spread.shape == (2, 2, 3) and (spread > 0).all()
+    mean, scale = _ets.smoothed(demand, [20, 24], False, tmp_path / "ets")
+    assert mean.shape == scale.shape == (2, 4, 3) and (scale > 0).all()
     monkeypatch.setitem(sys.modules, "statsforecast.models", None)
-    np.testing.assert_array_equal(_ets.smoothed(values, [20, 24], 4, 3, False, kept)[0], mean)
+    again = _ets.smoothed(demand, [20, 24], False, tmp_path / "ets")[0]
+    np.testing.assert_array_equal(again, mean)
 
 
-def test_the_command_writes_both_tables(demand, tmp_path, monkeypatch):
-    written = {}
-    monkeypatch.setattr(
-        hierarchical, "write_section", lambda key, *given: written.update({key: given})
-    )
-    monkeypatch.setattr(hierarchical, "load_hierarchical", lambda name, copies="drop": demand)
-    scores = {"one arm": "0.1"}
-    monkeypatch.setattr(hierarchical.Study, "scores", lambda self: dict(scores))
-    monkeypatch.setattr(hierarchical, "chosen", lambda *given: Recipe())
-    monkeypatch.setattr(sys, "argv", ["hierarchical", "--folder", str(tmp_path)])
-    hierarchical.main()
-    assert set(written) == {"hierarchical", "hierarchical-standard"}
-    assert "HierE2E (published)" in written["hierarchical-standard"][1].index
-
-
-def test_long_horizons_at_a_tiny_size(tmp_path, monkeypatch):
+def test_long_horizons_are_split_by_time_and_scaled_by_their_training_part():
     frame = pd.DataFrame(
         {
             "ds": np.tile(np.arange(120), 2),
@@ -222,17 +216,3 @@ def test_long_horizons_at_a_tiny_size(tmp_path, monkeypatch):
     train = parts["train"].groupby("unique_id")["y"]
     np.testing.assert_allclose(train.mean(), 0, atol=1e-9)
     np.testing.assert_allclose(train.std(ddof=0), 1)
-    written = []
-    monkeypatch.setattr(long_horizon, "SPLITS", {"ETTh1": lengths})
-    monkeypatch.setattr(long_horizon, "CONTEXT", 8)
-    short = {**long_horizon.LENGTHS, "context_length": 8, "prediction_length": 4}
-    monkeypatch.setattr(long_horizon, "LENGTHS", short)
-    monkeypatch.setitem(long_horizon.SEASON, "ETTh1", 4)
-    monkeypatch.setattr(long_horizon, "load_long_horizon", lambda name: frame)
-    monkeypatch.setattr(long_horizon, "write_section", lambda *given: written.append(given))
-    folder = str(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["long_horizon", "--steps", "2", "--folder", folder])
-    long_horizon.main()
-    ((_, _, table, _),) = written
-    assert list(table.index) == ["seasonal naive", "Ridge", "HiPerformer"]
-    assert all(float(cell) >= 0 for cell in "/".join(table["ETTh1"]).split("/"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from functools import cache, partial
 
 import pandas as pd
@@ -10,45 +9,26 @@ import pytest
 import torch
 
 from benchmarks import _split, image_ssl, image_ssl_speed, image_ssl_split
+from benchmarks.experiment import Options, tidy
 from hierforecast.image_ssl.data import RenderedObjects, RenderedShapes, ShapeMasks
 from hierforecast.image_ssl.evaluation import MLPProbe, RidgeProbe, SegmentedImages
 from hierforecast.image_ssl.methods import ARMS
 
 
-@pytest.fixture
-def given(tmp_path, monkeypatch) -> argparse.Namespace:
-    """Options of a tiny table, on few pictures."""
-
+def test_every_method_and_arm_gives_a_row(tmp_path, monkeypatch):
     def few(name: str, size: int = image_ssl.SIZE) -> image_ssl.Sets:
         return image_ssl.Sets(*(RenderedShapes(48, seed, size).in_memory() for seed in (0, 1)))
 
     monkeypatch.setattr(image_ssl, "load", few)
-    options = ["--folder", str(tmp_path), "--effort", "0.001", "--width", "4", "--batch-size", "16"]
-    return image_ssl.parser().parse_args(options)
-
-
-def test_every_method_and_arm_gives_a_row_and_is_not_run_again(given, monkeypatch):
-    paths = [
-        image_ssl.run(method, name, 0, given)
-        for method in ("random", "jigsaw", "moco")
-        for name in ARMS
-    ]
-    scores = pd.concat(map(pd.read_csv, paths))
-    assert len(scores) == 3 * 3 * 2 * 2 and scores["score"].between(0, 1).all()
-    monkeypatch.setattr(image_ssl, "evaluate", None)  # would be called
-    assert image_ssl.run("moco", "plain", 0, given) == paths[6]
-    table = image_ssl.summary(scores, "linear probe")
+    one = image_ssl.EXPERIMENTS["image-ssl"]
+    given = one.given(tmp_path, seeds=(0,), effort=0.001, width=4, batch_size=16)
+    scores = tidy(one.run(given, ["random-*", "jigsaw-*", "moco-*"]))
+    assert len(scores) == (3 + 3 + 2) * 2 * 2 and scores["score"].between(0, 1).all()
+    assert (tmp_path / "moco-plain-0.csv").exists()
+    tables = {section.key: section.table for section in one.sections(one.found(given), given)}
+    table = tables["image-ssl-shapes-linear-probe"]
     assert table.loc["moco"].iloc[-1] == "63.8 / 65.7 / 65.0"
     assert table.loc["random"].iloc[-1] == "-"
-
-
-def test_mean_and_spread_are_over_seeds():
-    rows = [
-        {"method": "moco", "arm": "plain", "features": "invariant", "classifier": "kNN"}
-        | {"seed": seed, "score": score}
-        for seed, score in enumerate((0.1, 0.2, 0.3))
-    ]
-    assert image_ssl.summary(pd.DataFrame(rows), "kNN").loc["moco", "plain"] == "0.200 ± 0.100"
 
 
 def test_arms_have_the_same_number_of_weights_and_the_groups_of_their_names():
@@ -77,8 +57,8 @@ def test_the_speed_table_at_tiny_sizes():
 
 
 @pytest.fixture
-def split_given(tmp_path, monkeypatch) -> dict:
-    """Options of tiny runs of split features, on few pictures."""
+def few_pictures(monkeypatch) -> None:
+    """Tiny sets, and probes that learn for an epoch."""
 
     def few(name: str) -> _split.Sets:
         return _split.Sets(*(RenderedObjects(24, 2, seed, 17).in_memory() for seed in (0, 1)))
@@ -98,10 +78,6 @@ def split_given(tmp_path, monkeypatch) -> dict:
         probes = {"linear": RidgeProbe, "MLP": quick}
         shortened = partial(getattr(_split, name), probes=probes)
         monkeypatch.setattr(_split, name, shortened)
-    return {
-        "steps": 1, "batch_size": 8, "learning_rate": 1e-3, "width": 4, "device": "cpu",
-        "weight": 20.0, "split": 0.5,
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -111,26 +87,28 @@ def split_given(tmp_path, monkeypatch) -> dict:
         ("poses", ("SIE (pose)", "supervised")),
     ],
 )
-def test_every_probe_of_split_features_gives_rows(data, names, split_given, tmp_path, monkeypatch):
-    paths = [_split.judged(name, 0, data, split_given, tmp_path) for name in names]
-    scores = pd.concat(map(pd.read_csv, paths))
-    order = image_ssl_split.arms(data)
+def test_every_probe_of_split_features_gives_rows(data, names, few_pictures, tmp_path, monkeypatch):
+    one = image_ssl_split.EXPERIMENTS["image-ssl-split"]
+    small = {"steps": 1, "batch_size": 8, "learning_rate": 1e-3, "width": 4, "device": "cpu"}
+    given = one.given(tmp_path, data=data, seeds=(0,), **small)
+    found, order = one.run(given, names), one.names(given)
+    scores = tidy(found)
     table, parts = (f(scores, order) for f in (image_ssl_split.summary, image_ssl_split.halves))
     assert list(table.index) == sorted(names, key=order.index) and (table != "-").all(axis=None)
-    asked = "rotation, MLP" if data == "objects" else "light hue, MLP"
-    assert asked in table and ("flip, linear" in table) == (data == "objects")
+    shown = "rotation, MLP" if data == "objects" else "light hue, MLP"
+    assert shown in table and ("flip, linear" in table) == (data == "objects")
     assert set(parts.index) == {name for name in names if "SIE" in name or "reconstr" in name}
-    # A network that was trained is judged again without training, and a judged one not at all.
+    monkeypatch.setattr(image_ssl_split, "load", _split.load)
+    assert len(list(one.sections(found, given))) == 3
+    # A network that was trained is evaluated again without training.
     monkeypatch.setattr(_split, "train", None)
-    paths[-1].unlink()
-    again = pd.read_csv(_split.judged(names[-1], 0, data, split_given, tmp_path))
-    old = scores[scores["method"] == names[-1]].reset_index(drop=True)
-    pd.testing.assert_frame_equal(again, old, check_dtype=False, check_like=True)
+    again, old = one.measure(names[-1], given), found[names[-1], 0]
+    pd.testing.assert_frame_equal(again.astype(old.dtypes), old, check_dtype=False, check_like=True)
 
 
 def test_halves_are_all_of_the_features():
     for arm in (_split.ARMS["reconstruction"], _split.ARMS["reconstruction, C4"]):
-        arm = arm.with_defaults({"weight": 1.0, "split": 0.25})
+        arm = arm.with_defaults(Options(weight=1.0, split=0.25))
         backbone = _split.network(arm.group, 8)
         x = torch.randn(5, backbone.channels, backbone.group.order)
         parts = [pool(x) for pool in _split.halves(arm, backbone).values()]

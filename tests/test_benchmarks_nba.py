@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,7 @@ import torch
 
 from benchmarks import _nba, _nba_variants, nba_ablation, nba_missing
 from benchmarks._nba import Arm, agent_errors, averaged, one_shot, remove, rolled, windows_of
-from benchmarks.nba import COLUMNS
+from benchmarks._scenes import COLUMNS
 from hierforecast import ConstantVelocity, Forecaster, HiPerformer
 from hierforecast.datasets import simulate_basketball
 from hierforecast.testing import assert_equivariant, randomize_
@@ -155,7 +153,7 @@ def test_errors_of_agents_are_those_of_evaluate(frame):
 def test_the_same_agents_are_compared_on_identical_cells(frame, monkeypatch):
     monkeypatch.setattr(nba_missing, "MOST", 2)
     # Constant velocity looks at nobody else: hiding others changes nothing for who is seen.
-    found = nba_missing.measure(fitted(), frame)
+    found = nba_missing.removals(fitted(), frame)
     points = found[found["metric"].isin(["ade", "fde"])]
     np.testing.assert_allclose(points["value"], points["visible"], rtol=1e-12)
     counts = points.query("part == 'all' and metric == 'ade'")
@@ -195,11 +193,11 @@ def seeded(growths: dict[float, float]) -> pd.DataFrame:
         (home, away, part, metric, 2 + slope * (home + away), 2.0, 10, information, rate, seed)
         for information in nba_missing.CLASSES
         for rate, slope in growths.items()
-        for seed in nba_missing.SEEDS
+        for seed in range(3)
         for home in range(5)
         for away in range(5)
         for part in ("all", "players", "ball", "core")
-        for metric in ("ade", "fde", *nba_missing.LAW)
+        for metric in ("ade", "fde", *nba_missing.LIKELIHOOD)
     ]
     names = ["home", "away", "part", "metric", "value", "visible", "agents"]
     return pd.DataFrame(rows, columns=[*names, "information", "rate", "seed"])
@@ -222,51 +220,14 @@ def test_missing_tables_and_acceptance_line(slope, verdict, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
-def test_both_commands_from_fits_to_tables(monkeypatch, tmp_path, capsys):
-    made = {"train": 12, "val": 4, "test": 5}
-    for split, count in made.items():
-        scenes = simulate_basketball(n_scenes=count, n_steps=54, seed=count)
-        monkeypatch.setitem(made, split, scenes)
-    _nba.windows.cache_clear()
-    monkeypatch.setattr(_nba, "games", lambda split: made[split])
-    written = {}
-    for module in (nba_missing, nba_ablation):
-        monkeypatch.setattr(module, "write_section", lambda *x: written.update({x[0]: x[2]}))
-    monkeypatch.setattr(nba_missing, "SEEDS", (0,))
-    monkeypatch.setattr(nba_missing, "MOST", 1)
-    kept = {k: v for k, v in nba_missing.ARMS.items() if k.startswith("classes") and "d0" in k}
-    monkeypatch.setattr(nba_missing, "ARMS", kept)
-    monkeypatch.setattr(nba_missing, "CLASSES", {"classes": COLUMNS})
+def test_a_fit_starts_from_saved_weights_and_units(tmp_path, monkeypatch):
     small = nba_ablation.sized(**SMALL)
-    arms = {
-        "SA3": Arm("classes-0-seed0", small),
-        "averaged": Arm("classes-0-seed0", small, forecast=averaged),
-        "twice": Arm("rolled", small, prediction_length=5, forecast=rolled),
-    }
-    monkeypatch.setattr(nba_ablation, "ARMS", arms)
-    monkeypatch.setattr(nba_ablation, "steady", lambda: None)
-    shared = ["--folder", str(tmp_path), "--steps", "2", "--windows", "6", "--threads", "1"]
-    monkeypatch.setattr(_nba, "SIZE", SMALL)
-    monkeypatch.setattr(sys, "argv", ["nba_missing", *shared])
-    nba_missing.main()
-    assert "Players of one team missing" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["nba_ablation", *shared, "--rounds", "1"])
-    nba_ablation.main()
-    _nba.windows.cache_clear()
-    assert set(written) >= {"nba-missing-2", "nba-missing-grid-2", "nba-missing-same-2"}
-    table = written["nba-ablation"]
-    assert table.loc["SA3", "time of a step"] == "1.00" and table.loc["averaged", "val NLL"] == "-"
-    assert (tmp_path / "missing-2.png").exists()
-
-
-def test_a_fit_goes_on_from_saved_weights_and_units(tmp_path):
-    fitted(nba_ablation.sized(**SMALL)).save(tmp_path / "first")
-    plan = _nba.going_on(tmp_path / "first")
+    fitted(small).save(tmp_path / "first")
     # A rate of nearly nothing moves nothing, and other scenes teach no other units.
-    options = {"context_length": 40, "prediction_length": 10, "columns": COLUMNS, "max_steps": 1}
-    quiet = {"accelerator": "cpu", "enable_progress_bar": False}
-    second = Forecaster(plan, learning_rate=1e-12, trainer=quiet, **options)
-    second.fit(simulate_basketball(n_scenes=12, n_steps=52, seed=5))
+    others = simulate_basketball(n_scenes=12, n_steps=52, seed=5)
+    monkeypatch.setattr(_nba, "games", lambda split: others)
+    arm = Arm("second", small, learning_rate=1e-12)
+    second = arm.fit(tmp_path, 1, str(tmp_path / "first"))
     one = Forecaster.load(tmp_path / "first").model_.state_dict()
     for name, weights in second.model_.state_dict().items():
         torch.testing.assert_close(weights, one[name], rtol=0, atol=1e-6)

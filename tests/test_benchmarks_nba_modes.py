@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
-import pytest
 import torch
 
 from benchmarks import nba_modes
-from hierforecast.datasets import simulate_basketball
 from hierforecast.distributions import LowRankNormal, ModeMixture
 from hierforecast.metrics import Evaluation
 
@@ -43,43 +38,3 @@ def test_scores_are_the_communitys():
     assert cells["minJADE/minJFDE"] == f"{jade:.3f}/{jfde:.3f}" and cells["energy"] == "-"
     ade, fde, *_ = scores_by_hand(law.modes[:, ball], truth[ball], scene[ball])
     assert cells["minADE/minFDE ball"] == f"{ade:.3f}/{fde:.3f}"
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> list[Any]:
-    """Made scenes instead of real ones, and a list of what is written."""
-    written: list[Any] = []
-    seeds = {"train": 0, "val": 1, "test": 2}
-
-    def load(split: str, rate: float) -> Any:
-        assert rate == 5.0
-        return simulate_basketball(n_scenes=4, n_steps=32, seed=seeds[split])
-
-    monkeypatch.setattr(nba_modes, "load_nba", load)
-    monkeypatch.setattr(nba_modes, "write_section", lambda *given: written.append(given))
-    command = ["nba_modes", "--folder", str(tmp_path), "--steps", "2", "--width", "8"]
-    monkeypatch.setattr(sys, "argv", [*command, "--depth", "1", "--threads", "1"])
-    return written
-
-
-def test_the_table_at_a_tiny_size(small, capsys, monkeypatch, tmp_path):
-    nba_modes.main()
-    ((key, _, table, note),) = small
-    assert key == "nba-modes" and "shuffled" in note
-    assert list(table.index[:5]) == [
-        "ConstantVelocity, 20 draws",
-        "Ridge, 20 draws",
-        "HiPerformer mixture, 20 draws",
-        "HiPerformer mixture, its 20 modes",
-        "HiPerformer lowrank, 20 draws",
-    ]
-    figures = table.iloc[:5]["minADE/minFDE all"].str.split("/", expand=True).astype(float)
-    assert (figures > 0).all().all()
-    assert table.loc["*CausalTraj, published*", "minJADE/minJFDE"] == "1.34/2.47"
-    assert "HiPerformer mixture" in capsys.readouterr().out
-    assert (tmp_path / "mixture" / "forecaster").exists()
-    # Games to choose by are printed and not written; an arm may be fitted alone, once.
-    for more in (["--split", "val", "--arms", "mixture"], ["--fit", "--arms", "lowrank"]):
-        monkeypatch.setattr(sys, "argv", [*sys.argv, *more])
-        nba_modes.main()
-    assert len(small) == 1

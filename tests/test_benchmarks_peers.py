@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from argparse import Namespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import peers_table
+from benchmarks import peer_tables
 from benchmarks.peers import (
     SOFTS,
     AgentFormer,
@@ -27,7 +26,7 @@ from benchmarks.peers import (
 )
 from benchmarks.peers.agentformer import AgentAware
 from benchmarks.peers.scenes import Rectangle, of_one_size
-from hierforecast import Forecaster, HiPerformer
+from hierforecast import Forecaster
 from hierforecast.datasets import simulate_basketball
 from hierforecast.errors import MissingExtraError
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
@@ -227,55 +226,6 @@ def test_a_panel_for_neuralforecast_holds_every_window():
     assert panel.loc[panel["unique_id"] == "home_2_y", "y"].tolist() == one["y"].tolist()
 
 
-def test_tables_hold_figures_and_refusals(monkeypatch, tmp_path):
-    frames = {
-        split: simulate_basketball(n_scenes=2, n_steps=52, seed=seed)
-        for seed, split in enumerate(("train", "val", "test"))
-    }
-    monkeypatch.setattr(peers_table, "load_nba", lambda split, progress: frames[split])
-    monkeypatch.setattr(peers_table, "load_soccer", lambda files: frames["test"])
-
-    class Refusing(AgentFormer):
-        def point(self, scaled, batch):
-            if len(batch.types) % 11:
-                raise RuntimeError("eleven | only")
-            return super().point(scaled, batch)
-
-    models = {
-        "refuses": lambda: Refusing(8, 1, 1, 2),
-        "HiPerformer": lambda: HiPerformer(16, 1, 2),
-    }
-    monkeypatch.setattr(peers_table, "TRAINED", models)
-    monkeypatch.setattr(peers_table, "FILLED", {})
-    options = Namespace(steps=2, seed=0, stride=5, rounds=1, folder=tmp_path, only=None)
-    table, note = peers_table.nba(options)
-    assert list(table.index) == ["constant velocity", "ridge", "refuses", "HiPerformer"]
-    missing = table["players, two of ten missing"]
-    assert missing["refuses"] == "fails: RuntimeError: eleven / only"
-    assert "/" in missing["HiPerformer"] and table.loc["HiPerformer", "training time"] == "1.00"
-    assert float(table.loc["refuses", "forecasting time"]) > 0 and "2 steps of 64" in note
-    again, _ = peers_table.nba(options)  # from the folder
-    assert again["all"].equals(table["all"])
-    models["refuses"] = lambda: 1 / 0
-    table, _ = peers_table.soccer(options)
-    assert table.loc["refuses", "all"] == "fails: ZeroDivisionError: division by zero"
-
-
 def test_long_messages_are_cut():
-    cell = peers_table.message(ValueError("word " * 100))
+    cell = peer_tables.message(ValueError("word " * 100))
     assert len(cell) < 140 and cell.endswith("…")
-
-
-def test_the_command_writes_the_tables_asked_for(monkeypatch, capsys):
-    written = []
-    monkeypatch.setattr(peers_table, "write_section", lambda *given: written.append(given[0]))
-    monkeypatch.setattr(peers_table, "steady", lambda: None)
-    make = lambda options: (pd.DataFrame({"x": [options.steps]}), "a note")  # noqa: E731
-    monkeypatch.setitem(peers_table.TABLES, "fit", ("A fit", make, 7))
-    monkeypatch.setattr(sys, "argv", ["peers_table", "fit"])
-    peers_table.main()
-    assert written == ["peers-fit"] and "a note" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["peers_table", "typo"])
-    with pytest.raises(SystemExit):
-        peers_table.main()
-    assert "no such table: typo" in capsys.readouterr().err

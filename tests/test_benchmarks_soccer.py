@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pandas as pd
-import pytest
 
-from benchmarks import soccer, soccer_visibility
-from hierforecast import HiPerformer
+from benchmarks import _visibility, soccer
 
 
 def made(subsets: tuple[int, ...], steps: int = 90) -> pd.DataFrame:
@@ -29,10 +25,11 @@ def made(subsets: tuple[int, ...], steps: int = 90) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def test_steps_since_last_seen_are_counted_back_from_the_cutoff():
+def test_steps_since_last_seen_are_counted_back_from_the_cutoff(monkeypatch):
     test = made((1,))
-    fitted = soccer.baselines(made((2, 3)))
-    rows = soccer.scored(fitted["LastValue"], test, stride=1)
+    monkeypatch.setattr(soccer, "matches", made)
+    given = soccer.EXPERIMENTS["soccer"].given()
+    rows = soccer.scored(soccer.fitted("LastValue", given, (2, 3)), test, stride=1)
     for (series, cutoff), part in rows.groupby(["unique_id", "cutoff"]):
         seen = test.loc[(test["unique_id"] == series) & (test["ds"] <= cutoff), "ds"]
         assert (part["unseen"] == cutoff - seen.max()).all()
@@ -40,8 +37,8 @@ def test_steps_since_last_seen_are_counted_back_from_the_cutoff():
     known = rows.dropna(subset=["x"])
     distance = np.hypot(known["LastValue_x"] - known["x"], known["LastValue_y"] - known["y"])
     np.testing.assert_allclose(known["error"], distance)
-    binned = soccer_visibility.binned(rows)
-    assert set(binned["last seen"]) == set(soccer_visibility.BINS)
+    binned = _visibility.binned(rows)
+    assert set(binned["last seen"]) == set(_visibility.BINS)
     assert "ball" not in set(binned["unique_id"]) and binned["error"].notna().all()
 
 
@@ -56,36 +53,6 @@ def test_intervals_by_visibility():
                (("lo", -w), ("hi", w))},
         }
     )  # fmt: skip
-    table = soccer_visibility.by_visibility(rows, "M")
+    table = _visibility.by_visibility(rows, "M")
     assert table.loc["in view", ["error", "width", "inside", "cells"]].tolist() == [2, 4, 75, 2]
     assert table.loc["16-39 steps", "inside"] == 100 and table.loc["1-5 steps"].isna()["error"]
-
-
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setattr(soccer, "load_soccer", made)
-    monkeypatch.setattr(soccer_visibility, "load_soccer", made)
-    monkeypatch.setattr(soccer, "HiPerformer", lambda **options: HiPerformer(8, 1, 2, **options))
-
-
-@pytest.mark.slow
-def test_the_tables(monkeypatch, small, tmp_path, capsys):
-    written = {}
-    for module in (soccer, soccer_visibility):
-        monkeypatch.setattr(
-            module, "write_section", lambda key, title, table, note: written.update({key: table})
-        )
-    options = ["name", "--steps", "1", "--folder", str(tmp_path / "fit"), "--threads", "1"]
-    monkeypatch.setattr(sys, "argv", options)
-    soccer.main()
-    assert [*written["soccer"].index] == ["LastValue", "ConstantVelocity", "Ridge", "HiPerformer"]
-    picture = tmp_path / "picture.png"
-    monkeypatch.setattr(sys, "argv", [*options, "--picture", str(picture), "--independent"])
-    soccer_visibility.main()
-    table = written["soccer-visibility"]
-    assert [*table.index] == [*soccer_visibility.BINS] and picture.stat().st_size > 10_000
-    assert "% inside" in table.loc["in view", "HiPerformer: 90 % interval"]
-    assert "independent head" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", [*options, "--choose"])
-    soccer.main()
-    assert "mirrored" in capsys.readouterr().out

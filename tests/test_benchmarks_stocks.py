@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from benchmarks import _risk, stocks, stocks_risk
+from benchmarks import _risk
 from benchmarks import _volatility as volatility
 from hierforecast import Columns, Forecaster, HiPerformer
 from tests.helpers import QUIET
@@ -99,7 +98,7 @@ def test_without_the_library_the_error_names_the_extra(monkeypatch, tmp_path):
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ImportError, match=r"hierforecast\[peers\]"):
-        volatility.fit_garch(np.zeros((10, 1)), tmp_path / "garch.csv")
+        volatility.fit_garch(np.zeros((10, 1)), tmp_path / "garch")
 
 
 def test_garch_is_fitted_once(tmp_path):
@@ -110,9 +109,9 @@ def test_garch_is_fitted_once(tmp_path):
         values[day] = np.sqrt(variance) * rng.standard_normal(2)
         variance = 0.05 + 0.15 * values[day, 0] ** 2 + 0.8 * variance
     values[:700, 1] = np.nan  # too short: it takes the median's
-    alpha, beta = volatility.fit_garch(values, tmp_path / "garch.csv")
+    alpha, beta = volatility.fit_garch(values, tmp_path / "garch")
     assert 0.05 < alpha[0] < 0.3 and 0.6 < beta[0] < 0.93 and alpha[1] == alpha[0]
-    again = volatility.fit_garch(values * np.nan, tmp_path / "garch.csv")
+    again = volatility.fit_garch(values * np.nan, tmp_path / "garch")
     np.testing.assert_allclose(again, [alpha, beta])
 
 
@@ -171,67 +170,7 @@ def test_a_networks_law_is_scored_on_the_right_tickers(market):
     assert found.rows.tolist() == market.present(300).tolist()
     alone = forecaster.predict(market.long(240, 300))
     mean = alone.groupby("unique_id")["HiPerformer"].first()[market.tickers[found.rows]]
-    np.testing.assert_allclose(found.law.mean[:, 0, 0], mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.distribution.mean[:, 0, 0], mean, rtol=1e-4, atol=1e-5)
     path = market.values[300:320, found.rows].T
     one, all_days = found.log_prob(path, [1, 20])
     assert one != all_days and np.isfinite([one, all_days]).all()
-
-
-def run(monkeypatch, module, *arguments) -> dict[str, pd.DataFrame]:
-    written = {}
-    monkeypatch.setattr(
-        module, "write_section", lambda key, title, table, note: written.update({key: table})
-    )
-    monkeypatch.setattr(sys, "argv", ["name", *arguments, "--threads", "1"])
-    module.main()
-    return written
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Networks that fit in a blink, and laws of volatility without the library."""
-    monkeypatch.setattr(
-        stocks_risk, "HiPerformer", lambda **options: HiPerformer(**{**options, "width": 8})
-    )
-    monkeypatch.setattr(_risk, "SAMPLES", 20)
-    monkeypatch.setattr(
-        volatility, "fit_garch", lambda values, path: np.full((2, values.shape[1]), 0.4)
-    )
-    monkeypatch.setattr(stocks_risk, "load_stocks", lambda **options: made())
-    monkeypatch.setattr(stocks_risk, "MISSING", 2)
-    monkeypatch.setattr(stocks_risk, "CHOOSE_TRAIN_END", "2016-12-01")
-
-
-@pytest.mark.slow
-def test_the_risk_tables(monkeypatch, small, tmp_path, capsys):
-    pytest.importorskip("sklearn")
-    folder = ["--steps", "1", "--folder", str(tmp_path), "--stride", "20"]
-    tables = run(monkeypatch, stocks_risk, *folder)
-    assert [*tables] == ["stocks-risk", "stocks-portfolios", "stocks-listings"]
-    scores = tables["stocks-risk"]
-    assert [*scores.index[-3:]] == [*stocks_risk.ARMS] and scores.index[0] == "zero return"
-    for row in scores.index[1:]:
-        for cell in scores.loc[row]:
-            assert np.isfinite([float(x) for x in cell.split(" / ")]).all()
-    assert {"sectors, 90 %", "calm"} <= {*tables["stocks-portfolios"].columns}
-    run(monkeypatch, stocks_risk, *folder, "--choose", "--arms", "returns, steps", "--thin", "2")
-    assert "returns, steps" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_the_table_of_unseen_tickers(monkeypatch, tmp_path):
-    frame = made().assign(ds=lambda f: f["date"]).drop(columns="date")
-    monkeypatch.setattr(stocks, "load_stocks", lambda: frame)
-    monkeypatch.setattr(
-        stocks, "HiPerformer", lambda **options: HiPerformer(**{**options, "width": 8})
-    )
-    for name, value in {"UNSEEN_SECTOR": "S2", "UNSEEN_TICKERS": 2, "MISSING": 3}.items():
-        monkeypatch.setattr(stocks, name, value)
-    tables = run(monkeypatch, stocks, "--steps", "1", "--folder", str(tmp_path))
-    assert [*tables["stocks"].index] == [
-        "zero return",
-        "LastValue",
-        "Ridge",
-        "Ridge, unit of returns",
-        "HiPerformer",
-    ]

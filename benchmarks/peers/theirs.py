@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks._scenes import COLUMNS
 from benchmarks.timing import interleave
-from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast import Forecaster, HiPerformer
 from hierforecast.datasets import simulate_basketball
 from hierforecast.errors import import_extra
 
-COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
 QUIET = {
     "accelerator": "cpu",
     "logger": False,
@@ -39,7 +39,7 @@ FIT_NOTE = (
     "fits of 60 and of 20 steps. neuralforecast gets the scenes end to end as one panel. Times the "
     "windows per second of neuralforecast's iTransformer; above 1 is faster than it. At equal "
     "parameters it does less for a window: 22 tokens and one attention a layer, against 33 tokens "
-    "and three attentions a block, and a joint law besides."
+    "and three attentions a block, and a joint distribution besides."
 )
 
 
