@@ -40,22 +40,6 @@ def _wedge(u: Tensor, v: Tensor, tip: float, base: float, half: float) -> Tensor
     return torch.maximum(sides, base - u)
 
 
-def _arrow(u: Tensor, v: Tensor) -> Tensor:
-    return torch.minimum(_wedge(u, v, 1.0, -0.05, 0.86), _box(u, v, -0.95, 0.0, -0.28, 0.28))
-
-
-def _crescent(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(_disc(u, v, 0.0, 0.0, 0.98), -_disc(u, v, 0.4, 0.0, 0.8))
-
-
-def _ell(u: Tensor, v: Tensor) -> Tensor:
-    return torch.minimum(_box(u, v, -0.6, -0.14, -0.78, 0.78), _box(u, v, -0.6, 0.62, -0.78, -0.32))
-
-
-def _half_disc(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(_disc(u, v, -0.35, 0.0, 0.93), -0.35 - u)
-
-
 def _heart(u: Tensor, v: Tensor) -> Tensor:
     half = 0.55  # of the side of a square on its corner; a disc stands on each of its upper sides
     u = u + 0.38 * half
@@ -70,57 +54,43 @@ def _ring(u: Tensor, v: Tensor) -> Tensor:
     return torch.maximum(band, torch.minimum(0.34 - v.abs(), u))
 
 
-def _tee(u: Tensor, v: Tensor) -> Tensor:
-    return torch.minimum(_box(u, v, -0.74, -0.28, -0.67, 0.67), _box(u, v, -0.3, 0.97, -0.22, 0.22))
-
-
-def _triangle(u: Tensor, v: Tensor) -> Tensor:
-    return _wedge(u, v, 1.0, -0.8, 0.6)
-
-
 # Signed distances to the outline, negative inside, each within the unit disc and pointing along u.
 # None is another one turned or mirrored, and none looks the same after any turn: an angle is one.
 OUTLINES: dict[str, Outline] = {
-    "arrow": _arrow,
-    "crescent": _crescent,
-    "ell": _ell,
-    "half disc": _half_disc,
+    "arrow": lambda u, v: torch.minimum(
+        _wedge(u, v, 1.0, -0.05, 0.86), _box(u, v, -0.95, 0.0, -0.28, 0.28)
+    ),
+    "crescent": lambda u, v: torch.maximum(
+        _disc(u, v, 0.0, 0.0, 0.98), -_disc(u, v, 0.4, 0.0, 0.8)
+    ),
+    "ell": lambda u, v: torch.minimum(
+        _box(u, v, -0.6, -0.14, -0.78, 0.78), _box(u, v, -0.6, 0.62, -0.78, -0.32)
+    ),
+    "half disc": lambda u, v: torch.maximum(_disc(u, v, -0.35, 0.0, 0.93), -0.35 - u),
     "heart": _heart,
     "open ring": _ring,
-    "tee": _tee,
-    "triangle": _triangle,
+    "tee": lambda u, v: torch.minimum(
+        _box(u, v, -0.74, -0.28, -0.67, 0.67), _box(u, v, -0.3, 0.97, -0.22, 0.22)
+    ),
+    "triangle": lambda u, v: _wedge(u, v, 1.0, -0.8, 0.6),
 }
-
-
-def _stripes(u: Tensor, v: Tensor, sharpness: Tensor) -> Tensor:
-    return (torch.sin(2 * math.pi * u) * sharpness).clamp(-1, 1)
-
-
-def _checks(u: Tensor, v: Tensor, sharpness: Tensor) -> Tensor:
-    waves = torch.sin(math.pi * u) * torch.sin(math.pi * v)
-    return (2 * waves * sharpness).clamp(-1, 1)
-
-
-def _dots(u: Tensor, v: Tensor, sharpness: Tensor) -> Tensor:
-    waves = torch.cos(2 * math.pi * u) + torch.cos(2 * math.pi * v)
-    return ((waves - 0.6) * sharpness).clamp(-1, 1)
-
 
 # Plane waves whose lengths have no common measure: their sum looks irregular and needs no table.
 _WAVES = ((0.41, 0.13, 0.9), (-0.23, 0.47, 2.2), (0.37, 0.61, 4.1), (-0.83, 0.29, 5.3))
 
 
-def _clouds(u: Tensor, v: Tensor, sharpness: Tensor) -> Tensor:
+def _clouds(u: Tensor, v: Tensor) -> Tensor:
     waves = [torch.sin(2 * math.pi * (a * u + b * v) + c) for a, b, c in _WAVES]
-    return torch.stack(waves).sum(0).mul(0.6).clamp(-1, 1)
+    return torch.stack(waves).sum(0).mul(0.6)
 
 
-# In periods along u and v; sharpness is high where a period spans many pixels. Values in [-1, 1].
-TEXTURES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor] | None] = {
+# In periods along u and v, cut off at -1 and 1. Where a period spans many pixels, stripes, checks
+# and dots are made sharper before that; clouds never are.
+TEXTURES: dict[str, Outline | None] = {
     "plain": None,
-    "stripes": _stripes,
-    "checks": _checks,
-    "dots": _dots,
+    "stripes": lambda u, v: torch.sin(2 * math.pi * u),
+    "checks": lambda u, v: 2 * (torch.sin(math.pi * u) * torch.sin(math.pi * v)),
+    "dots": lambda u, v: torch.cos(2 * math.pi * u) + torch.cos(2 * math.pi * v) - 0.6,
     "clouds": _clouds,
 }
 
@@ -226,5 +196,6 @@ def _paint(parameters: Parameters, what: str, x: Tensor, y: Tensor, size: int) -
         if texture is not None:
             # The steepest sine then climbs from -1 to 1 within about one pixel.
             sharpness = (period[mine] * size / math.pi).clamp(min=1)
-            pattern[mine] = texture(u[mine], v[mine], sharpness)
+            waves = texture(u[mine], v[mine])
+            pattern[mine] = (waves if texture is _clouds else waves * sharpness).clamp(-1, 1)
     return color * (1 + _each(parameters[f"{what}_contrast"]) * pattern).unsqueeze(1)

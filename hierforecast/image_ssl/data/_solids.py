@@ -17,6 +17,7 @@ from torch import Tensor
 
 Body: TypeAlias = tuple[Tensor, Tensor]
 Numbers: TypeAlias = Sequence[float | Tensor]
+Part: TypeAlias = tuple[Numbers, Numbers]
 
 PAINTS = 6
 ROUND = 20  # flat sides that stand for a round one: five to each of four paints
@@ -79,38 +80,12 @@ def _box(centre: Numbers, half: Numbers, like: Tensor) -> Body:
     return planes[:, None], middle[:, None] + signs * reach[:, None]
 
 
-def _union(*bodies: Body) -> Body:
+def _boxes(
+    thickness: Tensor, thin: float, more: float, parts: Callable[[Tensor], Sequence[Part]]
+) -> Body:
+    """A union of boxes of half widths from `thin` to `thin + more`."""
+    bodies = [_box(*part, thickness) for part in parts(thin + more * thickness)]
     return torch.cat([planes for planes, _ in bodies], 1), torch.cat([v for _, v in bodies], 1)
-
-
-def _block(thickness: Tensor) -> Body:
-    return _box((0, 0, 0), (1, 1, 1), thickness)
-
-
-def _arch(thickness: Tensor) -> Body:
-    w = 0.2 + 0.12 * thickness
-    return _union(
-        _box((w - 1, 0, 0), (w, 1, 0.5), thickness),
-        _box((1 - w, 0, 0), (w, 1, 0.5), thickness),
-        _box((0, 1 - w, 0), (1, w, 0.5), thickness),
-    )
-
-
-def _cross(thickness: Tensor) -> Body:
-    w = 0.2 + 0.16 * thickness
-    return _union(
-        _box((0, 0, 0), (1, w, w), thickness),
-        _box((0, 0, 0), (w, 1, w), thickness),
-        _box((0, 0, 0), (w, w, 1), thickness),
-    )
-
-
-def _ell(thickness: Tensor) -> Body:
-    w = 0.25 + 0.15 * thickness
-    return _union(
-        _box((w - 1, 0, 0), (w, 1, 0.5), thickness),
-        _box((0, w - 1, 0), (1, w, 0.5), thickness),
-    )
 
 
 def _ring(thickness: Tensor) -> Body:
@@ -146,14 +121,29 @@ _WEDGES = tuple(
     (4 * k // SEGMENTS, (4 * k // SEGMENTS + 2) % 4, 0, 0, 4, 5) for k in range(SEGMENTS)
 )
 
+
+# Middles and half sides of boxes, from the half width of the parts.
+def _arch(w: Tensor) -> list[Part]:
+    legs: list[Part] = [((w - 1, 0, 0), (w, 1, 0.5)), ((1 - w, 0, 0), (w, 1, 0.5))]
+    return [*legs, ((0, 1 - w, 0), (1, w, 0.5))]
+
+
+def _cross(w: Tensor) -> list[Part]:
+    return [((0, 0, 0), (1, w, w)), ((0, 0, 0), (w, 1, w)), ((0, 0, 0), (w, w, 1))]
+
+
+def _ell(w: Tensor) -> list[Part]:
+    return [((w - 1, 0, 0), (w, 1, 0.5)), ((0, w - 1, 0), (1, w, 0.5))]
+
+
 # No kind is another one stretched, and every side that is seen has a paint that tells which it is.
 SOLIDS: dict[str, Solid] = {
-    "arch": Solid(_arch, (_SIX,) * 3),
-    "box": Solid(_block, (_SIX,)),
+    "arch": Solid(partial(_boxes, thin=0.2, more=0.12, parts=_arch), (_SIX,) * 3),
+    "box": Solid(partial(_box, (0, 0, 0), (1, 1, 1)), (_SIX,)),
     "cone": Solid(partial(_frustum, sides=ROUND, top=0.0), (_sectors(ROUND),)),
-    "cross": Solid(_cross, (_SIX,) * 3),
+    "cross": Solid(partial(_boxes, thin=0.2, more=0.16, parts=_cross), (_SIX,) * 3),
     "cylinder": Solid(partial(_frustum, sides=ROUND, top=1.0), (_sectors(ROUND),)),
-    "ell": Solid(_ell, (_SIX,) * 2),
+    "ell": Solid(partial(_boxes, thin=0.25, more=0.15, parts=_ell), (_SIX,) * 2),
     "prism": Solid(partial(_frustum, sides=3, top=1.0), (_sectors(3),)),
     "pyramid": Solid(partial(_frustum, sides=4, top=0.0), (_sectors(4),)),
     "ring": Solid(_ring, _WEDGES),
