@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -26,11 +22,7 @@ from hierforecast.image_ssl.plot import (
 )
 from hierforecast.image_ssl.plot.style import look_of, spread_apart
 
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 def draw(picture):
@@ -59,7 +51,7 @@ def test_principal_axes_against_a_singular_value_decomposition(n, d):
     assert torch.allclose(principal_axes(-x)[0].abs(), places.abs())
 
 
-def test_every_point_has_the_colour_of_its_class():
+def test_every_point_has_the_color_of_its_class():
     features = clouds()
     ax = plot_features(features, title="space")
     (points,) = ax.collections
@@ -86,7 +78,7 @@ def test_of_many_points_some_are_drawn_on_the_axes_of_all():
     assert {tuple(at) for at in drawn} <= {tuple(at) for at in places}
 
 
-def test_more_classes_than_colours_get_other_markers():
+def test_more_classes_than_colors_get_other_markers():
     assert len({look_of(number) for number in range(48)}) == 48
     ax = plot_features(Features(torch.randn(200, 4), torch.arange(200) % 20))
     assert sum(len(points.get_offsets()) for points in ax.collections) == 200
@@ -105,7 +97,7 @@ def test_features_that_cannot_be_drawn():
         plot_features(Features(torch.ones(5, 3), torch.arange(5)))
     with pytest.raises(DataError, match="span no plane"):
         plot_features(Features(torch.randn(5, 1), torch.arange(5)))
-    with pytest.raises(DataError, match="one colour"):
+    with pytest.raises(DataError, match="one color"):
         plot_features(Features(torch.randn(5, 3), torch.ones(5, 2)))
 
 
@@ -123,7 +115,7 @@ def cells(figure) -> np.ndarray:
 
 
 @pytest.mark.parametrize("group", ["C2", "C4", "D1", "D4"])
-def test_frames_of_one_colour_hold_one_map_moved_as_its_image(group):
+def test_frames_of_one_color_hold_one_map_moved_as_its_image(group):
     """Turned back by numpy, without the group's own arithmetic."""
     network = small_resnet(group, 3)
     grid = cells(draw(plot_turning_map(network, image())))

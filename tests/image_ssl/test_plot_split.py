@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,11 +14,7 @@ from hierforecast.image_ssl.evaluation import euclidean_distance
 from hierforecast.image_ssl.plot import plot_neighbours, plot_r2, plot_reconstructions
 from hierforecast.image_ssl.plot.style import PALETTE
 
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 def table(seeds: int = 2) -> pd.DataFrame:

@@ -48,7 +48,7 @@ def read_image(path: str | Path, size: int) -> Tensor:
     """A file as a square: the shorter side is resized to `size`, and the middle is cut out.
 
     Args:
-        path: a file that Pillow reads; grey, indexed and transparent images become RGB.
+        path: a file that Pillow reads; gray, indexed and transparent images become RGB.
         size: side of the square in pixels.
 
     Returns:
@@ -79,7 +79,7 @@ def read_image(path: str | Path, size: int) -> Tensor:
 
 
 def _without_transparency(image: Image.Image) -> Image.Image:
-    """RGB; what is transparent becomes white, not whatever colour lies beneath."""
+    """RGB; what is transparent becomes white, not whatever color lies beneath."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -93,7 +93,7 @@ def read_mask(
     """A mask as a square, cut out as `read_image` cuts its image; nearest pixels.
 
     Args:
-        path: a file whose pixels are numbers: grey or indexed.
+        path: a file whose pixels are numbers: gray or indexed.
         size: side of the square in pixels.
         largest: number of the last class.
         shape: width and height that it must have: its image's.

@@ -56,7 +56,7 @@ class RenderedSet(ImageSet):
 
 
 class Scene(dict[str, Tensor]):
-    """Parameters by their names; of names once spelled with "colour", both are understood."""
+    """Parameters by their names; the British spellings of before are understood too."""
 
     def __missing__(self, name: str) -> Tensor:
         if _american(name) == name:
@@ -79,7 +79,7 @@ def current(parameters: Parameters) -> Parameters:
 
 
 def _american(name: str) -> str:
-    new = name.replace("colour", "color")
+    new = name.replace("colour", "color").replace("centre", "center")
     if new != name:
         warnings.warn(
             f"the parameter {name!r} is called {new!r} now", DeprecationWarning, stacklevel=3
@@ -128,7 +128,7 @@ def rgb(lightness: Values, chroma: Values, hue: np.ndarray) -> np.ndarray:
 
 
 def linear_rgb(lightness: Values, chroma: Values, hue: np.ndarray) -> np.ndarray:
-    """The same colours as amounts of light, in which shading is a product."""
+    """The same colors as amounts of light, in which shading is a product."""
     a, b = chroma * np.cos(np.deg2rad(hue)), chroma * np.sin(np.deg2rad(hue))
     cones = np.stack(np.broadcast_arrays(lightness, a, b), axis=-1) @ _LAB_TO_CONES.T
     return np.clip(cones**3 @ _CONES_TO_RGB.T, 0, 1)

@@ -1,7 +1,7 @@
 """Pictures of colored shapes from their parameters: outlines, textures, light.
 
 A picture is a function of its parameters and its size, in torch, on the device of the parameters.
-Places are measured from the centre of the picture, in fractions of its side, x to the right and y
+Places are measured from the center of the picture, in fractions of its side, x to the right and y
 *up*; angles in degrees, counter-clockwise. So a scene turned by 90 degrees is `torch.rot90` of it.
 """
 
@@ -166,11 +166,11 @@ def _direction(degrees: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _in_pose(parameters: Parameters, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Places as the shape sees them: its centre at 0, along its axis, in units of its scale."""
+    """Places as the shape sees them: its center at 0, along its axis, in units of its scale."""
     cosine, sine = _direction(parameters["angle"])
     scale = _each(parameters["scale"])
-    right = x - _each(parameters["centre"][:, 0] - 0.5)
-    up = y - _each(0.5 - parameters["centre"][:, 1])
+    right = x - _each(parameters["center"][:, 0] - 0.5)
+    up = y - _each(0.5 - parameters["center"][:, 1])
     return (cosine * right + sine * up) / scale, (cosine * up - sine * right) / scale
 
 

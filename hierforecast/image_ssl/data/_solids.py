@@ -42,10 +42,10 @@ def shaped(solid: Solid, thickness: Tensor, stretch: Tensor) -> Tensor:
     """
     planes, vertices = solid.build(thickness)
     vertices = vertices * stretch[:, None]
-    centre = (vertices.amax(1) + vertices.amin(1)) / 2
-    radius = (vertices - centre[:, None]).square().sum(-1).sqrt().amax(1)
+    center = (vertices.amax(1) + vertices.amin(1)) / 2
+    radius = (vertices - center[:, None]).square().sum(-1).sqrt().amax(1)
     normals = planes[..., :3] / stretch[:, None, None]
-    inside = planes[..., 3] - (normals * centre[:, None, None]).sum(-1)
+    inside = planes[..., 3] - (normals * center[:, None, None]).sum(-1)
     length = normals.square().sum(-1).sqrt()
     offsets = inside / (length * radius[:, None, None])
     return torch.cat([normals / length[..., None], offsets[..., None]], dim=-1)
@@ -67,11 +67,11 @@ def _frustum(thickness: Tensor, sides: int, top: float) -> Body:
     return planes.expand(b, 1, -1, 4), vertices.expand(b, -1, 3)
 
 
-def _box(centre: Numbers, half: Numbers, like: Tensor) -> Body:
+def _box(center: Numbers, half: Numbers, like: Tensor) -> Body:
     """One box for each solid: planes (b, 1, 6, 4), vertices (b, 8, 3)."""
     middle, reach = (
         torch.stack([torch.as_tensor(value).to(like).expand_as(like) for value in values], -1)
-        for values in (centre, half)
+        for values in (center, half)
     )
     sides = torch.cat([torch.eye(3), -torch.eye(3)]).to(like).expand(len(like), 6, 3)
     offsets = torch.cat([reach + middle, reach - middle], dim=-1)

@@ -30,7 +30,7 @@ class ADE20K(MaskSet, FileItems):
     """ADE20K as the scene parsing benchmark of 2016 has it (Zhou et al. 2017): 150 classes.
 
     Images lie at ``images/<split>/<name>.jpg``, masks at ``annotations/<split>/<name>.png``: 0
-    where nothing is said, which is not to be judged, else the class from 1 to 150. The shorter side
+    where nothing is said, which is not evaluated, else the class from 1 to 150. The shorter side
     is resized to `size` and the middle cut out, in image and mask alike; a pixel of the mask is
     that nearest to its middle, never a mixture.
 

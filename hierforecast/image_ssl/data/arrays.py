@@ -45,7 +45,7 @@ class ImageSet(Items):
 
     An item is an image and its label: int64 () with the number of its class, or, where
     `multi_label`, float32 (classes,) with 1 for each class that is seen, 0 for each that is not,
-    and NaN for each that is not to be evaluated.
+    and NaN for each that is not evaluated.
 
     Attributes:
         multi_label: whether an image may belong to several classes.
@@ -167,7 +167,7 @@ def collate(batch: Item | list[Item]) -> Item:
     """One batch out of a list of items; a batch that a set has put together passes as it is.
 
     Args:
-        batch: what torch's DataLoader hands over: the list of (image, label), or the pair of
+        batch: what torch's DataLoader passes: the list of (image, label), or the pair of
             images (b, 3, h, w) and labels (b, ...) that `ImageSet.__getitems__` gave.
 
     Returns:

@@ -150,7 +150,7 @@ def draw_parameters(
 
     Returns:
         A row a picture, float32 unless said otherwise. ``label``: class, int64. ``angle``: degrees
-        counter-clockwise, in [0, 360), from pointing right. ``centre``: (b, 2), x from the left
+        counter-clockwise, in [0, 360), from pointing right. ``center``: (b, 2), x from the left
         and y from the top, and ``scale``: radius, in fractions of the side. ``light_angle``: where
         the light comes from, degrees; ``light_strength``. Then, each once with ``shape_`` and once
         with ``background_`` in front: ``color`` (b, 3), RGB in [0, 1]; ``texture``, int64, number
@@ -162,8 +162,8 @@ def draw_parameters(
     label = np.floor(next(draw) * N_CLASSES).astype(np.int64)
     angle = 360 * next(draw)
     scale = scales[0] + (scales[1] - scales[0]) * next(draw)
-    centre = np.stack([scale + (1 - 2 * scale) * next(draw) for _ in range(2)], axis=1)
-    floats = {"angle": angle, "scale": scale, "centre": centre}
+    center = np.stack([scale + (1 - 2 * scale) * next(draw) for _ in range(2)], axis=1)
+    floats = {"angle": angle, "scale": scale, "center": center}
     floats |= {"light_angle": 360 * next(draw), "light_strength": light * next(draw)}
     known = np.array([TEXTURE_NAMES.index(name) for name in textures])
     whole = {"label": label}
@@ -190,10 +190,10 @@ def turn(parameters: Parameters, degrees: float | Tensor) -> Scene:
     angle = parameters["angle"]
     degrees = torch.as_tensor(degrees, dtype=angle.dtype, device=angle.device)
     radians = torch.deg2rad(degrees.expand_as(angle))
-    right, up = parameters["centre"][:, 0] - 0.5, 0.5 - parameters["centre"][:, 1]
+    right, up = parameters["center"][:, 0] - 0.5, 0.5 - parameters["center"][:, 1]
     x = right * torch.cos(radians) - up * torch.sin(radians)
     y = right * torch.sin(radians) + up * torch.cos(radians)
-    turned = Scene(current(parameters)) | {"centre": torch.stack([0.5 + x, 0.5 - y], dim=1)}
+    turned = Scene(current(parameters)) | {"center": torch.stack([0.5 + x, 0.5 - y], dim=1)}
     for name in ("angle", "light_angle", "background_texture_angle"):
         turned[name] = (parameters[name] + degrees) % 360
     return turned

@@ -179,7 +179,7 @@ class MaskSet(Items):
     some of them.
 
     Attributes:
-        ignored: number of the pixels that are not to be evaluated, or None if all are.
+        ignored: number of the pixels that are not evaluated, or None if all are.
     """
 
     ignored: int | None = None

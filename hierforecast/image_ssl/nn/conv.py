@@ -87,7 +87,7 @@ class _GroupFilters(nn.Module):
         if self.training or self.weight.is_inference() or torch.compiler.is_compiling():
             return self._expand()
         weight = self.weight
-        if not isinstance(weight, nn.Parameter):  # lent for this call, or computed
+        if not isinstance(weight, nn.Parameter):  # passed for this call only, or computed
             return self._expand()
         # What writes to the weights raises their version, but for writing through `.data`; moving
         # them moves the pointer, for `detach` holds the memory, which nothing else gets meanwhile.

@@ -1,4 +1,4 @@
-"""Small networks behind the backbone; which group they respect is theirs to choose.
+"""Small networks behind the backbone; each may respect the group, or not.
 
 A head of the backbone's own group keeps the symmetry. A head of the trivial group sees the entries
 of the group's axis as so many more channels: that is the ordinary head of the literature, and the

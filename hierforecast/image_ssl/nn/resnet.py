@@ -50,7 +50,7 @@ class Halving:
 ODD = Halving(Sampling(3, 2, 1), Sampling(1, 2), (Sampling(7, 2, 3), Sampling(3, 2, 1)))
 EVEN = Halving(Sampling(4, 2, 1), Sampling(2, 2), (Sampling(8, 2, 3), Sampling(2, 2)))
 SMALL_STEM = (Sampling(3, 1, 1),)
-# Deviation below which an image counts as flat: two or three steps of 8-bit colour.
+# Deviation below which an image counts as flat: two or three steps of 8-bit color.
 FLAT = 0.01
 WHOLE = Halving(Sampling(3, 1, 1), Sampling(1), ())  # halves nothing
 
@@ -193,7 +193,7 @@ class ResNet(Backbone):
             return min(exact, key=lambda other: (abs(other - size), -other))
         raise SizeError(
             f"image size {size} is not exact for {self.group.name}: a layer of stride 2 would "
-            f"sample off the centre, and turning the image would change the features. Exact "
+            f"sample off the center, and turning the image would change the features. Exact "
             f"sizes near it are {' and '.join(map(str, exact))}; give resize=True to have images "
             "resized to the nearer one, or halving=EVEN (ODD) for sizes of the other parity"
         )

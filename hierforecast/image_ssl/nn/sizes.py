@@ -1,6 +1,6 @@
 """Which image sizes an equivariant network is exact for.
 
-A layer that samples every s-th pixel commutes with turns only if the sampled grid lies centred on
+A layer that samples every s-th pixel commutes with turns only if the sampled grid lies centered on
 the image: nothing may be left over, ``(size + 2 padding - kernel) mod s == 0``. A 3 x 3 filter with
 padding 1 and stride 2 therefore needs odd sizes, an even filter even ones; on the wrong parity the
 turned image is sampled at other pixels, and the error is as large as the features themselves.
@@ -40,15 +40,15 @@ class Sampling:
         """Windows along a side of `size` pixels."""
         return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
-    def is_centred(self, size: int) -> bool:
-        """Whether the windows lie centred on a side of `size` pixels."""
+    def is_centered(self, size: int) -> bool:
+        """Whether the windows lie centered on a side of `size` pixels."""
         return (size + 2 * self.padding - self.kernel) % self.stride == 0
 
 
 def is_exact(size: int, layers: Iterable[Sampling]) -> bool:
-    """Whether every layer in turn is centred, and something is left at the end."""
+    """Whether every layer in turn is centered, and something is left at the end."""
     for layer in layers:
-        if not layer.is_centred(size):
+        if not layer.is_centered(size):
             return False
         size = layer.out(size)
         if size < 1:

@@ -71,8 +71,8 @@ def plot_features(
     """
     if features.multi_label:
         raise DataError(
-            "a point has one colour: features of images with several classes cannot be coloured; "
-            "give Features(x, y[:, k].long()) of one class that is judged everywhere"
+            "a point has one color: features of images with several classes cannot be colored; "
+            "give Features(x, y[:, k].long()) of one class that is labelled everywhere"
         )
     places, shares = principal_axes(features.x)
     drawn = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:max_points]

@@ -14,11 +14,8 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import ArrayImages, ImageSet, _registry, named
 from hierforecast.image_ssl.data.named import open_masks, open_posed, open_set
 from hierforecast.image_ssl.storage import load_backbone, read_made_by
+from tests.damage import truncate
 from tests.image_ssl.cli.calling import PLAIN, call, complaint, warned
-
-
-def truncate(file):
-    file.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from hierforecast.image_ssl.data import (
     collate,
 )
 from hierforecast.image_ssl.data._decoding import read_mask
+from tests.damage import truncate
 
 NAMES = [f"ADE_train_{number:08d}" for number in range(1, 5)]
 WIDTH, HEIGHT = 36, 24
@@ -108,10 +109,6 @@ def test_an_indexed_mask_keeps_its_numbers(tmp_path):
     np.testing.assert_array_equal(
         read_mask(tmp_path / "mask.png", 24, 150), numbers(0)[:, 6 : 6 + 24]
     )
-
-
-def truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
 
 
 DAMAGE = {

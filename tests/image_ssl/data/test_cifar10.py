@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import cifar10, load_cifar10
 from hierforecast.image_ssl.data.cifar10 import load_plain_pickle, read_batches
 from hierforecast.io.fetch import RemoteFile
+from tests.damage import RunsCode
 
 PIXELS = 3 * 32 * 32
 ROWS = np.random.default_rng(0).integers(0, 256, (4, PIXELS), dtype=np.uint8)
@@ -66,16 +66,6 @@ def test_loading_by_name(tmp_path, monkeypatch):
     for options in ({"split": "val"}, {"version": "jpeg"}):
         with pytest.raises(ValueError, match="is not one of"):
             load_cifar10(root=tmp_path, **options)
-
-
-class RunsCode:
-    """Unpickled by pickle.load, it would make a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.parametrize("protocol", range(5))

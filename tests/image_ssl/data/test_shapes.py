@@ -16,7 +16,7 @@ from hierforecast.image_ssl.data.shapes import (
     turn,
 )
 
-POSE = ("angle", "centre", "scale")
+POSE = ("angle", "center", "scale")
 
 
 def double(parameters):
@@ -27,7 +27,7 @@ def upright(scale: float = 0.5) -> dict[str, torch.Tensor]:
     """One shape of each class in the middle, unturned, plain, without light."""
     parameters = draw_parameters(np.arange(len(CLASSES)), textures=["plain"], light=0.0)
     parameters["label"] = torch.arange(len(CLASSES))
-    parameters |= {"angle": torch.zeros(8), "centre": torch.full((8, 2), 0.5)}
+    parameters |= {"angle": torch.zeros(8), "center": torch.full((8, 2), 0.5)}
     return parameters | {"scale": torch.full((8,), scale)}
 
 
@@ -51,7 +51,7 @@ def test_random_numbers_are_uniform_and_independent():
         draw_parameters(np.arange(20_000), seed=11),
         {
             name: torch.cat([draw_parameters(np.arange(20), seed)[name] for seed in range(1000)])
-            for name in ("label", "angle", "centre")
+            for name in ("label", "angle", "center")
         },
     ):
         n = len(parameters["label"])
@@ -59,7 +59,7 @@ def test_random_numbers_are_uniform_and_independent():
         assert ((counts - n / 8) ** 2 / (n / 8)).sum() < 29.9  # chi-squared, 7 degrees, p = 1e-4
         turns = torch.histc(parameters["angle"], 36, 0, 360)
         assert ((turns - n / 36) ** 2 / (n / 36)).sum() < 80  # 35 degrees, p = 2e-5
-        values = torch.column_stack([parameters["angle"], parameters["centre"]]).T
+        values = torch.column_stack([parameters["angle"], parameters["center"]]).T
         lagged = torch.corrcoef(torch.cat([values[:, 1:], values[:, :-1]]).double())
         assert (lagged - torch.eye(6)).abs().max() < 4.5 / math.sqrt(n)
 
@@ -71,11 +71,11 @@ def test_a_turned_pose_is_a_turned_picture(dtype, tolerance, size):
     parameters = RenderedShapes(200, textures=["plain"], light=0.0).parameters(range(200))
     parameters = double(parameters) if dtype == torch.float64 else parameters
     picture = render(parameters, size)
-    x, y = parameters["centre"].T
-    for quarter, centre in ((1, (y, 1 - x)), (2, (1 - x, 1 - y)), (3, (1 - y, x))):
+    x, y = parameters["center"].T
+    for quarter, center in ((1, (y, 1 - x)), (2, (1 - x, 1 - y)), (3, (1 - y, x))):
         moved = parameters | {
             "angle": parameters["angle"] + 90 * quarter,
-            "centre": torch.stack(centre, dim=1),
+            "center": torch.stack(center, dim=1),
         }
         turned = torch.rot90(picture, quarter, (-2, -1))
         assert (render(moved, size) - turned).abs().max() < tolerance
@@ -151,7 +151,7 @@ def test_outlines_against_a_second_implementation():
 def test_pose_means_what_it_says():
     """Angle counter-clockwise from the right, x from the left, y from the top, in fractions."""
     arrow = {name: value[:1] for name, value in upright(0.2).items()}
-    arrow |= {"centre": torch.tensor([[0.3, 0.6]]), "angle": torch.tensor([90.0])}
+    arrow |= {"center": torch.tensor([[0.3, 0.6]]), "angle": torch.tensor([90.0])}
     rows, columns = (coverage(arrow, 100)[0] > 0.5).nonzero().T
     assert rows.min() == pytest.approx(60 - 20, abs=1)  # the tip, up
     assert rows.max() == pytest.approx(60 + 0.95 * 20, abs=1)
@@ -191,7 +191,7 @@ def test_edges_are_anti_aliased():
         assert spread.max() < 0.01
 
 
-def test_mask_is_where_a_change_of_the_shapes_colour_shows():
+def test_mask_is_where_a_change_of_the_shapes_color_shows():
     shapes = RenderedShapes(100, seed=5)
     parameters = shapes.parameters(range(100))
     other = parameters | {"shape_color": 1 - parameters["shape_color"]}
@@ -207,13 +207,13 @@ def test_mask_is_where_a_change_of_the_shapes_colour_shows():
 def test_shapes_lie_wholly_within_the_picture():
     shapes = RenderedShapes(2000, size=17)
     parameters = shapes.parameters(range(2000))
-    centre, scale = parameters["centre"], parameters["scale"][:, None]
-    assert (centre - scale).min() > -1e-6 and (centre + scale).max() < 1 + 1e-6
+    center, scale = parameters["center"], parameters["scale"][:, None]
+    assert (center - scale).min() > -1e-6 and (center + scale).max() < 1 + 1e-6
     pixels = (torch.arange(65) + 0.5) / 65
-    from_centre = torch.hypot(pixels - centre[:, :1, None], pixels[:, None] - centre[:, 1:, None])
+    from_center = torch.hypot(pixels - center[:, :1, None], pixels[:, None] - center[:, 1:, None])
     cover = coverage(parameters, 65)
-    assert not (cover[from_centre > scale[:, :, None] + 1e-6] >= 0.5).any()
-    assert cover[from_centre > scale[:, :, None] + 2 / 65].max() == 0  # a sharp tip's faint edge
+    assert not (cover[from_center > scale[:, :, None] + 1e-6] >= 0.5).any()
+    assert cover[from_center > scale[:, :, None] + 2 / 65].max() == 0  # a sharp tip's faint edge
 
 
 def test_shape_and_background_differ_visibly():
@@ -241,10 +241,10 @@ def test_parameters_stay_within_their_ranges_and_use_all_of_them():
 
 @pytest.mark.parametrize("name", TEXTURE_NAMES)
 def test_textures(name):
-    """Each varies as its name says, about the plain colour."""
+    """Each varies as its name says, about the plain color."""
     parameters = RenderedShapes(64, textures=[name], light=0.0).parameters(range(64))
     parameters |= {
-        "centre": torch.full((64, 2), 3.0),  # the shape is out of the picture
+        "center": torch.full((64, 2), 3.0),  # the shape is out of the picture
         "background_color": torch.full((64, 3), 0.5),
         "background_contrast": torch.full((64,), 0.2),
     }

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import ThreeDIEBench, UnreadableImageWarning, collate
 from hierforecast.image_ssl.data.rotations import compose
 from hierforecast.image_ssl.data.threedie import LATENTS, N_CLASSES, read_latents
+from tests.damage import RunsCode, truncate
 
 OBJECTS = ("02691156/aaa", "02691156/bbb", "03001627/ccc", "03001627/ddd")
 VIEWS = 5
@@ -107,10 +107,6 @@ def test_pairs(root, frame):
         assert change == pytest.approx(end[3:] - start[3:], abs=1e-5)
 
 
-def truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
-
-
 DAMAGE = {
     "a truncated image": lambda root: truncate(path(root, 7, "image")),
     "no image": lambda root: path(root, 7, "image").write_text("<html>"),
@@ -165,16 +161,6 @@ def test_an_object_without_views_and_one_with_a_single_view(root):
         path(root, number, "latents").unlink()
     with pytest.raises(DataError, match="none of the 20 views"):
         ThreeDIEBench(root, 9, views=VIEWS, on_error="skip")[0]
-
-
-class RunsCode:
-    """Unpickled, it would make a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 def test_no_code_of_the_files_is_run(root, tmp_path):

@@ -24,13 +24,13 @@ def test_windows_lie_where_torch_puts_them(kernel, stride, padding):
         out = layer(torch.ones(1, 1, size).double())
         assert sampling.out(size) == out.shape[-1]
         place = torch.arange(size).double()[None, None]
-        # Where windows have their middles, measured from the centre of the image.
+        # Where windows have their middles, measured from the center of the image.
         first = (kernel - 1) / 2 - padding
         middles = first + stride * torch.arange(out.shape[-1]).double() - (size - 1) / 2
-        centred = torch.equal(middles, -middles.flip(0))
-        assert sampling.is_centred(size) == centred
-        seen = layer(place - (size - 1) / 2)  # odd, and stays so where windows lie centred
-        assert not centred or torch.allclose(seen, -seen.flip(-1))
+        centered = torch.equal(middles, -middles.flip(0))
+        assert sampling.is_centered(size) == centered
+        seen = layer(place - (size - 1) / 2)  # odd, and stays so where windows lie centered
+        assert not centered or torch.allclose(seen, -seen.flip(-1))
 
 
 CHAINS = {
@@ -64,8 +64,8 @@ def test_exact_sizes_are_those_that_outputs_grow_back_to(layers):
 def test_the_shortcut_samples_what_the_convolution_does():
     for halving in (ODD, EVEN):
         for size in range(2, 40):
-            assert halving.conv.is_centred(size) == halving.shortcut.is_centred(size)
-            if halving.conv.is_centred(size):
+            assert halving.conv.is_centered(size) == halving.shortcut.is_centered(size)
+            if halving.conv.is_centered(size):
                 assert halving.conv.out(size) == halving.shortcut.out(size)
 
 
