@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hierforecast.datasets._tracks import AGENTS, Floats, Integers
 from hierforecast.errors import DataError
 from hierforecast.io.atomic import write_atomically
-from hierforecast.io.fetch import cache_folder, sha256_of
+from hierforecast.io.fetch import LFS_PREFIX, cache_folder, sha256_of
 from hierforecast.io.limits import BROKEN, MIB, read_arrays, read_file, read_tar
 
 KINDS = ("score", "rebound")
@@ -171,7 +171,7 @@ def _bar(blocks: list[list[_File]], show: bool) -> Iterator[list[_File]]:
 
 def _parse_block(files: list[_File]) -> tuple[Floats, Integers]:
     for file in files:
-        if not file.text or file.text.startswith(b"version https://git-lfs"):
+        if not file.text or file.text.startswith(LFS_PREFIX):
             what = "a git-lfs pointer (run `git lfs pull`)" if file.text else "empty"
             raise DataError(f"'{file.path}' is {what}. {BAD_FILE}")
     try:

@@ -31,6 +31,7 @@ from hierforecast.datasets._tracks import (
     tracks_to_frame,
 )
 from hierforecast.errors import DataError, import_extra
+from hierforecast.io.fetch import LFS_PREFIX
 from hierforecast.io.limits import MIB, open_file, parse_json, read_file, too_large
 
 RATE = 25.0
@@ -38,7 +39,6 @@ BALL_ID = -1
 GAP_MS = 60  # two moments further apart than this are not neighbors at 25 Hz
 NEAR_MS = 20  # closer than this they are one moment, recorded twice
 ANOTHER = "Get the file again, or use another game: some published files are like this."
-LFS = b"version https://git-lfs"
 SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 LARGEST = 512 * MIB  # of a game's JSON, and of all that an archive unpacks to; a game has some 100
 
@@ -102,7 +102,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _refuse_nothing(path: Path, content: bytes) -> None:
     if not content.strip():
         raise DataError(f"'{path}' is empty. {ANOTHER}")
-    if content.startswith(LFS):
+    if content.startswith(LFS_PREFIX):
         raise DataError(
             f"'{path}' is a git-lfs pointer, not the data. Run `git lfs pull` where it came from."
         )

@@ -7,7 +7,7 @@ Letters: P rows, H horizon steps, D targets, K joint samples, B scenes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -172,26 +172,16 @@ class Evaluation:
         rows = _as_tensor(rows).to(self.truth.device)
         if rows.dtype == torch.bool:
             _check_shape("rows", rows, self.truth.shape[:1])
-        optional = {
-            name: None if (value := getattr(self, name)) is None else value[rows]
-            for name in ("point", "lower", "upper")
+        cuts: dict[str, Callable[[Any], Any]] = {
+            **dict.fromkeys(("point", "lower", "upper"), lambda values: values[rows]),
+            "samples": lambda values: values[:, rows],
+            "quantiles": lambda values: {key: value[rows] for key, value in values.items()},
+            "scale": lambda values: {key: value[:, rows] for key, value in values.items()},
         }
-        mapped: dict[str, Any] = {
-            name: None if (values := getattr(self, name)) is None else cut(values)
-            for name, cut in (
-                ("quantiles", lambda values: {k: v[rows] for k, v in values.items()}),
-                ("scale", lambda values: {k: v[:, rows] for k, v in values.items()}),
-            )
-        }
-        return Evaluation(
-            truth=self.truth[rows],
-            present=self.present[rows],
-            scene=self.scene[rows],
-            n_scenes=self.n_scenes,
-            samples=None if self.samples is None else self.samples[:, rows],
-            **optional,
-            **mapped,
-        )
+        given = {name: getattr(self, name) for name in cuts}
+        optional = {name: cuts[name](value) for name, value in given.items() if value is not None}
+        kept = self.truth[rows], self.present[rows], self.scene[rows]
+        return Evaluation(*kept, self.n_scenes, **optional)
 
     def with_interval(self, level: float) -> Evaluation:
         """The same, with `lower` and `upper` the central `level` % interval of the samples.

@@ -89,61 +89,57 @@ class Metric:
         return self.value(*self.accumulate(evaluation))
 
 
-def _registry(*metrics: Metric) -> dict[str, Metric]:
-    return {metric.name: metric for metric in metrics}
+def _of(needs: Needs, function: Callable[..., Totals], description: str, **more: Any) -> Metric:
+    """A metric that is called as its function is, if no other name is given."""
+    return Metric(more.pop("name", function.__name__), needs, function, description, **more)
 
 
-METRICS: dict[str, Metric] = _registry(
-    Metric("mae", "point", point.mae, "mean absolute error, target units"),
-    Metric("mse", "point", point.mse, "mean squared error, squared target units"),
-    Metric("rmse", "point", point.mse, "root of the mean squared error, target units", torch.sqrt),
-    Metric("wape", "point", point.wape, "sum of absolute errors over sum of |truth|, a share"),
-    Metric(
-        "bias", "point", point.bias, "mean of forecast - truth, target units", best="nearest zero"
+_ALL = (
+    _of("point", point.mae, "mean absolute error, target units"),
+    _of("point", point.mse, "mean squared error, squared target units"),
+    _of(
+        "point",
+        point.mse,
+        "root of the mean squared error, target units",
+        name="rmse",
+        finish=torch.sqrt,
     ),
-    Metric("mase", "scale", scaled.mase, "MAE over that of a seasonal naive forecast before"),
-    Metric("rmsse", "scale", scaled.rmsse, "RMSE over that of a seasonal naive forecast before"),
-    Metric("ade", "point", trajectory.ade, "average displacement error, target units"),
-    Metric("fde", "point", trajectory.fde, "displacement at the last step, target units"),
-    Metric("min_ade", "samples", trajectory.min_ade, "ADE of each row's best sample"),
-    Metric("min_fde", "samples", trajectory.min_fde, "FDE of each row's best sample"),
-    Metric("min_jade", "samples", trajectory.min_jade, "ADE of each scene's best joint sample"),
-    Metric("min_jfde", "samples", trajectory.min_jfde, "FDE of each scene's best joint sample"),
-    Metric("miss_rate", "samples", trajectory.miss_rate, "share of rows with min_fde > 2 units"),
-    Metric("nll", "distribution", probabilistic.nll, "-log p, nats per scene"),
-    Metric(
-        "nll_per_coordinate",
-        "distribution",
-        probabilistic.nll_per_coordinate,
-        "-log p, nats per present coordinate",
-    ),
-    Metric("crps", "samples", probabilistic.crps, "fair CRPS, target units"),
-    Metric("crps_sum", "samples", probabilistic.crps_sum, "fair CRPS of the sum over a scene"),
-    Metric("energy_score", "samples", probabilistic.energy_score, "fair energy score of a scene"),
-    Metric(
-        "quantile_loss", "samples", probabilistic.quantile_loss, "2 x pinball loss over the deciles"
-    ),
-    Metric(
-        "weighted_quantile_loss",
+    _of("point", point.wape, "sum of absolute errors over sum of |truth|, a share"),
+    _of("point", point.bias, "mean of forecast - truth, target units", best="nearest zero"),
+    _of("scale", scaled.mase, "MAE over that of a seasonal naive forecast before"),
+    _of("scale", scaled.rmsse, "RMSE over that of a seasonal naive forecast before"),
+    _of("point", trajectory.ade, "average displacement error, target units"),
+    _of("point", trajectory.fde, "displacement at the last step, target units"),
+    _of("samples", trajectory.min_ade, "ADE of each row's best sample"),
+    _of("samples", trajectory.min_fde, "FDE of each row's best sample"),
+    _of("samples", trajectory.min_jade, "ADE of each scene's best joint sample"),
+    _of("samples", trajectory.min_jfde, "FDE of each scene's best joint sample"),
+    _of("samples", trajectory.miss_rate, "share of rows with min_fde > 2 units"),
+    _of("distribution", probabilistic.nll, "-log p, nats per scene"),
+    _of("distribution", probabilistic.nll_per_coordinate, "-log p, nats per present coordinate"),
+    _of("samples", probabilistic.crps, "fair CRPS, target units"),
+    _of("samples", probabilistic.crps_sum, "fair CRPS of the sum over a scene"),
+    _of("samples", probabilistic.energy_score, "fair energy score of a scene"),
+    _of("samples", probabilistic.quantile_loss, "2 x pinball loss over the deciles"),
+    _of(
         "samples",
         probabilistic.weighted_quantile_loss,
         "quantile loss over the sum of |truth|, no units",
     ),
-    Metric(
-        "mean_weighted_quantile_loss",
+    _of(
         "quantiles",
         probabilistic.mean_weighted_quantile_loss,
         "the same of exact quantiles, no samples",
     ),
-    Metric(
-        "coverage",
+    _of(
         "interval",
         probabilistic.coverage,
         "share of truths inside the interval",
         best="nearest level",
     ),
-    Metric("width", "interval", probabilistic.width, "mean width, target units", best=None),
+    _of("interval", probabilistic.width, "mean width, target units", best=None),
 )
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 SHORT = {"mwql": "mean_weighted_quantile_loss", "nd": "wape"}
 
 
