@@ -1,6 +1,6 @@
-"""Options checked at the door: one line that names the option and what it may be.
+"""Checks of options: an error of one line names the option and what it may be.
 
-Each check hands back a plain Python value (numpy's scalars are converted), so that it can be saved
+Each check returns a plain Python value (numpy's scalars are converted), so that it can be saved
 as JSON, and raises a `DataError` for everything else.
 """
 

@@ -43,8 +43,8 @@ class DataError(ValueError):
     ) -> None:
         super().__init__(problem if remedy is None else f"{problem}: {remedy.code}")
         self.remedy = None if remedy is None else remedy.code
-        told = problem if remedy is None else f"{problem}: {remedy.options}"
-        self._on_command_line = on_command_line or told
+        message = problem if remedy is None else f"{problem}: {remedy.options}"
+        self._on_command_line = on_command_line or message
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuilt, (type(self), str(self), self.__dict__)

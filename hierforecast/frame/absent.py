@@ -22,7 +22,7 @@ Missing = list[tuple[str, str]]  # (role, column)
 
 
 @dataclass(frozen=True)
-class Mend:
+class Fix:
     """What helps, for a message: a hint, advice, and the remedy if there is one."""
 
     hint: str
@@ -39,13 +39,13 @@ def require(table: Table, roles: Sequence[tuple[str, str]]) -> None:
     missing = _missing(table, roles)
     if not missing:
         return
-    (role, name), mend = missing[0], _mend(table, missing)
+    (role, name), fix = missing[0], _fix(table, missing)
     names = [repr(n) for n in table.frame.columns]
     few = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     raise DataError(
-        f"{table.what} has no column {name!r}{mend.hint} for the role {role!r}; it has {few}; "
-        f"{mend.advice}",
-        mend.remedy,
+        f"{table.what} has no column {name!r}{fix.hint} for the role {role!r}; it has {few}; "
+        f"{fix.advice}",
+        fix.remedy,
     )
 
 
@@ -53,17 +53,17 @@ def _missing(table: Table, roles: Iterable[tuple[str, str]]) -> Missing:
     return [(role, name) for role, name in roles if name not in table.frame.columns]
 
 
-def _mend(table: Table, missing: Missing) -> Mend:
+def _fix(table: Table, missing: Missing) -> Fix:
     """What makes all columns that are missing."""
-    cures = (_index, _no_time, _wide, _one_series)
-    for cure in cures if table.variable == "frame" else (_index, _as_in_training):
-        mend = cure(table, missing)
-        if mend is not None:
-            return mend
+    fixes = (_index, _no_time, _wide, _one_series)
+    for one in fixes if table.variable == "frame" else (_index, _as_in_training):
+        fix = one(table, missing)
+        if fix is not None:
+            return fix
     return _other_names(table, missing)
 
 
-def _index(table: Table, missing: Missing) -> Mend | None:
+def _index(table: Table, missing: Missing) -> Fix | None:
     """Columns that are the index of a pandas frame, or have names of two lines."""
     frame, lost, hint = table.frame.to_native(), [name for _, name in missing], ""
     if not table.frame.implementation.is_pandas():
@@ -86,12 +86,12 @@ def _index(table: Table, missing: Missing) -> Mend | None:
     long = Table.open(frame, table.columns, table.variable)
     rest = _missing(long, missing)
     if not rest:
-        return Mend(hint, "make it a column", own)
-    mend = _mend(long, rest)
-    return replace(mend, hint=hint or mend.hint, remedy=mend.remedy and own.then(mend.remedy))
+        return Fix(hint, "make it a column", own)
+    fix = _fix(long, rest)
+    return replace(fix, hint=hint or fix.hint, remedy=fix.remedy and own.then(fix.remedy))
 
 
-def _no_time(table: Table, missing: Missing) -> Mend | None:
+def _no_time(table: Table, missing: Missing) -> Fix | None:
     """Numbers alone: their rows are the steps."""
     columns, schema = table.columns, table.frame.schema
     if not {("time", columns.time), ("id", columns.ids[0])} <= set(missing):
@@ -101,20 +101,20 @@ def _no_time(table: Table, missing: Missing) -> Mend | None:
     own, frame = table.rebuild("count_rows", column=columns.time), table.frame
     steps = nw.new_series(columns.time, np.arange(len(table)), backend=frame.implementation)
     long = Table(frame.with_columns(steps), columns, table.variable)
-    mend = _mend(long, _missing(long, missing))
-    return replace(mend, remedy=mend.remedy and own.then(mend.remedy))
+    fix = _fix(long, _missing(long, missing))
+    return replace(fix, remedy=fix.remedy and own.then(fix.remedy))
 
 
-def _as_in_training(table: Table, missing: Missing) -> Mend:
+def _as_in_training(table: Table, missing: Missing) -> Fix:
     """Another frame than the one that the columns were named for: its names are changed."""
     names = {close: name for _, name in missing if (close := _close(table, name))}
     close = _close(table, missing[0][1])
     hint = f" (did you mean {close!r}?)" if close else ""
     remedy = table.rebuild("rename", names=names) if len(names) == len(missing) else None
-    return Mend(hint, "name them as there", remedy)
+    return Fix(hint, "name them as there", remedy)
 
 
-def _wide(table: Table, missing: Missing) -> Mend | None:
+def _wide(table: Table, missing: Missing) -> Fix | None:
     """Numbers that stand in a column for each series, or for each time."""
     columns, lost = table.columns, {name for _, name in missing}
     if len(columns.ids) > 1 or columns.targets[0] not in lost or len(columns.targets) > 1:
@@ -136,7 +136,7 @@ def _wide(table: Table, missing: Missing) -> Mend | None:
     if recipe is not None:
         remedy = remedy.then(table.convert(recipe, time))
     rest = [(r, n) for r, n in missing if r not in ("id", "time", "target")]
-    return _then(Mend("", f"it has a column for each {what}, make it long", remedy), table, rest)
+    return _then(Fix("", f"it has a column for each {what}, make it long", remedy), table, rest)
 
 
 def _reading(words: list[Any]) -> str | Recipe | None:
@@ -148,25 +148,25 @@ def _reading(words: list[Any]) -> str | Recipe | None:
     return "numbered" if numbered else recognize(text)[1]
 
 
-def _one_series(table: Table, missing: Missing) -> Mend | None:
+def _one_series(table: Table, missing: Missing) -> Fix | None:
     """Rows that are one series without a name."""
     columns = table.columns
     if ("id", columns.ids[0]) not in missing or len(columns.ids) > 1 or _ids(table) != ():
         return None
     remedy = table.rebuild("one_series", column=columns.ids[0])
     rest = [(r, n) for r, n in missing if r != "id"]
-    return _then(Mend("", "its rows are one series, give them an id", remedy), table, rest)
+    return _then(Fix("", "its rows are one series, give them an id", remedy), table, rest)
 
 
-def _then(mend: Mend, table: Table, rest: Missing) -> Mend:
+def _then(fix: Fix, table: Table, rest: Missing) -> Fix:
     """The same, and other names for what is still missing."""
-    if not rest or mend.remedy is None:
-        return mend
+    if not rest or fix.remedy is None:
+        return fix
     more = _other_names(table, rest).remedy
-    return Mend(mend.hint, mend.advice, None if more is None else mend.remedy.then(more))
+    return Fix(fix.hint, fix.advice, None if more is None else fix.remedy.then(more))
 
 
-def _other_names(table: Table, missing: Missing) -> Mend:
+def _other_names(table: Table, missing: Missing) -> Fix:
     """Other columns for the roles, or none where a role may be left out."""
     columns, (role, name) = table.columns, missing[0]
     close = _close(table, name)
@@ -177,10 +177,10 @@ def _other_names(table: Table, missing: Missing) -> Mend:
         found = _meant(table, one, lost, sum(chosen, ()))
         chosen.append(found)
         if not found and one in ("id", "time", "target", "scene"):
-            return Mend(hint, f"name yours for the {role}", None)
+            return Fix(hint, f"name yours for the {role}", None)
         changes[one] = _replaced(changes.get(one, getattr(columns, one)), lost, found)
     leave = "" if close or role in ("id", "time", "target", "scene") else ", or leave it out"
-    return Mend(hint, f"name yours{leave}", assign_roles(columns, **changes))
+    return Fix(hint, f"name yours{leave}", assign_roles(columns, **changes))
 
 
 def _replaced(given: Any, lost: str, found: tuple[str, ...]) -> Any:

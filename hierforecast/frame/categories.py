@@ -55,7 +55,7 @@ def encode(
     if learned is None:
         learned = Covariate(name, role, categories_of(table, name, labels))
     elif len(labels) and not set(labels.tolist()) & set(learned.categories or ()):
-        _reject_strangers(table, name, labels.tolist(), learned)
+        _reject_unknown(table, name, labels.tolist(), learned)
     position = {label: i + 1 for i, label in enumerate(learned.categories or ())}
     # The last entry is what the code -1 of a null finds.
     lookup = np.array([*(position.get(label, 0) for label in labels.tolist()), 0], dtype=float)
@@ -143,7 +143,7 @@ def _other_kind(table: Table, name: str, learned: Covariate) -> DataError:
     )
 
 
-def _reject_strangers(table: Table, name: str, labels: list[Any], learned: Covariate) -> None:
+def _reject_unknown(table: Table, name: str, labels: list[Any], learned: Covariate) -> None:
     """Say that training knew none of these labels; of another type they are a mistake."""
     known = list(learned.categories or ())
     text = (

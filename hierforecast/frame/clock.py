@@ -216,7 +216,7 @@ class Moments:
         if stated is not None:  # of periods, which may still come in every third one only
             return replace(stated, size=stated.size * self.usual_stride(self.place(stated)))
         daily = times.is_daily()
-        counted = times.on(Step("", 0, wall=daily))[self.time]
+        counted = (times.wall if daily else times.values)[self.time]
         return infer_step(self.scene, counted, times.unit, daily, calendars=not times.duration)
 
     def own_step(self, row: int) -> Step:

@@ -1,7 +1,7 @@
 """Integer codes of columns: of integers, of labels, and of several columns together.
 
-pandas, polars and pyarrow frames come through narwhals. The one thing narwhals lacks, codes of a
-text column, is asked of each library in its own way, so that no text leaves the frame.
+pandas, polars and pyarrow frames come through narwhals. Codes of a text column, which narwhals
+lacks, are made by each library's own function, so that no text is copied out of the frame.
 """
 
 from __future__ import annotations

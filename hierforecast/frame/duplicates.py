@@ -45,14 +45,14 @@ def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: i
     alike = all(agrees(cell, table.numbers(name)) for name in columns.targets)
     # A small overlap that says the same is one delivery after another, not series that share ids.
     overlap = np.bincount(cell, minlength=n_cells)[cell] > 1
-    told = () if alike and overlap.mean() < 0.5 else tell_apart(table, row, cell)
-    if told:
-        names = " and ".join(map(repr, told))
+    names = () if alike and overlap.mean() < 0.5 else tell_apart(table, row, cell)
+    if names:
+        words = " and ".join(map(repr, names))
         apart = "" if columns.scenes else " (or make it the scene, if its series never meet)"
         raise DataError(
-            f"{text}; these rows differ in {names}: series that share an id are named by both"
+            f"{text}; these rows differ in {words}: series that share an id are named by both"
             f"{apart}",
-            assign_roles(columns, id=(*told, *columns.ids)),
+            assign_roles(columns, id=(*names, *columns.ids)),
         )
     if alike:
         remedy = table.rebuild("drop_duplicates", keys=keys)
@@ -72,13 +72,13 @@ def tell_apart(
         cell: (n,) codes of series and time.
         besides: columns that are none of them.
     """
-    columns, told = table.columns, list[str]()
+    columns, found = table.columns, list[str]()
     other = {*columns.keys, *columns.targets, *besides}
     other |= {*columns.past_covariates, *columns.known_covariates}
     names = sorted(table.frame.columns, key=lambda n: n not in columns.groups)
     codes = {n: c for n in names if n not in other and (c := _codes(table, n)) is not None}
     series = row
-    while codes and len(told) < MOST:
+    while codes and len(found) < MOST:
         finer = {n: pair(cell, c, int(c.max()) + 1) for n, c in codes.items()}
         best = max(finer, key=lambda n: len(finer[n][1]))
         before, (cell, cells) = len(rank(cell)[1]), finer[best]
@@ -86,10 +86,10 @@ def tell_apart(
             break
         own = codes.pop(best)
         series, n_series = pair(series, own, int(own.max()) + 1)
-        told.append(best)
+        found.append(best)
         # What numbers the rows names no series.
         if len(cells) == len(cell):
-            return tuple(told) if 2 * len(n_series) <= len(cell) else ()
+            return tuple(found) if 2 * len(n_series) <= len(cell) else ()
     return ()
 
 

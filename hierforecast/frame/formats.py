@@ -25,6 +25,18 @@ QUARTER = r"(?P<year>\d{4})[ -]?[Qq](?P<quarter>[1-4])"
 QUARTER_FIRST = r"[Qq][1-4][ -/]?\d{4}"
 WEEK = r"\d{4}-?W\d\d"
 ISO = ("%Y-%m-%d", "%Y/%m/%d")
+# Numbers with marks, and the marks; of several that fit, the first.
+MARKS = {
+    r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d{1,3}(\.\d+)?": {"thousands": ","},
+    r"[-+]?\d*,\d+|[-+]?\d+": {"decimal": ","},
+    r"[-+]?[\d.]*,\d+|[-+]?\d+": {"decimal": ",", "thousands": "."},
+}
+
+
+def marks_of(text: pd.Series) -> dict[str, str] | None:
+    """The marks within texts (k,) that are numbers but for these, or None."""
+    fits = (marks for pattern, marks in MARKS.items() if text.str.fullmatch(pattern).all())
+    return next(fits, None)
 
 
 class Digits(NamedTuple):

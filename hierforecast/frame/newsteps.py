@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,30 +18,8 @@ from hierforecast.frame.step import NANOSECONDS
 TOLERANCE = 1e-3  # 8.33 steps a second are meant to be 100/12
 
 
-class NewSteps(Protocol):
-    """Numbers the new steps, k = ..., -1, 0, 1, ..., whose labels count `unit`, None: integers."""
-
-    unit: str | None
-
-    def within(self, times: np.ndarray) -> np.ndarray:
-        """The new step in which each old time (n,) int64 lies."""
-        ...
-
-    def first(self, times: np.ndarray) -> np.ndarray:
-        """The first new step that begins at each old time (n,) or later."""
-        ...
-
-    def time(self, steps: np.ndarray) -> np.ndarray:
-        """The old time at which each new step (n,) is: float64 if one may lie in between."""
-        ...
-
-    def label(self, steps: np.ndarray) -> np.ndarray:
-        """The label (n,) int64 of each new step."""
-        ...
-
-
 class Even:
-    """New steps of one length.
+    """New steps of one length, numbered k = ..., -1, 0, 1, ...
 
     Args:
         length: of a step in old times.
@@ -58,20 +36,20 @@ class Even:
         self.label_origin = int(Fraction(origin) / length * scale)
 
     def within(self, times: np.ndarray) -> np.ndarray:
-        """See `NewSteps`."""
+        """The new step in which each old time (n,) int64 lies."""
         return (times - self.origin) * self.each // self.length
 
     def first(self, times: np.ndarray) -> np.ndarray:
-        """See `NewSteps`."""
+        """The first new step that begins at each old time (n,) or later."""
         return -((self.origin - times) * self.each // self.length)
 
     def time(self, steps: np.ndarray) -> np.ndarray:
-        """See `NewSteps`."""
+        """The old time at which each new step (n,) is: float64 if one may lie in between."""
         away = steps * self.length
         return self.origin + (away if self.each == 1 else away / self.each)
 
     def label(self, steps: np.ndarray) -> np.ndarray:
-        """See `NewSteps`."""
+        """The label (n,) int64 of each new step."""
         return self.label_origin + steps * self.scale
 
 
@@ -96,18 +74,21 @@ class Calendar:
         self.labels = labels.to_numpy().astype(f"M8[{clock.unit}]").view(np.int64)
 
     def within(self, times: np.ndarray) -> np.ndarray:
-        """See `NewSteps`."""
+        """As in `Even`."""
         return self.steps[np.searchsorted(self.times, times)]
 
     def first(self, times: np.ndarray) -> np.ndarray:
-        """See `NewSteps`; one more than there are if none begins so late."""
+        """As in `Even`; one more than there are if none begins so late."""
         return np.searchsorted(self.labels, times)
 
     def time(self, steps: np.ndarray) -> np.ndarray:
-        """See `NewSteps`."""
+        """As in `Even`."""
         return np.append(self.labels, np.iinfo(np.int64).max)[steps]
 
     label = time
+
+
+NewSteps = Even | Calendar
 
 
 def new_steps(

@@ -1,4 +1,4 @@
-"""One column of any frame at a time: codes, numbers and labels, with the checks at the door."""
+"""One column of any frame at a time: checked codes, numbers and labels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from narwhals.exceptions import DuplicateError
 from hierforecast.errors import DataError, FrameTypeError, Remedy
 from hierforecast.frame.codes import factorize, join
 from hierforecast.frame.columns import Columns
+from hierforecast.frame.formats import marks_of
 from hierforecast.frame.remedies import Recipe, convert, rebuild
 
 # Numbers beyond this are refused: float32 ends at 3.4e38.
 LARGEST = 1e38
-# How numbers are written that are none as they stand, and the recipe that reads them.
-MARKS = {
-    r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d{1,3}(\.\d+)?": "thousands_comma",
-    r"[-+]?[\d.]*,\d+|[-+]?\d+": "decimal_comma",
-}
 
 
 def zone_of(series: nw.Series[Any]) -> Any:
@@ -202,10 +198,10 @@ class Table:
         bad = pd.to_numeric(cells, errors="coerce").isna() & cells.notna()
         if not bad.any():
             return DataError(f"{text}; convert it", self.convert("numbers", name))
-        words = cells[cells.notna()].astype(str)
-        for pattern, recipe in MARKS.items():
-            if words.str.fullmatch(pattern).all():
-                return DataError(f"{text}; convert it", self.convert(recipe, name))
+        marks = marks_of(cells[cells.notna()].astype(str))
+        if marks is not None:
+            recipe = "decimal_comma" if "decimal" in marks else "thousands_comma"
+            return DataError(f"{text}; convert it", self.convert(recipe, name))
         first = f"{cells[bad].iloc[0]!r} in row {bad.argmax()} (counted from 0)"
         if bad[cells.notna()].all():
             return DataError(f"{text}: none of its cells is a number, the first is {first}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import narwhals as nw
@@ -90,14 +91,19 @@ class Times:
         """Whether the wall's clock shows one time of day only, so that days count, not hours."""
         if self.unit is None or self.duration:
             return False
-        _, of_day = split_days(self.on(Step("", 0, wall=True)), self.unit)
+        _, of_day = split_days(self.wall, self.unit)
         return bool((of_day == of_day[0]).all())
+
+    @cached_property
+    def wall(self) -> np.ndarray:
+        """The values (n,) on the wall's clock."""
+        if self.unit is None or self.zone is None:
+            return self.values
+        return to_wall(self.values, self.unit, self.zone)
 
     def on(self, step: Step) -> np.ndarray:
         """The values (n,) that `step` counts: UTC, or the wall's clock."""
-        if step.wall and self.unit is not None and self.zone is not None:
-            return to_wall(self.values, self.unit, self.zone)
-        return self.values
+        return self.wall if step.wall else self.values
 
 
 def _pandas(series: pd.Series) -> nw.Series[Any]:

@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,15 +142,30 @@ class Saved:
 
     def error(self, problem: str) -> DataError:
         """An error that names the file, the versions and the remedy."""
-        return _error(self.file, self.what, self.document, problem)
+        by = self.document.get("saved_by")
+        theirs = by.get("hierforecast") if isinstance(by, dict) else None
+        here = version("hierforecast")
+        remedy = f"save the {self.what} again"
+        if theirs != here:
+            remedy = f"load it with the version that saved it, or {remedy}"
+        who = f"saved by hierforecast {theirs or 'of an earlier version'}, this is {here}"
+        return DataError(f"'{self.file}' {problem} ({who}): {remedy}")
 
     def check(self) -> None:
-        """Refuse a document that was changed after it was saved.
+        """Refuse a document that was changed after it was saved; format 1 cannot tell.
 
         Raises:
             DataError: then.
         """
-        _check_intact(self.file, self.what, self.document)
+        if self.document["format"] == OLD_FORMAT:
+            return
+        stated, found = self.document.get("sha256"), _checksums(self.document)
+        stated = stated if isinstance(stated, dict) else {}
+        for key in {**found, **stated}:
+            if stated.get(key) != found.get(key):
+                raise self.error(
+                    f"was changed after it was saved: its key {key!r} does not fit its SHA-256"
+                )
 
     def fill(self, build: Callable[[], nn.Module], keys: str, *, ours: bool = True) -> nn.Module:
         """A module with the saved weights in it; see `fill`.
@@ -191,34 +206,22 @@ def _missing(folder: Path, name: str) -> FileNotFoundError:
 def _parse_folder(file: Path, content: bytes, what: str) -> Saved:
     remedy = f"save the {what} again"
     document = parse_json(content, file, remedy)
-    found = document.get("format") if isinstance(document, dict) else None
+    saved = Saved(file, what, document if isinstance(document, dict) else {}, {})
+    found = saved.document.get("format")
     if found not in (OLD_FORMAT, FORMAT) or isinstance(found, (bool, float)):
-        problem = f"has format {found!r}, this version reads {OLD_FORMAT} and {FORMAT}"
-        raise _error(file, what, document if isinstance(document, dict) else {}, problem)
+        raise saved.error(f"has format {found!r}, this version reads {OLD_FORMAT} and {FORMAT}")
     listed = {"file": OLD_WEIGHTS} if found == OLD_FORMAT else document.get("weights")
     name = str(listed.get("file")) if isinstance(listed, dict) else ""
     if name != OLD_WEIGHTS and not WEIGHTS.fullmatch(name):
-        raise _error(file, what, document, f"has a key 'weights' that names no file ({name!r})")
+        raise saved.error(f"has a key 'weights' that names no file ({name!r})")
     try:
         weights = read_weights(file.parent / name, remedy, listed if found == FORMAT else None)
     except (FileNotFoundError, DataError) as error:
-        _check_intact(file, what, document)
+        saved.check()
         if isinstance(error, FileNotFoundError):
             raise _missing(file.parent, name) from error
         raise
-    return Saved(file, what, document, weights)
-
-
-def _check_intact(file: Path, what: str, document: dict[str, Any]) -> None:
-    """Refuse a JSON that is not what was saved; format 1 cannot tell."""
-    if document["format"] == OLD_FORMAT:
-        return
-    stated, found = document.get("sha256"), _checksums(document)
-    stated = stated if isinstance(stated, dict) else {}
-    for key in {**found, **stated}:
-        if stated.get(key) != found.get(key):
-            problem = f"was changed after it was saved: its key {key!r} does not fit its SHA-256"
-            raise _error(file, what, document, problem)
+    return replace(saved, weights=weights)
 
 
 def _checksums(document: dict[str, Any]) -> dict[str, str]:
@@ -229,14 +232,3 @@ def _checksums(document: dict[str, Any]) -> dict[str, str]:
         if key != "sha256"
     }
     return {key: hashlib.sha256(text.encode()).hexdigest() for key, text in texts.items()}
-
-
-def _error(file: Path, what: str, document: dict[str, Any], problem: str) -> DataError:
-    by = document.get("saved_by")
-    theirs = by.get("hierforecast") if isinstance(by, dict) else None
-    here = version("hierforecast")
-    remedy = f"save the {what} again"
-    if theirs != here:
-        remedy = f"load it with the version that saved it, or {remedy}"
-    who = f"saved by hierforecast {theirs or 'of an earlier version'}, this is {here}"
-    return DataError(f"'{file}' {problem} ({who}): {remedy}")

@@ -11,16 +11,10 @@ import pandas as pd
 
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
+from hierforecast.frame.formats import marks_of
 from hierforecast.io.files import Paths, ending_of, find_tables
 from hierforecast.io.text import Reading, labels_of, read_file
 from hierforecast.io.times import Place, read_times
-
-# Numbers that are none as they stand, and what reads them; of two that fit, the first.
-MARKS: dict[str, dict[str, Any]] = {
-    r"[-+]?\d{1,3}(,\d{3})*(\.\d+)?": {"thousands": ","},
-    r"[-+]?\d*,\d+": {"decimal": ","},
-    r"[-+]?\d{1,3}(\.\d{3})*(,\d+)?": {"decimal": ",", "thousands": "."},
-}
 
 
 def read_table(
@@ -154,9 +148,8 @@ def _check_numbers(column: pd.Series, place: Place, reading: Reading) -> None:
         return
     row = int((bad[codes] & (codes >= 0)).argmax())
     cell, (file, line) = str(column.iloc[row]), place(row)
-    odd = pd.Series(cells)[bad].str
-    fits = [marks for pattern, marks in MARKS.items() if odd.fullmatch(pattern).all()]
-    remedy = reading.remedy(**fits[0]) if fits else None
+    marks = marks_of(pd.Series(cells))
+    remedy = None if marks is None else reading.remedy(**marks)
     raise DataError(
         f"column {column.name!r} of '{file}' has {cell!r} in line {line}, which is no number"
         + ("; say how numbers are written" if remedy else ": correct it, or leave the cell empty"),

@@ -47,7 +47,7 @@ def read_weights(
         return load(packed)
     except MemoryError:
         raise
-    except Exception as error:  # safetensors raises what it likes
+    except Exception as error:  # safetensors raises many kinds
         raise DataError(f"'{file}' is damaged ({error}): {remedy}") from error
 
 

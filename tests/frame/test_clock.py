@@ -9,20 +9,7 @@ import pytest
 
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Panel, read_frame
-
-COLUMNS = Columns(group=None)
-
-
-def series(times: Any, name: str = "a") -> pd.DataFrame:
-    times = pd.Series(times)
-    return pd.DataFrame({"unique_id": name, "ds": times, "y": np.arange(len(times)) + 1.0})
-
-
-def to(library: str, frame: pd.DataFrame) -> Any:
-    if library == "pandas":
-        return frame
-    module = pytest.importorskip(library)
-    return module.from_pandas(frame) if library == "polars" else module.Table.from_pandas(frame)
+from tests.frames import PLAIN, pl, series
 
 
 def future(panel: Panel, horizon: int) -> list[str]:
@@ -52,7 +39,7 @@ CALENDARS = {
 def test_calendars_go_on_as_pandas_does(calendar: str, unit: str) -> None:
     start, n, freq, expected = CALENDARS[calendar]
     times = pd.date_range(start, periods=n, freq=freq).as_unit(unit)
-    panel = read_frame(series(times), COLUMNS)
+    panel = read_frame(series(times), PLAIN)
     assert panel.present.all() and len(panel.present) == n
     assert future(panel, 2) == expected
     assert (panel.times(np.zeros(n, dtype=int), np.arange(n)) == times.to_numpy()).all()
@@ -65,7 +52,7 @@ def test_long_calendars_agree_with_pandas_and_holes_stay_missing(freq: Any) -> N
     times = pd.date_range("1965-01-01", periods=200, freq=freq)
     keep = np.random.default_rng(0).random(200) < 0.8
     keep[[0, -1]] = True
-    panel = read_frame(series(times[keep]), COLUMNS, horizon=50)
+    panel = read_frame(series(times[keep]), PLAIN, horizon=50)
     assert panel.present.tolist() == keep.tolist() + [False] * 50
     ahead = pd.date_range(times[0], periods=250, freq=freq)
     assert (panel.times(np.zeros(250, dtype=int), np.arange(250)) == ahead.to_numpy()).all()
@@ -74,41 +61,40 @@ def test_long_calendars_agree_with_pandas_and_holes_stay_missing(freq: Any) -> N
 def test_holidays_are_holes_and_bars_keep_their_time_of_day() -> None:
     times = pd.bdate_range("2023-12-18", "2024-01-10") + pd.Timedelta("16h")
     open_days = times[~times.normalize().isin(pd.to_datetime(["2023-12-25", "2024-01-01"]))]
-    panel = read_frame(series(open_days), COLUMNS)
+    panel = read_frame(series(open_days), PLAIN)
     assert len(panel.present) == len(times)
     assert (~panel.present).nonzero()[0].tolist() == [5, 10]
     assert future(panel, 3)[-1] == "2024-01-15 16:00:00"
 
 
 def test_a_short_prediction_frame_keeps_the_fitted_step() -> None:
-    fitted = read_frame(series(pd.bdate_range("2024-01-01", periods=30)), COLUMNS).clock.step
+    fitted = read_frame(series(pd.bdate_range("2024-01-01", periods=30)), PLAIN).clock.step
     short = series(pd.bdate_range("2024-03-06", periods=3))  # Wednesday to Friday: no weekend seen
-    assert future(read_frame(short, COLUMNS), 1) == ["2024-03-09"]
-    assert future(read_frame(short, COLUMNS, step=str(fitted)), 1) == ["2024-03-11"]
-    tenth = read_frame(series([0, 10, 20]), COLUMNS).clock.step
-    assert future(read_frame(series([5]), COLUMNS, step=tenth), 1) == ["15"]
+    assert future(read_frame(short, PLAIN), 1) == ["2024-03-09"]
+    assert future(read_frame(short, PLAIN, step=str(fitted)), 1) == ["2024-03-11"]
+    tenth = read_frame(series([0, 10, 20]), PLAIN).clock.step
+    assert future(read_frame(series([5]), PLAIN, step=tenth), 1) == ["15"]
     with pytest.raises(DataError, match=r"2024-03-09, which does not fit the step of 1 business"):
-        read_frame(series(pd.date_range("2024-03-07", periods=3)), COLUMNS, step=fitted)
+        read_frame(series(pd.date_range("2024-03-07", periods=3)), PLAIN, step=fitted)
     hours = pd.to_datetime(["2024-03-07 16:00", "2024-03-08 17:00"])
     with pytest.raises(DataError, match=r"2024-03-07T16:00:00 to 2024-03-08T17:00:00, which does"):
-        read_frame(series(hours), COLUMNS, step=fitted)
+        read_frame(series(hours), PLAIN, step=fitted)
     with pytest.raises(DataError, match="holds dates, but the step 10 was found on integers"):
-        read_frame(short, COLUMNS, step=tenth)
+        read_frame(short, PLAIN, step=tenth)
     with pytest.raises(DataError, match=r"step='weekly' is not a step: pass panel\.clock\.step"):
-        read_frame(short, COLUMNS, step="weekly")
+        read_frame(short, PLAIN, step="weekly")
 
 
 def test_a_step_finer_than_the_time_column() -> None:
-    pl = pytest.importorskip("polars")
-    hourly = read_frame(series(pd.date_range("2024", periods=3, freq="h")), COLUMNS).clock.step
+    hourly = read_frame(series(pd.date_range("2024", periods=3, freq="h")), PLAIN).clock.step
     days = pl.DataFrame({"unique_id": ["a"], "ds": [date(2024, 1, 1)], "y": [1.0]})
     with pytest.raises(DataError, match="unit 'D' cannot hold a step of 1 hour"):
-        read_frame(days, COLUMNS, step=hourly)
+        read_frame(days, PLAIN, step=hourly)
 
 
 def test_scenes_of_one_step() -> None:
-    assert future(read_frame(series([4]), COLUMNS), 1) == ["5"]
-    assert future(read_frame(series(pd.to_datetime(["2024-02-29"])), COLUMNS), 1) == ["2024-03-01"]
+    assert future(read_frame(series([4]), PLAIN), 1) == ["5"]
+    assert future(read_frame(series(pd.to_datetime(["2024-02-29"])), PLAIN), 1) == ["2024-03-01"]
     frame = pd.concat([series([4]).assign(s=0), series([7, 9, 13]).assign(s=1)])
     panel = read_frame(frame, Columns(group=None, scene="s"))
     assert panel.length.tolist() == [1, 4]
@@ -124,20 +110,14 @@ def test_scenes_may_have_phases_of_their_own() -> None:
 
 def test_a_row_without_target_makes_its_time_exist_but_history_ends_before() -> None:
     late = series([3]).assign(y=np.nan, unique_id="b")
-    panel = read_frame(pd.concat([series([0, 1]), late]), COLUMNS)
+    panel = read_frame(pd.concat([series([0, 1]), late]), PLAIN)
     assert panel.length.tolist() == [4] and panel.present.tolist() == [True, True] + [False] * 6
     assert panel.cutoff.tolist() == [2]
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
-def test_hours_with_a_time_zone_are_counted_in_utc(library: str) -> None:
+def test_hours_with_a_time_zone_are_counted_in_utc(library: str, to: Any) -> None:
     times = pd.date_range("2024-03-30 22:00", periods=6, freq="h", tz="Europe/Berlin")
-    given: Any = series(times)
-    if library == "polars":
-        given = pytest.importorskip("polars").from_pandas(given)
-    if library == "pyarrow":
-        given = pytest.importorskip("pyarrow").Table.from_pandas(given)
-    panel = read_frame(given, COLUMNS)
+    panel = read_frame(to(series(times)), PLAIN)
     assert panel.present.all()
     back = panel.to_frame(np.zeros(6, dtype=int), np.arange(6), {})["ds"]
     assert "Europe/Berlin" in str(back.type if library == "pyarrow" else back.dtype)
@@ -148,7 +128,7 @@ def test_days_with_a_time_zone_are_counted_on_the_wall() -> None:
     times = pd.date_range(
         "2024-03-04", periods=8, freq="B", tz="America/New_York"
     )  # DST on the 10th
-    panel = read_frame(series(times), COLUMNS, horizon=1)
+    panel = read_frame(series(times), PLAIN, horizon=1)
     assert panel.present.tolist() == [True] * 8 + [False]
     back = panel.to_frame(np.zeros(9, dtype=int), np.arange(9), {})
     ahead = pd.date_range("2024-03-04", periods=9, freq="B", tz="America/New_York")
@@ -168,13 +148,14 @@ SKIPPED = {
 }
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
 @pytest.mark.parametrize("case", SKIPPED)
-def test_a_midnight_that_does_not_exist_is_the_hour_after_it(case: str, library: str) -> None:
+def test_a_midnight_that_does_not_exist_is_the_hour_after_it(
+    case: str, library: str, to: Any
+) -> None:
     start, label = SKIPPED[case]
     zone, n = case.removesuffix(" in autumn"), 27
     first = series(pd.date_range(start, periods=n, tz=zone))
-    panel = read_frame(to(library, first), COLUMNS)
+    panel = read_frame(to(first), PLAIN)
     ahead = panel.to_frame(np.zeros(5, dtype=int), n + np.arange(5), {})
     labels = pd.DatetimeIndex(ahead["ds"].to_pandas() if library != "pandas" else ahead["ds"])
     assert str(labels[0]) == label
@@ -185,16 +166,16 @@ def test_a_midnight_that_does_not_exist_is_the_hour_after_it(case: str, library:
     for rows in (slice(None), slice(-9, None), slice(n, n + 1)):
         times = pd.DatetimeIndex([*first["ds"], *labels])[rows]
         for step in (None, panel.clock.step):
-            again = read_frame(to(library, series(times)), COLUMNS, step=step)
+            again = read_frame(to(series(times)), PLAIN, step=step)
             assert again.present.all() and len(again.present) == len(times)
             more = again.to_frame(np.array([0]), again.cutoff, {})["ds"]
             expected = pd.Timestamp(times[-1].date() + pd.Timedelta("1D")).tz_localize(zone)
             assert pd.Timestamp(more[0].as_py() if library == "pyarrow" else more[0]) == expected
     hours = pd.date_range(start, periods=24 * 40, freq="h", tz=zone)
     daily = pd.Series(1.0, hours).resample("D").sum()
-    again = read_frame(to(library, series(daily.index)), COLUMNS)
+    again = read_frame(to(series(daily.index)), PLAIN)
     assert again.present.all() and again.clock.step == panel.clock.step
-    hourly = read_frame(to(library, series(hours)), COLUMNS)
+    hourly = read_frame(to(series(hours)), PLAIN)
     assert hourly.present.all() and hourly.clock.step.startswith("ns/3600000000000/")
 
 
@@ -202,13 +183,13 @@ def test_weeks_and_other_hours_across_a_skipped_midnight() -> None:
     hours = pd.date_range("2024-07-01", periods=24 * 100, freq="h", tz="America/Santiago")
     weekly = pd.Series(1.0, hours).resample("W-SUN").sum().index[:12]
     assert str(weekly[9]) == "2024-09-08 01:00:00-03:00"
-    for columns in (COLUMNS, Columns(group=None, freq="W-SUN")):
+    for columns in (PLAIN, Columns(group=None, freq="W-SUN")):
         panel = read_frame(series(weekly), columns)
         assert panel.present.all() and future(panel, 1) == [
             f"{weekly[-1].date() + pd.Timedelta('7D')} 00:00:00-03:00"
         ]
     evening = pd.date_range("2024-09-01 21:30", periods=12, tz="America/Santiago")
-    assert read_frame(series(evening), COLUMNS).times(np.array([0]), np.array([7]))[
+    assert read_frame(series(evening), PLAIN).times(np.array([0]), np.array([7]))[
         0
     ] == np.datetime64("2024-09-09T00:30")
 
@@ -217,16 +198,15 @@ def test_days_may_have_a_zone_in_the_fit_or_after_it() -> None:
     winter = pd.date_range("2024-02-15", periods=30)
     spring = pd.date_range("2024-03-15", periods=30)  # the clock is put forward on the 31st
     for first, then in ((None, "Europe/Berlin"), ("Europe/Berlin", None)):
-        step = read_frame(series(winter.tz_localize(first)), COLUMNS).clock.step
-        panel = read_frame(series(spring.tz_localize(then)), COLUMNS, step=step)
+        step = read_frame(series(winter.tz_localize(first)), PLAIN).clock.step
+        panel = read_frame(series(spring.tz_localize(then)), PLAIN, step=step)
         assert panel.present.all() and future(panel, 1)[0].startswith("2024-04-14")
 
 
 def test_dates_come_back_as_dates() -> None:
-    pl = pytest.importorskip("polars")
     days = [date(2024, 1, 31), date(2024, 2, 29), date(2024, 4, 30)]
     frame = pl.DataFrame({"unique_id": ["a"] * 3, "ds": days, "y": [1.0, 2.0, 3.0]})
-    panel = read_frame(frame, COLUMNS)
+    panel = read_frame(frame, PLAIN)
     assert panel.present.tolist() == [True, True, False, True]
     back = panel.to_frame(np.array([0]), np.array([4]), {})
     assert back["ds"].to_list() == [date(2024, 5, 31)] and back.schema["ds"] == pl.Date
@@ -253,7 +233,7 @@ def test_dates_come_back_as_dates() -> None:
 )
 def test_times_that_cannot_be_read(times: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_frame(series(times), COLUMNS)
+        read_frame(series(times), PLAIN)
 
 
 def test_an_irregular_scene_is_named() -> None:

@@ -9,22 +9,15 @@ import pytest
 
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, read_frame
+from tests.frames import pl
 
 COLUMNS = Columns(target=["x", "y"], group=["sector", "team"], scene="scene", group_type="kind")
-LIBRARIES = ("pandas", "polars", "pyarrow")
 
 
 def make() -> pd.DataFrame:
     keys = [(s, i, t) for s in (0, 1) for i in "abc" for t in range(4)]
     frame = pd.DataFrame(keys, columns=["scene", "unique_id", "ds"])
     return frame.assign(sector="u", team="v", kind="k", x=1.0, y=2.0, size=3.0, note="n")
-
-
-def to(library: str, frame: pd.DataFrame) -> Any:
-    if library == "pandas":
-        return frame
-    module = pytest.importorskip(library)
-    return module.from_pandas(frame) if library == "polars" else module.Table.from_pandas(frame)
 
 
 def put(column: str, row: int, value: Any) -> pd.DataFrame:
@@ -75,15 +68,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("case", CASES)
-def test_bad_frames_say_what_to_do(case: str, library: str) -> None:
+def test_bad_frames_say_what_to_do(case: str, to: Any) -> None:
     frame, message = CASES[case]
-    given = to(library, frame)
+    given = to(frame)
     with warnings.catch_warnings(), pytest.raises(DataError, match=message):
         warnings.simplefilter("error")
         read_frame(given, COLUMNS)
-    read_frame(to(library, make()), COLUMNS)  # the same frame, mended, is read
+    read_frame(to(make()), COLUMNS)  # the same frame, mended, is read
 
 
 @pytest.mark.parametrize("value", [{"y": [1]}, np.zeros((2, 2)), None, "train.csv", pd.Series([1])])
@@ -95,7 +87,6 @@ def test_what_is_no_frame(value: Any) -> None:
 
 
 def test_lazy_frames_are_told_to_collect() -> None:
-    pl = pytest.importorskip("polars")
     with pytest.raises(TypeError, match=r"LazyFrame; call \.collect\(\) on it first"):
         read_frame(pl.from_pandas(make()).lazy(), COLUMNS)
 

@@ -12,7 +12,7 @@ import pytest
 from hierforecast import Columns
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
-from tests.frame.stepping import LIBRARIES, PLAIN, ahead, days, fit, pa, pl, series
+from tests.frames import PLAIN, ahead, days, fit, mended, series
 
 SHOP = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat", holidays=["2024-02-06"])
 STATED = (
@@ -45,12 +45,11 @@ def test_a_stated_frequency_gives_the_labels_that_pandas_gives(freq: Any, zone: 
     assert panel.present.tolist() == [i in kept for i in range(30)]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_frequency_says_what_a_short_history_cannot_show(library: str) -> None:
-    week = LIBRARIES[library](series(days("2024-01-08", periods=5)))
-    stocks = LIBRARIES[library](series(days("2024-01-01", periods=15, freq="B")))
+def test_a_frequency_says_what_a_short_history_cannot_show(to: Any) -> None:
+    week = to(series(days("2024-01-08", periods=5)))
+    stocks = to(series(days("2024-01-01", periods=15, freq="B")))
     assert ahead(stocks, Columns(group=None, freq="B"), week)[0] == "2024-01-15"
-    shops = LIBRARIES[library](series(days("2024-01-01", periods=30, freq=SHOP)))
+    shops = to(series(days("2024-01-01", periods=30, freq=SHOP)))
     assert ahead(shops, Columns(group=None, freq=SHOP)) == [
         "2024-02-05",
         "2024-02-07",
@@ -127,15 +126,11 @@ OFF = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("case", OFF)
-def test_times_off_the_stated_grid(case: str, library: str) -> None:
+def test_times_off_the_stated_grid(case: str, to: Any) -> None:
     freq, times, message, first = OFF[case]
-    frame, columns = LIBRARIES[library](series(times)), Columns(group=None, freq=freq)
-    with pytest.raises(DataError, match=message) as caught:
-        fit(frame, columns)
-    scope = {"frame": frame, "columns": columns, "Columns": Columns, "pd": pd, "pl": pl, "pa": pa}
-    exec(str(caught.value.remedy), scope)
+    frame, columns = to(series(times)), Columns(group=None, freq=freq)
+    scope = mended(message, lambda: fit(frame, columns), frame=frame, columns=columns)
     assert ahead(scope["frame"], scope["columns"])[0] == first
 
 

@@ -15,11 +15,10 @@ import pandas as pd
 import pytest
 
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
-from tests.frame.stepping import LIBRARIES
+from tests.frames import LIBRARIES, PLAIN, days
 from tests.helpers import EVERYTHING, make_frame
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frames.json"
-PLAIN = Columns(group=None)
 ARRAYS = (
     *("length", "begin", "cutoff", "row_offset", "row_scene", "groups", "types", "static"),
     *("cell_offset", "values", "present", "past", "known"),
@@ -48,7 +47,6 @@ def plans() -> tuple[pd.DataFrame, pd.DataFrame]:
     return frame, ahead.astype({"plan": float})
 
 
-days = pd.date_range
 SHOP = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat")
 EVERY, WHOLE = (make_frame(2, steps=6, missing=share) for share in (0.3, 0.0))
 CASES: dict[str, tuple[pd.DataFrame, Columns, dict[str, Any]]] = {
@@ -142,7 +140,6 @@ def record(panel: Panel) -> dict[str, Any]:
     return json.loads(json.dumps(found))
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("case", CASES)
 def test_panels_and_frames_are_those_recorded(case: str, library: str) -> None:
     wanted = json.loads(GOLDEN.read_text())[case]

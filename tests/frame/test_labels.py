@@ -13,21 +13,12 @@ from hierforecast import Columns, Forecaster
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 from hierforecast.frame.codes import factorize
-from hierforecast.models import LastValue
-
-pl = pytest.importorskip("polars")
-pa = pytest.importorskip("pyarrow")
+from tests import frames
+from tests.frames import pa, pl
 
 
 def fit(frame: Any, **roles: Any) -> Forecaster:
-    columns = Columns(**{"group": None, **roles})
-    return Forecaster(
-        LastValue(),
-        context_length=8,
-        prediction_length=2,
-        columns=columns,
-        trainer={"accelerator": "cpu"},
-    ).fit(frame)
+    return frames.fit(frame, Columns(**{"group": None, **roles}), horizon=2)
 
 
 def rows(frame: Any) -> list[dict[str, Any]]:
@@ -112,8 +103,8 @@ def test_labels_that_no_row_uses_do_not_exist(case: str) -> None:
         fitted = fit(
             given, **{role: ["label"] if role in ("static", "past_covariates") else "label"}
         )
-        taught = fitted.vocabulary_
-        known = taught.types + tuple(k for c in taught.covariates for k in c.categories or ())
+        learned = fitted.vocabulary_
+        known = learned.types + tuple(k for c in learned.covariates for k in c.categories or ())
         assert known == () if role in ("group", "scene") else ("a", "b")
         found = [(r["unique_id"], r["LastValue"]) for r in rows(fitted.predict(given))]
         assert found == [(1, 1), (1, 1), (2, 2), (2, 2)]
@@ -162,11 +153,6 @@ def test_a_null_within_a_dictionary_is_a_null() -> None:
 
 # --- labels of several columns ------------------------------------------------------------------
 
-LIBRARIES: dict[str, Any] = {
-    "pandas": lambda frame: frame,
-    "polars": pl.from_pandas,
-    "pyarrow": lambda frame: pa.Table.from_pandas(frame, preserve_index=False),
-}
 # Joined by any mark, some of these would be equal: a|b and c, a and b|c.
 SERIES = [("a|b", "c", 1), ("a", "b|c", 1), ("a", "b|c", 2), ("a ", "b|c", 2), ("", "a|b|c", 2)]
 
@@ -182,9 +168,8 @@ def shops(n: int = 16) -> pd.DataFrame:
     return frame.sample(frac=1, random_state=0, ignore_index=True)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_several_columns_name_a_series(library: str) -> None:
-    frame = LIBRARIES[library](shops())
+def test_several_columns_name_a_series(to: Any) -> None:
+    frame = to(shops())
     fitted = fit(frame, id=["city", "shop", "item"], group=[["city", "shop"], "item"])
     schema = nw.from_native(frame).schema
     names = ["city", "shop", "item", "ds"]
@@ -206,9 +191,8 @@ def test_several_columns_name_a_series(library: str) -> None:
         assert r["y"] == 100 * SERIES.index((r["city"], r["shop"], r["item"])) + r["ds"]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_several_columns_name_a_scene_and_a_group(library: str) -> None:
-    frame = LIBRARIES[library](shops())
+def test_several_columns_name_a_scene_and_a_group(to: Any) -> None:
+    frame = to(shops())
     columns = Columns(id="item", scene=["city", "shop"], group=[["city", "shop"]])
     panel = read_frame(frame, columns)
     assert panel.scene_labels.tolist() == sorted({key[:2] for key in SERIES})
@@ -221,12 +205,10 @@ def test_several_columns_name_a_scene_and_a_group(library: str) -> None:
     assert found == {key: 15 + 100.0 * k for k, key in enumerate(SERIES)}
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_known_covariates_of_series_with_several_columns(library: str) -> None:
+def test_known_covariates_of_series_with_several_columns(to: Any) -> None:
     frame = shops().assign(plan=lambda f: f.ds * 1.0 + f.item)
     ahead = frame[frame.ds > 13].assign(ds=lambda f: f.ds + 2, plan=lambda f: f.y).drop(columns="y")
     columns = Columns(id=["city", "shop", "item"], group=None, known_covariates=["plan"])
-    to = LIBRARIES[library]
     panel = read_frame(to(frame), columns, known=to(ahead), horizon=2)
     for row, key in enumerate(sorted(SERIES)):
         assert panel.ids[row] == key

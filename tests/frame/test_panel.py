@@ -11,8 +11,9 @@ import pytest
 
 from hierforecast.errors import DataError, UnknownLabelsWarning
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
+from hierforecast.frame.codes import rank
+from tests.frames import LIBRARIES
 
-LIBRARIES = ("pandas", "polars", "pyarrow")
 ARRAYS = (
     *("scene_labels", "length", "cutoff", "row_offset", "ids", "row_scene", "groups", "types"),
     *("static", "cell_offset", "values", "present", "past", "known"),
@@ -26,16 +27,6 @@ COLUMNS = Columns(
     known_covariates=["holiday", "rain"],
     static=["size", "country"],
 )
-
-
-def to(library: str, frame: pd.DataFrame) -> Any:
-    """The same frame in another library."""
-    if library == "pandas":
-        return frame
-    module = pytest.importorskip(library)
-    if library == "polars":
-        return module.from_pandas(frame)
-    return module.Table.from_pandas(frame, preserve_index=False)
 
 
 def ragged(seed: int, datetimes: bool = False) -> pd.DataFrame:
@@ -126,29 +117,29 @@ def assert_same(a: Panel, b: Panel) -> None:
     assert (a.clock.step, a.vocabulary) == (b.clock.step, b.vocabulary)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("seed", range(4))
-def test_every_cell_agrees_with_a_slow_reader(library: str, seed: int) -> None:
+def test_every_cell_agrees_with_a_slow_reader(to: Any, seed: int) -> None:
     frame = ragged(seed, datetimes=seed % 2 == 1)
-    panel = read_frame(to(library, frame), COLUMNS, dtype=np.float64)
+    panel = read_frame(to(frame), COLUMNS, dtype=np.float64)
     check(panel, frame, horizon=0)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_order_of_rows_and_columns_and_further_columns_change_nothing(library: str) -> None:
+def test_order_of_rows_and_columns_and_further_columns_change_nothing(to: Any) -> None:
     frame = ragged(0)
     other = frame.sample(frac=1, random_state=1)[list(frame.columns[::-1])]
     other = other.assign(note="?", when=pd.Timestamp("2020-01-01"))
-    assert_same(read_frame(to(library, frame), COLUMNS), read_frame(to(library, other), COLUMNS))
+    assert_same(
+        read_frame(to(frame), COLUMNS),
+        read_frame(to(other), COLUMNS),
+    )
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("datetimes", [False, True])
-def test_round_trip_gives_the_frame_back(library: str, datetimes: bool) -> None:
+def test_round_trip_gives_the_frame_back(library: str, to: Any, datetimes: bool) -> None:
     frame = ragged(2, datetimes).dropna(subset=["x", "y"])
     frame["unique_id"] = frame["unique_id"].astype("category")
     frame["ds"] = frame["ds"] if datetimes else frame["ds"].astype("int32")
-    given = to(library, frame)
+    given = to(frame)
     panel = read_frame(given, COLUMNS, dtype=np.float64)
     cells = np.flatnonzero(panel.present)
     rows = np.searchsorted(panel.cell_offset, cells, side="right") - 1
@@ -194,13 +185,12 @@ def known_after(frame: pd.DataFrame, horizon: int) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_horizon_holds_known_covariates_and_nothing_else(library: str) -> None:
+def test_horizon_holds_known_covariates_and_nothing_else(to: Any) -> None:
     frame, horizon = ragged(3), 2
     known = known_after(frame, horizon)
     extra = pd.concat([known, known.assign(unique_id="new"), known.assign(market="new")])
     extra = pd.concat([extra, known.assign(ds=known["ds"] + 500)]).sample(frac=1, random_state=0)
-    panel = read_frame(to(library, frame), COLUMNS, known=to(library, extra), horizon=horizon)
+    panel = read_frame(to(frame), COLUMNS, known=to(extra), horizon=horizon)
     assert (panel.length == panel.cutoff + horizon).all()
     plain_panel = read_frame(frame, COLUMNS)
     future = np.zeros(len(panel.values), dtype=bool)
@@ -234,7 +224,7 @@ def test_known_in_another_library_and_for_context_only() -> None:
     }
     few = known[[pair in alive for pair in zip(known["market"], known["unique_id"], strict=True)]]
     assert 0 < len(few) < len(known)
-    read_frame(frame, COLUMNS, known=to("polars", few), horizon=1, context=2)
+    read_frame(frame, COLUMNS, known=LIBRARIES["polars"](few), horizon=1, context=2)
     with pytest.raises(DataError, match="the known frame lacks"):
         read_frame(frame, COLUMNS, known=few, horizon=1)
 
@@ -274,8 +264,6 @@ def test_times_of_a_cutoff_column_keep_their_type_and_panels_pickle() -> None:
 
 @pytest.mark.parametrize("n", [1, 5000])
 def test_codes_of_wide_and_narrow_keys(n: int) -> None:
-    from hierforecast.frame.codes import rank
-
     rng = np.random.default_rng(0)
     for keys in (
         rng.integers(-100, 100, n).astype(np.int8),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import narwhals as nw
@@ -12,21 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast import Columns, Forecaster
+from hierforecast import Columns
 from hierforecast.errors import DataError, UnknownLabelsWarning
-from hierforecast.models import LastValue
-
-pl = pytest.importorskip("polars")
-pa = pytest.importorskip("pyarrow")
-pc = pytest.importorskip("pyarrow.compute")
-
-LIBRARIES: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "pandas": lambda frame: frame,
-    "polars": pl.from_pandas,
-    "pyarrow": lambda frame: pa.Table.from_pandas(frame, preserve_index=False),
-}
-PLAIN = Columns(group=None)
-TRAINER = {"accelerator": "cpu"}
+from tests.frames import LIBRARIES, PLAIN, fit, mend, mended, naive, pl, to_pandas
 
 
 def long(*ids: Any, n: int = 24, **columns: Any) -> pd.DataFrame:
@@ -43,20 +31,6 @@ def put(frame: pd.DataFrame, column: str, row: int, value: Any) -> pd.DataFrame:
     kept = frame[column].astype(object)
     kept[row] = value
     return frame.assign(**{column: kept.infer_objects()})
-
-
-def forecaster(columns: Columns) -> Forecaster:
-    return Forecaster(
-        LastValue(), context_length=8, prediction_length=3, columns=columns, trainer=TRAINER
-    )
-
-
-def mend(error: DataError, **scope: Any) -> dict[str, Any]:
-    """Run the remedy of an error; what it must not do is change the frame in place."""
-    assert error.remedy is not None and str(error).endswith(error.remedy), error
-    names = {"pd": pd, "pl": pl, "pa": pa, "pc": pc, "np": np, "Columns": Columns, **scope}
-    exec(error.remedy, names)
-    return names
 
 
 @dataclass
@@ -364,24 +338,23 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("case", CASES)
-def test_remedies_lead_to_a_fit(case: str, library: str) -> None:
+def test_remedies_lead_to_a_fit(case: str, library: str, to: Any) -> None:
     given = CASES[case]
     if library not in given.only:
         pytest.skip(f"{library} has no such frame")
-    frame = LIBRARIES[library](given.frame)
+    frame = to(given.frame)
     with pytest.raises(DataError, match=given.message) as caught:
-        forecaster(given.columns).fit(frame)
+        fit(frame, given.columns)
     error = caught.value
     told = error.on_command_line()
     assert given.options in told
     assert not any(word in told for word in ("frame[", "frame.", "Columns(", "pd.", "pl.", "pa."))
     scope = mend(error, frame=frame, columns=given.columns)
     columns, frame = scope["columns"], scope["frame"]
-    forecast = forecaster(columns).fit(frame).predict(frame)
-    assert type(forecast) is type(LIBRARIES[library](given.frame))
-    answer = forecast if library == "pandas" else forecast.to_pandas()
+    forecast = fit(frame, columns).predict(frame)
+    assert type(forecast) is type(to(given.frame))
+    answer = to_pandas(forecast)
     assert str(answer[columns.time].iloc[0]).startswith(given.start)
     first = answer.groupby(list(columns.ids))["LastValue"].first()
     wanted = given.ids
@@ -425,33 +398,31 @@ LABELS_NOW = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("role", ["static", "past_covariates", "group_type"])
 @pytest.mark.parametrize("case", LABELS_NOW)
-def test_labels_of_another_type_than_in_training(case: str, role: str, library: str) -> None:
+def test_labels_of_another_type_than_in_training(
+    case: str, role: str, library: str, to: Any
+) -> None:
     then, now, message = LABELS_NOW[case]
     if library == "polars" and "whole labels" in case:
         pytest.skip("polars has no categories of integers")
     columns = Columns(group=None, **{role: "store" if role == "group_type" else ["store"]})
-    to = LIBRARIES[library]
     if role == "group_type":
         message = r"has the group type .* not there in training: known are \[.*\]; rename it"
         if case == "truths, then numbers":
             pytest.skip("a truth and its number are equal labels")
-    fitted = forecaster(columns).fit(to(with_labels(then)))
+    fitted = fit(to(with_labels(then)), columns)
     frame = to(with_labels(now))
-    with pytest.raises(DataError, match=message) as caught:
-        fitted.predict(frame)
-    forecast = fitted.predict(mend(caught.value, frame=frame)["frame"])
+    scope = mended(message, lambda: fitted.predict(frame), frame=frame)
+    forecast = fitted.predict(scope["frame"])
     assert nw.from_native(forecast)["LastValue"].to_list() == [23] * 3 + [123] * 3
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("role", ["static", "past_covariates"])
-def test_a_column_that_is_missing_altogether_may_have_any_type(role: str, library: str) -> None:
-    columns, to = Columns(group=None, **{role: ["store"]}), LIBRARIES[library]
+def test_a_column_that_is_missing_altogether_may_have_any_type(role: str, to: Any) -> None:
+    columns = Columns(group=None, **{role: ["store"]})
     for then in (("x", "y"), (1.0, 2.0)):
-        fitted = forecaster(columns).fit(to(with_labels(then)))
+        fitted = fit(to(with_labels(then)), columns)
         wanted = nw.from_native(fitted.predict(to(with_labels(then))))["LastValue"].to_list()
         for now in (
             pd.Series([None] * 48, dtype=object),
@@ -465,30 +436,29 @@ def test_a_column_that_is_missing_altogether_may_have_any_type(role: str, librar
 
 def test_no_known_label_is_a_warning_and_some_are_enough() -> None:
     columns = Columns(group=None, static=["store"])
-    fitted = forecaster(columns).fit(with_labels(("x", "y")))
+    fitted = fit(with_labels(("x", "y")), columns)
     fitted.predict(with_labels(("x", "new")))
     with pytest.warns(
         UnknownLabelsWarning, match=r"'store' .* they are 'new', 'old' now .*'x', 'y'"
     ):
         fitted.predict(with_labels(("old", "new")))
-    kinds = forecaster(Columns(group=None, group_type="store")).fit(with_labels(("x", "y")))
+    kinds = fit(with_labels(("x", "y")), Columns(group=None, group_type="store"))
     for to in LIBRARIES.values():
         frame = to(with_labels(("x", "new")))
-        with pytest.raises(DataError, match=r"the group type 'new', .*; drop its series") as caught:
-            kinds.predict(frame)
-        forecast = kinds.predict(mend(caught.value, frame=frame)["frame"])
+        message = r"the group type 'new', .*; drop its series"
+        scope = mended(message, partial(kinds.predict, frame), frame=frame)
+        forecast = kinds.predict(scope["frame"])
         assert nw.from_native(forecast)["unique_id"].to_list() == ["a"] * 3
 
 
 def test_lazy_frames_are_collected() -> None:
     lazy = pl.from_pandas(long()).lazy()
-    with pytest.raises(TypeError, match=r"LazyFrame; call \.collect\(\) on it first") as caught:
-        forecaster(PLAIN).fit(lazy)
-    forecaster(PLAIN).fit(mend(caught.value, frame=lazy)["frame"])
+    message = r"LazyFrame; call \.collect\(\) on it first"
+    fit(mended(message, lambda: fit(lazy), frame=lazy)["frame"])
 
 
 def test_a_context_that_is_too_long_is_shortened() -> None:
-    fitted = forecaster(PLAIN)
+    fitted = naive()
     with pytest.raises(
         DataError, match=r"8 \+ 3 = 11 steps, but the longest scene has 10"
     ) as caught:
@@ -498,13 +468,12 @@ def test_a_context_that_is_too_long_is_shortened() -> None:
     assert fitted.context_length == 7 and len(fitted.fit(long(n=10)).predict(long(n=10))) == 6
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_other_frames_are_mended_under_their_own_names(library: str) -> None:
-    to, columns = LIBRARIES[library], Columns(group=None, known_covariates=["plan"])
+def test_other_frames_are_mended_under_their_own_names(to: Any) -> None:
+    to, columns = to, Columns(group=None, known_covariates=["plan"])
     train = long().assign(plan=1.0)
     ahead = train[-3:].assign(ds=lambda f: f.ds + pd.Timedelta("3D"))
     ahead = pd.concat([ahead, ahead.assign(unique_id="a")])
-    fitted = forecaster(columns).fit(to(train))
+    fitted = fit(to(train), columns)
     for known, message in (
         (
             pd.concat([ahead, ahead[:1]]),
@@ -515,14 +484,12 @@ def test_other_frames_are_mended_under_their_own_names(library: str) -> None:
             r"the known frame has no column 'plan' \(did you mean",
         ),
     ):
-        with pytest.raises(DataError, match=message) as caught:
-            fitted.predict(to(train), known=to(known))
-        mended = mend(caught.value, known=to(known))["known"]
-        assert len(fitted.predict(to(train), known=mended)) == 6
+        predict = partial(fitted.predict, to(train))
+        scope = mended(message, partial(predict, known=to(known)), known=to(known))
+        assert len(predict(known=scope["known"])) == 6
     differ = to(pd.concat([ahead, ahead[:1].assign(plan=2.0)]))
     with pytest.raises(DataError, match="they tell different values: keep the one that is right"):
         fitted.predict(to(train), known=differ)
     val = to(train.rename(columns={"y": "Y"}))
-    with pytest.raises(DataError, match=r"the val frame has no column 'y'") as caught:
-        forecaster(columns).fit(to(train), val=val)
-    forecaster(columns).fit(to(train), val=mend(caught.value, val=val)["val"])
+    again = partial(naive(columns).fit, to(train))
+    again(val=mended("the val frame has no column 'y'", partial(again, val=val), val=val)["val"])

@@ -8,25 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast import Columns, Forecaster, resample
+from hierforecast import Columns, resample
 from hierforecast.errors import DataError
-from hierforecast.models import LastValue
+from tests.frames import PLAIN, fit, pl, to_pandas
 from tests.helpers import COLUMNS, EVERYTHING, make_frame
 from tests.test_cli import call, complaint
-
-PLAIN = Columns(group=None)
-LIBRARIES = ("pandas", "polars", "pyarrow")
-
-
-def to(library: str, frame: pd.DataFrame) -> Any:
-    if library == "pandas":
-        return frame
-    module = pytest.importorskip(library)
-    return module.from_pandas(frame) if library == "polars" else module.Table.from_pandas(frame)
-
-
-def back(frame: Any) -> pd.DataFrame:
-    return frame if isinstance(frame, pd.DataFrame) else frame.to_pandas()
 
 
 def long(times: Any, values: Any = None, uid: str = "a") -> pd.DataFrame:
@@ -49,14 +35,13 @@ def on_a_line(frame: pd.DataFrame, stride: float) -> dict[tuple[Any, ...], float
     return out
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("rate", [(25, 5), (25, 10), (25, 8), (5, 12), (6.25, 6.25)])
-def test_rates_are_those_of_plain_loops(rate: tuple[float, float], library: str) -> None:
+def test_rates_are_those_of_plain_loops(rate: tuple[float, float], library: str, to: Any) -> None:
     given = make_frame(3, missing=0.3).sample(frac=1, random_state=0)
-    frame = to(library, given)
+    frame = to(given)
     new = resample(frame, COLUMNS, rate=rate)
     assert type(new) is type(frame)
-    new, expected = back(new), on_a_line(given, rate[0] / rate[1])
+    new, expected = to_pandas(new), on_a_line(given, rate[0] / rate[1])
     found = new.melt(["scene", "unique_id", "ds"], ["x", "y"]).set_index(
         ["scene", "unique_id", "ds", "variable"]
     )["value"]
@@ -65,27 +50,26 @@ def test_rates_are_those_of_plain_loops(rate: tuple[float, float], library: str)
     team = given.groupby("unique_id").team.first()
     assert (new.team == new.unique_id.map(team)).all()
     assert new.columns.tolist() == ["scene", "unique_id", "ds", "x", "y", "team", "kind"]
-    assert back(frame).equals(given.reset_index(drop=True) if library == "polars" else given)
+    assert to_pandas(frame).equals(given.reset_index(drop=True) if library == "polars" else given)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin", "America/New_York"])
 @pytest.mark.parametrize(
     ("freq", "how"),
     [("D", "sum"), ("W-SUN", "mean"), ("6h", "max"), ("MS", "first"), ("ME", "last"), ("B", "min")],
 )
-def test_dates_are_those_of_pandas(freq: str, how: str, zone: str | None, library: str) -> None:
+def test_dates_are_those_of_pandas(freq: str, how: str, zone: str | None, to: Any) -> None:
     """Over both changes of summer time, less the steps that are not whole."""
     times = pd.date_range("2024-03-01 05:00", "2024-11-20 16:00", freq="h", tz=zone, unit="us")
     frame = long(times, np.sin(np.arange(len(times))))
     expected = getattr(frame.set_index("ds").y.resample(freq), how)().iloc[1:-1]
-    new = back(resample(to(library, frame), PLAIN, freq=freq, how=how)).set_index("ds").y
+    new = to_pandas(resample(to(frame), PLAIN, freq=freq, how=how)).set_index("ds").y
     new.index = new.index.tz_convert("UTC") if zone else new.index
     expected.index = expected.index.tz_convert("UTC") if zone else expected.index
     assert new.index.tolist() == expected.index.tolist()
     np.testing.assert_allclose(new, expected, rtol=1e-12, atol=1e-12)
     holed = frame.drop(index=[1000, 3000])
-    fewer = back(resample(to(library, holed), PLAIN, freq=freq, how=how))
+    fewer = to_pandas(resample(to(holed), PLAIN, freq=freq, how=how))
     lost = set(times[[1000, 3000]].tz_localize(None).to_period("M" if freq[0] == "M" else "D"))
     assert len(new) - len(fewer) == len(lost), "a step with a gap is a gap"
 
@@ -107,14 +91,13 @@ def test_every_kind_of_column_is_carried() -> None:
         assert row.x == pytest.approx(own.x.sum()) and row.plan == pytest.approx(own.plan.mean())
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_integers_stay_integers_and_picked_values_are_untouched(library: str) -> None:
+def test_integers_stay_integers_and_picked_values_are_untouched(to: Any) -> None:
     frame = long(np.arange(100, 140, dtype="int16"), np.arange(40, dtype="int32"))
-    new = resample(to(library, frame), PLAIN, freq=5, how="point")
-    new = back(new)
+    new = resample(to(frame), PLAIN, freq=5, how="point")
+    new = to_pandas(new)
     assert new.ds.tolist() == list(range(100, 140, 5)) and new.ds.dtype == np.int16
     assert new.y.tolist() == list(range(0, 40, 5)) and new.y.dtype == np.int32
-    finer = back(resample(to(library, frame), PLAIN, rate=(1, 2)))
+    finer = to_pandas(resample(to(frame), PLAIN, rate=(1, 2)))
     assert finer.ds.tolist()[:3] == [200, 201, 202] and finer.y.tolist()[:3] == [0, 0.5, 1]
 
 
@@ -128,7 +111,6 @@ def test_missing_targets_stay_missing() -> None:
 
 
 def test_days_of_polars_become_hours() -> None:
-    pl = pytest.importorskip("polars")
     frame = pl.from_pandas(long(pd.date_range("2024-01-01", periods=3))).with_columns(
         pl.col("ds").cast(pl.Date)
     )
@@ -139,16 +121,8 @@ def test_days_of_polars_become_hours() -> None:
 
 def test_a_fit_at_another_step_takes_what_resample_gives() -> None:
     frame = long(np.arange(200))
-    forecaster = Forecaster(
-        LastValue(),
-        context_length=8,
-        prediction_length=2,
-        columns=PLAIN,
-        trainer={"accelerator": "cpu"},
-    )
-    answer = forecaster.fit(resample(frame, PLAIN, rate=(25, 5))).predict(
-        resample(frame.tail(101), PLAIN, rate=(25, 5))
-    )
+    fitted = fit(resample(frame, PLAIN, rate=(25, 5)), horizon=2)
+    answer = fitted.predict(resample(frame.tail(101), PLAIN, rate=(25, 5)))
     assert answer.ds.tolist() == [40, 41] and answer.LastValue.tolist() == [195, 195]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -14,36 +13,17 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from hierforecast import Columns, Forecaster
+from hierforecast import Columns
 from hierforecast.cli import app
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
-from hierforecast.models import LastValue
+from tests.frames import LIBRARIES, PLAIN, ahead, both, fit, mend, mended, type_of, values_of
 
-pl = pytest.importorskip("polars")
-pa = pytest.importorskip("pyarrow")
-
-LIBRARIES: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "pandas": lambda frame: frame,
-    "polars": pl.from_pandas,
-    "pyarrow": lambda frame: pa.Table.from_pandas(frame, preserve_index=False),
-}
-PLAIN = Columns(group=None)
 N = 40
 
 
 def long(times: Any) -> pd.DataFrame:
-    parts = [
-        pd.DataFrame({"unique_id": u, "ds": times, "y": np.arange(len(times)) + 1.0}) for u in "ab"
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def first_label(frame: Any) -> str:
-    forecaster = Forecaster(LastValue(), context_length=8, prediction_length=3, columns=PLAIN)
-    forecast = forecaster.fit(frame).predict(frame)
-    forecast = forecast if isinstance(forecast, pd.DataFrame) else forecast.to_pandas()
-    return str(forecast["ds"].iloc[0]).removesuffix(" 00:00:00")
+    return both(times, times)
 
 
 def days(
@@ -154,22 +134,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("case", CASES)
-def test_remedies_of_times_keep_every_row(case: str, library: str) -> None:
+def test_remedies_of_times_keep_every_row(case: str, library: str, to: Any) -> None:
     given = CASES[case]
     if library not in given.only:
         pytest.skip(f"{library} has no such column")
-    frame = LIBRARIES[library](long(given.times))
+    frame = to(long(given.times))
     with pytest.raises(DataError, match="column 'ds' of the frame is no time") as caught:
         read_frame(frame, PLAIN)
     told = caught.value.on_command_line()
     assert given.message in str(caught.value) and given.options.split("'")[0] in told
     assert not any(word in told for word in ("frame[", "pd.", "pl.", "pa.", "{"))
-    scope: dict[str, Any] = {"frame": frame, "pd": pd, "pl": pl, "pa": pa}
-    scope["pc"] = pytest.importorskip("pyarrow.compute")
-    exec(str(caught.value.remedy), scope)
-    assert first_label(scope["frame"]).startswith(given.first)
+    scope = mend(caught.value, frame=frame)
+    assert ahead(scope["frame"])[0].startswith(given.first)
     assert len(scope["frame"]) == 2 * len(given.times)
     panel = read_frame(scope["frame"], PLAIN)
     assert int(panel.present.sum()) == 2 * len(given.times)
@@ -200,8 +177,8 @@ def test_times_without_a_reading(times: list[Any], message: str) -> None:
 def test_periods_come_back_as_periods(freq: str) -> None:
     times = pd.period_range("2024-01-01", periods=43, freq=freq)
     frame = long(times[:40])
-    forecaster = Forecaster(LastValue(), context_length=8, prediction_length=3, columns=PLAIN)
-    forecast = forecaster.fit(frame).predict(frame)
+    forecaster = fit(frame)
+    forecast = forecaster.predict(frame)
     assert (
         forecast["ds"].dtype == times.dtype and forecast["ds"][:3].tolist() == times[40:].tolist()
     )
@@ -213,11 +190,9 @@ def test_periods_come_back_as_periods(freq: str) -> None:
 
 def test_periods_in_arrow_are_taken_by_their_start() -> None:
     frame = LIBRARIES["pyarrow"](long(pd.period_range("2024-01", periods=N, freq="M")))
-    with pytest.raises(DataError, match="take the start of each period") as caught:
-        read_frame(frame, PLAIN)
-    scope = {"frame": frame, "pa": pa}
-    exec(str(caught.value.remedy), scope)
-    assert first_label(scope["frame"]) == "2027-05-01"
+    message = "take the start of each period"
+    scope = mended(message, lambda: read_frame(frame, PLAIN), frame=frame)
+    assert ahead(scope["frame"])[0] == "2027-05-01"
 
 
 def test_periods_of_every_third_month_step_by_three() -> None:
@@ -226,17 +201,14 @@ def test_periods_of_every_third_month_step_by_three() -> None:
     assert panel.present.all() and len(panel.present) == 60
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
-def test_durations_come_back_as_durations(library: str, unit: str) -> None:
+def test_durations_come_back_as_durations(to: Any, unit: str) -> None:
     times = pd.to_timedelta(np.arange(63) * 40, unit="ms").as_unit(unit)
-    frame = LIBRARIES[library](long(times[:60]))
-    forecaster = Forecaster(LastValue(), context_length=8, prediction_length=3, columns=PLAIN)
-    forecast = forecaster.fit(frame).predict(frame)
-    ds = forecast["ds"].to_pylist() if library == "pyarrow" else forecast["ds"].to_list()
-    assert [pd.Timedelta(t) for t in ds[:3]] == times[60:].tolist()
-    kind = (lambda f: f["ds"].type) if library == "pyarrow" else (lambda f: f["ds"].dtype)
-    assert kind(forecast) == kind(frame)
+    frame = to(long(times[:60]))
+    forecaster = fit(frame)
+    forecast = forecaster.predict(frame)
+    assert [pd.Timedelta(t) for t in values_of(forecast)[:3]] == times[60:].tolist()
+    assert type_of(forecast) == type_of(frame)
 
 
 def test_durations_know_no_calendar() -> None:

@@ -9,13 +9,22 @@ import pandas as pd
 import pytest
 
 from hierforecast import Columns
-from hierforecast.errors import (
-    CoarseSeriesWarning,
-    DataError,
-    SeriesDroppedWarning,
-)
+from hierforecast.errors import CoarseSeriesWarning, DataError, SeriesDroppedWarning
 from hierforecast.frame import read_frame
-from tests.frame.stepping import LIBRARIES, PLAIN, ahead, answer, both, days, fit, pa, pl, series
+from tests.frames import (
+    LIBRARIES,
+    PLAIN,
+    ahead,
+    both,
+    days,
+    fit,
+    mend,
+    mended,
+    series,
+    to_pandas,
+    type_of,
+    values_of,
+)
 
 # --- labels that need a wider type ---------------------------------------------------------------
 
@@ -33,95 +42,78 @@ def test_integers_are_widened_as_the_answer_needs(kind: str, library: str) -> No
     given = wrap[library](frame)
     forecaster = fit(given)
     forecast = forecaster.predict(given)
-    assert answer(forecast)["ds"].tolist() == [top, top + 1, top + 2]
+    assert to_pandas(forecast)["ds"].tolist() == [top, top + 1, top + 2]
     bits = int(kind.strip("uint")) * 2
-    dtype = forecast["ds"].type if library == "pyarrow" else forecast["ds"].dtype
-    assert str(bits) in str(dtype) and str(dtype).lower().startswith(kind.strip("0123456789"))
+    dtype = str(type_of(forecast))
+    assert str(bits) in dtype and dtype.lower().startswith(kind.strip("0123456789"))
     early = given[:20] if library != "pyarrow" else given.slice(0, 20)
     back = forecaster.predict(early)  # all labels fit, so the type stays
-    assert (back["ds"].type if library == "pyarrow" else back["ds"].dtype) == (
-        given["ds"].type if library == "pyarrow" else given["ds"].dtype
-    )
-    past = answer(forecaster.backtest(given))
+    assert type_of(back) == type_of(given)
+    past = to_pandas(forecaster.backtest(given))
     assert past["cutoff"].tolist() == [int(t) - 1 - (int(t) - top) % 3 for t in past["ds"]]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("kind", ["int64", "uint64"])
-def test_the_end_of_64_bits_is_an_error_whose_remedy_runs(kind: str, library: str) -> None:
+def test_the_end_of_64_bits_is_an_error_whose_remedy_runs(kind: str, to: Any) -> None:
     top = int(np.iinfo(kind).max)
-    frame = LIBRARIES[library](series(np.arange(top - 27, top, dtype=kind)))
-    with pytest.raises(DataError, match=r"column 'ds'.* beyond 64-bit integers") as caught:
-        fit(frame).predict(frame)
-    scope = {"frame": frame, "pl": pl, "pc": pytest.importorskip("pyarrow.compute")}
-    exec(str(caught.value.remedy), scope)
+    frame = to(series(np.arange(top - 27, top, dtype=kind)))
+    message = r"column 'ds'.* beyond 64-bit integers"
+    scope = mended(message, lambda: fit(frame).predict(frame), frame=frame)
     assert ahead(scope["frame"]) == ["27", "28", "29"]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
-def test_dates_beyond_nanoseconds_come_in_microseconds(library: str, zone: str | None) -> None:
+def test_dates_beyond_nanoseconds_come_in_microseconds(to: Any, zone: str | None) -> None:
     times = days("2232", periods=30, freq="YS", tz=zone).as_unit("ns")
-    forecast = fit(LIBRARIES[library](series(times))).predict(LIBRARIES[library](series(times)))
+    forecast = fit(to(series(times))).predict(to(series(times)))
     expected = days("2262", periods=3, freq="YS", tz=zone, unit="us")
-    dtype = str(forecast["ds"].type if library == "pyarrow" else forecast["ds"].dtype)
+    dtype = str(type_of(forecast))
     assert "us" in dtype and (zone is None or zone in dtype)
-    ds = forecast["ds"].to_pylist() if library == "pyarrow" else forecast["ds"].to_list()
-    assert [pd.Timestamp(t) for t in ds] == expected.tolist()
+    assert [pd.Timestamp(t) for t in values_of(forecast)] == expected.tolist()
 
 
 # --- series that share no step -------------------------------------------------------------------
 
+
+def forty(freq: str, start: str = "2024") -> pd.DatetimeIndex:
+    return days(start, periods=40, freq=freq)
+
+
+# The times of two series, and the first label of the forecast after the remedy.
 APART = {
-    "weeks": (days("2024", periods=40, freq="W-MON"), days("2024", periods=40, freq="W-SUN")),
-    "weeks too": (days("2024", periods=40, freq="W-MON"), days("2024", periods=40, freq="W-WED")),
-    "months": (days("2024", periods=40, freq="MS"), days("2024", periods=40, freq="ME")),
-    "mid-months": (
-        days("2024", periods=40, freq="MS"),
-        days("2024", periods=40, freq="MS") + pd.Timedelta("14D"),
-    ),
-    "quarters": (days("2024", periods=40, freq="QS"), days("2024", periods=40, freq="QS-FEB")),
-    "hours": (days("2024", periods=40, freq="h"), days("2024-01-01 00:30", periods=40, freq="h")),
-    "integers": (range(0, 80, 2), range(1, 81, 2)),
-}
-FIRST = {
-    "weeks": "2024-10-07",
-    "weeks too": "2024-10-07",
-    "months": "2027-05-01",
-    "mid-months": "2027-05-01",
-    "quarters": "2034-01-01",
-    "hours": "2024-01-02 16:00:00",
-    "integers": "80",
+    "weeks": (forty("W-MON"), forty("W-SUN"), "2024-10-07"),
+    "weeks too": (forty("W-MON"), forty("W-WED"), "2024-10-07"),
+    "months": (forty("MS"), forty("ME"), "2027-05-01"),
+    "mid-months": (forty("MS"), forty("MS") + pd.Timedelta("14D"), "2027-05-01"),
+    "quarters": (forty("QS"), forty("QS-FEB"), "2034-01-01"),
+    "hours": (forty("h"), forty("h", "2024-01-01 00:30"), "2024-01-02 16:00:00"),
+    "integers": (range(0, 80, 2), range(1, 81, 2), "80"),
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("case", APART)
 def test_series_of_two_anchors_are_named_and_the_remedy_brings_them_together(
-    case: str, library: str
+    case: str, to: Any
 ) -> None:
-    frame = LIBRARIES[library](both(*APART[case]))
+    *apart, first = APART[case]
+    frame = to(both(*apart))
     with pytest.raises(DataError, match="series share no step in column 'ds'") as caught:
         fit(frame)
-    for name, times in zip("ab", APART[case], strict=True):
+    for name, times in zip("ab", apart, strict=True):
         text = str(times[0]).removesuffix(" 00:00:00").replace(" ", "T")
         assert f"unique_id '{name}' steps by" in str(caught.value) and text in str(caught.value)
-    scope = {"frame": frame, "pd": pd, "pl": pl, "pa": pa}
-    exec(str(caught.value.remedy), scope | {"pc": pytest.importorskip("pyarrow.compute")}, scope)
-    forecast = answer(fit(scope["frame"]).predict(scope["frame"]))
+    scope = mend(caught.value, frame=frame)
+    forecast = to_pandas(fit(scope["frame"]).predict(scope["frame"]))
     assert forecast["unique_id"].tolist() == ["a"] * 3 + ["b"] * 3
-    assert str(forecast["ds"].iloc[0]).removesuffix(" 00:00:00") == FIRST[case]
+    assert str(forecast["ds"].iloc[0]).removesuffix(" 00:00:00") == first
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_rows_without_targets_hide_no_step(library: str) -> None:
-    wide = both(*APART["weeks"]).pivot(index="ds", columns="unique_id", values="y")
-    frame = LIBRARIES[library](wide.reset_index().melt("ds", value_name="y"))
-    with pytest.raises(DataError, match=r"'a' steps by 7 days \(2024-01-01, 2024-01-08") as caught:
-        fit(frame)
-    scope = {"frame": frame, "pd": pd, "pl": pl, "pa": pa}
-    exec(str(caught.value.remedy), scope | {"pc": pytest.importorskip("pyarrow.compute")}, scope)
-    assert ahead(scope["frame"])[0] == FIRST["weeks"]
+def test_rows_without_targets_hide_no_step(to: Any) -> None:
+    wide = both(*APART["weeks"][:2]).pivot(index="ds", columns="unique_id", values="y")
+    frame = to(wide.reset_index().melt("ds", value_name="y"))
+    message = r"'a' steps by 7 days \(2024-01-01, 2024-01-08"
+    scope = mended(message, lambda: fit(frame), frame=frame)
+    assert ahead(scope["frame"])[0] == APART["weeks"][2]
 
 
 def test_steps_of_two_and_three_are_fitted_apart() -> None:
@@ -175,35 +167,28 @@ def test_a_frame_of_another_step_is_refused(case: str, verb: str) -> None:
         for t in (fitted, here)
     )
     forecaster = fit(fitted)
-    with pytest.raises(DataError, match=message) as caught:
-        if verb == "val":
-            forecaster.fit(fitted, val=here)
-        else:
-            forecaster.predict(here)
-    scope = {"frame": here, "val": here, "columns": PLAIN}
-    exec(str(caught.value.remedy), scope)
+    calls = {
+        "predict": lambda: forecaster.predict(here),
+        "val": lambda: forecaster.fit(fitted, val=here),
+    }
+    scope = mended(message, calls[verb], frame=here, val=here, columns=PLAIN)
     forecast = forecaster.predict(scope["val" if verb == "val" else "frame"])
     ahead = pd.Series(forecast["ds"]).diff()[1:]
     assert (ahead == pd.Series(fit(fitted).predict(fitted)["ds"]).diff()[1]).any()
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("scene", [None, "match"])
 @pytest.mark.parametrize("dates", [True, False])
-def test_a_finer_clock_is_thinned_by_the_remedy(library: str, scene: Any, dates: bool) -> None:
+def test_a_finer_clock_is_thinned_by_the_remedy(to: Any, scene: Any, dates: bool) -> None:
     columns = Columns(group=None, scene=scene)
     fine = days("2024", periods=61, freq="40ms") if dates else np.arange(61)
     parts = [series(fine[m:]).assign(match=m) for m in ((0, 1) if scene else (0,))]
-    frame = LIBRARIES[library](pd.concat(parts, ignore_index=True))
+    frame = to(pd.concat(parts, ignore_index=True))
     coarse = series(days("2024", periods=40, freq="200ms") if dates else range(0, 200, 5))
     forecaster = fit(coarse.assign(match=0), columns)
-    with pytest.raises(
-        DataError, match=r"0\.04 seconds .* 0\.2 sec|by 1 .* the fit by 5"
-    ) as caught:
-        forecaster.predict(frame)
-    scope = {"frame": frame, "pd": pd, "pl": pl, "pa": pa}
-    exec(str(caught.value.remedy), scope)
-    forecast = answer(forecaster.predict(scope["frame"]))
+    message = r"0\.04 seconds .* 0\.2 sec|by 1 .* the fit by 5"
+    scope = mended(message, lambda: forecaster.predict(frame), frame=frame)
+    forecast = to_pandas(forecaster.predict(scope["frame"]))
     first = forecast.groupby("match")["ds"].min() if scene else forecast["ds"][:1]
     expected = [65, 61][: len(first)]
     if dates:
@@ -239,15 +224,12 @@ DIGITS = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("case", DIGITS)
-def test_integers_that_read_as_dates_are_converted(case: str, library: str) -> None:
+def test_integers_that_read_as_dates_are_converted(case: str, to: Any) -> None:
     text, kind, first = DIGITS[case]
-    frame = LIBRARIES[library](series([int(t) for t in text]))
-    with pytest.raises(DataError, match=f"integers of column 'ds' read as {kind}.* end") as caught:
-        fit(frame)
-    scope = {"frame": frame, "pd": pd, "pl": pl, "pa": pa}
-    exec(str(caught.value.remedy), scope)
+    frame = to(series([int(t) for t in text]))
+    message = f"integers of column 'ds' read as {kind}.* end"
+    scope = mended(message, lambda: fit(frame), frame=frame)
     assert ahead(scope["frame"])[0] == first
     counted = read_frame(frame, Columns(group=None, freq=1))
     assert counted.times(np.array([0]), counted.cutoff)[0] == int(text[-1]) + 1

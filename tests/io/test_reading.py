@@ -13,9 +13,9 @@ import pytest
 
 from hierforecast import Columns, read_table
 from hierforecast.errors import DataError
+from tests.frames import PLAIN, mend, mended
 from tests.test_cli import call, complaint
 
-PLAIN = Columns(group=None)
 DAYS = pd.date_range("2024-01-25", periods=12)
 
 
@@ -105,12 +105,8 @@ TIMES = {
 def test_remedies_of_times_work(case, tmp_path):
     cells, first, following = TIMES[case]
     path = write(tmp_path / "t.csv", series(cells))
-    with pytest.raises(
-        DataError, match=r"column 'ds' of '.*t\.csv' has '.*' in line \d+"
-    ) as caught:
-        read_table(path, PLAIN)
-    scope = {"read_table": read_table, "paths": path, "columns": PLAIN}
-    exec(caught.value.remedy, scope)
+    message = r"column 'ds' of '.*t\.csv' has '.*' in line \d+"
+    scope = mended(message, lambda: read_table(path, PLAIN), paths=path, columns=PLAIN)
     ds = scope["frame"].ds
     assert ds.is_monotonic_increasing is False and ds.nunique() == 12
     if case == "offsets":
@@ -169,9 +165,8 @@ def test_what_is_refused_is_named(text, options, message, tmp_path):
     with pytest.raises(DataError, match=message) as caught:
         read_table(path, PLAIN, **options)
     if caught.value.remedy is not None and "date_format" not in options and "sep" not in options:
-        scope = {"read_table": read_table, "paths": path, "columns": PLAIN}
-        exec(caught.value.remedy, scope)
-        assert pd.api.types.is_numeric_dtype(scope["frame"].y) and len(scope["frame"]) in (1, 2, 4)
+        frame = mend(caught.value, paths=path, columns=PLAIN)["frame"]
+        assert pd.api.types.is_numeric_dtype(frame.y) and len(frame) in (1, 2, 4)
 
 
 def test_encodings(tmp_path):
