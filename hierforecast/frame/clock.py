@@ -203,7 +203,7 @@ class Moments:
             DataError: if the times are of another kind than the step.
         """
         times = self.times
-        step.stride(times.unit)  # says so if they are of another kind
+        step.stride(times.unit)  # raises for times of another kind
         counted = times.on(step)[self.time]
         start, of_day = step.ordinals(counted[self.first], times.unit)
         parts = (str(step), times.unit, times.zone, start, of_day, times.duration, self.column)

@@ -48,6 +48,13 @@ def pair(first: np.ndarray, second: np.ndarray, n_second: int) -> tuple[np.ndarr
     return rank(key)
 
 
+def one_of_each(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """A position (k,) at which each of the codes (n,) stands."""
+    at = np.empty(n_codes, dtype=np.int64)
+    at[codes] = np.arange(len(codes))
+    return at
+
+
 def factorize(series: nw.Series[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Codes of a column and its distinct labels, sorted.
 
@@ -67,9 +74,7 @@ def factorize(series: nw.Series[Any]) -> tuple[np.ndarray, np.ndarray]:
         pl = implementation.to_native_namespace()
         physical = native.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
         codes, values = rank(physical)
-        at = np.empty(len(values), dtype=np.int64)
-        at[codes] = np.arange(len(codes))
-        labels = native.gather(at).cast(pl.String).to_numpy()
+        labels = native.gather(one_of_each(codes, len(values))).cast(pl.String).to_numpy()
     else:
         codes, labels = pd.factorize(native if implementation.is_pandas() else series.to_numpy())
     return _sorted_labels(codes, np.asarray(labels))
@@ -118,8 +123,7 @@ def join(
         return codes, labels
     for more, others in parts[1:]:
         codes, distinct = pair(codes, more, len(others))
-    at = np.empty(len(distinct), dtype=np.int64)
-    at[codes] = np.arange(len(codes))
+    at = one_of_each(codes, len(distinct))
     together = np.empty(len(at), dtype=object)
     together[:] = list(zip(*(names[own[at]].tolist() for own, names in parts), strict=True))
     return codes, together

@@ -64,7 +64,7 @@ def plain_freq(freq: Any) -> Any:
         plain = _custom(freq)
     else:
         plain = _plain_offset(freq)
-    step_of(plain)  # says so if it is no frequency
+    step_of(plain)  # raises if it is no frequency
     return plain
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from hierforecast.frame.codes import pair
+from hierforecast.frame.codes import one_of_each, pair
 from hierforecast.frame.table import Table
 
 
@@ -66,8 +66,8 @@ class Rows:
         of_row, pairs = pair(scene, ids, len(id_labels))
         row_scene, row_id = np.divmod(pairs, len(id_labels))
         labels = Labels(
-            _one_of_each(table, columns.scenes, scene),
-            _one_of_each(table, columns.ids, ids),
+            _examples(table, columns.scenes, one_of_each(scene, len(scene_labels))),
+            _examples(table, columns.ids, one_of_each(ids, len(id_labels))),
             id_labels,
             row_id,
             table.frame[columns.time][:1],
@@ -87,10 +87,6 @@ class Rows:
         return f"series {name}" + (f" of {scene}" if scene else "")
 
 
-def _one_of_each(
-    table: Table, names: tuple[str, ...], codes: np.ndarray
-) -> tuple[nw.Series[Any], ...]:
-    """One value of each column for each code, in their order."""
-    at = np.empty(int(codes.max()) + 1, dtype=np.int64)
-    at[codes] = np.arange(len(codes))
+def _examples(table: Table, names: tuple[str, ...], at: np.ndarray) -> tuple[nw.Series[Any], ...]:
+    """The columns at some rows."""
     return tuple(nw.maybe_reset_index(table.frame[name][at]) for name in names)

@@ -1,8 +1,8 @@
 """What mends a frame: code that runs in the caller's library, and words for the command line.
 
-A recipe is an expression of the column (`CONVERSIONS`) or of the whole frame (`REBUILDS`), which
-stands for `{it}`. Where pyarrow has no words of its own, the recipe goes through pandas. Every
-recipe is run by a test on the very frame that asked for it.
+A recipe is an expression in which `{it}` stands for the column (`CONVERSIONS`) or for the whole
+frame (`REBUILDS`). Where it has no code for pyarrow it goes through pandas. Tests run every recipe
+on a frame whose error gives it.
 """
 
 from __future__ import annotations

@@ -187,14 +187,13 @@ def column_like(
         column = _integers(series, template)
     elif template.implementation.is_pandas():
         column = _pandas_dates(native, model.dtype, zone_of(template), coarser)
-    elif template.implementation.is_polars():
-        kind = model.dtype
-        if coarser:
-            zone = {"time_zone": kind.time_zone} if hasattr(kind, "time_zone") else {}
-            kind = type(kind)(time_unit=native.dtype.time_unit, **zone)
-        column = native.cast(kind)
+    elif coarser:
+        here: Any = np.datetime_data(values.dtype)[0]
+        duration = template.dtype == nw.Duration
+        kind = nw.Duration(here) if duration else nw.Datetime(here, zone_of(template))
+        column = series.cast(kind).to_native()
     else:
-        column = native.cast(_arrow_unit(native.type, model.type) if coarser else model.type)
+        column = native.cast(model.dtype if template.implementation.is_polars() else model.type)
     return nw.from_native(column, series_only=True).alias(name)  # pyarrow's have no name
 
 
@@ -206,14 +205,6 @@ def _pandas_dates(native: pd.Series, dtype: Any, zone: Any, coarser: bool) -> pd
     if coarser:
         return native if zone is None else native.dt.tz_convert(zone)
     return native.astype(dtype)
-
-
-def _arrow_unit(here: Any, model: Any) -> Any:
-    """Pyarrow's type `model` in the unit of `here`."""
-    import pyarrow as pa
-
-    zone = getattr(model, "tz", None)
-    return here if zone is None else pa.timestamp(here.unit, zone)
 
 
 def _integers(series: nw.Series[Any], template: nw.Series[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: whoever reads one sees the old or the new."""
+"""Files that are written whole or not at all: a reader sees the old file or the new one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The checkpoint that a killed training goes on from: its place, and whether it is this training's.
+"""The checkpoint from which a killed training resumes: its place, and that it is of this training.
 
-A checkpoint says which options and which data made it. To go on with others would end nowhere that
-either fit would have come to, so it is refused, and what differs is named.
+A checkpoint says which options and which data made it. Resuming with others would give the result
+of neither training, so it is refused, and the error names what differs.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def prepare(
     """The place of the last checkpoint, or None if none is to be kept.
 
     Args:
-        root: the folder, made if need be. What older trainings left there is removed, or it would
-            pass for this one's.
+        root: the folder, made if need be. An older checkpoint there is removed, or a later
+            resume would take it for this training's.
         about: options and digests of data, by the names that a user knows.
         resume: go on from the checkpoint that stands there.
         what: "fit" or "training", for messages.

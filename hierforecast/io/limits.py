@@ -85,7 +85,7 @@ def parse_json(content: bytes | str, where: Path | str, remedy: str = "get it ag
     """What a JSON text holds.
 
     Raises:
-        DataError: if it is no JSON, no text, or nested so deeply that nobody wrote it on purpose.
+        DataError: if it is no JSON, no text, or nested beyond the recursion limit.
     """
     try:
         return json.loads(content)
@@ -96,7 +96,7 @@ def parse_json(content: bytes | str, where: Path | str, remedy: str = "get it ag
 
 
 def read_array(path: Path | str) -> np.ndarray:
-    """The array in a .npy file; its header is compared with the file's size before room is made.
+    """The array in a .npy file; its header is compared with the file's size before memory is used.
 
     Raises:
         FileNotFoundError: if it is not there.

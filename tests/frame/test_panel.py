@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from hierforecast import frame as frame_room
 from hierforecast.errors import DataError, UnknownLabelsWarning
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.frame.codes import rank
@@ -260,6 +263,11 @@ def test_times_of_a_cutoff_column_keep_their_type_and_panels_pickle() -> None:
     back = panel.to_frame([0], [0], {"cutoff": cutoff})
     assert back["cutoff"].dtype == back["ds"].dtype == frame["ds"].dtype
     assert back["cutoff"][0] == frame.loc[frame["market"] == "bern", "ds"].max()
+
+
+def test_the_docstring_of_the_room_names_each_module() -> None:
+    files = {path.stem for path in Path(frame_room.__file__).parent.glob("[a-z]*.py")}
+    assert files == set(re.findall(r"`([a-z]+)(?:\.read_frame)?`", frame_room.__doc__ or ""))
 
 
 @pytest.mark.parametrize("n", [1, 5000])
