@@ -6,13 +6,12 @@ A long frame has one row per series and time. `reading.read_frame` calls each st
 2. `table`: the frame of any library, one column at a time (`codes`: labels as integers);
    `absent`: columns that are not there, and what is meant instead.
 3. `labels`: scenes and series as integers, the rows of the panel.
-4. `values`: targets and covariates as numbers (`categories`, `vocabulary`: as in training).
-5. `grid`: the cell of each row. `times` reads the time column (`formats`, `spellings`: what is no
+4. `grid`: the cell of each row. `times` reads the time column (`formats`, `spellings`: what is no
    time yet), `clock` counts it in steps that are stated or found (`infer`), `regularity` checks
    them (`irregular`: its errors), `duplicates` that no two rows share a cell.
-6. `groups`: groups and types of the series.
-7. `panel`: all of it as arrays, and answers as frames.
-8. `known`: what is known in advance of the steps to forecast.
+5. `values`: targets, groups and covariates as numbers (`categories`, `vocabulary`: as in training).
+6. `panel`: all of it as arrays, and answers as frames.
+7. `known`: what is known in advance of the steps to forecast.
 
 `remedies` is code for the user that mends a frame; errors of every step carry it. `resampling` (and
 `newsteps`) bring a frame to another step.

@@ -12,12 +12,7 @@ from hierforecast.frame.clock import Clock, Moments
 from hierforecast.frame.duplicates import check_duplicates
 from hierforecast.frame.freq import step_of
 from hierforecast.frame.labels import Rows
-from hierforecast.frame.regularity import (
-    check_fitted,
-    check_series,
-    check_stated,
-    second_try,
-)
+from hierforecast.frame.regularity import check_fitted, check_stated, second_try
 from hierforecast.frame.spellings import reject_digits
 from hierforecast.frame.step import Step
 
@@ -30,39 +25,31 @@ class Grid:
     """Where each row of the frame goes: cells of one panel row lie one after another.
 
     Args:
+        moments: the M distinct (scene, time) of the frame.
         clock: the time of each step.
+        step: (M,) int64 of each moment.
         length: (S,) int64 steps of each scene: up to its last row, and the horizon.
-        begin: (S,) int64 first observed step.
-        cutoff: (S,) int64 the step after the last observed one.
         cell_offset: (R,) int64 first cell of each panel row.
+        n_cells: of the panel.
         cell: (n,) int64 of each row of the frame.
-        present: (cells,) bool, where a row of the frame is observed.
     """
 
+    moments: Moments
     clock: Clock
+    step: np.ndarray
     length: np.ndarray
-    begin: np.ndarray
-    cutoff: np.ndarray
     cell_offset: np.ndarray
+    n_cells: int
     cell: np.ndarray
-    present: np.ndarray
 
     @classmethod
     def lay(
-        cls,
-        rows: Rows,
-        observed: np.ndarray | None = None,
-        *,
-        step: str | None = None,
-        horizon: int = 0,
-        context: int | None = None,
+        cls, rows: Rows, step: str | None = None, horizon: int = 0, context: int | None = None
     ) -> Grid:
         """Read the times and lay all rows on their grid.
 
         Args:
             rows: the series of the frame.
-            observed: (n,) bool, rows with all targets; None: all rows, and whether their series
-                share a step is not looked at.
             step: of the fitted panel; None: what `Columns` or the type of the column states, or
                 what is found in the times.
             horizon: steps to append to every scene.
@@ -80,38 +67,25 @@ class Grid:
             _check_room(rows, clock, length - 1)
         _check_size(rows, length)
         ends = np.cumsum(length[rows.row_scene])
-        cell_offset = ends - length[rows.row_scene]
-        cell = cell_offset[rows.of_row] + steps[moments.of_row]
-        check_duplicates(rows.table, rows.of_row, cell, int(ends[-1]))
-        present = np.zeros(int(ends[-1]), dtype=bool)
-        present[cell] = True if observed is None else observed
-        seen = np.ones(len(steps), dtype=bool)
-        if observed is not None:
-            seen[:] = False
-            seen[moments.of_row[observed]] = True
-            if step is None:
-                grid_step = Step.parse(clock.step)
-                check_series(moments, observed, grid_step, rows.row_scene, cell_offset, present)
-        begin, cutoff = _history(moments.scene, steps, seen)
-        return cls(clock, length, begin, cutoff, cell_offset, cell, present)
+        offset, n_cells = ends - length[rows.row_scene], int(ends[-1])
+        cell = offset[rows.of_row] + steps[moments.of_row]
+        check_duplicates(rows.table, rows.of_row, cell, n_cells)
+        return cls(moments, clock, steps, length, offset, n_cells, cell)
 
+    def history(self, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First step of each scene (S,) with a row (n,) observed, and the one after its last.
 
-def _history(
-    scene: np.ndarray, step: np.ndarray, observed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """First observed step of each scene (S,), and the one after its last.
-
-    Both are the step after its last moment if none is observed.
-
-    Args:
-        scene, step, observed: (m,) of each moment, sorted.
-    """
-    end = np.empty(int(scene[-1]) + 1, dtype=np.int64)
-    end[scene] = step + 1  # of equal scenes the last one stays
-    begin = end.copy()
-    scene, step = scene[observed], step[observed]
-    begin[scene[::-1]], end[scene] = step[::-1], step + 1
-    return begin, end
+        Both are the step after its last row if none is observed.
+        """
+        scene, step = self.moments.scene, self.step
+        seen = np.zeros(len(step), dtype=bool)
+        seen[self.moments.of_row[observed]] = True
+        end = self.length.copy()
+        end[scene] = step + 1  # of equal scenes the last one stays
+        begin = end.copy()
+        scene, step = scene[seen], step[seen]
+        begin[scene[::-1]], end[scene] = step[::-1], step + 1
+        return begin, end
 
 
 def _count_steps(

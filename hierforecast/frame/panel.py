@@ -12,7 +12,6 @@ import numpy as np
 from hierforecast.frame.clock import Clock
 from hierforecast.frame.columns import Columns
 from hierforecast.frame.grid import Grid
-from hierforecast.frame.groups import Groups
 from hierforecast.frame.labels import Labels, Rows
 from hierforecast.frame.table import show
 from hierforecast.frame.times import column_like
@@ -73,48 +72,35 @@ class Panel:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(
-        cls,
-        rows: Rows,
-        values: Values,
-        grid: Grid,
-        groups: Groups,
-        vocabulary: Vocabulary | None,
-        dtype: Any,
-    ) -> Panel:
-        """Put what was read of a frame into its cells.
-
-        Args:
-            rows, values, grid, groups: of the frame.
-            vocabulary: of the training frame; None takes what was learned from this one.
-            dtype: of what models are given.
-        """
-        offset = np.searchsorted(rows.row_scene, np.arange(len(rows.scene_labels) + 1))
-        targets = np.zeros((len(grid.present), len(values.targets)))
+    def of(cls, rows: Rows, grid: Grid, values: Values, dtype: Any) -> Panel:
+        """Put what was read of a frame into its cells; models are given numbers of `dtype`."""
+        targets = np.zeros((grid.n_cells, len(values.targets)))
         for d, column in enumerate(values.targets):
             targets[grid.cell, d] = column
-        targets[~grid.present] = 0  # assigned, because 0 times NaN would stay NaN
-        learned = Vocabulary(values.covariates, groups.known_types)
+        present = np.zeros(grid.n_cells, dtype=bool)
+        present[grid.cell] = values.observed
+        targets[~present] = 0  # assigned, because 0 times NaN would stay NaN
+        begin, cutoff = grid.history(values.observed)
         return cls(
             columns=rows.table.columns,
-            vocabulary=vocabulary or learned,
+            vocabulary=values.vocabulary,
             clock=grid.clock,
             labels=rows.labels,
             scene_labels=rows.scene_labels,
             length=grid.length,
-            begin=grid.begin,
-            cutoff=grid.cutoff,
-            row_offset=offset,
+            begin=begin,
+            cutoff=cutoff,
+            row_offset=np.searchsorted(rows.row_scene, np.arange(len(grid.length) + 1)),
             ids=rows.labels.ids[rows.labels.row_id],
             row_scene=rows.row_scene,
-            groups=groups.paths,
-            types=groups.types,
+            groups=values.groups,
+            types=values.types,
             static=values.static,
             cell_offset=grid.cell_offset,
             values=targets,
-            present=grid.present,
-            past=_cells(values.past, learned.of("past"), grid),
-            known=_cells(values.known, learned.of("known"), grid),
+            present=present,
+            past=_cells(values.past, values.vocabulary.of("past"), grid),
+            known=_cells(values.known, values.vocabulary.of("known"), grid),
             dtype=np.dtype(dtype),
         )
 
@@ -191,7 +177,7 @@ class Panel:
 
 def _cells(columns: list[np.ndarray], covariates: tuple[Covariate, ...], grid: Grid) -> np.ndarray:
     """Covariates (cells, C) of columns (n,); missing where there is no row."""
-    out = np.empty((len(grid.present), len(columns)))
+    out = np.empty((grid.n_cells, len(columns)))
     for c, (values, covariate) in enumerate(zip(columns, covariates, strict=True)):
         out[:, c] = covariate.missing
         out[grid.cell, c] = values

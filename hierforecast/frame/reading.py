@@ -10,10 +10,10 @@ from hierforecast.errors import DataError
 from hierforecast.frame.absent import require
 from hierforecast.frame.columns import Columns
 from hierforecast.frame.grid import Grid
-from hierforecast.frame.groups import Groups
 from hierforecast.frame.known import fill_known, refuse_unused
 from hierforecast.frame.labels import Rows
 from hierforecast.frame.panel import Panel
+from hierforecast.frame.regularity import check_series
 from hierforecast.frame.table import Table
 from hierforecast.frame.values import Values
 from hierforecast.frame.vocabulary import Vocabulary
@@ -55,10 +55,12 @@ def read_frame(
     table = Table.open(frame, columns, variable)
     require(table, columns.roles())
     rows = Rows.read(table)
+    grid = Grid.lay(rows, step, horizon, context)
     values = Values.read(rows, vocabulary)
-    grid = Grid.lay(rows, values.observed, step=step, horizon=horizon, context=context)
-    groups = Groups.read(rows, vocabulary)  # after the rows are known to be there once each
-    panel = Panel.of(rows, values, grid, groups, vocabulary, dtype)
+    panel = Panel.of(rows, grid, values, dtype)
+    if step is None:
+        series = (panel.row_scene, panel.cell_offset, panel.present)
+        check_series(grid.moments, values.observed, panel.clock.step, *series)
     if horizon and columns.known_covariates:
         fill_known(panel, known, horizon, context, grid.cell)
     return panel

@@ -100,7 +100,7 @@ def _alone(moments: Moments, row: int) -> Step | None:
 def check_series(
     moments: Moments,
     observed: np.ndarray,
-    step: Step,
+    step: str,
     row_scene: np.ndarray,
     cell_offset: np.ndarray,
     present: np.ndarray,
@@ -110,7 +110,7 @@ def check_series(
     Args:
         moments: of the frame.
         observed: (n,) bool, rows with all targets.
-        step: one step of the grid.
+        step: `Clock.step` of the grid.
         row_scene, cell_offset: (R,) scene and first cell of each panel row.
         present: (cells,) bool.
 
@@ -131,11 +131,12 @@ def check_series(
         begin[seen] = cells[ends - count[seen]] - cell_offset[seen]
         if not observed.all():
             moments = replace(moments, row=np.where(observed, moments.row, -1))
-        _check_shared(moments, step, gaps, of_row, begin, row_scene)
+        _check_shared(moments, Step.parse(step), gaps, of_row, begin, row_scene)
     quiet = (count > ROWS) & (np.bincount(of_row[one], minlength=len(count)) == 0)
     quiet &= rows_of < 2 * count  # rows without targets say that steps are missing
     if quiet.any():
-        _warn_coarse(moments, step, gaps[quiet[of_row]], of_row[quiet[of_row]], len(count))
+        slow = quiet[of_row]
+        _warn_coarse(moments, Step.parse(step), gaps[slow], of_row[slow], len(count))
 
 
 def _warn_coarse(

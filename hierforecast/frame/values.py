@@ -1,65 +1,71 @@
-"""Targets and covariates as numbers, still in the rows of the frame."""
+"""What a frame says of its series and steps, as numbers and codes in the rows of the frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hierforecast.errors import DataError
-from hierforecast.frame.categories import check_range, encode
+from hierforecast.frame.categories import categories_of, check_range, encode, respell
+from hierforecast.frame.codes import pair
 from hierforecast.frame.labels import Rows
 from hierforecast.frame.remedies import assign_roles
+from hierforecast.frame.table import Table, show
 from hierforecast.frame.vocabulary import Covariate, Vocabulary
 
 
 @dataclass(frozen=True)
 class Values:
-    """The numbers of a frame of n rows and R series.
+    """The content of a frame of n rows and R series.
 
     Args:
         targets: (n,) float64 each, NaN where missing.
         observed: (n,) bool, where no target is missing.
+        groups: (R, levels) int64 path codes; see `Panel`.
+        types: (R,) int64 index into ``vocabulary.types``; zeros without a column of types.
         past, known: (n,) float64 each: numbers with NaN for missing, or category codes with 0 for
             missing and unknown ones.
         static: (R, Cs) float64, likewise.
-        covariates: what they are, in the order past, known, static.
+        vocabulary: that of training, or the one that this frame gives.
     """
 
     targets: list[np.ndarray]
     observed: np.ndarray
+    groups: np.ndarray
+    types: np.ndarray
     past: list[np.ndarray]
     known: list[np.ndarray]
     static: np.ndarray
-    covariates: tuple[Covariate, ...]
+    vocabulary: Vocabulary
 
     @classmethod
-    def read(cls, rows: Rows, vocabulary: Vocabulary | None) -> Values:
-        """Read every column of numbers and categories.
+    def read(cls, rows: Rows, given: Vocabulary | None) -> Values:
+        """Read the columns of every role but those of ids, scenes and the time.
 
         Args:
             rows: the series of the frame.
-            vocabulary: of the training frame; None learns the categories from this one.
+            given: vocabulary of the training frame; None learns it from this one.
 
         Raises:
             DataError: for a column that cannot be used, or is not as it was in training.
         """
-        columns, table = rows.table.columns, rows.table
-        targets, observed = _targets(rows, vocabulary)
+        columns = rows.table.columns
+        targets, observed = _targets(rows, given)
+        groups, (types, known_types) = _groups(rows), _types(rows, given)
+        names = {"past": columns.past_covariates, "known": columns.known_covariates}
         coded = {
-            role: [encode(table, name, role, vocabulary) for name in names]
-            for role, names in (
-                ("past", columns.past_covariates),
-                ("known", columns.known_covariates),
-                ("static", columns.static),
-            )
+            role: [encode(rows.table, name, role, given) for name in some]
+            for role, some in (names | {"static": columns.static}).items()
         }
-        covariates = tuple(covariate for one in coded.values() for _, covariate in one)
-        past, known = ([values for values, _ in coded[role]] for role in ("past", "known"))
         static = np.empty((len(rows), len(columns.static)))
         for c, (values, covariate) in enumerate(coded["static"]):
             static[:, c] = _by_series(rows, values, covariate)
-        return cls(targets, observed, past, known, static, covariates)
+        covariates = tuple(covariate for one in coded.values() for _, covariate in one)
+        vocabulary = given or Vocabulary(covariates, known_types)
+        past, known = ([values for values, _ in coded[role]] for role in names)
+        return cls(targets, observed, groups, types, past, known, static, vocabulary)
 
 
 def _targets(rows: Rows, vocabulary: Vocabulary | None) -> tuple[list[np.ndarray], np.ndarray]:
@@ -90,6 +96,77 @@ def _targets(rows: Rows, vocabulary: Vocabulary | None) -> tuple[list[np.ndarray
             assign_roles(table.columns, target=names[0]),
         )
     return targets, observed
+
+
+def _groups(rows: Rows) -> np.ndarray:
+    """Path codes (R, levels) int64, coarse to fine; one level of zeros without groups.
+
+    Raises:
+        DataError: if a series of a scene is in two groups.
+    """
+    path, levels = np.zeros(len(rows), dtype=np.int32), []
+    for names in rows.table.columns.levels:
+        for name in names:
+            codes, labels = rows.table.labels(name)
+            path, _ = pair(path, _constant(rows, name, codes, labels, "group"), len(labels))
+        levels.append(path)
+    return np.stack(levels or [path], axis=1).astype(np.int64)
+
+
+def _types(rows: Rows, vocabulary: Vocabulary | None) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Group types (R,) int64, and their labels; zeros and none without a column.
+
+    Raises:
+        DataError: if a series of a scene has two types, or a type is not known from training.
+    """
+    name = rows.table.columns.group_type
+    if name is None:
+        return np.zeros(len(rows), dtype=np.int64), ()
+    codes, labels = rows.table.labels(name)
+    plain = categories_of(rows.table, name, labels)
+    known = plain if vocabulary is None else vocabulary.types
+    _check_types(rows.table, name, plain, known)
+    lookup = np.array([known.index(label) for label in plain], dtype=np.int64)
+    return lookup[_constant(rows, name, codes, labels, "type")], known
+
+
+def _check_types(table: Table, name: str, labels: tuple[Any, ...], known: tuple[Any, ...]) -> None:
+    """Check that training knew all group types.
+
+    Raises:
+        DataError: naming the first that it did not.
+    """
+    unknown = [label for label in labels if label not in known]
+    if not unknown:
+        return
+    text = (
+        f"column {name!r} of {table.what} has the group type {unknown[0]!r}, "
+        f"which was not there in training: known are {list(known)}; "
+    )
+    if len(unknown) == len(labels):
+        remedy = respell(table, name, unknown, Covariate(name, "type", known))
+        raise DataError(f"{text}rename it, or fit again with it", remedy)
+    kept = [label for label in labels if label in known]
+    remedy = table.rebuild("keep", column=name, labels=kept)
+    raise DataError(f"{text}drop its series, or fit again with it", remedy)
+
+
+def _constant(
+    rows: Rows, name: str, codes: np.ndarray, labels: np.ndarray, what: str
+) -> np.ndarray:
+    """The one code of each panel row (R,), checked to be one."""
+    value = np.empty(len(rows), dtype=np.int32)
+    value[rows.of_row] = codes
+    clash = np.flatnonzero(value[rows.of_row] != codes)
+    if len(clash):
+        at, columns = clash[0], rows.table.columns
+        both = f"{show(labels[codes[at]])} and {show(labels[value[rows.of_row[at]]])}"
+        raise DataError(
+            f"{rows.series_name(at)} is in two {what}s of column {name!r}, {both}: a series has "
+            f"one {what} within a scene; correct the column, or take it into the id",
+            assign_roles(columns, id=(name, *columns.ids)),
+        )
+    return value
 
 
 def _by_series(rows: Rows, values: np.ndarray, covariate: Covariate) -> np.ndarray:
