@@ -13,8 +13,6 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import pandas as pd
-import polars as pl
-import pyarrow as pa
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -28,6 +26,7 @@ from hierforecast import (
     NotFittedError,
     Ridge,
 )
+from tests.frames import LIBRARIES, pa
 
 CASES = int(os.environ.get("HIERFORECAST_FUZZ", "150"))
 MANY = settings(
@@ -170,12 +169,8 @@ def _dress(draw, plain, grid, stated, freq, rng, lengths, spread) -> Case:
         plain["y"] = shown.y.astype("float64")
     plain["z"] = shown["z"] = 1 - plain.y
     several = draw(st.integers(0, 3)) == 0
-    library = draw(st.sampled_from(["pandas", "polars", "pyarrow"]))
-    frame: Any = shown
-    if library == "polars":
-        frame = pl.from_pandas(shown)
-    elif library == "pyarrow":
-        frame = pa.Table.from_pandas(shown, preserve_index=False)
+    library = draw(st.sampled_from([*LIBRARIES]))
+    frame = LIBRARIES[library](shown)
     scene = "scene" if plain.scene.nunique() > 1 or draw(st.booleans()) else None
     columns = Columns(
         id=["unique_id", "shelf"] if draw(st.integers(0, 3)) == 0 else "unique_id",
@@ -332,15 +327,12 @@ SPOILERS = {
 
 
 @MANY
-@given(cases(), st.sampled_from(sorted(SPOILERS)), st.booleans(), st.integers(0, 2))
+@given(cases(), st.sampled_from(sorted(SPOILERS)), st.booleans(), st.sampled_from([*LIBRARIES]))
 def test_a_spoiled_frame_gets_a_named_error_or_a_finite_answer(case, spoiler, early, library):
     plain = case.plain.drop(columns=["present", "step"]).reset_index(drop=True)
     spoiled: Any = SPOILERS[spoiler](plain)
     try:
-        if library == 1:
-            spoiled = pl.from_pandas(spoiled)
-        elif library == 2:
-            spoiled = pa.Table.from_pandas(spoiled, preserve_index=False)
+        spoiled = LIBRARIES[library](spoiled)
     except (pa.ArrowException, TypeError, ValueError):
         pass  # that library holds no such frame
     before = copy_of(spoiled)

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError, Remedy, UnknownLabelsWarning, warn_user
+from hierforecast.frame.codes import TEXT
 from hierforecast.frame.remedies import padded
 from hierforecast.frame.table import Table
 from hierforecast.frame.vocabulary import Covariate, Units, Vocabulary
 
-CATEGORICAL = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Object)
+CATEGORICAL = (*TEXT, nw.Boolean, nw.Object)
 
 
 def encode(

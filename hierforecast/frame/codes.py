@@ -13,6 +13,8 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
+TEXT = (nw.String, nw.Categorical, nw.Enum)  # columns of labels in words
+
 
 def rank(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Dense codes of integers, in increasing order, without sorting them.
@@ -65,7 +67,7 @@ def factorize(series: nw.Series[Any]) -> tuple[np.ndarray, np.ndarray]:
         TypeError: if the labels cannot be sorted or hashed.
     """
     native, implementation = series.to_native(), series.implementation
-    text = series.dtype in (nw.String, nw.Categorical, nw.Enum)
+    text = series.dtype in TEXT
     if series.dtype.is_integer() and series.dtype != nw.UInt64 and not series.null_count():
         return rank(series.to_numpy())
     if implementation.is_pyarrow() and text:

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
-from hierforecast.frame.codes import factorize, pair, rank
+from hierforecast.frame.codes import TEXT, factorize, pair, rank
 from hierforecast.frame.remedies import assign_roles
 from hierforecast.frame.table import Table
 
-LABELS = (nw.String, nw.Categorical, nw.Enum, nw.Boolean)
 MOST = 3  # columns that may be needed beside the id to name a series
 
 
@@ -96,7 +95,10 @@ def tell_apart(
 def _codes(table: Table, name: str) -> np.ndarray | None:
     """Codes (n,) of a column that can be a label, else None."""
     series = table.frame[name]
-    if not (series.dtype in LABELS or series.dtype.is_integer()) or series.null_count():
+    if (
+        not (series.dtype in (*TEXT, nw.Boolean) or series.dtype.is_integer())
+        or series.null_count()
+    ):
         return None
     return factorize(series)[0]
 

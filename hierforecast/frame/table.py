@@ -12,7 +12,7 @@ import pandas as pd
 from narwhals.exceptions import DuplicateError
 
 from hierforecast.errors import DataError, FrameTypeError, Remedy
-from hierforecast.frame.codes import factorize, join
+from hierforecast.frame.codes import TEXT, factorize, join
 from hierforecast.frame.columns import Columns
 from hierforecast.frame.formats import marks_of
 from hierforecast.frame.remedies import Recipe, convert, rebuild
@@ -192,7 +192,7 @@ class Table:
     def _no_numbers(self, name: str) -> DataError:
         """The error for a column that holds none; its remedy reads what the column holds."""
         text = f"column {name!r} of {self.what} is not numeric (its type is {self.type_of(name)})"
-        if self.frame[name].dtype not in (nw.String, nw.Categorical, nw.Enum, nw.Object):
+        if self.frame[name].dtype not in (*TEXT, nw.Object):
             return DataError(f"{text}: give a column of numbers")
         cells = pd.Series(self.frame[name].to_list(), dtype=object)
         bad = pd.to_numeric(cells, errors="coerce").isna() & cells.notna()
