@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import wraps
 from importlib import import_module
-from typing import Any, TypeAlias
+from inspect import Parameter, signature
+from typing import Any, TypeAlias, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -61,6 +64,46 @@ class LateCommands(TyperGroup):
 def option(name: str, text: str, **more: Any) -> Any:
     """An option with its help."""
     return typer.Option(name, help=text, **more)
+
+
+def declare(
+    name: str,
+    options: Mapping[str, Any] | type[Any],
+    build: Callable[[dict[str, Any]], Any] | None = None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declare options for a command, which takes what is built of them as one parameter.
+
+    Args:
+        name: the parameter of the command that stands for the options.
+        options: a dataclass, whose fields have their annotations and defaults; or the annotations
+            by name, and None is the default of all.
+        build: from the options by name; None: an object of the dataclass.
+    """
+    hints: Mapping[str, Any] = options if isinstance(options, Mapping) else {}
+    defaults = dict.fromkeys(hints)
+    if isinstance(options, type):
+        hints = get_type_hints(options, include_extras=True)
+        defaults = {field.name: field.default for field in fields(options)}
+    made = build or (lambda given: options(**given))  # type: ignore[operator]
+    new = [
+        Parameter(key, Parameter.KEYWORD_ONLY, default=default, annotation=hints[key])
+        for key, default in defaults.items()
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = signature(command, eval_str=True)
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            built = made({key: given.pop(key) for key in defaults})
+            command(**given, **{name: built})
+
+        kept = [p for key, p in own.parameters.items() if key != name]
+        kept = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in kept]
+        run.__signature__ = own.replace(parameters=[*kept, *new])  # type: ignore[attr-defined]
+        return run
+
+    return decorate
 
 
 def read_settings(given: Names, known: Mapping[str, Any]) -> dict[str, Any]:

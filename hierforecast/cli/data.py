@@ -10,8 +10,8 @@ import typer
 
 from hierforecast import Columns, datasets
 from hierforecast import resample as resampled
-from hierforecast._console import Names, option, read_settings, say
-from hierforecast.cli.options import ROLES, Settings, TableFiles, columns_of, declare, flags_of
+from hierforecast._console import Names, declare, option, read_settings, say
+from hierforecast.cli.options import ROLES, Settings, TableFiles, columns_of, flags_of
 from hierforecast.cli.output import deliver
 from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.errors import DataError

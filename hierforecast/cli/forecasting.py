@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from hierforecast import Columns, Forecaster, models
-from hierforecast._console import Names, option, read_settings, say
+from hierforecast._console import Names, declare, option, read_settings, say
 from hierforecast.cli.options import (
     DEFAULTS,
     FREQ,
@@ -21,7 +21,6 @@ from hierforecast.cli.options import (
     Steps,
     TableFiles,
     columns_of,
-    declare,
 )
 from hierforecast.cli.output import deliver
 from hierforecast.cli.tables import Tables, reads_tables

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import wraps
-from inspect import Parameter, signature
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,34 +64,3 @@ def flags_of(columns: Columns) -> str:
     usual = Columns(group=None).roles()
     named = [(role, name) for role, name in columns.roles() if (role, name) not in usual]
     return " ".join(f"{flag(role)} {name}" for role, name in named)
-
-
-def declare(
-    name: str, options: Mapping[str, Any], build: Callable[[dict[str, Any]], Any]
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare options for a command, which gets what `build` makes of them.
-
-    Args:
-        name: the parameter of the command that stands for the options.
-        options: their annotations; all of them are None where they are not given.
-        build: from the options by name.
-    """
-    new = [
-        Parameter(key, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for key, annotation in options.items()
-    ]
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = signature(command, eval_str=True)
-
-        @wraps(command)
-        def run(**given: Any) -> None:
-            built = build({key: given.pop(key) for key in options})
-            command(**given, **{name: built})
-
-        kept = [p for key, p in own.parameters.items() if key != name]
-        kept = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in kept]
-        run.__signature__ = own.replace(parameters=[*kept, *new])  # type: ignore[attr-defined]
-        return run
-
-    return decorate

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import pandas as pd
 
-from hierforecast._console import Names, option, say
-from hierforecast.cli.options import Text, declare
+from hierforecast._console import Names, declare, option, say
+from hierforecast.cli.options import Text
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
 from hierforecast.io.reading import read_table

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import pandas as pd
 
-from hierforecast._console import option
-from hierforecast.cli.options import Text, declare
+from hierforecast._console import declare, option
+from hierforecast.cli.options import Text
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
 

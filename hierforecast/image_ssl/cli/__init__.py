@@ -1,23 +1,17 @@
-"""The image room's commands: ``hierforecast ssl pretrain | probe | transformations | ...``.
+"""The image room's commands: ``hierforecast ssl pretrain | evaluate | show``.
 
-`pretraining` trains and saves, `judging` holds the commands that judge what was saved; `backbones`
-says which features a saved network has, and `output` how tables and pictures leave.
+`pretraining` trains and saves, `evaluating` scores what was saved by the `tasks`; `backbones` says
+which features a saved network has, and `output` how tables and pictures leave.
 """
 
 from __future__ import annotations
 
 import typer
 
-from hierforecast.image_ssl.cli import judging, pretraining
+from hierforecast.image_ssl.cli import evaluating, pretraining
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-for command in (
-    pretraining.pretrain,
-    judging.probe,
-    judging.transformations,
-    judging.poses,
-    judging.retrieve,
-    judging.segment,
-    judging.show,
-):
+for command in (pretraining.pretrain, evaluating.evaluate, evaluating.show):
     app.command()(command)
+for old in evaluating.RENAMED:
+    app.command(old, hidden=True)(evaluating.renamed(old))

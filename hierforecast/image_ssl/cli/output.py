@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from hierforecast._console import say
 from hierforecast.errors import DataError
+from hierforecast.image_ssl.plot.style import FONT, INK
 from hierforecast.io.atomic import write_atomically
 
 TABLES = (".csv",)
@@ -48,6 +50,24 @@ def pivoted(table: pd.DataFrame, rows: Sequence[str], column: str) -> Table:
         values = (f"{scores[name]:.4f}" if name in scores else "" for name in columns)
         shown.add_row(*map(str, key), *values)
     return shown
+
+
+def joined(column: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables one below the other, each named in a first column."""
+    for name, table in tables.items():
+        table.insert(0, column, name)
+    return pd.concat(tables.values(), ignore_index=True)
+
+
+def legend_below(figure: Figure, legend: Any) -> Figure:
+    """The same figure, its legend in as many columns as there is room for long names."""
+    names = [text.get_text() for text in legend.get_texts()]
+    columns = int(figure.get_figwidth() // (0.8 + 0.11 * max(map(len, names))))
+    style = {"frameon": False, "fontsize": FONT["legend"], "labelcolor": INK}
+    handles = legend.legend_handles
+    legend.remove()
+    figure.legend(handles, names, loc="outside lower left", ncols=max(1, columns), **style)
+    return figure
 
 
 def deliver(

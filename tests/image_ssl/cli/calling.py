@@ -21,6 +21,16 @@ def call(*arguments, code=0):
     return result
 
 
+def evaluated(task, *arguments):
+    """Run ``ssl evaluate`` of a task."""
+    return call("evaluate", *arguments, "--task", task)
+
+
+def refused(task, *arguments):
+    """The one line that it ends with when it fails."""
+    return complaint("evaluate", *arguments, "--task", task)
+
+
 def complaint(*arguments):
     """The one line that a command ends with when it fails."""
     result = call(*arguments, code=2)

@@ -15,7 +15,7 @@ from hierforecast.image_ssl.data import ArrayImages, ImageSet, _registry, named
 from hierforecast.image_ssl.data.named import open_masks, open_posed, open_set
 from hierforecast.image_ssl.storage import load_backbone, read_made_by
 from tests.damage import truncate
-from tests.image_ssl.cli.calling import PLAIN, call, complaint, warned
+from tests.image_ssl.cli.calling import PLAIN, call, complaint, evaluated, refused, warned
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def test_imagenet_s_layout_and_a_large_network(photographs, tmp_path):
              "--workers", 1, "--set", "queue_size=16", "--set", "temperature=0.5")  # fmt: skip
         assert read_made_by(out)["options"] == {"queue_size": 16, "temperature": 0.5}
         assert read_made_by(out)["images"] == 24
-    shown = call("probe", tmp_path / "plain", tmp_path / "consistent", "--out", tmp_path / "t.csv",
-                 "--plot", tmp_path / "space.png")  # fmt: skip
-    assert "24 images" in shown.stderr and "9 to judge" in shown.stderr
+    files = ["--out", tmp_path / "t.csv", "--plot", tmp_path / "space.png"]
+    shown = evaluated("probe", tmp_path / "plain", tmp_path / "consistent", *files)
+    assert "24 images" in shown.stderr and "9 to test" in shown.stderr
     table = pd.read_csv(tmp_path / "t.csv")
     assert table.groupby("backbone", sort=False).size().tolist() == [2, 4]
     assert (tmp_path / "space.png").stat().st_size > 0
@@ -70,7 +70,7 @@ def test_a_worker_s_complaint_is_one_line(damaged, tmp_path):
 def test_what_is_judged_may_be_unreadable_too(verb, broken, photographs, halved, tmp_path):
     root = shutil.copytree(photographs, tmp_path / "damaged")
     truncate(root / broken)
-    arguments = [verb, halved, "--data", root, "--size", 17]
+    arguments = ["evaluate", halved, "--task", verb, "--data", root, "--size", 17]
     arguments += ["--transformation", "rot"] if verb == "transformations" else []
     assert broken in complaint(*arguments)
     assert "warning: " in (said := warned(*arguments, "--on-error", "skip"))
@@ -79,14 +79,16 @@ def test_what_is_judged_may_be_unreadable_too(verb, broken, photographs, halved,
 
 def test_parts_of_a_folder(photographs, saved):
     where = ["--data", photographs, "--size", 33]
-    assert "9 images" in call("probe", saved, *where, "--split", "val").stderr
-    both = call("probe", saved, "--data", photographs / "train", "--test-split", ".", "--size", 33)
-    assert "24 images" in both.stderr and "24 to judge" in both.stderr
+    assert "9 images" in evaluated("probe", saved, *where, "--split", "val").stderr
+    both = evaluated(
+        "probe", saved, "--data", photographs / "train", "--test-split", ".", "--size", 33
+    )
+    assert "24 images" in both.stderr and "24 to test" in both.stderr
     other = ["--test", photographs / "train", "--test-split", "."]
-    assert "24 to judge" in call("probe", saved, *where, *other).stderr
-    assert "n01" in complaint("probe", saved, *where, "--split", "n01")
-    assert "neither val nor test" in complaint("probe", saved, "--data", photographs / "train")
-    assert "no folder" in complaint("probe", saved, *where, "--test-split", "valid")
+    assert "24 to test" in evaluated("probe", saved, *where, *other).stderr
+    assert "n01" in refused("probe", saved, *where, "--split", "n01")
+    assert "neither val nor test" in refused("probe", saved, "--data", photographs / "train")
+    assert "no folder" in refused("probe", saved, *where, "--test-split", "valid")
 
 
 @pytest.mark.parametrize("pairs", ["augmented", "posed"])
@@ -102,22 +104,31 @@ def test_3diebench(pairs, models, tmp_path):
 
 def test_3diebench_is_judged(models, halved, tmp_path):
     where = ["--data", f"threedie:{models}", "--size", 9]
-    shown = call("retrieve", halved, *where, "--out", tmp_path / "r.csv")
+    shown = evaluated("retrieval", halved, *where, "--out", tmp_path / "r.csv")
     assert "2 objects of 50 views" in shown.stderr
     table = pd.read_csv(tmp_path / "r.csv")
     assert set(table.queries) == {100} and set(table.candidates) == {99}
-    shown = call("poses", halved, *where, "--images", 50, "--out", tmp_path / "p.csv")
-    assert "50 views to teach probes, 100 to judge" in shown.stderr
+    shown = evaluated("poses", halved, *where, "--images", 50, "--out", tmp_path / "p.csv")
+    assert "50 views to train on, 100 to test" in shown.stderr
     assert set(pd.read_csv(tmp_path / "p.csv").inputs) == {16, 4, 12}
-    every = call("retrieve", halved, *where, "--split", "all", "--images", 180)
+    every = evaluated("retrieval", halved, *where, "--split", "all", "--images", 180)
     assert "3 objects of 50 views" in every.stderr
-    assert "49 images are not one object" in complaint("retrieve", halved, *where, "--images", 49)
+    assert "49 images are not one object" in refused("retrieval", halved, *where, "--images", 49)
 
 
 def test_views_that_cannot_be_read(models, halved, tmp_path):
     root = shutil.copytree(models, tmp_path / "damaged")
     truncate(root / "03001627" / "ddd" / "image_7.jpg")
-    arguments = ["retrieve", halved, "--data", f"threedie:{root}", "--size", 9]
+    arguments = [
+        "evaluate",
+        halved,
+        "--task",
+        "retrieval",
+        "--data",
+        f"threedie:{root}",
+        "--size",
+        9,
+    ]
     assert "ddd/image_7.jpg" in complaint(*arguments)
     assert "image_7.jpg" in warned(*arguments, "--on-error", "skip")
     for split in ("train", "val"):
@@ -147,10 +158,10 @@ def test_some_objects_are_taken_whole(models):
 
 def test_ade20k(scenes, halved, saved, tmp_path):
     where = ["--data", f"ade20k:{scenes}"]
-    shown = call(
-        "segment", halved, *where, "--out", tmp_path / "m.csv", "--plot", tmp_path / "m.png"
+    shown = evaluated(
+        "segmentation", halved, *where, "--out", tmp_path / "m.csv", "--plot", tmp_path / "m.png"
     )
-    assert "6 images to teach a probe, 3 to judge it by" in shown.stderr
+    assert "6 images to train on, 3 to test on" in shown.stderr
     table = pd.read_csv(tmp_path / "m.csv")
     assert set(table.features) == {"all", "invariant half", "equivariant half"}
     for _, rows in table.groupby("features"):
@@ -159,13 +170,13 @@ def test_ade20k(scenes, halved, saved, tmp_path):
         mean = rows[rows.metric == "mIoU"].score.item()
         assert mean == pytest.approx(np.nanmean(iou)) and f"{mean:.4f}" in shown.stdout
     assert (tmp_path / "m.png").stat().st_size > 0
-    assert "4 images to teach" in call("segment", halved, *where, "--images", 4).stderr
-    assert "ade20k:ROOT" in complaint("segment", halved, "--data", "ade20k")
-    assert "shapes, or ade20k:ROOT" in complaint("segment", halved, "--data", "objects")
-    assert "'training', 'validation'" in complaint("segment", halved, *where, "--split", "val")
+    assert "4 images to train" in evaluated("segmentation", halved, *where, "--images", 4).stderr
+    assert "ade20k:ROOT" in refused("segmentation", halved, "--data", "ade20k")
+    assert "shapes, or ade20k:ROOT" in refused("segmentation", halved, "--data", "objects")
+    assert "'training', 'validation'" in refused("segmentation", halved, *where, "--split", "val")
     root = shutil.copytree(scenes, tmp_path / "damaged")
     truncate(root / "annotations" / "training" / "ADE_2.png")
-    arguments = ["segment", saved, "--data", f"ade20k:{root}"]
+    arguments = ["evaluate", saved, "--task", "segmentation", "--data", f"ade20k:{root}"]
     assert "ADE_2.png" in complaint(*arguments)
     assert "ADE_2.png" in warned(*arguments, "--on-error", "skip")
 

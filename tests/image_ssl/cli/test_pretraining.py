@@ -20,14 +20,15 @@ from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.split import Poses, every_kind, standardised
 from hierforecast.image_ssl.storage import load_backbone, read_made_by
 from hierforecast.image_ssl.views import Augmented, Between, Views
-from tests.image_ssl.cli.calling import FEW, PLAIN, call, complaint
+from tests.image_ssl.cli.calling import FEW, PLAIN, call, complaint, evaluated
 
 
 def test_help():
     listed = call("--help").stdout
-    for name in ("pretrain", "probe", "transformations", "poses", "retrieve", "segment", "show"):
+    for name in ("pretrain", "evaluate", "show"):
         assert name in listed
         assert "Usage" in call(name, "--help").stdout
+    assert "segment" not in listed, "commands of earlier versions are hidden"
     assert any(group.name == "ssl" for group in app.registered_groups)
 
 
@@ -41,7 +42,7 @@ def test_pretrain_and_probe_in_every_arm(arm, tmp_path):
     net = load_backbone(tmp_path / "net")
     assert net.group.name == ("C1" if arm == "plain" else "C4")
     assert net.channels == (16 if arm == "plain" else 8), "four and two, doubled twice"
-    call("probe", tmp_path / "net", "--out", tmp_path / "a" / "scores.csv")
+    evaluated("probe", tmp_path / "net", "--out", tmp_path / "a" / "scores.csv")
     table = pd.read_csv(tmp_path / "a" / "scores.csv")
     kinds = {"all"} if arm == "plain" else {"invariant", "equivariant"}
     assert set(table.features) == kinds and set(table.classifier) == {"linear probe", "kNN"}

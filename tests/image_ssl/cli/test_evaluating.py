@@ -1,4 +1,4 @@
-"""The commands that judge saved backbones, against the library on features cut by hand."""
+"""``hierforecast ssl evaluate``, against the library on features cut by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hierforecast.image_ssl.cli import tables
+from hierforecast.image_ssl.cli import evaluating, task, tasks
 from hierforecast.image_ssl.data import as_float
 from hierforecast.image_ssl.data.named import open_masks, open_posed, open_set
 from hierforecast.image_ssl.evaluation import (
@@ -19,7 +19,7 @@ from hierforecast.image_ssl.evaluation import (
 )
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.storage import load_backbone, save_backbone
-from tests.image_ssl.cli.calling import call, complaint
+from tests.image_ssl.cli.calling import call, complaint, evaluated, refused
 
 # Of eight channels, a quarter is the invariant half.
 CUT = {
@@ -37,7 +37,7 @@ def same(found, expected):
 
 
 def test_probe_tells_both_halves(halved, tmp_path):
-    shown = call("probe", halved, "--out", tmp_path / "a" / "t.csv")
+    shown = evaluated("probe", halved, "--out", tmp_path / "a" / "t.csv")
     table = pd.read_csv(tmp_path / "a" / "t.csv")
     sets = open_set("objects", 17), open_set("objects", 17, test=True)
     same(table, evaluate(load_backbone(halved), *sets, CUT, **QUIET))
@@ -49,7 +49,7 @@ def test_transformations(halved, saved, tmp_path):
     arguments = ["--data", "shapes", "--size", 17, "--seed", 3, "--out", tmp_path / "t.csv"]
     chosen = ["--transformation", "colour", "--transformation", "flip"]
     plot = tmp_path / "new" / "t.png"
-    shown = call("transformations", halved, saved, *arguments, *chosen, "--plot", plot)
+    shown = evaluated("transformations", halved, saved, *arguments, *chosen, "--plot", plot)
     assert plot.stat().st_size > 0
     table = pd.read_csv(tmp_path / "t.csv")
     sets = open_set("shapes", 17), open_set("shapes", 17, test=True)
@@ -67,47 +67,42 @@ def test_transformations(halved, saved, tmp_path):
 
 def test_all_transformations_at_once_are_told_apart(halved, tmp_path):
     few = ["--size", 17, "--transformation", "rot", "--transformation", "all"]
-    shown = call("transformations", halved, *few, "--out", tmp_path / "t.csv")
+    shown = evaluated("transformations", halved, *few, "--out", tmp_path / "t.csv")
     table = pd.read_csv(tmp_path / "t.csv")
     assert table[table.transformation == "rot"].target.unique().tolist() == ["rotation"]
     assert table[table.transformation == "all"].target.nunique() == 6
     assert "rotation, R2" in shown.stdout and "rotation among all, R2" in shown.stdout
-    assert "objects: pairs of 48 images" in shown.stderr and "of 24 to judge" in shown.stderr
+    assert "objects: 48 images to train on, 24 to test on" in shown.stderr
 
 
 def test_each_transformation_alone_is_the_default(halved, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        tables, "probe_transformations", lambda *given, **options: asked.append(given[3]) or 1 / 0
-    )
-    with pytest.raises(AssertionError, match="ZeroDivisionError"):
-        call("transformations", halved)
-    seen = []
 
-    def look(saved, train, test, chosen, seed, device):
-        seen.append(list(chosen))
-        raise ZeroDivisionError
+    def look(net, train, test, augmentation, pools, **how):
+        asked.append(augmentation)
+        return pd.DataFrame()
 
-    monkeypatch.setattr(tables, "all_transformations", look)
-    with pytest.raises(AssertionError, match="ZeroDivisionError"):
-        call("transformations", halved)
-    assert len(asked) == 1
-    assert seen == [["rot", "colour", "blur", "translation", "crop", "flip"]]
+    monkeypatch.setattr(tasks, "probe_transformations", look)
+    with pytest.raises(AssertionError, match="KeyError"):  # there is nothing to show
+        evaluated("transformations", halved)
+    known = tasks.Transformations.known
+    singles = ("rot", "colour", "blur", "translation", "crop", "flip")
+    assert asked == [known[name] for name in singles]
 
 
 def test_poses(halved, tmp_path):
     arguments = ["--seed", 2, "--out", tmp_path / "p.csv", "--plot", tmp_path / "p.png"]
-    shown = call("poses", halved, *arguments)
+    shown = evaluated("poses", halved, *arguments)
     sets = open_posed("objects", 17), open_posed("objects", 17, test=True)
     expected = probe_poses(load_backbone(halved), *sets, CUT, seed=2, **QUIET)
     same(pd.read_csv(tmp_path / "p.csv"), expected)
     assert "light direction, R2" in shown.stdout and (tmp_path / "p.png").stat().st_size > 0
-    assert "'shapes' is no set of known poses" in complaint("poses", halved, "--data", "shapes")
+    assert "'shapes' is no set of known poses" in refused("poses", halved, "--data", "shapes")
 
 
 def test_retrieval_by_loops(halved, tmp_path):
     arguments = ["--out", tmp_path / "r.csv", "--plot", tmp_path / "r.png", "--images", 20]
-    shown = call("retrieve", halved, *arguments)
+    shown = evaluated("retrieval", halved, *arguments)
     assert "5 objects of 4 views" in shown.stderr and (tmp_path / "r.png").stat().st_size > 0
     table = pd.read_csv(tmp_path / "r.csv")
     images, _ = open_posed("objects", 17, test=True, images=20).__getitems__(list(range(20)))
@@ -126,22 +121,22 @@ def test_retrieval_by_loops(halved, tmp_path):
 
 
 def test_retrieval_takes_objects_where_what_was_learned_from_has_none(saved, tmp_path):
-    shown = call("retrieve", saved, "--out", tmp_path / "r.csv")
+    shown = evaluated("retrieval", saved, "--out", tmp_path / "r.csv")
     assert "objects: 6 objects of 4 views" in shown.stderr
     table = pd.read_csv(tmp_path / "r.csv").set_index(["features", "metric"])
     assert table.loc[("invariant", "MRR"), "queries"] == 24
-    message = complaint("retrieve", saved, "--data", "shapes")
+    message = refused("retrieval", saved, "--data", "shapes")
     assert "give objects, objects:DEGREES, or threedie:ROOT" in message
 
 
 def test_neighbours_are_drawn_among_some_of_many(halved, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(tables, "GALLERY", 8)
-    monkeypatch.setattr(tables, "plot_neighbours", lambda *given: seen.append(given) or 1 / 0)
+    monkeypatch.setattr(tasks, "GALLERY", 8)
+    monkeypatch.setattr(tasks, "plot_neighbours", lambda *given: seen.append(given) or 1 / 0)
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
-        call("retrieve", halved, "--seed", 4, "--plot", tmp_path / "r.png")
+        evaluated("retrieval", halved, "--seed", 4, "--plot", tmp_path / "r.png")
     images, features, queries, k = seen[0]
-    assert len(images) == 8 and list(queries) == [0, 4] and k == tables.NEAREST
+    assert len(images) == 8 and list(queries) == [0, 4] and k == tasks.NEAREST
     with torch.no_grad():
         x = load_backbone(halved)(as_float(images))
     for kind, cut in CUT.items():
@@ -150,7 +145,7 @@ def test_neighbours_are_drawn_among_some_of_many(halved, tmp_path, monkeypatch):
 
 def test_segment(halved, tmp_path):
     arguments = ["--seed", 5, "--images", 12, "--out", tmp_path / "m.csv"]
-    call("segment", halved, *arguments, "--plot", tmp_path / "m.png")
+    evaluated("segmentation", halved, *arguments, "--plot", tmp_path / "m.png")
     table = pd.read_csv(tmp_path / "m.csv")
     sets = open_masks("shapes", 17, images=12), open_masks("shapes", 17, test=True)
     assert [len(images) for images in sets] == [12, 24]
@@ -176,13 +171,13 @@ def test_many_backbones_of_long_names_have_room(tmp_path):
     for folder in folders:
         save_backbone(small_resnet("C1", 1, image_size=17), folder, {"data": "objects"})
     few = ["--size", 17, "--transformation", "rot"]
-    shown = call("transformations", *folders, *few, "--plot", tmp_path / "t.png")
+    shown = evaluated("transformations", *folders, *few, "--plot", tmp_path / "t.png")
     assert "…" not in shown.stdout, "names differ at their ends"
-    call("segment", *folders, "--images", 4, "--plot", tmp_path / "m.png")
+    evaluated("segmentation", *folders, "--images", 4, "--plot", tmp_path / "m.png")
 
 
 def test_learning_curves(saved, tmp_path):
-    result = call(
+    result = evaluated(
         "probe", saved, "--curve", "--plot", tmp_path / "c.png", "--out", tmp_path / "c.csv"
     )
     table = pd.read_csv(tmp_path / "c.csv")
@@ -194,13 +189,11 @@ def test_learning_curves(saved, tmp_path):
 
 def test_few_labels_are_drawn_from_every_class(saved, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        tables, "all_scores", lambda nets, train, test, device: seen.append(train) or 1 / 0
-    )
-    with pytest.raises(AssertionError, match="ZeroDivisionError"):
-        call("probe", saved, "--labels", 16)
+    monkeypatch.setattr(tasks, "evaluate", lambda net, train, *given, **how: seen.append(train))
+    with pytest.raises(AssertionError, match="AttributeError"):  # there is no table
+        evaluated("probe", saved, "--labels", 16)
     assert seen[0].labels.bincount().tolist() == [2] * 8
-    assert "1 to 48" in complaint("probe", saved, "--labels", 49)
+    assert "1 to 48" in refused("probe", saved, "--labels", 49)
 
 
 def test_show_draws_a_turning_map(saved, tmp_path):
@@ -214,24 +207,54 @@ def test_show_draws_a_turning_map(saved, tmp_path):
 
 def test_a_plain_network_takes_any_size(tmp_path):
     save_backbone(small_resnet("C1", 2), tmp_path / "net", {"data": "shapes"})
-    assert "48 images" in call("probe", tmp_path / "net", "--size", 20).stderr
+    assert "48 images" in evaluated("probe", tmp_path / "net", "--size", 20).stderr
 
 
-VERBS = ("probe", "transformations", "poses", "retrieve", "segment")
-
-
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", tasks.TASKS)
 def test_errors_are_one_line(verb, saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "nowhere holds no backbone.json" in complaint(verb, "nowhere")
-    assert ".csv" in complaint(verb, saved, "--out", "scores.xlsx")
-    assert ".png" in complaint(verb, saved, "--plot", "space.gif")
-    assert "not exact" in complaint(verb, saved, "--size", 32)
-    assert "raise or skip" in complaint(verb, saved, "--on-error", "pass")
+    assert "nowhere holds no backbone.json" in refused(verb, "nowhere")
+    assert ".csv" in refused(verb, saved, "--out", "scores.xlsx")
+    assert ".png" in refused(verb, saved, "--plot", "space.gif")
+    assert "not exact" in refused(verb, saved, "--size", 32)
+    assert "raise or skip" in refused(verb, saved, "--on-error", "pass")
 
 
 def test_what_transformations_there_are(saved):
-    message = complaint("transformations", saved, "--transformation", "rotation")
+    message = refused("transformations", saved, "--transformation", "rotation")
     assert "'rotation' is none of rot, colour" in message
-    message = complaint("transformations", saved, "--transformation", "flip", "--plot", "a.png")
+    message = refused("transformations", saved, "--transformation", "flip", "--plot", "a.png")
     assert "flip has an accuracy" in message
+
+
+@pytest.mark.parametrize("old", evaluating.RENAMED)
+def test_commands_of_earlier_versions_say_what_they_are_now(old, halved, tmp_path):
+    few = [halved, "--size", 9, "--out"]
+    new, name = tmp_path / "new.csv", evaluating.RENAMED[old]
+    shown = call(old, *few, tmp_path / "old.csv")
+    assert f"ssl {old} is deprecated: use ssl evaluate --task {name}" in shown.stderr
+    evaluated(name, *few, new)
+    assert (tmp_path / "old.csv").read_bytes() == new.read_bytes()
+
+
+def test_options_of_other_tasks_are_refused(saved):
+    given = {"labels": [5], "transformation": ["rot"], "test": ["shapes"], "test_split": ["val"]}
+    given["curve"] = []
+    assert set(given) == set(task.SPECIAL)
+    for name, one in tasks.TASKS.items():
+        for option in set(given) - set(one.takes) - {"curve"}:
+            words = "--" + option.replace("_", "-"), *given[option]
+            assert f"{words[0]} is no option of --task {name}" in refused(name, saved, *words)
+    assert "--curve is no option of --task poses" in refused("poses", saved, "--curve")
+    assert "none of probe, curve" in refused("judge", saved)
+
+
+def test_both_definitions_of_r2_are_told(halved, tmp_path):
+    few = ["--size", 9, "--images", 24, "--transformation", "rot", "--transformation", "blur"]
+    shown = evaluated("transformations", halved, *few, "--out", tmp_path / "t.csv").stdout
+    table = pd.read_csv(tmp_path / "t.csv")
+    for number in table[table.dimensions > 1]["pooled R2"]:
+        assert f"{number:.4f}" in shown
+    assert "rotation, pooled R2" in shown and "blur, pooled R2" not in shown
+    line = table[table.dimensions == 1]
+    pd.testing.assert_series_equal(line["pooled R2"], line.score, check_names=False)

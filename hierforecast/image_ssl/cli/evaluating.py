@@ -1,0 +1,92 @@
+"""``hierforecast ssl evaluate`` and ``show``; what is evaluated stands in `tasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from hierforecast._console import declare, option, say
+from hierforecast.errors import DataError
+from hierforecast.image_ssl.cli.backbones import load_all
+from hierforecast.image_ssl.cli.options import (
+    Data,
+    EvaluateOptions,
+    Folder,
+    Folders,
+    Size,
+    Split,
+)
+from hierforecast.image_ssl.cli.output import check_endings, deliver, save_picture
+from hierforecast.image_ssl.cli.task import Run
+from hierforecast.image_ssl.cli.tasks import TASKS
+from hierforecast.image_ssl.data.named import open_set
+from hierforecast.image_ssl.plot import plot_turning_map
+
+# Commands of earlier versions, and the task that each of them was.
+RENAMED = {
+    "probe": "probe",
+    "transformations": "transformations",
+    "poses": "poses",
+    "retrieve": "retrieval",
+    "segment": "segmentation",
+}
+Picture = Annotated[Path, option("--out", "Picture to write.")]
+Image = Annotated[int, option("--image", "Its number in the set.")]
+
+
+@declare("options", EvaluateOptions)
+def evaluate(folders: Folders, options: EvaluateOptions) -> None:
+    """Score frozen backbones; of those trained in halves, each half as well.
+
+    --task probe: accuracy, or mean AP, of a linear probe and nearest neighbors. curve: accuracy of
+    the probe by the number of labels. transformations: R2 of the parameters that take one view of
+    an image to another, by a linear probe and a small network (MLP); 0 is guessing the mean. Pooled
+    R2 is the definition of SIE's code, one mean over all dimensions. Of a flip, the accuracy.
+    poses: the same of two views of one object. retrieval: MRR, the mean of 1 / the place of the
+    nearest other view of the object, and hit@k, how often it is among the k nearest, beside chance.
+    segmentation: a linear map of feature maps to the class of every pixel; mIoU, mAcc and aAcc.
+    """
+    _run(folders, options)
+
+
+def _run(folders: list[Path], options: EvaluateOptions) -> None:
+    name = "curve" if options.curve and options.task == "probe" else options.task
+    if name not in TASKS:
+        raise DataError(f"task {name!r} is none of {', '.join(TASKS)}")
+    check_endings(options.out, options.plot)
+    TASKS[name].check(options)
+    run = Run(load_all(folders), options)
+    table, test = TASKS[name](run)
+    shown = TASKS[name].shown(table)
+    deliver(table, shown, options.out, options.plot, lambda: TASKS[name].draw(table, run, test))
+
+
+def renamed(old: str) -> Callable[..., None]:
+    """A command of an earlier version, which says what it is now."""
+
+    @declare("options", EvaluateOptions)
+    def command(folders: Folders, options: EvaluateOptions) -> None:
+        say(f"warning: ssl {old} is deprecated: use ssl evaluate --task {RENAMED[old]}")
+        _run(folders, replace(options, task=RENAMED[old]))
+
+    command.__doc__ = f"Deprecated: evaluate --task {RENAMED[old]}."
+    return command
+
+
+def show(
+    folder: Folder,
+    out: Picture = Path("turning.png"),
+    data: Data = None,
+    split: Split = None,
+    size: Size = None,
+    image: Image = 0,
+) -> None:
+    """Draw how feature maps turn when an image does."""
+    check_endings(None, out)
+    run = Run(load_all([folder]), EvaluateOptions(data=data, split=split, size=size))
+    pictures = open_set(run.learned_from, run.side, split)
+    if not 0 <= image < len(pictures):
+        raise DataError(f"there is no image {image} in a set of {len(pictures):,}")
+    save_picture(plot_turning_map(run.first.net, pictures[image][0]), out)
