@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -48,7 +48,7 @@ GALLERY, QUERIES, NEAREST = 2000, 5, 4
 class Classification(Task):
     """Accuracy of simple classifiers, drawn as feature spaces side by side."""
 
-    takes = ("test", "test_split", "labels")
+    takes: ClassVar[tuple[str, ...]] = ("test", "test_split", "labels")
 
     def open(self, run: Run) -> tuple[Any, Any]:
         """The sets, the first cut to --labels, as many of each class as can be."""
@@ -86,7 +86,7 @@ class Classification(Task):
 class LearningCurve(Classification):
     """Accuracy by the number of labels, of features averaged over the group."""
 
-    takes = ("test", "test_split", "labels", "curve")
+    takes = (*Classification.takes, "curve")
 
     def scores(self, one: Saved, train: Any, test: Any, run: Run) -> pd.DataFrame:
         """`learning_curve`."""
@@ -204,7 +204,7 @@ class Retrieval(Task):
         order = torch.randperm(test.n_objects, generator=generator)[:count, None]
         rows = (order * test.views + torch.arange(test.views)).flatten()
         some = test.subset(rows.tolist())
-        features = {}
+        features: dict[str, Any] = {}
         for name, one in run.saved.items():
             x, _ = run_backbone(one.net, some, **run.how)
             features |= {f"{name}, {kind}": pool(x) for kind, pool in one.pools.items()}

@@ -59,7 +59,7 @@ def test_every_method(method, tmp_path):
     halved = {"split": 0.5} if method in ("reconstruction", "sie") else {}
     assert made_by["options"] == halved
     modules = {"group", "backbone", "projector", "augment", "decoder", "classes"}
-    assert set(pretraining._settable(method)) <= set(options_of(method)) - modules
+    assert set(pretraining.settable(method)) <= set(options_of(method)) - modules
 
 
 @pytest.mark.parametrize(
