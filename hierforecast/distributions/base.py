@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from hierforecast._random import drawing
+from hierforecast.distributions.sums import Sums
 
 Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -120,7 +121,8 @@ class SceneDistribution(Distribution):
 
         Args:
             value: (*s, P, H, D); cells that are not observed may hold anything, NaN too.
-            observed: (P, H) bool, True where a row was seen at a step; None: everywhere.
+            observed: (P, H) bool, True where a row was seen at a step, or (P, H, D) a cell; None:
+                everywhere.
 
         Returns:
             (*s, B): one joint log density a scene, 0 for a scene with nothing observed.
@@ -128,25 +130,54 @@ class SceneDistribution(Distribution):
         Raises:
             ValueError: if a shape does not fit, or an observed cell is not finite.
         """
+        value, seen = self._seen(value, observed)
+        with no_autocast(value):
+            return self._log_prob(value, seen)
+
+    def _seen(self, value: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Values, and which of their cells are observed: (P, H, D) bool; checked both."""
         if value.shape[-3:] != self.event_shape:
             raise ValueError(
                 f"value must end in (P, H, D) = {tuple(self.event_shape)}, got {tuple(value.shape)}"
             )
         if observed is None:
-            observed = value.new_ones(self.event_shape[:2], dtype=torch.bool)
-        elif observed.shape != self.event_shape[:2] or observed.dtype != torch.bool:
+            observed = value.new_ones(self.event_shape, dtype=torch.bool)
+        fits = observed.shape in (self.event_shape[:2], self.event_shape)
+        if not fits or observed.dtype != torch.bool:
             raise ValueError(
-                f"observed must be bool (P, H) = {tuple(self.event_shape[:2])}, "
+                f"observed must be bool (P, H) = {tuple(self.event_shape[:2])} or (P, H, D), "
                 f"got {observed.dtype} {tuple(observed.shape)}"
             )
         (value,) = promote(value)
-        seen = observed[..., None].expand(self.event_shape)
+        seen = observed if observed.ndim == 3 else observed[..., None].expand(self.event_shape)
         if self._validate_args and not bool((torch.isfinite(value) | ~seen).all()):
             raise ValueError(
                 "value holds NaN or infinity in observed cells: mark them False in `observed`"
             )
+        return value, seen
+
+    def condition(self, value: Tensor, observed: Tensor) -> SceneDistribution:
+        """The exact distribution of all cells once some are known, in the same family.
+
+        A known cell comes back as it was given, by mean, quantiles and draws alike, and has no
+        part in `log_prob`: ``p(all) = p(known) * p(others given known)``.
+
+        Args:
+            value: (P, H, D); cells that are not observed may hold anything, NaN too.
+            observed: (P, H) or (P, H, D) bool, the cells that are known.
+
+        Raises:
+            ValueError: as `log_prob`, and if `value` has axes more.
+        """
+        if value.ndim != 3:
+            raise ValueError(f"value must be (P, H, D), one future, got {tuple(value.shape)}")
+        value, seen = self._seen(value, observed)
         with no_autocast(value):
-            return self._log_prob(value, seen)
+            return self._condition(value, seen)
+
+    def _condition(self, value: Tensor, seen: Tensor) -> SceneDistribution:
+        """The unchecked implementation of `condition`: value (P, H, D), seen (P, H, D) bool."""
+        raise NotImplementedError
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         """`log_prob` behind the door: value (*s, P, H, D), seen (P, H, D) bool -> (*s, B)."""
@@ -196,6 +227,27 @@ class SceneDistribution(Distribution):
 
     def _affine(self, loc: Tensor, scale: Tensor) -> SceneDistribution:
         """`affine` behind the door."""
+        raise NotImplementedError
+
+    def aggregate(self, matrix: Tensor) -> SceneDistribution:
+        """The exact distribution of weighted sums of rows, such as totals of groups.
+
+        It is of the same family where that is closed under sums and no row goes into several
+        totals; otherwise a `Totals`, without a density.
+
+        Args:
+            matrix: (G, P) weights, dense or sparse; the rows of a total belong to one scene.
+
+        Raises:
+            ValueError: if the shape does not fit, or a total is empty or spans scenes.
+        """
+        if matrix.ndim != 2 or matrix.shape[1] != len(self.scene):
+            raise ValueError(f"matrix must be (G, {len(self.scene)}), got {tuple(matrix.shape)}")
+        with no_autocast(matrix):
+            return self._aggregate(Sums.of(matrix))
+
+    def _aggregate(self, sums: Sums) -> SceneDistribution:
+        """The unchecked implementation of `aggregate`."""
         raise NotImplementedError
 
     def rows(self, index: Tensor) -> SceneDistribution:

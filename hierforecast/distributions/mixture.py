@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution, check_finite, promote
-from hierforecast.distributions.families import LowRankNormal
+from hierforecast.distributions.lowrank import LowRankNormal
+from hierforecast.distributions.sums import Sums
+from hierforecast.distributions.totals import coherent
 
 # Halvings of the bracket around a quantile: what is left is a rounding error.
 _HALVINGS = 50
@@ -72,13 +74,19 @@ class ModeMixture(SceneDistribution):
     @property
     def mean(self) -> Tensor:
         """(P, H, D): the modes, weighed by their probabilities."""
-        return (self._row_weights * self._located).sum(0)
+        return self._certain((self._row_weights * self._located).sum(0))
 
     @property
     def variance(self) -> Tensor:
         """(P, H, D): around the modes, and between them."""
         between = (self._row_weights * (self._located - self.mean).square()).sum(0)
-        return self.noise.variance + between
+        known = self.noise.noise.known
+        return self.noise.variance + (between if known is None else torch.where(known, 0, between))
+
+    def _certain(self, x: Tensor) -> Tensor:
+        """Values (*s, P, H, D), those of cells that are certain put in: there all modes agree."""
+        known = self.noise.noise.known
+        return x if known is None else torch.where(known, self._located[0].to(x), x)
 
     @property
     def _located(self) -> Tensor:
@@ -101,11 +109,31 @@ class ModeMixture(SceneDistribution):
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         work = torch.float32 if value.is_mps else torch.float64  # mps has no float64
         residual = value.to(work).unsqueeze(-4) - self.locations.to(work)
-        each = self.noise._log_prob(residual, seen) + self.logits.to(work).log_softmax(-1).mT
+        each = self._joint(residual, seen)
         # The weights sum to one but for rounding; of nothing observed, the density is one.
         observed = self._sum_by_scene(seen.any(-1).any(-1).to(work)) > 0
         out = torch.promote_types(value.dtype, self.locations.dtype)
         return torch.where(observed, each.logsumexp(-2), 0).to(out)
+
+    def _joint(self, residual: Tensor, seen: Tensor) -> Tensor:
+        """Log density (*s, K, B) of a mode and of what is left of the values (*s, K, P, H, D)."""
+        each = self.noise._log_prob(residual, seen)
+        return each + self.logits.to(residual).log_softmax(-1).mT
+
+    def _condition(self, value: Tensor, seen: Tensor) -> ModeMixture:
+        residual = value - self.locations
+        moved, spread = self.noise._given(residual, seen)
+        logits = self._joint(residual, seen).mT.to(self.logits)
+        # What the noise's own location adds comes off where the value is known.
+        locations = torch.where(seen, value, self.locations + moved)
+        loc = torch.where(seen, 0, self.noise.loc)
+        noise = LowRankNormal(loc, *spread, self.scene, self.n_scenes, self._validate_args)
+        return ModeMixture(locations, logits, noise, self._validate_args)
+
+    def _aggregate(self, sums: Sums) -> SceneDistribution:
+        noise = self.noise.totals(sums)
+        modes = sums.add(self.locations, axis=1)
+        return coherent(self, sums, ModeMixture(modes, self.logits, noise, self._validate_args))
 
     @torch.no_grad()
     def _quantile(self, level: Tensor) -> Tensor:
@@ -124,7 +152,7 @@ class ModeMixture(SceneDistribution):
             )
             short = below < level
             low, high = torch.where(short, middle, low), torch.where(short, high, middle)
-        return (0.5 * (low + high)).to(self.locations)
+        return self._certain(0.5 * (low + high)).to(self.locations)
 
     def _affine(self, loc: Tensor, scale: Tensor) -> ModeMixture:
         noise = self.noise._affine(torch.zeros_like(loc), scale)
@@ -144,7 +172,7 @@ class ModeMixture(SceneDistribution):
     def series_correlation(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.series_correlation`, without the dense covariance."""
         rows, apart = self._rows_of(scene_index), self._apart(scene_index).flatten(2)
-        shared = self.noise.scene_factor[rows].flatten(1)
+        shared = self.noise.loadings[0][rows].flatten(1)
         own = self.variance[rows].flatten(1).sum(1)
         across = shared @ shared.mT + torch.einsum("kic,kjc->ij", apart, apart)
         across = across / (own[:, None] * own).sqrt()

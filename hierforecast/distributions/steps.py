@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution
-from hierforecast.distributions.families import LowRankNormal
+from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.student import JointStudent
+from hierforecast.distributions.sums import Sums
 
 
 class IndependentSteps(SceneDistribution):
@@ -93,6 +94,18 @@ class IndependentSteps(SceneDistribution):
         flat = value.flatten(-3, -2).unsqueeze(-2)
         each = self.base._log_prob(flat, seen.flatten(0, 1).unsqueeze(-2))
         return each.unflatten(-1, (self.n_scenes, -1)).sum(-1)
+
+    def _condition(self, value: Tensor, seen: Tensor) -> IndependentSteps:
+        cells = (x.flatten(0, 1).unsqueeze(1) for x in (value, seen))
+        base = self.base._condition(*cells)
+        return IndependentSteps(base, self.scene, self.n_scenes, self._validate_args)
+
+    def _aggregate(self, sums: Sums) -> SceneDistribution:
+        steps = self.event_shape[1]
+        weight = sums.weight.repeat_interleave(steps)
+        total, row = (split_steps(x, steps) for x in (sums.total, sums.row))
+        base = self.base._aggregate(Sums(total, row, weight, sums.count * steps))
+        return IndependentSteps(base, sums.scenes(self.scene), self.n_scenes, self._validate_args)
 
     def _quantile(self, level: Tensor) -> Tensor:
         found = self.base._quantile(level)

@@ -8,7 +8,9 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution, promote
-from hierforecast.distributions.families import LowRankNormal
+from hierforecast.distributions.lowrank import LowRankNormal
+from hierforecast.distributions.sums import Sums
+from hierforecast.distributions.totals import coherent
 
 
 class JointStudent(SceneDistribution):
@@ -56,14 +58,34 @@ class JointStudent(SceneDistribution):
         return self.mean + stretch * (self.base._draw(shape) - self.mean)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
-        # The Gaussian's density at its mean knows the volume, and the fall from there the distance.
-        top = self.base._log_prob(torch.where(seen, self.mean, 0), seen)
-        square = 2 * (top - self.base._log_prob(value, seen)).clamp(min=0)
-        cells = self._sum_by_scene(seen.sum((1, 2))).to(top)
+        top, square, cells = self._distance(value, seen)
         df = self.df.to(top)
         stretched = -0.5 * (df + cells) * torch.log1p(square / (df - 2))
         volume = torch.lgamma(0.5 * (df + cells)) - torch.lgamma(0.5 * df)
         return top + volume - 0.5 * cells * (0.5 * (df - 2)).log() + stretched
+
+    def _distance(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The Gaussian's log density at its mean (B,), squared distances (*s, B), cells seen (B,).
+
+        The density at the mean knows the volume, and the fall from there the distance.
+        """
+        if self.base.noise.known is not None:
+            seen = seen & ~self.base.noise.known
+        top = self.base._log_prob(torch.where(seen, self.mean, 0), seen)
+        square = 2 * (top - self.base._log_prob(value, seen)).clamp(min=0)
+        return top, square, self._sum_by_scene(seen.sum((1, 2))).to(top)
+
+    def _condition(self, value: Tensor, seen: Tensor) -> JointStudent:
+        """Ding, "On the conditional distribution of the multivariate t distribution" (2016)."""
+        _, square, cells = self._distance(value, seen)
+        df = self.df.to(cells)
+        stretch = ((df - 2 + square) / (df - 2 + cells)).sqrt()
+        base = self.base._condition(value, seen).stretched(stretch)
+        return JointStudent(base, (df + cells).to(self.df), self._validate_args)
+
+    def _aggregate(self, sums: Sums) -> SceneDistribution:
+        each = JointStudent(self.base.totals(sums), self.df, self._validate_args)
+        return coherent(self, sums, each)
 
     def _quantile(self, level: Tensor) -> Tensor:
         df = self.df.detach().double().cpu()[self.scene.cpu()][:, None, None].numpy()

@@ -1,0 +1,331 @@
+"""Errors of a row that no latent explains: independent over rows and targets, normal along time.
+
+A `RowNoise` says how the errors of one row's steps depend on one another. What the latents of a
+`LowRankNormal` add goes through the same dependence: a shock to a step carries on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hierforecast.distributions.sums import Sums
+
+
+class RowNoise(ABC):
+    """Normal errors of rows: x = T (u + S e), e ~ N(0, I) for each cell, u what latents add.
+
+    T is unit lower triangular along the steps of a row and target, S a positive diagonal. Loads of
+    latents are given where u stands ("shocks"), values where x stands ("errors").
+
+    Attributes:
+        scale: (P, H, D), > 0, the diagonal of S.
+        known: (P, H, D) bool, cells that are certain, None if none is: they have no density, and
+            their errors are zero.
+    """
+
+    scale: Tensor
+    known: Tensor | None = None
+
+    @abstractmethod
+    def carry(self, shocks: Tensor) -> Tensor:
+        """Shocks (P, H, D, C) to errors: T u."""
+
+    @abstractmethod
+    def draw(self, shocks: Tensor, white: Tensor) -> Tensor:
+        """Errors (*s, P, H, D) of what latents add and of standard normal numbers, both so."""
+
+    @abstractmethod
+    def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns in which the seen errors of noise alone are independent and standard normal.
+
+        Args:
+            shocks: (P, H, D, R), loads of latents.
+            errors: (P, H, D, S), where seen.
+            seen: (P, H, D) bool.
+
+        Returns:
+            (P, H, D, R + S), zero in cells that are not seen, and the log determinant (P,) of what
+            they were divided by.
+        """
+
+    @property
+    @abstractmethod
+    def variance(self) -> Tensor:
+        """(P, H, D), of the noise alone."""
+
+    @property
+    @abstractmethod
+    def covariance(self) -> Tensor:
+        """(P, D, H, H), of the noise alone."""
+
+    @abstractmethod
+    def change(self, parameter: Callable[[Tensor], Tensor]) -> RowNoise:
+        """The same with every tensor changed, whose first axes are (P, H, D): cast or indexed."""
+
+    @abstractmethod
+    def times(self, factor: Tensor) -> RowNoise:
+        """That of errors times a factor (P, H, D), not zero."""
+
+    def total(self, sums: Sums) -> RowNoise:
+        """That of weighted sums of rows."""
+        covariance = sums.add(self.covariance, power=2)
+        free = covariance.diagonal(dim1=-2, dim2=-1) > 0
+        root = torch.where(free[..., None], _root(covariance, free), 0)
+        return DenseNoise(root, None if self.known is None else ~free.movedim(1, 2))
+
+    def given(self, known: Tensor) -> tuple[RowNoise, Callable[[Tensor], Tensor]]:
+        """The noise that is left once some errors are known, and their regression.
+
+        Args:
+            known: (P, H, D) bool.
+
+        Returns:
+            The noise of the others, and a function of errors (P, H, D, C) that predicts all cells
+            from the known ones; those that are known it hands back.
+        """
+        every = known if self.known is None else known | self.known
+        cells = (known if self.known is None else known & ~self.known).movedim(1, 2)  # (P, D, H)
+        covariance = self.covariance
+        across = torch.where(cells[..., None, :], covariance, 0)  # of all with the known
+        gain = torch.cholesky_solve(across.mT, _root(covariance, cells)).mT
+        free = ~every.movedim(1, 2)
+        rest = torch.where(free[..., None], _root(covariance - gain @ across.mT, free), 0)
+
+        def predict(errors: Tensor) -> Tensor:
+            columns = torch.where(known[..., None], errors, 0).movedim(1, 2)  # (P, D, H, C)
+            return torch.where(known[..., None], errors, (gain @ columns).movedim(2, 1))
+
+        return DenseNoise(rest, every), predict
+
+
+class DiagonalNoise(RowNoise):
+    """Independent errors.
+
+    Args:
+        scale: (P, H, D), > 0.
+        known: see `RowNoise`.
+    """
+
+    def __init__(self, scale: Tensor, known: Tensor | None = None) -> None:
+        self.scale, self.known = scale, known
+
+    def carry(self, shocks: Tensor) -> Tensor:
+        """See `RowNoise`: they stay where they are."""
+        return shocks
+
+    def draw(self, shocks: Tensor, white: Tensor) -> Tensor:
+        """See `RowNoise`."""
+        noise = self.scale * white
+        return shocks + (noise if self.known is None else torch.where(self.known, 0, noise))
+
+    def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RowNoise`."""
+        return _divide(torch.cat([shocks, errors], -1), self.scale, seen)
+
+    @property
+    def variance(self) -> Tensor:
+        """See `RowNoise`."""
+        square = self.scale.square()
+        return square if self.known is None else torch.where(self.known, 0, square)
+
+    @property
+    def covariance(self) -> Tensor:
+        """See `RowNoise`."""
+        return self.variance.movedim(1, 2).diag_embed()
+
+    def change(self, parameter: Callable[[Tensor], Tensor]) -> DiagonalNoise:
+        """See `RowNoise`."""
+        return DiagonalNoise(parameter(self.scale), _changed(self.known, parameter))
+
+    def times(self, factor: Tensor) -> DiagonalNoise:
+        """See `RowNoise`."""
+        return DiagonalNoise(factor.abs() * self.scale, self.known)
+
+    def total(self, sums: Sums) -> DiagonalNoise:
+        """See `RowNoise`."""
+        scale = sums.add(self.variance, power=2).sqrt()
+        return DiagonalNoise(scale, None if self.known is None else scale == 0)
+
+    def given(self, known: Tensor) -> tuple[RowNoise, Callable[[Tensor], Tensor]]:
+        """See `RowNoise`: nothing is learned of the others."""
+        both = known if self.known is None else known | self.known
+        return DiagonalNoise(self.scale, both), lambda x: torch.where(known[..., None], x, 0)
+
+
+class RecursiveNoise(RowNoise):
+    """An autoregression along time: x_h = a_1 x_(h-1) + ... + a_M x_(h-M) + shock, from rest.
+
+    Any coefficients make a proper distribution: T is unit triangular whatever they are.
+
+    Args:
+        scale: (P, H, D), > 0, of the shocks.
+        memory: (P, H, D, M), coefficients of the M steps before, the nearest first. Those that
+            would reach before the first step are not used.
+    """
+
+    def __init__(self, scale: Tensor, memory: Tensor) -> None:
+        self.scale, self.memory = scale, memory
+
+    def carry(self, shocks: Tensor) -> Tensor:
+        """See `RowNoise`."""
+        errors: list[Tensor] = []
+        for step in range(shocks.shape[1]):
+            now = shocks[:, step]
+            for lag in range(min(step, self.memory.shape[-1])):
+                now = now + self.memory[:, step, :, lag, None] * errors[step - lag - 1]
+            errors.append(now)
+        return torch.stack(errors, 1)
+
+    def draw(self, shocks: Tensor, white: Tensor) -> Tensor:
+        """See `RowNoise`."""
+        shape = white.shape
+        each = (shocks + self.scale * white).reshape(-1, *shape[-3:]).movedim(0, -1)
+        return self.carry(each).movedim(-1, 0).reshape(shape)
+
+    def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RowNoise`.
+
+        Where a row is seen without gaps its shocks follow from its errors; the others are
+        filtered (Kalman, 1960), all columns with one gain.
+        """
+        gaps = ((~seen).cumsum(1).bool() & seen).any(2).any(1)
+        straight = _divide(torch.cat([shocks, self._shocks(errors)], -1), self.scale, seen)
+        if not bool(gaps.any()):
+            return straight
+        columns, volume = straight
+        some = self.change(lambda x: x[gaps])
+        filtered, log_scale = some._filter(
+            torch.cat([some.carry(shocks[gaps]), errors[gaps]], -1), seen[gaps]
+        )
+        return columns.index_put((gaps,), filtered), volume.index_put((gaps,), log_scale)
+
+    def _shocks(self, errors: Tensor) -> Tensor:
+        """The inverse of `carry`."""
+        shocks = errors
+        for lag in range(1, min(self.memory.shape[-1], errors.shape[1] - 1) + 1):
+            carried = self.memory[:, lag:, :, lag - 1, None] * errors[:, :-lag]
+            shocks = shocks - torch.cat([torch.zeros_like(errors[:, :lag]), carried], 1)
+        return shocks
+
+    def _filter(self, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Innovations of the seen errors (P, H, D, C), whitened, and their log volume (P,).
+
+        The state is the last M errors; its covariance is that of what is not known of them.
+        """
+        lags = self.memory.shape[-1]
+        state = torch.zeros_like(errors[:, 0]).unsqueeze(-2).repeat_interleave(lags, -2)
+        spread = state.new_zeros(*state.shape[:-1], lags)  # (P, D, M, M)
+        white, volume = [], 0.0
+        for step in range(errors.shape[1]):
+            a = self.memory[:, step, :, None]  # (P, D, 1, M)
+            mean, cross = a @ state, a @ spread  # (P, D, 1, C), (P, D, 1, M)
+            variance = cross @ a.mT + self.scale[:, step, :, None, None].square()
+            state = torch.cat([mean, state[..., :-1, :]], -2)
+            top = torch.cat([variance, cross[..., :-1]], -1)
+            below = torch.cat([cross[..., :-1].mT, spread[..., :-1, :-1]], -1)
+            spread = torch.cat([top, below], -2)
+            here = seen[:, step, :, None, None]
+            surprise = torch.where(here, errors[:, step, :, None] - mean, 0)
+            gain = torch.where(here, spread[..., :1] / variance, 0)  # (P, D, M, 1)
+            state = state + gain * surprise
+            spread = spread - gain * spread[..., :1, :]
+            white.append((surprise * variance.rsqrt()).squeeze(-2))
+            volume = volume + torch.where(here, 0.5 * variance.log(), 0).sum((1, 2, 3))
+        return torch.stack(white, 1), torch.as_tensor(volume)
+
+    @property
+    def variance(self) -> Tensor:
+        """See `RowNoise`."""
+        return self.covariance.diagonal(dim1=-2, dim2=-1).movedim(1, 2)
+
+    @property
+    def covariance(self) -> Tensor:
+        """See `RowNoise`."""
+        shocks = self.scale.movedim(1, 2).diag_embed().movedim(1, 2)  # (P, H, D, H)
+        root = self.carry(shocks).movedim(1, 2)
+        return root @ root.mT
+
+    def change(self, parameter: Callable[[Tensor], Tensor]) -> RecursiveNoise:
+        """See `RowNoise`."""
+        return RecursiveNoise(parameter(self.scale), parameter(self.memory))
+
+    def times(self, factor: Tensor) -> RecursiveNoise:
+        """See `RowNoise`."""
+        factor = factor.expand(self.scale.shape)
+        earlier = [factor.roll(lag, 1) for lag in range(1, self.memory.shape[-1] + 1)]
+        ratio = factor[..., None] / torch.stack(earlier, -1)
+        return RecursiveNoise(factor.abs() * self.scale, self.memory * ratio)
+
+
+class DenseNoise(RowNoise):
+    """Errors of any covariance along the steps of a row: what is left of others once some is known.
+
+    Args:
+        root: (P, D, H, H), lower triangular root of the covariance.
+        known: see `RowNoise`.
+    """
+
+    def __init__(self, root: Tensor, known: Tensor | None = None) -> None:
+        self.root, self.known = root, known
+
+    @property
+    def scale(self) -> Tensor:  # type: ignore[override]
+        """See `RowNoise`."""
+        return self.root.diagonal(dim1=-2, dim2=-1).movedim(1, 2)
+
+    def carry(self, shocks: Tensor) -> Tensor:
+        """See `RowNoise`: loads are given as errors already."""
+        return shocks
+
+    def draw(self, shocks: Tensor, white: Tensor) -> Tensor:
+        """See `RowNoise`."""
+        return shocks + torch.einsum("pdhk,...pkd->...phd", self.root, white)
+
+    def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RowNoise`."""
+        root = _root(self.covariance, seen.movedim(1, 2))
+        columns = torch.where(seen[..., None], torch.cat([shocks, errors], -1), 0).movedim(1, 2)
+        white = torch.linalg.solve_triangular(root, columns, upper=False).movedim(2, 1)
+        return white, root.diagonal(dim1=-2, dim2=-1).log().sum((1, 2))
+
+    @property
+    def variance(self) -> Tensor:
+        """See `RowNoise`."""
+        return self.root.square().sum(-1).movedim(1, 2)
+
+    @property
+    def covariance(self) -> Tensor:
+        """See `RowNoise`."""
+        return self.root @ self.root.mT
+
+    def change(self, parameter: Callable[[Tensor], Tensor]) -> DenseNoise:
+        """See `RowNoise`."""
+        root = parameter(self.root.movedim(1, 2)).movedim(1, 2)
+        return DenseNoise(root, _changed(self.known, parameter))
+
+    def times(self, factor: Tensor) -> DenseNoise:
+        """See `RowNoise`."""
+        factor = factor.expand(len(self.root), -1, self.root.shape[1])
+        root = factor.movedim(1, 2)[..., None] * self.root
+        return DenseNoise(root * root.diagonal(dim1=-2, dim2=-1).sign()[..., None, :], self.known)
+
+
+def _divide(columns: Tensor, scale: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns (P, H, D, C) over a scale, zero where nothing is seen, and its log volume (P,)."""
+    weight = torch.where(seen, 1 / scale, 0)[..., None]
+    return columns * weight, torch.where(seen, scale.log(), 0).sum((1, 2))
+
+
+def _root(covariance: Tensor, cells: Tensor) -> Tensor:
+    """Cholesky factor of a covariance (..., H, H) of some cells (..., H), one for the others."""
+    both = cells[..., None] & cells[..., None, :]
+    eye = torch.eye(cells.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    return torch.linalg.cholesky(torch.where(both, covariance, eye))
+
+
+def _changed(known: Tensor | None, parameter: Callable[[Tensor], Tensor]) -> Tensor | None:
+    return None if known is None else parameter(known)

@@ -1,0 +1,258 @@
+"""Conditioning against the dense formula, for every family and every kind of noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal, Normal, StudentT
+
+from hierforecast.distributions import (
+    IndependentScenes,
+    IndependentSteps,
+    JointStudent,
+    LowRankNormal,
+    ModeMixture,
+    RecursiveNoise,
+    SceneDistribution,
+)
+
+P, H, D, R, Q, B, K = 6, 5, 2, 3, 2, 3, 4
+SCENE = torch.tensor([1, 0, 1, 0, 1, 0])  # scene 2 is empty
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed + 31 * len(shape) + sum(shape))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def low_rank(memory: int = 2, seed: int = 0) -> LowRankNormal:
+    scale = 0.2 + normal(P, H, D, seed=seed).abs()
+    noise = RecursiveNoise(scale, normal(P, H, D, memory, seed=seed + 1)) if memory else scale
+    factors = normal(P, H, D, R, seed=seed + 2), normal(P, H, D, Q, seed=seed + 3)
+    return LowRankNormal(normal(P, H, D, seed=seed + 4), noise, *factors, SCENE, B)
+
+
+def student(memory: int = 2) -> JointStudent:
+    return JointStudent(low_rank(memory), torch.tensor([3.0, 5.5, 4.0], dtype=torch.float64))
+
+
+def mixture(memory: int = 2) -> ModeMixture:
+    locations = 2 * normal(K, P, H, D, seed=5)
+    return ModeMixture(locations, normal(B, K, seed=6), low_rank(memory))
+
+
+def steps() -> IndependentSteps:
+    parts = normal(P, H, D), 0.2 + normal(P, H, D).abs(), normal(P, H, D, R)
+    return IndependentSteps.student(*parts, 4 + normal(P, H).abs(), SCENE, B)
+
+
+def independent(heavy: bool = False) -> IndependentScenes:
+    loc, scale = normal(P, H, D), 0.2 + normal(P, H, D).abs()
+    base = StudentT(4.0 + 0 * loc, loc, scale) if heavy else Normal(loc, scale)
+    return IndependentScenes(base, SCENE, B)
+
+
+FAMILIES: dict[str, Callable[[], SceneDistribution]] = {
+    "diagonal": lambda: low_rank(0),
+    "order 1": lambda: low_rank(1),
+    "order 2": lambda: low_rank(2),
+    "order 9": lambda: low_rank(9),
+    "student": student,
+    "mixture": mixture,
+    "mixture, diagonal": lambda: mixture(0),
+    "steps": steps,
+    "independent": independent,
+    "independent student": lambda: independent(heavy=True),
+}
+
+
+def first_steps() -> Tensor:
+    known = torch.zeros(P, H, D, dtype=torch.bool)
+    known[:, :2] = True
+    return known
+
+
+def whole_rows() -> Tensor:
+    known = torch.zeros(P, H, D, dtype=torch.bool)
+    known[[0, 3]] = True
+    return known
+
+
+def scattered() -> Tensor:
+    return normal(P, H, D, seed=7) > 0.3
+
+
+KNOWN = {
+    "first steps": first_steps,
+    "whole rows": whole_rows,
+    "scattered": scattered,
+    "nothing": lambda: torch.zeros(P, H, D, dtype=torch.bool),
+    "everything": lambda: torch.ones(P, H, D, dtype=torch.bool),
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> SceneDistribution:
+    return FAMILIES[request.param]()
+
+
+@pytest.fixture(params=KNOWN)
+def known(request: pytest.FixtureRequest) -> Tensor:
+    return KNOWN[request.param]()
+
+
+def close(a: Tensor, b: Tensor, limit: float = 1e-10) -> None:
+    assert torch.allclose(a, b, rtol=limit, atol=limit), float((a - b).abs().max())
+
+
+def cells_of(p: SceneDistribution, scene: int, x: Tensor) -> Tensor:
+    return x[p.scene == scene].flatten()
+
+
+@pytest.mark.parametrize("memory", [0, 1, 2, 9])
+@pytest.mark.parametrize("seen", [*KNOWN, "gaps"])
+def test_likelihood_is_that_of_the_dense_covariance(memory: int, seen: str):
+    p = low_rank(memory)
+    cells = KNOWN["scattered"]() if seen == "gaps" else KNOWN[seen]()
+    value = torch.where(cells, normal(P, H, D, seed=8), torch.nan)
+    found = p.log_prob(value, cells)
+    for scene in range(2):
+        which = cells_of(p, scene, cells)
+        if not which.any():
+            continue
+        covariance = p.covariance(scene)[which][:, which]
+        dense = MultivariateNormal(cells_of(p, scene, p.mean)[which], covariance)
+        close(found[scene], dense.log_prob(cells_of(p, scene, value)[which]))
+    assert found[2] == 0
+
+
+def test_recursion_is_the_one_that_is_written_down():
+    p = low_rank(2)
+    scale, memory = p.noise.scale, p.noise.memory
+    shocks = normal(P, H, D, 1)
+    x = [shocks[:, 0, :, 0]]
+    x.append(memory[:, 1, :, 0] * x[0] + shocks[:, 1, :, 0])
+    for h in range(2, H):
+        before = memory[:, h, :, 0] * x[h - 1] + memory[:, h, :, 1] * x[h - 2]
+        x.append(before + shocks[:, h, :, 0])
+    close(p.noise.carry(shocks)[..., 0], torch.stack(x, 1))
+    close(p.noise._shocks(p.noise.carry(shocks)), shocks)
+    first = scale[:, 0].square()
+    close(p.noise.variance[:, 1], memory[:, 1, :, 0].square() * first + scale[:, 1].square())
+
+
+def test_draws_have_the_covariance():
+    p = low_rank(2)
+    draws = p.sample((200_000,), generator=torch.Generator().manual_seed(0))
+    for scene in range(2):
+        flat = draws[:, p.scene == scene].flatten(1)
+        covariance = p.covariance(scene)
+        size = covariance.diag().sqrt()
+        assert ((torch.cov(flat.T) - covariance) / (size[:, None] * size)).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("memory", [0, 2])
+def test_mean_and_covariance_are_those_of_the_dense_formula(memory: int, known: Tensor):
+    p = low_rank(memory)
+    value = torch.where(known, normal(P, H, D, seed=8), torch.nan)
+    q = p.condition(value, known)
+    for scene in range(2):
+        at = cells_of(p, scene, known)
+        covariance = p.covariance(scene)
+        mean = cells_of(p, scene, p.mean)
+        gain = covariance[~at][:, at] @ torch.linalg.inv(covariance[at][:, at])
+        residual = cells_of(p, scene, value)[at] - mean[at]
+        close(cells_of(q, scene, q.mean)[~at], mean[~at] + gain @ residual)
+        left = covariance[~at][:, ~at] - gain @ covariance[at][:, ~at]
+        close(q.covariance(scene)[~at][:, ~at], left)
+        assert (q.covariance(scene)[at] == 0).all()
+
+
+def test_joint_is_marginal_times_conditional(family: SceneDistribution, known: Tensor):
+    value = normal(P, H, D, seed=9)
+    q = family.condition(torch.where(known, value, torch.nan), known)
+    rest = q.log_prob(value)
+    close(family.log_prob(value, known) + rest, family.log_prob(value))
+    close(q.log_prob(value, ~known), rest)
+
+
+def test_known_cells_come_back_as_given(family: SceneDistribution, known: Tensor):
+    value = torch.where(known, normal(P, H, D, seed=10), torch.nan)
+    q = family.condition(value, known)
+    shown = torch.where(known, value, 0)
+    draws = q.sample((3,), generator=torch.Generator().manual_seed(1))
+    bounds = q.quantile(torch.tensor([0.05, 0.5, 0.95]))
+    for found in (q.mean[None], draws, bounds):
+        assert (torch.where(known, found, 0) == shown).all()
+        assert found.isfinite().all()
+    assert (q.variance[known] == 0).all()
+    assert (q.variance[~known] > 0).all()
+
+
+def test_conditioning_twice_is_conditioning_once(family: SceneDistribution):
+    first, second = first_steps(), scattered()
+    value = normal(P, H, D, seed=11)
+    once = family.condition(value, first | second)
+    twice = family.condition(value, first).condition(value, second)
+    close(twice.mean, once.mean)
+    close(twice.variance, once.variance)
+    close(twice.log_prob(value), once.log_prob(value))
+
+
+def test_units_rows_and_conditions_commute(family: SceneDistribution):
+    known, value = scattered(), normal(P, H, D, seed=12)
+    loc, scale = normal(P, H, D, seed=13), 0.5 + normal(P, H, D, seed=14).abs()
+    scale = scale * torch.where(normal(P, H, D, seed=15) > 0, 1, -1)
+    moved = family.affine(loc, scale).condition(loc + scale * value, known)
+    after = family.condition(value, known).affine(loc, scale)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    for found, expected in (
+        (moved, after),
+        (family.rows(order).condition(value[order], known[order]),
+         family.condition(value, known).rows(order)),
+    ):  # fmt: skip
+        close(found.mean, expected.mean, 1e-9)
+        close(found.variance, expected.variance, 1e-9)
+        test = expected.mean + 1
+        close(found.log_prob(test), expected.log_prob(test), 1e-9)
+
+
+def test_draws_given_are_those_of_the_conditional():
+    """Among draws of the joint, those near the known value lie as the conditional says."""
+    p, known = mixture(), first_steps()
+    value = torch.where(known, p.locations[0], torch.nan)
+    q = p.condition(value, known)
+    draws = q.sample((100_000,), generator=torch.Generator().manual_seed(2))
+    error = (draws.mean(0) - q.mean).abs() / (q.stddev + 1e-9) * math.sqrt(100_000)
+    assert error.max() < 5
+    close(draws.var(0), q.variance, 0.05)
+
+
+def test_a_scene_does_not_hear_of_another():
+    known = first_steps()
+    known[SCENE == 0] = False
+    for make in FAMILIES.values():
+        p = make()
+        q = p.condition(normal(P, H, D, seed=16), known)
+        close(q.mean[SCENE == 0], p.mean[SCENE == 0], 1e-12)
+        close(q.variance[SCENE == 0], p.variance[SCENE == 0], 1e-12)
+
+
+def test_gradients_reach_every_parameter_with_gaps():
+    p = low_rank(2)
+    parameters = [x.clone().requires_grad_() for x in (p.loc, p.scale, p.noise.memory, *p._factors)]
+    loc, scale, memory, *factors = parameters
+    q = LowRankNormal(loc, RecursiveNoise(scale, memory), *factors, SCENE, B)
+    value = torch.where(scattered(), normal(P, H, D, seed=17), torch.nan)
+    q.log_prob(value, scattered()).sum().backward()
+    assert all(x.grad is not None and x.grad.isfinite().all() for x in parameters)
+    assert all((x.grad != 0).any() for x in parameters)
+
+
+def test_one_future_at_a_time():
+    with pytest.raises(ValueError, match="one future"):
+        low_rank().condition(normal(2, P, H, D), scattered())
