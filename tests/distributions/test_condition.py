@@ -256,3 +256,15 @@ def test_gradients_reach_every_parameter_with_gaps():
 def test_one_future_at_a_time():
     with pytest.raises(ValueError, match="one future"):
         low_rank().condition(normal(2, P, H, D), scattered())
+
+
+def test_gradients_of_the_filter_are_those_of_finite_differences():
+    p, cells = low_rank(2), scattered()
+    value = torch.where(cells, normal(P, H, D, seed=17), torch.nan)
+
+    def likelihood(scale: Tensor, memory: Tensor, shared: Tensor, private: Tensor) -> Tensor:
+        noise = RecursiveNoise(scale, memory)
+        return LowRankNormal(p.loc, noise, shared, private, SCENE, B).log_prob(value, cells)
+
+    parameters = [x.clone().requires_grad_() for x in (p.scale, p.noise.memory, *p._factors)]
+    assert torch.autograd.gradcheck(likelihood, parameters, eps=1e-6, atol=1e-6)
