@@ -1,4 +1,4 @@
-"""Joint laws over packed rows; see `base` for the interface and the other files for the laws."""
+"""Joint distributions over packed rows: `base` has the interface, each other file a family."""
 
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.families import IndependentScenes

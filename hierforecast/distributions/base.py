@@ -1,7 +1,7 @@
 """The interface of every forecast distribution: shapes, checks, and what may be asked of it.
 
 To add a family, subclass `SceneDistribution` and fill in the methods that raise here; the families
-themselves are in `distributions.py`.
+are in the files beside this one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def check_finite(name: str, tensor: Tensor) -> None:
 
 
 class SceneDistribution(Distribution):
-    """A law over packed rows: batch_shape (B,), values (*sample_shape, P, H, D).
+    """A distribution over packed rows: batch_shape (B,), values (*sample_shape, P, H, D).
 
     `event_shape` is (P, H, D), the rows of all scenes together: rows are ragged over scenes, so a
     value has no batch axis, while `log_prob` gives one number a scene.
@@ -180,7 +180,7 @@ class SceneDistribution(Distribution):
         raise NotImplementedError
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
-        """`log_prob` behind the door: value (*s, P, H, D), seen (P, H, D) bool -> (*s, B)."""
+        """The unchecked implementation: value (*s, P, H, D), seen (P, H, D) bool -> (*s, B)."""
         raise NotImplementedError
 
     def quantile(self, q: float | Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class SceneDistribution(Distribution):
         return self._quantile(level[..., None, None, None])
 
     def _quantile(self, level: Tensor) -> Tensor:
-        """`quantile` behind the door: level (*q, 1, 1, 1) float64, on the CPU -> (*q, P, H, D)."""
+        """The unchecked implementation: level (*q, 1, 1, 1) float64 on the CPU -> (*q, P, H, D)."""
         raise NotImplementedError
 
     def icdf(self, value: float | Tensor) -> Tensor:
@@ -204,7 +204,7 @@ class SceneDistribution(Distribution):
         return self.quantile(0.5)
 
     def affine(self, loc: Tensor | float, scale: Tensor | float) -> SceneDistribution:
-        """The exact law of loc + scale * Y, in the same family: how forecasts get their units.
+        """The exact distribution of loc + scale * Y, in the same family: forecasts get their units.
 
         Args:
             loc: broadcastable to (P, H, D).
@@ -226,7 +226,7 @@ class SceneDistribution(Distribution):
         return self._affine(loc, scale)
 
     def _affine(self, loc: Tensor, scale: Tensor) -> SceneDistribution:
-        """`affine` behind the door."""
+        """The unchecked implementation of `affine`."""
         raise NotImplementedError
 
     def aggregate(self, matrix: Tensor) -> SceneDistribution:
@@ -251,7 +251,7 @@ class SceneDistribution(Distribution):
         raise NotImplementedError
 
     def rows(self, index: Tensor) -> SceneDistribution:
-        """The exact marginal law of some rows, in the order given; scenes keep their numbers.
+        """The exact marginal distribution of some rows, in their order; scenes keep their numbers.
 
         Args:
             index: (p,) int64 row numbers, or (P,) bool.

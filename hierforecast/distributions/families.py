@@ -44,10 +44,10 @@ class IndependentScenes(SceneDistribution):
 
     `Normal` is the Gaussian head, `StudentT` the one for heavy tails (its mean exists for df > 1,
     its variance for df > 2; its quantiles come from scipy and carry no gradient). `affine` knows
-    the families that are symmetric about a location: Normal, StudentT, Laplace, Cauchy.
+    the families that are symmetric about a loc: Normal, StudentT, Laplace, Cauchy.
 
     Args:
-        base: the law of every cell, batch_shape (P, H, D), event_shape ().
+        base: the distribution of every cell, batch_shape (P, H, D), event_shape ().
         scene: (P,) int64, the scene of each row.
         n_scenes: B.
         validate_args: check values (not only shapes); torch's default if None.

@@ -170,15 +170,15 @@ class LowRankNormal(SceneDistribution):
         return (-0.5 * per_scene).mT.reshape(*value.shape[:-3], self.n_scenes).to(out)
 
     def _condition(self, value: Tensor, seen: Tensor) -> LowRankNormal:
-        moved, spread = self._given(value[None], seen)
+        moved, left = self._given(value[None], seen)
         loc = torch.where(seen, value, self.loc + moved[0])
-        return LowRankNormal(loc, *spread, self.scene, self.n_scenes, self._validate_args)
+        return LowRankNormal(loc, *left, self.scene, self.n_scenes, self._validate_args)
 
     def stretched(self, factor: Tensor) -> LowRankNormal:
         """The same about the same mean, all deviations times a factor (B,) of their scene."""
         each = factor.to(self.loc)[self.scene, None, None]
-        spread = (self.noise.times(each), *(each[..., None] * x for x in self._factors))
-        return LowRankNormal(self.loc, *spread, self.scene, self.n_scenes, self._validate_args)
+        left = (self.noise.times(each), *(each[..., None] * x for x in self._factors))
+        return LowRankNormal(self.loc, *left, self.scene, self.n_scenes, self._validate_args)
 
     def _given(self, value: Tensor, seen: Tensor) -> tuple[Tensor, tuple[RowNoise, Tensor, Tensor]]:
         """How the mean moves (S, P, H, D) once cells are seen, and the noise and factors left.
@@ -201,8 +201,8 @@ class LowRankNormal(SceneDistribution):
         moved = moved + torch.einsum("phdr,prs->phds", shared, found.z[self.scene])
         shared = _left(shared, found.scene_root[self.scene])
         out = _to(self.loc.dtype)
-        spread = (noise.change(out), out(shared), out(_left(private, found.row_root)))
-        return out(moved.movedim(-1, 0)), spread
+        left = (noise.change(out), out(shared), out(_left(private, found.row_root)))
+        return out(moved.movedim(-1, 0)), left
 
     def _aggregate(self, sums: Sums) -> SceneDistribution:
         return coherent(self, sums, self.totals(sums))
@@ -217,10 +217,10 @@ class LowRankNormal(SceneDistribution):
         flat = (private[sums.row] * sums.weight.to(private)[:, None, None, None]).flatten(1, 2)
         own = flat.new_zeros(sums.count, *flat.shape[1:2] * 2)
         own = own.index_add(0, sums.total, flat @ flat.mT)
-        left = root_of(own).unflatten(1, self.event_shape[1:]) if private.shape[-1] else None
-        spread = self.noise.total(sums), sums.add(shared), left
+        private = root_of(own).unflatten(1, self.event_shape[1:]) if flat.shape[-1] else None
+        left = self.noise.total(sums), sums.add(shared), private
         scene = sums.scenes(self.scene)
-        return LowRankNormal(sums.add(self.loc), *spread, scene, self.n_scenes, self._validate_args)
+        return LowRankNormal(sums.add(self.loc), *left, scene, self.n_scenes, self._validate_args)
 
     def _quantile(self, level: Tensor) -> Tensor:
         return self.loc + self.stddev * torch.special.ndtri(level).to(self.loc)

@@ -1,4 +1,4 @@
-"""A law of several joint futures: which of them comes is open, around each the errors are alike."""
+"""A mixture of several joint futures, with one distribution of the errors around each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HALVINGS = 50
 
 
 class ModeMixture(SceneDistribution):
-    """Mixture of K joint Gaussians that differ in their location only.
+    """Mixture of K joint Gaussians that differ in their loc only.
 
     For the values Y of a scene, all of its rows together,
 
@@ -26,9 +26,9 @@ class ModeMixture(SceneDistribution):
     one factorisation of Sigma, whatever K is.
 
     Args:
-        locations: (K, P, H, D), the modes, in any order.
+        locs: (K, P, H, D), the modes, in any order.
         logits: (B, K), log weights of the modes of each scene, up to a constant.
-        noise: the law of the errors around a mode; a location of its own is added to every mode.
+        noise: the distribution of the errors around a mode; its own loc is added to every mode.
         validate_args: check values (not only shapes); torch's default if None.
 
     Raises:
@@ -37,34 +37,34 @@ class ModeMixture(SceneDistribution):
 
     def __init__(
         self,
-        locations: Tensor,
+        locs: Tensor,
         logits: Tensor,
         noise: LowRankNormal,
         validate_args: bool | None = None,
     ) -> None:
         steps, targets = noise.event_shape[1:]
         super().__init__(noise.scene, noise.n_scenes, steps, targets, validate_args)
-        self.locations, self.logits, _ = promote(locations, logits, noise.loc)
+        self.locs, self.logits, _ = promote(locs, logits, noise.loc)
         self.noise = noise
-        count = len(locations) if locations.ndim == 4 else 0
-        if not count or locations.shape[1:] != self.event_shape:
+        count = len(locs) if locs.ndim == 4 else 0
+        if not count or locs.shape[1:] != self.event_shape:
             raise ValueError(
-                f"locations must be (K, P, H, D) = (K, {', '.join(map(str, self.event_shape))}) "
-                f"with a mode at least, got {tuple(locations.shape)}"
+                f"locs must be (K, P, H, D) = (K, {', '.join(map(str, self.event_shape))}) "
+                f"with a mode at least, got {tuple(locs.shape)}"
             )
         if logits.shape != (self.n_scenes, count):
             raise ValueError(
                 f"logits must be (B, K) = {(self.n_scenes, count)}, got {tuple(logits.shape)}"
             )
         if self._validate_args:
-            check_finite("locations", self.locations)
+            check_finite("locs", self.locs)
             check_finite("logits", self.logits)
 
     @property
     def modes(self) -> Tensor:
         """(K, P, H, D): the K joint futures, each scene's most probable one first."""
         order = self.logits.argsort(dim=-1, descending=True, stable=True).mT[:, self.scene]
-        return self._located.gather(0, order[..., None, None].expand_as(self.locations))
+        return self._centers.gather(0, order[..., None, None].expand_as(self.locs))
 
     @property
     def mode_weights(self) -> Tensor:
@@ -74,24 +74,24 @@ class ModeMixture(SceneDistribution):
     @property
     def mean(self) -> Tensor:
         """(P, H, D): the modes, weighed by their probabilities."""
-        return self._certain((self._row_weights * self._located).sum(0))
+        return self._certain((self._row_weights * self._centers).sum(0))
 
     @property
     def variance(self) -> Tensor:
         """(P, H, D): around the modes, and between them."""
-        between = (self._row_weights * (self._located - self.mean).square()).sum(0)
+        between = (self._row_weights * (self._centers - self.mean).square()).sum(0)
         known = self.noise.noise.known
         return self.noise.variance + (between if known is None else torch.where(known, 0, between))
 
     def _certain(self, x: Tensor) -> Tensor:
         """Values (*s, P, H, D), those of cells that are certain put in: there all modes agree."""
         known = self.noise.noise.known
-        return x if known is None else torch.where(known, self._located[0].to(x), x)
+        return x if known is None else torch.where(known, self._centers[0].to(x), x)
 
     @property
-    def _located(self) -> Tensor:
-        """(K, P, H, D): where the modes lie, the location of the noise included."""
-        return self.locations + self.noise.loc
+    def _centers(self) -> Tensor:
+        """(K, P, H, D): where the modes lie, the loc of the noise included."""
+        return self.locs + self.noise.loc
 
     @property
     def _row_weights(self) -> Tensor:
@@ -102,17 +102,17 @@ class ModeMixture(SceneDistribution):
         """A mode for each scene and draw, and errors around it."""
         edges = self.logits.softmax(-1).cumsum(-1)
         dart = torch.rand(*shape, self.n_scenes, 1, dtype=edges.dtype, device=edges.device)
-        chosen = (dart > edges).sum(-1).clamp(max=len(self.locations) - 1)
+        chosen = (dart > edges).sum(-1).clamp(max=len(self.locs) - 1)
         rows = torch.arange(len(self.scene), device=self.scene.device)
-        return self.locations[chosen[..., self.scene], rows] + self.noise._draw(shape)
+        return self.locs[chosen[..., self.scene], rows] + self.noise._draw(shape)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         work = torch.float32 if value.is_mps else torch.float64  # mps has no float64
-        residual = value.to(work).unsqueeze(-4) - self.locations.to(work)
+        residual = value.to(work).unsqueeze(-4) - self.locs.to(work)
         each = self._joint(residual, seen)
         # The weights sum to one but for rounding; of nothing observed, the density is one.
         observed = self._sum_by_scene(seen.any(-1).any(-1).to(work)) > 0
-        out = torch.promote_types(value.dtype, self.locations.dtype)
+        out = torch.promote_types(value.dtype, self.locs.dtype)
         return torch.where(observed, each.logsumexp(-2), 0).to(out)
 
     def _joint(self, residual: Tensor, seen: Tensor) -> Tensor:
@@ -121,47 +121,47 @@ class ModeMixture(SceneDistribution):
         return each + self.logits.to(residual).log_softmax(-1).mT
 
     def _condition(self, value: Tensor, seen: Tensor) -> ModeMixture:
-        residual = value - self.locations
-        moved, spread = self.noise._given(residual, seen)
+        residual = value - self.locs
+        moved, left = self.noise._given(residual, seen)
         logits = self._joint(residual, seen).mT.to(self.logits)
-        # What the noise's own location adds comes off where the value is known.
-        locations = torch.where(seen, value, self.locations + moved)
+        # What the noise's own loc adds comes off where the value is known.
+        locs = torch.where(seen, value, self.locs + moved)
         loc = torch.where(seen, 0, self.noise.loc)
-        noise = LowRankNormal(loc, *spread, self.scene, self.n_scenes, self._validate_args)
-        return ModeMixture(locations, logits, noise, self._validate_args)
+        noise = LowRankNormal(loc, *left, self.scene, self.n_scenes, self._validate_args)
+        return ModeMixture(locs, logits, noise, self._validate_args)
 
     def _aggregate(self, sums: Sums) -> SceneDistribution:
         noise = self.noise.totals(sums)
-        modes = sums.add(self.locations, axis=1)
+        modes = sums.add(self.locs, axis=1)
         return coherent(self, sums, ModeMixture(modes, self.logits, noise, self._validate_args))
 
     @torch.no_grad()
     def _quantile(self, level: Tensor) -> Tensor:
         """By bisection: the quantile lies between those of the lowest and the highest mode."""
-        work = torch.float32 if self.locations.is_mps else torch.float64
-        at, weights = self._located.to(work), self._row_weights.to(work)
-        spread = self.noise.stddev.to(work)
+        work = torch.float32 if self.locs.is_mps else torch.float64
+        at, weights = self._centers.to(work), self._row_weights.to(work)
+        stddev = self.noise.stddev.to(work)
         level = level.to(at)
-        reach = spread * torch.special.ndtri(level)
-        low, high = at.amin(0) + reach, at.amax(0) + reach
+        away = stddev * torch.special.ndtri(level)
+        low, high = at.amin(0) + away, at.amax(0) + away
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
             below = sum(
-                weight * torch.special.ndtr((middle - mode) / spread)
+                weight * torch.special.ndtr((middle - mode) / stddev)
                 for mode, weight in zip(at, weights, strict=True)
             )
             short = below < level
             low, high = torch.where(short, middle, low), torch.where(short, high, middle)
-        return self._certain(0.5 * (low + high)).to(self.locations)
+        return self._certain(0.5 * (low + high)).to(self.locs)
 
     def _affine(self, loc: Tensor, scale: Tensor) -> ModeMixture:
         noise = self.noise._affine(torch.zeros_like(loc), scale)
-        moved = loc + scale * self.locations
+        moved = loc + scale * self.locs
         return ModeMixture(moved, self.logits, noise, self._validate_args)
 
     def rows(self, index: Tensor) -> ModeMixture:
         """As `SceneDistribution.rows`."""
-        kept = self.locations[:, index]
+        kept = self.locs[:, index]
         return ModeMixture(kept, self.logits, self.noise.rows(index), self._validate_args)
 
     def covariance(self, scene_index: int) -> Tensor:
@@ -182,5 +182,5 @@ class ModeMixture(SceneDistribution):
         """(K, n, H, D): the modes of a scene less their mean, times the roots of their weights."""
         rows = self._rows_of(scene_index)
         weights = self._row_weights[:, rows]
-        modes = self._located[:, rows]
+        modes = self._centers[:, rows]
         return weights.sqrt() * (modes - (weights * modes).sum(0))

@@ -229,17 +229,17 @@ class RecursiveNoise(RowNoise):
         """Variances (P, H, D) of the innovations, and gains (P, H, D, M) of the state."""
         lags = range(self.memory.shape[-1])
         nothing = torch.zeros_like(self.scale[:, 0])
-        spread = [[nothing for _ in lags] for _ in lags]  # covariance of the state
+        covariance = [[nothing for _ in lags] for _ in lags]  # covariance of the state
         variances, gains = [], []
         steps = self.memory.unbind(1), self.scale.square().unbind(1), seen.unbind(1)
         for memory, own, here in zip(*steps, strict=True):
             back = memory.unbind(-1)
-            cross = [sum(back[i] * spread[i][j] for i in lags) for j in lags]
+            cross = [sum(back[i] * covariance[i][j] for i in lags) for j in lags]
             variance = own + sum(back[j] * cross[j] for j in lags)
             top = [variance, *cross[:-1]]
-            spread = [top, *([top[i], *spread[i - 1][:-1]] for i in lags[1:])]
+            covariance = [top, *([top[i], *covariance[i - 1][:-1]] for i in lags[1:])]
             gain = [torch.where(here, x / variance, 0) for x in top]
-            spread = [[spread[i][j] - gain[i] * top[j] for j in lags] for i in lags]
+            covariance = [[covariance[i][j] - gain[i] * top[j] for j in lags] for i in lags]
             variances.append(variance)
             gains.append(torch.stack(gain, -1))
         return torch.stack(variances, 1), torch.stack(gains, 1)

@@ -1,4 +1,4 @@
-"""Laws whose steps are independent of one another, while the series of a step are joint: returns.
+"""Distributions whose steps are independent, while the series of a step are joint: returns.
 
 Returns of different days hardly correlate, but each day moves the whole market. Latents that are
 common to the horizon would need one for each day and factor; here each step has its own.
@@ -16,11 +16,11 @@ from hierforecast.distributions.sums import Sums
 
 
 class IndependentSteps(SceneDistribution):
-    """A joint law of the series for each step of the horizon, independent from step to step.
+    """A joint distribution of the series for each step of the horizon; steps are independent.
 
     Args:
-        base: a law of event_shape (P * H, 1, D) over B * H scenes: its row ``p * H + h`` is step h
-            of row p, and its scene ``b * H + h`` is step h of scene b; see `split_steps`.
+        base: of event_shape (P * H, 1, D) over B * H scenes: its row ``p * H + h`` is step h of row
+            p, and its scene ``b * H + h`` is step h of scene b; see `split_steps`.
         scene: (P,) int64, the scene of each row.
         n_scenes: B.
         validate_args: check values (not only shapes); torch's default if None.

@@ -14,7 +14,7 @@ from hierforecast.distributions.totals import coherent
 
 
 class JointStudent(SceneDistribution):
-    """Multivariate Student-t law of a scene, with the mean and covariance of a joint Gaussian.
+    """Multivariate Student-t of a scene, with the mean and covariance of a joint Gaussian.
 
     y = mean + sqrt((df - 2) / g) (x - mean), x drawn from the Gaussian and g from a chi-square of
     df degrees of freedom, one for the whole scene: a wild day is wild for everybody. Kotz and

@@ -41,8 +41,8 @@ def student(memory: int = 2) -> JointStudent:
 
 
 def mixture(memory: int = 2) -> ModeMixture:
-    locations = 2 * normal(K, P, H, D, seed=5)
-    return ModeMixture(locations, normal(B, K, seed=6), low_rank(memory))
+    locs = 2 * normal(K, P, H, D, seed=5)
+    return ModeMixture(locs, normal(B, K, seed=6), low_rank(memory))
 
 
 def steps() -> IndependentSteps:
@@ -224,7 +224,7 @@ def test_units_rows_and_conditions_commute(family: SceneDistribution):
 def test_draws_given_are_those_of_the_conditional():
     """Among draws of the joint, those near the known value lie as the conditional says."""
     p, known = mixture(), first_steps()
-    value = torch.where(known, p.locations[0], torch.nan)
+    value = torch.where(known, p.locs[0], torch.nan)
     q = p.condition(value, known)
     draws = q.sample((100_000,), generator=torch.Generator().manual_seed(2))
     error = (draws.mean(0) - q.mean).abs() / (q.stddev + 1e-9) * math.sqrt(100_000)

@@ -89,8 +89,8 @@ def dense_log_prob(p: LowRankNormal, value: Tensor, seen: Tensor) -> Tensor:
         cells = seen[rows].unsqueeze(-1).expand(-1, *value.shape[1:]).flatten()
         if cells.any():
             covariance = dense_covariance(p, scene)[cells][:, cells]
-            law = MultivariateNormal(p.loc[rows].flatten()[cells], covariance)
-            out[scene] = law.log_prob(value[rows].flatten()[cells])
+            dense = MultivariateNormal(p.loc[rows].flatten()[cells], covariance)
+            out[scene] = dense.log_prob(value[rows].flatten()[cells])
     return out
 
 
@@ -150,8 +150,8 @@ def test_several_values_at_once() -> None:
             torch.testing.assert_close(together[i, j], p.log_prob(values[i, j], some_observed()))
 
 
-def grid(n: int, reach: float) -> tuple[Tensor, float]:
-    x = torch.linspace(-reach, reach, n, dtype=F64)
+def grid(n: int, limit: float) -> tuple[Tensor, float]:
+    x = torch.linspace(-limit, limit, n, dtype=F64)
     return torch.stack(torch.meshgrid(x, x, indexing="ij"), -1), float(x[1] - x[0]) ** 2
 
 
@@ -174,8 +174,8 @@ def test_density_integrates_to_one_and_marginalises(layout: str) -> None:
 def test_student_integrates_to_one() -> None:
     base = StudentT(*(torch.full((1, 1, 1), x, dtype=F64) for x in (3.0, 0.2, 1.0)))
     x = torch.linspace(-400, 400, 400_001, dtype=F64)
-    law = IndependentScenes(base, torch.zeros(1, dtype=torch.int64), 1)
-    total = law.log_prob(x[:, None, None, None]).exp().sum() * (x[1] - x[0])
+    dense = IndependentScenes(base, torch.zeros(1, dtype=torch.int64), 1)
+    total = dense.log_prob(x[:, None, None, None]).exp().sum() * (x[1] - x[0])
     assert float(total) == pytest.approx(1, abs=1e-6)
 
 
@@ -228,12 +228,12 @@ def test_gradients_are_finite_where_nothing_is_seen(hidden: str, dtype: torch.dt
     value = torch.where(observed[..., None], some_value(), math.nan).to(dtype).requires_grad_()
     parameters = leaves(low_rank(), dtype)
     degrees = torch.full(SHAPE, 4.0, dtype=dtype)
-    for law in (
+    for dense in (
         LowRankNormal(*parameters, SCENE, N_SCENES),
         IndependentScenes(Normal(*parameters[:2]), SCENE, N_SCENES),
         IndependentScenes(StudentT(degrees, *parameters[:2]), SCENE, N_SCENES),
     ):
-        log_prob = law.log_prob(value, observed)
+        log_prob = dense.log_prob(value, observed)
         unseen = torch.zeros(N_SCENES).index_add(0, SCENE, observed.sum(1).float()) == 0
         assert torch.equal(log_prob[unseen], torch.zeros(int(unseen.sum()), dtype=dtype))
         gradients = torch.autograd.grad(log_prob.sum(), [value, *parameters], allow_unused=True)
@@ -324,13 +324,13 @@ def test_gradients_flow_through_samples() -> None:
 
 def test_student_against_scipy() -> None:
     p, value = independent("student"), some_value()
-    law = scipy.stats.t(p.base.df.numpy(), p.base.loc.numpy(), p.base.scale.numpy())
+    dense = scipy.stats.t(p.base.df.numpy(), p.base.loc.numpy(), p.base.scale.numpy())
     for q in (0.001, 0.3, 0.5, 0.975):
-        np.testing.assert_allclose(p.quantile(q), law.ppf(q), rtol=1e-10, atol=1e-12)
-    cells = torch.from_numpy(law.logpdf(value.numpy()).sum((1, 2)))
+        np.testing.assert_allclose(p.quantile(q), dense.ppf(q), rtol=1e-10, atol=1e-12)
+    cells = torch.from_numpy(dense.logpdf(value.numpy()).sum((1, 2)))
     expected = torch.zeros(N_SCENES, dtype=F64).index_add(0, SCENE, cells)
     torch.testing.assert_close(p.log_prob(value), expected)
-    torch.testing.assert_close(p.variance, torch.from_numpy(law.var()))
+    torch.testing.assert_close(p.variance, torch.from_numpy(dense.var()))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -33,7 +33,7 @@ def mixture(
         return torch.randn(*size, generator=generator, dtype=F64)
 
     scale, factors = 0.5 * (0.3 * normal(*shape)).exp(), (normal(*shape, 3), normal(*shape, 2))
-    # The noise has a location too: it moves all modes.
+    # The noise has a loc too: it moves all modes.
     noise = LowRankNormal(0.3 * normal(*shape), scale, *factors, scene, n_scenes)
     return family(2 * normal(modes, *shape), normal(n_scenes, modes), noise)
 
@@ -59,10 +59,10 @@ def dense_log_prob(p: ModeMixture, value: Tensor, seen: Tensor) -> Tensor:
             covariance = p.noise.covariance(scene)[cells][:, cells]
             weights = p.logits[scene].exp() / p.logits[scene].exp().sum()
             density = 0.0
-            for weight, location in zip(weights, p.locations, strict=True):
-                mean = (location + p.noise.loc)[rows].flatten()[cells]
-                law = MultivariateNormal(mean, covariance)
-                density = density + weight * law.log_prob(value[rows].flatten()[cells]).exp()
+            for weight, loc in zip(weights, p.locs, strict=True):
+                mean = (loc + p.noise.loc)[rows].flatten()[cells]
+                dense = MultivariateNormal(mean, covariance)
+                density = density + weight * dense.log_prob(value[rows].flatten()[cells]).exp()
             out[scene] = density.log()
     return out
 
@@ -95,7 +95,7 @@ class ForgetsWeights(ModeMixture):
     """Broken: all modes are equally probable."""
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
-        return ModeMixture(self.locations, 0 * self.logits, self.noise)._log_prob(value, seen)
+        return ModeMixture(self.locs, 0 * self.logits, self.noise)._log_prob(value, seen)
 
 
 @pytest.mark.parametrize("family", [ChoosesPerRow, ForgetsWeights])
@@ -106,7 +106,7 @@ def test_the_judge_catches_broken_twins(family: type[ModeMixture]) -> None:
 
 def test_a_single_mode_is_the_joint_gaussian() -> None:
     p = mixture(modes=1)
-    q = p.noise.affine(p.locations[0], 1.0)
+    q = p.noise.affine(p.locs[0], 1.0)
     value, seen = some_value(), some_observed()
     torch.testing.assert_close(p.log_prob(value, seen), q.log_prob(value, seen))
     torch.testing.assert_close(p.quantile(0.2), q.quantile(0.2))
@@ -165,13 +165,13 @@ def test_what_is_not_observed_changes_nothing() -> None:
 def test_gradcheck() -> None:
     p = mixture(torch.tensor([1, 0, 1]), 3, 2, 1, modes=2)
     noise = p.noise
-    parts = (p.locations, p.logits, noise.loc, noise.scale, *noise._factors)
+    parts = (p.locs, p.logits, noise.loc, noise.scale, *noise._factors)
     leaves = [x.detach().clone().requires_grad_() for x in (some_value(shape=(3, 2, 1)), *parts)]
     observed = torch.tensor([[True, True], [True, False], [False, True]])
 
-    def log_prob(value: Tensor, locations: Tensor, logits: Tensor, *others: Tensor) -> Tensor:
+    def log_prob(value: Tensor, locs: Tensor, logits: Tensor, *others: Tensor) -> Tensor:
         return ModeMixture(
-            locations, logits, LowRankNormal(*others, noise.scene, 3)
+            locs, logits, LowRankNormal(*others, noise.scene, 3)
         ).log_prob(value, observed)  # fmt: skip
 
     assert torch.autograd.gradcheck(log_prob, leaves)
@@ -194,7 +194,7 @@ def test_modes_come_most_probable_first() -> None:
     assert (p.mode_weights.diff(dim=1) <= 0).all()
     for row, scene in enumerate(SCENE.tolist()):
         best = p.logits[scene].argsort(descending=True)
-        torch.testing.assert_close(p.modes[:, row], (p.locations + p.noise.loc)[best, row])
+        torch.testing.assert_close(p.modes[:, row], (p.locs + p.noise.loc)[best, row])
         torch.testing.assert_close(p.mode_weights[scene], p.logits.softmax(-1)[scene, best])
 
 
@@ -215,8 +215,8 @@ def test_samples_have_the_law_of_log_prob() -> None:
     sd = p.stddev.flatten()
     assert ((empirical - expected) / (sd[:, None] * sd)).abs().max() < 0.03
     # A mode is everybody's: rows of a scene whose modes lie far apart leave together.
-    far = ModeMixture(100 * p.locations, p.logits, p.noise).sample((2000,))
-    nearest = (far[None] - 100 * p.locations[:, None]).square().sum((-1, -2)).argmin(0)
+    far = ModeMixture(100 * p.locs, p.logits, p.noise).sample((2000,))
+    nearest = (far[None] - 100 * p.locs[:, None]).square().sum((-1, -2)).argmin(0)
     assert (nearest[:, 0] == nearest[:, 2]).all() and (nearest[:, 0] == nearest[:, 5]).all()
     assert (nearest[:, 0] != nearest[:, 1]).any()
     for scene, row in ((2, 0), (0, 1), (4, 4)):
@@ -227,7 +227,7 @@ def test_samples_have_the_law_of_log_prob() -> None:
 
 
 def test_a_density_ratio_of_samples_is_one_on_average() -> None:
-    """E_p[q / p] = 1 for any law q whose tails are lighter: joint, so no marginal passes for it."""
+    """E_p[q / p] = 1 for any q whose tails are lighter: joint, so no marginal passes for it."""
     torch.manual_seed(0)
     p = mixture(torch.tensor([0, 0]), 1, 1, 1)
     narrow = Normal(p.mean, 0.5 * p.stddev)
@@ -240,7 +240,7 @@ def test_quantiles_invert_the_marginal_law() -> None:
     p = mixture()
     weights = p.logits.softmax(-1)[p.scene].T[..., None, None]
     for q in (1e-6, 0.05, 0.5, 0.9):
-        cdf = Normal(p.locations + p.noise.loc, p.noise.stddev).cdf(p.quantile(q))
+        cdf = Normal(p.locs + p.noise.loc, p.noise.stddev).cdf(p.quantile(q))
         below = (weights * cdf).sum(0)
         torch.testing.assert_close(below, torch.full_like(below, q), rtol=1e-9, atol=1e-12)
     levels = torch.tensor([[0.1, 0.5], [0.7, 0.9]])
@@ -281,7 +281,7 @@ def test_series_correlation() -> None:
 def single(p: ModeMixture) -> ModeMixture:
     parts = (p.noise.loc, p.noise.scale, *p.noise._factors)
     noise = LowRankNormal(*(x.float() for x in parts), p.scene, p.n_scenes)
-    return ModeMixture(p.locations.float(), p.logits.float(), noise)
+    return ModeMixture(p.locs.float(), p.logits.float(), noise)
 
 
 def test_single_precision_is_kept_and_accurate() -> None:
@@ -303,11 +303,11 @@ def test_no_rows_at_all() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda p: ModeMixture(p.locations[0], p.logits, p.noise), "locations must be"),
-        (lambda p: ModeMixture(p.locations[:, 1:], p.logits, p.noise), "locations must be"),
-        (lambda p: ModeMixture(p.locations, p.logits[:, 1:], p.noise), "logits must be"),
-        (lambda p: ModeMixture(p.locations / 0, p.logits, p.noise), "locations holds NaN"),
-        (lambda p: ModeMixture(p.locations, p.logits / 0, p.noise), "logits holds NaN"),
+        (lambda p: ModeMixture(p.locs[0], p.logits, p.noise), "locs must be"),
+        (lambda p: ModeMixture(p.locs[:, 1:], p.logits, p.noise), "locs must be"),
+        (lambda p: ModeMixture(p.locs, p.logits[:, 1:], p.noise), "logits must be"),
+        (lambda p: ModeMixture(p.locs / 0, p.logits, p.noise), "locs holds NaN"),
+        (lambda p: ModeMixture(p.locs, p.logits / 0, p.noise), "logits holds NaN"),
         (lambda p: p.log_prob(p.mean[:, :1]), "value must end in"),
         (lambda p: p.log_prob(p.mean * math.nan), "`observed`"),
         (lambda p: p.quantile(95), "0.05"),

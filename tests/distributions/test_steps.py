@@ -27,7 +27,7 @@ def parts() -> list[Tensor]:
     return [loc, scale, factor, 3.0 + normal(*SHAPE[:2], seed=3).square()]
 
 
-def law(family: type[IndependentSteps] = IndependentSteps) -> IndependentSteps:
+def dense(family: type[IndependentSteps] = IndependentSteps) -> IndependentSteps:
     return family.student(*parts(), SCENE, N_SCENES)
 
 
@@ -59,7 +59,7 @@ def seen_cells() -> Tensor:
 def check_against_scipy(family: type[IndependentSteps]) -> None:
     value = 2 * normal(*SHAPE, seed=4)
     for seen in (torch.ones(SHAPE[:2], dtype=torch.bool), seen_cells()):
-        found = law(family).log_prob(value, seen)
+        found = dense(family).log_prob(value, seen)
         torch.testing.assert_close(found, scipy_log_prob(value, seen), rtol=0, atol=1e-9)
 
 
@@ -91,7 +91,7 @@ def test_the_judge_catches_broken_twins(family):
 
 
 def test_missing_rows_are_deleted_rows_and_junk_changes_nothing():
-    joint, value = law(), normal(*SHAPE, seed=4)
+    joint, value = dense(), normal(*SHAPE, seed=4)
     seen = torch.ones(SHAPE[:2], dtype=torch.bool)
     seen[[0, 3]] = False
     kept = seen.all(1)
@@ -104,7 +104,7 @@ def test_missing_rows_are_deleted_rows_and_junk_changes_nothing():
 
 
 def test_permuting_rows_permutes_the_law():
-    joint, value, order = law(), normal(*SHAPE, seed=4), torch.tensor([3, 4, 0, 1, 2])
+    joint, value, order = dense(), normal(*SHAPE, seed=4), torch.tensor([3, 4, 0, 1, 2])
     moved = joint.rows(order)
     torch.testing.assert_close(moved.log_prob(value[order]), joint.log_prob(value))
     assert torch.equal(moved.mean, joint.mean[order])
@@ -113,7 +113,7 @@ def test_permuting_rows_permutes_the_law():
 
 def test_samples_agree_with_moments_quantiles_and_density():
     torch.manual_seed(0)
-    joint, n = law(), 60_000
+    joint, n = dense(), 60_000
     draws = joint.sample((n,))
     assert draws.shape == (n, *SHAPE)
     for scene in (0, 2):
@@ -131,7 +131,7 @@ def test_samples_agree_with_moments_quantiles_and_density():
 
 
 def test_series_correlation_sums_like_cells():
-    joint = law()
+    joint = dense()
     n, cells = 3, STEPS * TARGETS
     like = torch.einsum("icjc->ij", joint.covariance(2).reshape(n, cells, n, cells))
     wanted = like / (like.diag()[:, None] * like.diag()).sqrt()
@@ -140,7 +140,7 @@ def test_series_correlation_sums_like_cells():
 
 @pytest.mark.parametrize("size", [(), (len(SCENE), 1, 1), (TARGETS,), SHAPE])
 def test_affine_is_the_exact_law(size):
-    joint, value, seen = law(), normal(*SHAPE, seed=4), seen_cells()
+    joint, value, seen = dense(), normal(*SHAPE, seed=4), seen_cells()
     loc, scale = normal(*size, seed=5), normal(*size, seed=6)
     moved = joint.affine(loc, scale)
     volume = torch.where(seen[..., None], scale.abs().log().expand(SHAPE), 0).sum((1, 2))
