@@ -4,7 +4,8 @@ from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.families import IndependentScenes
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.mixture import ModeMixture
-from hierforecast.distributions.noise import DiagonalNoise, RecursiveNoise, RowNoise
+from hierforecast.distributions.noise import DiagonalNoise, RowNoise
+from hierforecast.distributions.recursive import RecursiveNoise
 from hierforecast.distributions.steps import IndependentSteps
 from hierforecast.distributions.student import JointStudent
 
