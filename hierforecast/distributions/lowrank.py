@@ -177,7 +177,8 @@ class LowRankNormal(SceneDistribution):
     def stretched(self, factor: Tensor) -> LowRankNormal:
         """The same about the same mean, all deviations times a factor (B,) of their scene."""
         each = factor.to(self.loc)[self.scene, None, None]
-        left = (self.noise.times(each), *(each[..., None] * x for x in self._factors))
+        shared, private = (each[..., None] * factor for factor in self._factors)
+        left = self.noise.times(each), shared, private
         return LowRankNormal(self.loc, *left, self.scene, self.n_scenes, self._validate_args)
 
     def _given(self, value: Tensor, seen: Tensor) -> tuple[Tensor, tuple[RowNoise, Tensor, Tensor]]:
@@ -217,8 +218,8 @@ class LowRankNormal(SceneDistribution):
         flat = (private[sums.row] * sums.weight.to(private)[:, None, None, None]).flatten(1, 2)
         own = flat.new_zeros(sums.count, *flat.shape[1:2] * 2)
         own = own.index_add(0, sums.total, flat @ flat.mT)
-        private = root_of(own).unflatten(1, self.event_shape[1:]) if flat.shape[-1] else None
-        left = self.noise.total(sums), sums.add(shared), private
+        own = root_of(own).unflatten(1, self.event_shape[1:])
+        left = self.noise.total(sums), sums.add(shared), own if flat.shape[-1] else None
         scene = sums.scenes(self.scene)
         return LowRankNormal(sums.add(self.loc), *left, scene, self.n_scenes, self._validate_args)
 

@@ -83,7 +83,9 @@ class RecursiveNoise(RowNoise):
         """Variances (P, H, D) of the innovations, and gains (P, H, D, M) of the state."""
         lags = range(self.memory.shape[-1])
         nothing = torch.zeros_like(self.scale[:, 0])
-        covariance = [[nothing for _ in lags] for _ in lags]  # covariance of the state
+        covariance: list[list[Any]] = [
+            [nothing for _ in lags] for _ in lags
+        ]  # covariance of the state
         variances, gains = [], []
         steps = self.memory.unbind(1), self.scale.square().unbind(1), seen.unbind(1)
         for memory, own, here in zip(*steps, strict=True):

@@ -151,7 +151,7 @@ class HiPerformer(Model):
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint distribution of the horizon, (P, H, D) in the units of the batch."""
         parts, origin, unit = self._parts(batch)
-        return self._head(*parts, batch.scene, batch.n_scenes).affine(origin, unit)
+        return self._around(*parts, batch).affine(origin, unit)
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
         """Distance of the locs from the truth, plus the likelihood of the errors around them.
@@ -163,13 +163,21 @@ class HiPerformer(Model):
         """
         (loc, scale, shape), origin, unit = self._parts(batch)
         seen, scenes = future.present, (batch.scene, batch.n_scenes)
-        truth = clamp((future.values - origin) / unit)
-        around = self._head(loc.detach(), scale, shape, *scenes)
-        likelihood = around.log_prob(truth, seen).sum()
+        truth = clamp((future.values - origin) / (unit * self.horizon_scale))
+        around = self._around(loc.detach(), scale, shape, batch)
+        likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
+        likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
         likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
         if not self.scaler.learns_loc:
             return -likelihood
         return self._head.distance(loc, truth, seen, *scenes) - likelihood
+
+    def _around(
+        self, loc: Tensor, scale: Tensor, shape: Tensor, batch: SceneBatch
+    ) -> SceneDistribution:
+        """The distribution in the series' own units, in which steps can be compared."""
+        steps = self.horizon_scale
+        return self._head(loc * steps, scale * steps, shape, batch.scene, batch.n_scenes)
 
     def _codes(self, batch: SceneBatch) -> Tensor:
         assert self.task is not None
@@ -180,7 +188,7 @@ class HiPerformer(Model):
         return increments(relative) / self.embedding.step
 
     def _parts(self, batch: SceneBatch) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
-        """Loc, scale and shape in the network's units; the origin and unit that lead back."""
+        """Loc, scale and shape in the network's units; origin and unit of the series."""
         scaled = self.scaler(batch).clamp()
         tokens, present = self.embedding(batch, scaled)
         seen, ahead = None if present.all() else present, self.embedding.horizon_tokens
@@ -193,7 +201,7 @@ class HiPerformer(Model):
         if self._head.pooled:
             shape = _pool(shape, self._head.pooled, batch)
         parts = (start + moved.reshape(start.shape), scale, shape)
-        return parts, scaled.loc, scaled.scale * self.horizon_scale
+        return parts, scaled.loc, scaled.scale
 
 
 def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:

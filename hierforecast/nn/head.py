@@ -24,8 +24,9 @@ _FLOOR = 1e-3
 class Head:
     """Turns raw features into a distribution.
 
-    Everything is in the network's units. The scale that a head is given is that of the linear
-    forecast's errors: what a head says is how much wider or narrower the distribution is.
+    What makes a distribution is in units of the series, alike for all steps, what `start` and
+    `distance` are given in the network's, those of a typical error of each step. The scale is that
+    of the linear forecast's errors: a head says how much wider or narrower the distribution is.
     """
 
     @property

@@ -17,6 +17,7 @@ from hierforecast.distributions import (
     IndependentSteps,
     LowRankNormal,
     ModeMixture,
+    RecursiveNoise,
     SceneDistribution,
 )
 from hierforecast.errors import DataError
@@ -67,23 +68,28 @@ class LowRankHead(Head):
     Args:
         rank: latents shared by all series of a scene: how series move together.
         series_rank: latents of one series: how its own steps and targets move together.
+        memory: steps from which an error carries on, see `RecursiveNoise`: 2 for what has a
+            velocity, so that draws move as the data do; 0 for none.
     """
 
     rank: int = 8
     series_rank: int = 4
+    memory: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def features(self, n_targets: int) -> int:
         """See `Head`."""
-        return n_targets * (1 + self.rank + self.series_rank)
+        return n_targets * (1 + self.rank + self.series_rank + self.memory)
 
     def __call__(
         self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
     ) -> LowRankNormal:
         """See `Head`."""
         n_targets = loc.shape[-1]
+        if self.memory:
+            return self._recursive(loc, scale, shape, scene, n_scenes)
         noise, rest = widen(scale, shape)
         factors = 0.5 * rest.unflatten(-1, (n_targets, self.rank + self.series_rank))
         shared, private = factors.split((self.rank, self.series_rank), dim=-1)
@@ -94,6 +100,33 @@ class LowRankHead(Head):
         if self.series_rank:
             noise = 0.3 * noise
         return LowRankNormal(loc, noise, shared, private, scene, n_scenes)
+
+    def _recursive(
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+    ) -> LowRankNormal:
+        """Shocks that carry on: the errors' velocity decays slowly, and they stay where they are.
+
+        Shocks start as large as makes the errors grow along the horizon as the scale does.
+        """
+        ranks = (self.rank, self.series_rank, self.memory)
+        start = scale.new_tensor(_CARRY[min(self.memory, 2)] + (0.0,) * (self.memory - 2))
+        noise, rest = widen(scale / _growth(start, scale.shape[1])[:, None], shape)
+        rest = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
+        shared, private, memory = rest.split(ranks, dim=-1)
+        recursive = RecursiveNoise(noise, start + 0.3 * memory)
+        shared, private = (0.5 * noise[..., None] * factor for factor in (shared, private))
+        return LowRankNormal(loc, recursive, shared, private, scene, n_scenes)
+
+
+# What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.
+_CARRY = {1: (1.0,), 2: (1.6, -0.6)}
+
+
+def _growth(memory: Tensor, steps: int) -> Tensor:
+    """The deviation (H,) of errors by which unit shocks carry on with these coefficients (M,)."""
+    ones = torch.ones(1, steps, 1, dtype=memory.dtype, device=memory.device)
+    noise = RecursiveNoise(ones, memory.expand(1, steps, 1, -1))
+    return noise.variance[0, :, 0].sqrt()
 
 
 @dataclass(frozen=True)
@@ -135,6 +168,7 @@ class MixtureHead(Head):
         modes: K.
         rank: latents of the errors shared by all series of a scene.
         series_rank: latents of the errors of one series.
+        memory: of the errors, see `LowRankHead`.
         joint: weight of the scene's best mode in training, between 0 and 1; the rest is the weight
             of each series' own.
     """
@@ -143,6 +177,7 @@ class MixtureHead(Head):
     rank: int = 8
     series_rank: int = 4
     joint: float = 0.5
+    memory: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -159,7 +194,7 @@ class MixtureHead(Head):
 
     @property
     def _noise(self) -> LowRankHead:
-        return LowRankHead(self.rank, self.series_rank)
+        return LowRankHead(self.rank, self.series_rank, self.memory)
 
     def features(self, n_targets: int) -> int:
         """See `Head`."""

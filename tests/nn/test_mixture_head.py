@@ -81,7 +81,7 @@ def test_no_rows():
     assert law.log_prob(nothing).tolist() == [0, 0]
     assert law.sample((4,)).shape == (4, 0, STEPS, TARGETS)
     seen = torch.zeros(0, STEPS, dtype=torch.bool)
-    assert head.distance(law.locations, nothing, seen, scene, 2) == 0
+    assert head.distance(law.locs, nothing, seen, scene, 2) == 0
 
 
 # --- where the modes start -----------------------------------------------------------------------
