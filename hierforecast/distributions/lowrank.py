@@ -9,12 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import (
-    SceneDistribution,
-    check_finite,
-    no_autocast,
-    promote,
-)
+from hierforecast.distributions.base import SceneDistribution, check_finite, no_autocast, promote
 from hierforecast.distributions.noise import DiagonalNoise, RowNoise
 from hierforecast.distributions.sums import Sums, root_of
 from hierforecast.distributions.totals import coherent

@@ -155,3 +155,16 @@ def test_unknown_heads_are_named():
         make_head("cubist")
     with pytest.raises(TypeError, match=r"ByRow cannot be saved: register it"):
         head_to_dict(ByRow())
+
+
+@pytest.mark.parametrize("memory", [1, 2, 3])
+def test_errors_that_carry_on_start_as_large_as_the_scale(memory: int):
+    """Without private latents, whatever the scale is along the horizon."""
+    head, scale = LowRankHead(rank=2, series_rank=0, memory=memory), torch.rand(4, 6, 2) + 0.5
+    shape = torch.zeros(4, 6, head.features(2))
+    found = head(torch.zeros(4, 6, 2), scale, shape, torch.tensor([0, 0, 1, 1]), 2)
+    first = found.variance[:, 0].sqrt()
+    assert torch.allclose(first, scale[:, 0], rtol=1e-2)
+    even = head(torch.zeros(4, 6, 2), torch.ones(4, 6, 2), shape, torch.tensor([0, 0, 1, 1]), 2)
+    growth = even.noise.scale[0, :, 0].reciprocal()
+    assert (growth.diff() > 0).all()
