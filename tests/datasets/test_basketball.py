@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from runpy import run_path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from hierforecast.datasets import basketball
 from hierforecast.datasets.basketball import simulate_basketball
+from tests.datasets.scripts import script
 
 IDS = ["ball", *(f"{team}_{i}" for team in ("home", "away") for i in range(5))]
 STEP = 0.16
@@ -185,9 +184,7 @@ def test_the_card_says_what_the_constants_say(repository):
         assert f"| `{name}` | {getattr(basketball, name)} |" in card
 
 
-def test_prepare_writes_the_table(tmp_path, repository):
+def test_prepare_writes_the_table(tmp_path):
     pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
-    script = repository / "datasets" / "basketball" / "prepare.py"
-    module = run_path(str(script), run_name="prepare")
-    rows = module["prepare"](4, 0, 0.2, tmp_path / "table.parquet")
+    rows = script("basketball").prepare(4, 0, 0.2, tmp_path / "table.parquet")
     assert rows == len(pd.read_parquet(tmp_path / "table.parquet")) < 4 * 50 * 11

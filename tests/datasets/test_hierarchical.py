@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.util import module_from_spec, spec_from_file_location
 from itertools import product
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 from hierforecast.io import fetch
 from hierforecast.io.fetch import RemoteFile
+from tests.datasets.scripts import script
 
-REPOSITORY = Path(__file__).parents[2]
 STEPS = 30
 
 
@@ -191,9 +190,5 @@ def test_the_copied_days_of_the_real_traffic(shared_data):
 
 def test_the_script_writes_the_series(shared_data, tmp_path):
     pytest.importorskip("pyarrow")
-    path = REPOSITORY / "datasets" / "hierarchical" / "prepare.py"
-    spec = spec_from_file_location("prepare_hierarchical", path)
-    script = module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert script.prepare("tourismsmall", shared_data, tmp_path) == 56 * 36
+    assert script("hierarchical").prepare("tourismsmall", shared_data, tmp_path) == 56 * 36
     assert len(pd.read_parquet(tmp_path / "tourismsmall.parquet")) == 56 * 36

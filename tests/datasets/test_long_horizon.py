@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,7 @@ from hierforecast.datasets import load_long_horizon, long_horizon
 from hierforecast.errors import DataError
 from hierforecast.io import fetch
 from hierforecast.io.fetch import RemoteFile
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.datasets.scripts import script
 
 
 @pytest.fixture
@@ -76,8 +74,4 @@ def test_the_real_sets(shared_data, name):
 
 def test_the_script_writes_the_table(shared_data, tmp_path):
     pytest.importorskip("pyarrow")
-    path = REPOSITORY / "datasets" / "long_horizon" / "prepare.py"
-    spec = spec_from_file_location("prepare_long_horizon", path)
-    script = module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert script.prepare("exchange", shared_data, tmp_path) == 8 * 7_588
+    assert script("long_horizon").prepare("exchange", shared_data, tmp_path) == 8 * 7_588

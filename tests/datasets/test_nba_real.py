@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from runpy import run_path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +10,7 @@ from hierforecast.datasets import _socialvae, nba
 from hierforecast.datasets.nba import load_nba, split_games
 from hierforecast.datasets.sportvu import load_sportvu
 from hierforecast.errors import DataError
+from tests.datasets.scripts import script
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +106,8 @@ def test_real_archives_without_tracking(name, message, real):
     assert name in str(caught.value)
 
 
-def test_prepare_writes_the_table(tmp_path, repository, real):
+def test_prepare_writes_the_table(tmp_path, real):
     pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
-    module = run_path(str(repository / "datasets" / "nba" / "prepare.py"), run_name="prepare")
     out = tmp_path / "cle.parquet"
-    rows = module["prepare"]("cle", real, out)
+    rows = script("nba").prepare("cle", real, out)
     assert rows == len(pd.read_parquet(out)) == 11 * sum(nba.CLE_STEPS.values())

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from hierforecast.datasets import soccer
 from hierforecast.datasets.soccer import load_soccer, read_tracking
 from hierforecast.errors import DataError
 from hierforecast.io.fetch import RemoteFile
+from tests.datasets.scripts import script
 
-REPOSITORY = Path(__file__).parents[2]
 HEADER = ",".join(["Ball", "Ball", *["P,"] * 26, *["Camera,"] * 4])
 
 
@@ -126,10 +125,7 @@ def test_the_real_files_have_the_counts_of_the_card(tmp_path, shared_data):
     if not (shared_data / "soccer").is_dir():
         pytest.skip(f"the soccer files are not in {shared_data}")
     pytest.importorskip("pyarrow")
-    spec = spec_from_file_location("prepare", REPOSITORY / "datasets" / "soccer" / "prepare.py")
-    prepare = module_from_spec(spec)
-    spec.loader.exec_module(prepare)
-    assert prepare.prepare(shared_data, tmp_path / "soccer.parquet") == 433_073
+    assert script("soccer").prepare(shared_data, tmp_path / "soccer.parquet") == 433_073
     frame = pd.read_parquet(tmp_path / "soccer.parquet")
     players = frame[frame.kind != "ball"].groupby(["scene", "ds"]).size()
     assert 9.5 < players.mean() < 11.1 and players.max() == 20

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from hierforecast.datasets.stocks import load_stocks
 from hierforecast.errors import DataError
 from hierforecast.io import fetch
 from hierforecast.io.fetch import RemoteFile
+from tests.datasets.scripts import script
 
-REPOSITORY = Path(__file__).parents[2]
 DAYS = pd.bdate_range("2015-07-13", periods=8).strftime("%Y-%m-%d").tolist()  # 07-20 is the sixth
 
 
@@ -175,13 +174,9 @@ def test_the_unpacked_prices_will_do(tiny, monkeypatch):
 
 
 def test_collecting_the_files_of_single_tickers(tmp_path):
-    path = REPOSITORY / "datasets" / "stocks" / "prepare.py"
-    spec = spec_from_file_location("prepare_stocks", path)
-    prepare = module_from_spec(spec)
-    spec.loader.exec_module(prepare)
     for ticker in ("AAP", "AAPL", "A"):
         (tmp_path / f"{ticker}_data.csv").write_text(f"date,Name\n1,{ticker}\n2,{ticker}\n")
-    made = prepare.collect(tmp_path, tmp_path / "new" / "all.csv")
+    made = script("stocks").collect(tmp_path, tmp_path / "new" / "all.csv")
     names = [line.split(",")[1] for line in made.read_text().splitlines()]
     assert names == ["Name", "AAPL", "AAPL", "AAP", "AAP", "A", "A"]
 
