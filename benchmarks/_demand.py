@@ -39,7 +39,7 @@ TRANSFORMS = {
 
 
 class ChangeScale(SeriesScale):
-    """For changes since the season before: no location is taken away, the unit is their size.
+    """For changes since the season before: nothing is subtracted, the unit is their size.
 
     A forecast that has learned nothing is then the season before, and not the growth of the
     context carried on.
@@ -149,12 +149,12 @@ def seasonal_naive(
     """
     error, ahead = past[:, season:] - past[:, :-season], np.arange(horizon)
     growth = np.sqrt(1 + ahead // season)
-    location = past[:, past.shape[1] - season + ahead % season]
+    loc = past[:, past.shape[1] - season + ahead % season]
     if empirical:
-        shape = np.quantile(error, LEVELS, axis=1)[:, :, None]
+        width = np.quantile(error, LEVELS, axis=1)[:, :, None]
     else:
-        shape = ndtri(LEVELS)[:, None, None] * np.sqrt(np.square(error).mean(1))[:, None]
-    return location + shape * growth
+        width = ndtri(LEVELS)[:, None, None] * np.sqrt(np.square(error).mean(1))[:, None]
+    return loc + width * growth
 
 
 def bottom_up(mean: np.ndarray, scale: np.ndarray, summing: np.ndarray) -> np.ndarray:

@@ -11,15 +11,15 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from benchmarks.timing import Timings, interleave
-from hierforecast import Columns, Forecaster, HiPerformer
+from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON
+from benchmarks.timing import Timings, interleave, training_step
+from hierforecast import Forecaster, HiPerformer
 from hierforecast.cutoffs import last_cutoffs
 from hierforecast.datasets import simulate_basketball
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.windows import Window
 
-COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
-CONTEXT, HORIZON, SCENES_PER_BATCH = 40, 10, 64
+SCENES_PER_BATCH = 64
 
 
 class Pace(Callback):
@@ -64,10 +64,7 @@ class Pace(Callback):
             return
         start = process_time()
         for ready in self.batches:
-            loss = self.model.loss(*ready)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+            training_step(self.model, ready, self.optimizer)()
         end = process_time()
         if self.started is not None:  # the first block warms up
             self.seconds["fit"].append(start - self.started)

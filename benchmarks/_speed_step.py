@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmarks._fitting import COLUMNS, CONTEXT, HORIZON, SCENES_PER_BATCH
+from benchmarks._fitting import SCENES_PER_BATCH
+from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON
 from hierforecast import HiPerformer
 from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import simulate_basketball
@@ -88,7 +89,7 @@ def step(
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-            clock.lap("clipping and optimiser")
+            clock.lap("clipping and optimizer")
         seconds = {name: median(laps[-rounds:]) for name, laps in clock.parts.items()}
         whole = sum(seconds.values())
         columns[f"{patch} steps a token"] = {k: f"{v / whole:.0%}" for k, v in seconds.items()}

@@ -28,7 +28,7 @@ from benchmarks.timing import steady
 
 
 class OptionError(ValueError):
-    """What was asked for is not declared, or not that of the folder's runs."""
+    """An option or arm is not declared, or an option is not that of the folder's runs."""
 
 
 Options = argparse.Namespace
@@ -177,6 +177,37 @@ def one_table(
     return Experiment(title, page, (key,), run, sections, options=options)
 
 
+def rows_of(
+    key: str,
+    page: str,
+    title: str,
+    measure: Callable[[str, Options], Any],
+    note: Callable[[Found, Options], str],
+    facts: Sequence[str] = (),
+    **more: Any,
+) -> Experiment:
+    """An experiment whose arms are the rows of one table.
+
+    Args:
+        key: of the section; without a place on the page if it is empty.
+        page, measure: see `Experiment`.
+        title: of the section, and of the list.
+        note: all that is kept and the options -> the text under the table.
+        facts: further arms, that only the note tells of.
+        **more: of `Experiment`.
+    """
+    arms = more.pop("arms")
+
+    def sections(found: Found, given: Options) -> list[Section]:
+        rows = {arm: kept for arm, kept in found.items() if arm[0] not in facts}
+        return [Section(key or title, title, cells(rows), note(found, given))]
+
+    def names(given: Options) -> list[str]:
+        return [*(arms(given) if callable(arms) else arms), *facts]
+
+    return Experiment(title, page, (key,) if key else (), measure, sections, names, **more)
+
+
 def _steadily(
     measure: Callable[..., pd.DataFrame], options: Sequence[str], name: str, given: Options
 ) -> dict[str, Any]:
@@ -188,7 +219,9 @@ def _steadily(
 
 def cells(found: Found) -> pd.DataFrame:
     """Rows of a table from runs of one seed each, that keep the cells of their row."""
-    return pd.DataFrame({name: row for (name, _), row in found.items()}).T
+    rows = {name: row for (name, _), row in found.items()}
+    columns = max(rows.values(), key=len)
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=[*columns]).fillna("-")
 
 
 def crossed(found: Found, cell: str) -> pd.DataFrame:

@@ -11,8 +11,12 @@ import pandas as pd
 
 from benchmarks.experiment import Options, stem
 from hierforecast import Columns, Forecaster
+from hierforecast.cutoffs import cutoffs_of
+from hierforecast.frame import read_frame
 from hierforecast.io.checkpoints import LAST
 from hierforecast.models.baselines import Baseline
+from hierforecast.task import Task
+from hierforecast.windows import Window, WindowDataset
 
 Frame = Callable[[], pd.DataFrame]
 
@@ -37,6 +41,24 @@ def fit_or_load(
     resume = (folder / LAST).exists()
     plan.fit(train, val, resume=resume, warm_start=warm_start).save(saved)
     return plan
+
+
+def batch_of(
+    frame: pd.DataFrame, columns: Columns, *lengths: int, dtype: str = "float32"
+) -> tuple[Task, Window]:
+    """The task of a frame, and one window of every scene as a batch.
+
+    Args:
+        frame: the scenes.
+        columns: of it.
+        *lengths: of context and horizon.
+        dtype: of the numbers.
+    """
+    context, horizon = lengths
+    panel = read_frame(frame, columns, dtype=dtype)
+    cutoffs = cutoffs_of(panel, context, horizon, stride=1000)
+    windows = WindowDataset(panel, cutoffs, context, horizon)
+    return Task.of(panel, context, horizon), windows.__getitems__(list(range(len(windows))))
 
 
 @dataclass(frozen=True)

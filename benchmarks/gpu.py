@@ -21,20 +21,18 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON, games
 from benchmarks._speed_blocks import SECTORS
 from benchmarks.experiment import Experiment, Found, Options, Section
+from benchmarks.fits import batch_of
 from benchmarks.timing import training_step
 from hierforecast import Columns, Forecaster, HiPerformer
-from hierforecast.cutoffs import cutoffs_of
-from hierforecast.datasets import load_nba, simulate_basketball
-from hierforecast.frame import read_frame
+from hierforecast.datasets import simulate_basketball
 from hierforecast.nn.heads import HEADS
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.task import Task
-from hierforecast.windows import Window, WindowDataset
+from hierforecast.windows import Window
 
-COLUMNS = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
-LENGTHS = {"context_length": 40, "prediction_length": 10}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 FULL = DEVICE == "cuda"
 SAMPLES = 2000
@@ -60,7 +58,9 @@ class Notes:
 
 def basketball(scenes: int) -> tuple[Task, Window]:
     """The task and a batch of simulated scenes, some cells missing."""
-    return batch_of(simulate_basketball(scenes, 50, seed=0, missing=0.1), COLUMNS, 40, 10)
+    return batch_of(
+        simulate_basketball(scenes, 50, seed=0, missing=0.1), COLUMNS, 40, 10, dtype="float64"
+    )
 
 
 def market(sizes: Sequence[int]) -> tuple[Task, Window]:
@@ -69,14 +69,7 @@ def market(sizes: Sequence[int]) -> tuple[Task, Window]:
     row, day = np.divmod(np.arange(65 * len(group)), 65)
     y = np.random.default_rng(0).normal(size=len(row))
     frame = pd.DataFrame({"unique_id": row, "group": group[row], "ds": day, "y": y})
-    return batch_of(frame, Columns(group="group"), 60, 5)
-
-
-def batch_of(frame: pd.DataFrame, columns: Columns, *lengths: int) -> tuple[Task, Window]:
-    """The task of a frame, and one window of every scene as a batch."""
-    panel = read_frame(frame, columns, dtype="float64")
-    windows = WindowDataset(panel, cutoffs_of(panel, *lengths, stride=1000), *lengths)
-    return Task.of(panel, *lengths), windows.__getitems__(list(range(len(windows))))
+    return batch_of(frame, Columns(group="group"), 60, 5, dtype="float64")
 
 
 def moved(window: Window, *where: Any) -> Window:
@@ -183,8 +176,9 @@ def speed(given: Options) -> Rows:
 def nba_plan(given: Options, model: HiPerformer, max_steps: int, **trainer: Any) -> Forecaster:
     """A forecaster of NBA scenes on the device."""
     trainer |= {"accelerator": "gpu" if FULL else "cpu", "enable_progress_bar": False}
-    options: dict[str, Any] = {"seed": given.seed, "trainer": trainer, **LENGTHS}
-    return Forecaster(model, columns=COLUMNS, max_steps=max_steps, series_dropout=0.05, **options)
+    lengths = {"context_length": CONTEXT, "prediction_length": HORIZON, "columns": COLUMNS}
+    options: dict[str, Any] = {"seed": given.seed, "trainer": trainer, **lengths}
+    return Forecaster(model, max_steps=max_steps, series_dropout=0.05, **options)
 
 
 def nba(given: Options) -> Rows | None:
@@ -193,7 +187,7 @@ def nba(given: Options) -> Rows | None:
         print("no CUDA here: the NBA fit is left out")
         return None
     notes, seconds = Notes("nba", given), int(60 * given.minutes)
-    train, val, test = (load_nba(split=s, progress=False) for s in ("train", "val", "test"))
+    train, val, test = map(games, ("train", "val", "test"))
     model = HiPerformer(128, 2, 8, dropout=0.0, patch=20, scale="mirrored", n_frequencies=24)
     pace = per_second(bare_step(model, *basketball(64)), 3.0)
     # Windows are cut and validations made beside the steps.

@@ -130,7 +130,7 @@ def sections(found: Found, given: Options) -> list[Section]:
         draw(scores, given.picture)
     weights = scores.groupby("arm")["weights"].first()
     note = (
-        f"{len(sets.train):,} images to learn from (labels hidden) and to teach the probe, "
+        f"{len(sets.train):,} images to learn from (labels hidden) and to fit the probe to, "
         f"{len(sets.test):,} to test; accuracy, mean ± deviation over seeds "
         f"{', '.join(map(str, sorted(scores['seed'].unique())))}. Group {given.group}, weights "
         f"{', '.join(f'{name} {weights[name]:,}' for name in ARMS if name in weights)}. Steps of "

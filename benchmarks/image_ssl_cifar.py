@@ -23,12 +23,14 @@ from benchmarks.image_ssl import load
 from hierforecast.image_ssl.augment import contrastive
 from hierforecast.image_ssl.evaluation import (
     BlockReadout,
+    Features,
     LogisticProbe,
     MirrorMean,
     average_group,
     collect_features,
     flatten_group,
 )
+from hierforecast.image_ssl.evaluation.features import Pool
 from hierforecast.image_ssl.methods import arm, build_method
 from hierforecast.image_ssl.nn import ResNet, Sampling, small_resnet
 from hierforecast.image_ssl.training import Schedule, pretrain
@@ -51,40 +53,38 @@ READOUTS: dict[str, Callable[[nn.Module], nn.Module]] = {
 PENALTIES = (1e-2, 1e-1, 1.0)
 
 
+def features(module: nn.Module, pool: Pool = flatten_group) -> list[Features]:
+    """Of the training and of the test images."""
+    sets = load("cifar")
+    return [collect_features(module, s, pool, progress=False) for s in (sets.train, sets.test)]
+
+
 def scores(backbone: nn.Module) -> dict[str, Any]:
     """Accuracy of a linear probe on three kinds of features."""
     kinds = {
-        "invariant": (backbone, average_group),
-        "equivariant": (backbone, flatten_group),
-        "all blocks, quadrants": (BlockReadout(backbone), flatten_group),
+        "invariant": features(backbone, average_group),
+        "equivariant": features(backbone),
+        "all blocks, quadrants": features(BlockReadout(backbone)),
     }
-    sets, row = load("cifar"), {}
-    for name, (module, pool) in kinds.items():
-        parts = [
-            collect_features(module, part, pool, progress=False) for part in (sets.train, sets.test)
-        ]
-        row[f"{name} ({parts[0].x.shape[1]})"] = round(
-            LogisticProbe().fit(parts[0]).score(parts[1]).value, 3
-        )
-    return row
+    return {
+        f"{name} ({train.x.shape[1]})": round(LogisticProbe().fit(train).score(test).value, 3)
+        for name, (train, test) in kinds.items()
+    }
 
 
 def chosen(backbone: nn.Module) -> tuple[str, dict[str, float]]:
     """The readout that is best on held-out training images, and what each reaches there."""
     held = {}
     for name, make in READOUTS.items():
-        seen = collect_features(make(backbone), load("cifar").train, flatten_group, progress=False)
-        held[name] = max(LogisticProbe(PENALTIES).fit(seen).held_out.values())
+        probe = LogisticProbe(PENALTIES).fit(features(make(backbone))[0])
+        held[name] = max(probe.held_out.values())
         print(name, round(held[name], 3), flush=True)
     return max(held, key=lambda name: held[name]), held
 
 
 def probed(backbone: nn.Module, readout: str) -> float:
     """Accuracy of a linear probe on a readout."""
-    module, sets = READOUTS[readout](backbone), load("cifar")
-    train, test = (
-        collect_features(module, s, flatten_group, progress=False) for s in (sets.train, sets.test)
-    )
+    train, test = features(READOUTS[readout](backbone))
     return LogisticProbe(PENALTIES).fit(train).score(test).value
 
 
@@ -154,7 +154,7 @@ def sections(found: Found, given: Options) -> list[Section]:
         f"{given.method}, {given.arm} arm, {given.group}, width {given.width}, "
         f"{kept['weights']:,} weights; views of {given.view} px "
         f"from boxes of {given.least} to {given.most} of the area, {given.batch_size} "
-        "images a step, one seed. Linear probe taught on the 5,085 training images, judged on "
+        "images a step, one seed. Linear probe fitted to the 5,085 training images, tested on "
         "1,017 (standard error .015); numbers of features in brackets; step 0 is untrained. The "
         "last column's readout was chosen on a held-out fifth of the training images, whose "
         f"accuracies were {', '.join(f'{k} {value:.3f}' for k, value in kept['held'].items())}. "

@@ -116,8 +116,8 @@ def sections(found: Found, given: Options) -> list[Section]:
     weights = ", ".join(map("{:,}".format, sorted(scores["weights"].unique())))
     seeds = ", ".join(map(str, sorted(scores["seed"].unique())))
     note = (
-        f"{len(sets.train):,} images to learn from and to teach the probes, {len(sets.test):,} to "
-        f"judge; mean ± deviation over seeds {seeds}, one seed where no deviation stands. "
+        f"{len(sets.train):,} images to learn from and to fit the probes to, {len(sets.test):,} to "
+        f"test; mean ± deviation over seeds {seeds}, one seed where no deviation stands. "
         f"{given.steps:,} steps of {given.batch_size} images for every method, weights of the "
         f"network {weights}; weight of the reconstruction {given.weight:g}, invariant share "
         f"{given.split:g}; trained on {given.hardware}; median seconds of a training "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks._scenes import COLUMNS, errors, games
-from benchmarks.experiment import Experiment, Found, Options, Section, cells
+from benchmarks.experiment import Found, Options, rows_of
 from benchmarks.fits import Setting
 from hierforecast import ConstantVelocity, HiPerformer, LastValue, Ridge
 
@@ -39,25 +39,17 @@ def measure(name: str, given: Options) -> dict[str, str]:
     return errors(fitted, games("test"), given.stride, METRICS)
 
 
-def sections(found: Found, given: Options) -> list[Section]:
-    """ADE/FDE in feet, and what a distribution adds."""
+def note(found: Found, given: Options) -> str:
+    """What a reader must know of the table."""
     count = {split: games(split)["game"].nunique() for split in ("train", "test")}
-    note = (
+    return (
         f"{count['train']} training games, {count['test']} other games to test, a window every "
         f"{given.stride} steps; ADE/FDE in feet, min over 20 joint samples; "
         f"{given.steps} steps at most of {given.batch_size} windows, seed {given.seed}."
     )
-    return [Section("nba", "NBA, 40 -> 10 at 0.16 s", cells(found), note)]
 
 
+TITLE, ARMS = "NBA, 40 -> 10 at 0.16 s", (*BASELINES, "HiPerformer")
 EXPERIMENTS = {
-    "nba": Experiment(
-        "NBA, 40 -> 10 at 0.16 s, other games",
-        "trajectories",
-        ("nba",),
-        measure,
-        sections,
-        (*BASELINES, "HiPerformer"),
-        options=OPTIONS,
-    )
+    "nba": rows_of("nba", "trajectories", TITLE, measure, note, arms=ARMS, options=OPTIONS)
 }

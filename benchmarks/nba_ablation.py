@@ -34,17 +34,14 @@ from benchmarks._nba_variants import (
 )
 from benchmarks._scenes import CONTEXT, HORIZON, reflect
 from benchmarks.experiment import Experiment, Found, Options, Section
+from benchmarks.fits import batch_of
 from benchmarks.timing import interleave, steady, training_step
 from hierforecast import Columns, Forecaster, HiPerformer
-from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import simulate_basketball
-from hierforecast.frame import read_frame
 from hierforecast.optim import Muon, matrices_and_others
-from hierforecast.task import Task
-from hierforecast.windows import WindowDataset
 
 SPLITS = ("val", "test")
-# Teams unknown, but the ball is told from the players.
+# Teams unknown, but the kind of a series, ball or player, known.
 KINDS = Columns(target=["x", "y"], group_type="kind", group=None, scene="scene")
 BASE = "SA3"
 PLAIN = {"scale": "coordinates"}
@@ -113,11 +110,8 @@ def pace(rounds: int) -> dict[str, dict[str, str]]:
     frame = simulate_basketball(n_scenes=SCENES_PER_BATCH, n_steps=CONTEXT + HORIZON, seed=0)
     steps, rows = {}, {}
     for name, arm in ARMS.items():
-        panel = read_frame(frame, arm.columns, dtype="float32")
-        lengths = CONTEXT, arm.prediction_length
-        dataset = WindowDataset(panel, cutoffs_of(panel, *lengths, stride=100), *lengths)
-        batch = dataset.__getitems__(list(range(len(dataset))))
-        model = arm.model.for_task(Task.of(panel, *lengths))
+        task, batch = batch_of(frame, arm.columns, CONTEXT, arm.prediction_length)
+        model = arm.model.for_task(task)
         rows[name] = {"weights": f"{sum(p.numel() for p in model.parameters()):,}"}
         steps[name] = training_step(model, batch, Muon(*matrices_and_others(model), lr=1e-5))
     timings = interleave(steps, rounds)

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON, errors, games, reflect
-from benchmarks.experiment import Experiment, Found, Options, Section, one_table
+from benchmarks.experiment import Experiment, Found, Options, Section, cells, one_table, rows_of
 from benchmarks.fits import Setting
 from benchmarks.peers import (
     SOFTS,
@@ -169,9 +169,8 @@ def times(data: Data, given: Options) -> dict[str, dict[str, str]]:
 
 def nba_sections(found: Found, given: Options) -> list[Section]:
     """Errors, and what they cost."""
-    kept = {name: row for (name, _), row in found.items()}
-    spent = kept.pop(TIMES, {})
-    table = {name: {**row, **spent.get(name, {})} for name, row in kept.items()}
+    spent = found.pop((TIMES, given.seed), {})
+    rows = {run: {**row, **spent.get(run[0], {})} for run, row in found.items()}
     note = (
         f"ADE/FDE in feet on other games, a window every {given.stride} steps; "
         f"{given.steps} steps of 64 windows, seed {given.seed}, each training scene in one of "
@@ -181,30 +180,22 @@ def nba_sections(found: Found, given: Options) -> list[Section]:
         "scene in a canonical reflection, the peers do not; few steps make the most of that. "
         "TimesNet at equal parameters would take many times as long a step."
     )
-    return [Section("peers-nba", f"{TITLE}: NBA, 40 -> 10 at 0.16 s", framed(table), note)]
+    return [Section("peers-nba", f"{TITLE}: NBA, 40 -> 10 at 0.16 s", cells(rows), note)]
 
 
-def soccer_sections(found: Found, given: Options) -> list[Section]:
-    """Errors where half of the players are unseen."""
-    note = (
+def soccer_note(found: Found, given: Options) -> str:
+    """What a reader must know of the soccer table."""
+    return (
         f"ADE/FDE in metres over the cells that are observed, a window every {given.stride} "
         f"steps; gaps within a window lie on a line for all of them; {given.steps} steps of 32 "
         f"windows, seed {given.seed}, no further series hidden in training."
     )
-    table = framed({name: row for (name, _), row in found.items()})
-    return [Section("peers-soccer", f"{TITLE}: soccer, half of the players unseen", table, note)]
-
-
-def framed(rows: dict[str, dict[str, str]]) -> pd.DataFrame:
-    """Rows with the columns of the fullest of them."""
-    columns = max(rows.values(), key=len)
-    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=[*columns]).fillna("-")
 
 
 TITLE = "Peers in the same harness"
 EXPERIMENTS = {
     "peers-nba": Experiment(
-        "Peers in the same harness: NBA, 40 -> 10 at 0.16 s",
+        f"{TITLE}: NBA, 40 -> 10 at 0.16 s",
         "peers",
         ("peers-nba",),
         nba,
@@ -212,13 +203,13 @@ EXPERIMENTS = {
         lambda given: (*SOLVED, *TRAINED, TIMES),
         options={"steps": 300, "batch_size": 64, "stride": 10, "rounds": 5},
     ),
-    "peers-soccer": Experiment(
-        "Peers in the same harness: soccer, half of the players unseen",
+    "peers-soccer": rows_of(
+        "peers-soccer",
         "peers",
-        ("peers-soccer",),
+        f"{TITLE}: soccer, half of the players unseen",
         soccer,
-        soccer_sections,
-        lambda given: (*SOLVED, *TRAINED, *FILLED),
+        soccer_note,
+        arms=lambda given: (*SOLVED, *TRAINED, *FILLED),
         options={"steps": 120, "batch_size": 32, "stride": 5},
     ),
     "peers-refusals": one_table(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks import _visibility as visibility
 from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON
-from benchmarks.experiment import Experiment, Found, Options, Section, cells
+from benchmarks.experiment import Experiment, Found, Options, Section, rows_of
 from benchmarks.fits import Setting
 from hierforecast import ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_soccer
@@ -22,7 +22,7 @@ CHOOSE_TRAIN, CHOOSE_TEST = (7, 8), (9,)
 SERIES = ["scene", "unique_id"]
 WINDOW = [*SERIES, "cutoff"]
 BASELINES = {"LastValue": LastValue, "ConstantVelocity": ConstantVelocity, "Ridge": Ridge}
-NETWORK, HEADS = "HiPerformer", "both heads"
+NETWORK, LIKELIHOOD, HEADS = "HiPerformer", "likelihood", "both heads"
 OPTIONS = {"steps": 1500, "stride": 5}  # stride: steps between test windows
 
 
@@ -92,27 +92,25 @@ def likelihood(forecaster: Forecaster, test: pd.DataFrame, stride: int) -> dict[
     return {name: f"{value:.3f}" for name, value in found.items()}
 
 
-def measure(name: str, given: Options) -> dict[str, dict[str, str]]:
-    """The row of a model, and what the network says of its own errors."""
-    model, test = fitted(name, given), matches(TEST)
-    rows = {"row": errors(scored(model, test, given.stride))}
-    return rows | ({"likelihood": likelihood(model, test, given.stride)} if name == NETWORK else {})
+def measure(name: str, given: Options) -> dict[str, str]:
+    """The row of a model; or what the network says of its own errors."""
+    test, model = matches(TEST), fitted(NETWORK if name == LIKELIHOOD else name, given)
+    if name == LIKELIHOOD:
+        return likelihood(model, test, given.stride)
+    return errors(scored(model, test, given.stride))
 
 
-def sections(found: Found, given: Options) -> list[Section]:
-    """ADE/FDE of every model."""
-    table = {key: kept["row"] for key, kept in found.items()}
-    law = found[NETWORK, given.seed]["likelihood"]
-    test = matches(TEST)
+def note(found: Found, given: Options) -> str:
+    """What a reader must know of the table."""
+    test, scores = matches(TEST), found[LIKELIHOOD, given.seed]
     slots = test.groupby("scene")[["ds"]].nunique()["ds"].sum() * 22
     share = (test["kind"] != "ball").sum() / slots
-    note = (
+    return (
         f"Files {TRAIN} to train, {TEST} to test, one match; {share:.0%} of the test file's "
         f"player-frames are seen. ADE/FDE in metres over the cells that are observed, a window "
         f"every {given.stride} steps. HiPerformer: NLL per coordinate "
-        f"{law['nll_per_coordinate']}, 90 % interval covers {law['coverage']}."
+        f"{scores['nll_per_coordinate']}, 90 % interval covers {scores['coverage']}."
     )
-    return [Section("soccer", "Soccer, half of the players unseen", cells(table), note)]
 
 
 def choose(scale: str, given: Options) -> dict[str, str]:
@@ -148,22 +146,23 @@ def visibility_sections(found: Found, given: Options) -> list[Section]:
 
 
 EXPERIMENTS = {
-    "soccer": Experiment(
-        "Soccer, half of the players unseen",
+    "soccer": rows_of(
         "soccer",
-        ("soccer",),
+        "soccer",
+        "Soccer, half of the players unseen",
         measure,
-        sections,
-        (*BASELINES, NETWORK),
+        note,
+        (LIKELIHOOD,),
+        arms=(*BASELINES, NETWORK),
         options=OPTIONS,
     ),
-    "soccer-choose": Experiment(
-        "Soccer, a choice of scale on a training file; no table",
+    "soccer-choose": rows_of(
+        "",
         "soccer",
-        (),
+        "Soccer, a choice of scale on a training file",
         choose,
-        lambda found, given: [Section("soccer-choose", "Soccer, scales", cells(found))],
-        ("coordinates", "mirrored"),
+        lambda found, given: "",
+        arms=("coordinates", "mirrored"),
         options={**OPTIONS, "steps": 400},
     ),
     "soccer-visibility": Experiment(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.experiment import Experiment, Found, Options, Section, cells
+from benchmarks.experiment import Found, Options, rows_of
 from benchmarks.fits import Setting
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_stocks
@@ -108,28 +108,22 @@ def measure(name: str, given: Options) -> dict[str, Any]:
     }
 
 
-def sections(found: Found, given: Options) -> list[Section]:
-    """MAE and coverage by what training has seen."""
-    less = found.pop((GONE, given.seed))
+def note(found: Found, given: Options) -> str:
+    """What a reader must know of the table."""
+    less = found[GONE, given.seed]
     sizes = returns().drop_duplicates("unique_id")["sector"].value_counts()
-    note = (
+    return (
         f"{sizes.sum()} tickers in {sizes.size} sectors of {sizes.min()} to {sizes.max()}; daily "
         f"log returns in percent, trained before {SPLIT.date()}. MAE (share of days inside the "
         f"90 % interval). With {MISSING} tickers missing on {less['day']}: "
         f"{less['forecast']} tickers forecast, {less['missing']} of them among "
         f"the missing, {less['empty']} forecasts empty."
     )
-    return [Section("stocks", "Stocks, unseen tickers and an unseen sector", cells(found), note)]
 
 
+TITLE, ARMS = "Stocks, unseen tickers and an unseen sector", (ZERO, *BASELINES, NETWORK)
 EXPERIMENTS = {
-    "stocks": Experiment(
-        "Stocks, unseen tickers and an unseen sector",
-        "stocks",
-        ("stocks",),
-        measure,
-        sections,
-        (ZERO, *BASELINES, NETWORK, GONE),
-        options={"steps": 200},
+    "stocks": rows_of(
+        "stocks", "stocks", TITLE, measure, note, (GONE,), arms=ARMS, options={"steps": 200}
     )
 }

@@ -47,13 +47,13 @@ class Interaction(nn.Module):
         super().__init__()
         self.message = Pairs(width, distances, width)
         self.node = _perceptron(2 * width, width, width)
-        self.judge = Pairs(width, distances, kinds)
+        self.kind = Pairs(width, distances, kinds)
 
     def forward(self, features: Tensor, far: Tensor, weight: Tensor) -> Tensor:
         """Features (B, N, w), distances (B, N, N, k), weights of the pairs (B, N, N, 1)."""
         heard = (weight * self.message(features, far)).sum(2)
         node = self.node(torch.cat([features, heard], -1))
-        return self.judge(node, far).softmax(-1)
+        return self.kind(node, far).softmax(-1)
 
 
 class Layer(nn.Module):

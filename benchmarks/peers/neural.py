@@ -91,41 +91,18 @@ class ITransformer(Multivariate):
 
     def their_options(self) -> dict[str, Any]:
         """See `Multivariate`."""
-        return {
-            "hidden_size": self.width,
-            "d_ff": 4 * self.width,
-            "e_layers": self.depth,
-            "dropout": 0.0,
-            "use_norm": False,
-        }
+        sizes = {"hidden_size": self.width, "d_ff": 4 * self.width, "e_layers": self.depth}
+        return {**sizes, "dropout": 0.0, "use_norm": False}
 
 
-class SOFTS(Multivariate):
-    """Series as tokens that meet in one core (Han et al., arXiv 2404.14197).
-
-    Args:
-        agents: as in `Multivariate`.
-        width: features of a token.
-        depth: layers.
-    """
+class SOFTS(ITransformer):
+    """Series as tokens that meet in one core (Han et al., arXiv 2404.14197)."""
 
     name = "SOFTS"
-    hidden = ("module.encoder",)
-
-    def __init__(self, agents: int = 11, width: int = 104, depth: int = 2) -> None:
-        super().__init__(agents)
-        self.width, self.depth = width, depth
 
     def their_options(self) -> dict[str, Any]:
         """See `Multivariate`."""
-        return {
-            "hidden_size": self.width,
-            "d_core": self.width,
-            "d_ff": 4 * self.width,
-            "e_layers": self.depth,
-            "dropout": 0.0,
-            "use_norm": False,
-        }
+        return {**super().their_options(), "d_core": self.width}
 
 
 class TSMixer(Multivariate):

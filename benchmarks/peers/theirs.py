@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks._scenes import COLUMNS
+from benchmarks.fits import batch_of
 from benchmarks.timing import interleave
 from hierforecast import Forecaster, HiPerformer
 from hierforecast.datasets import simulate_basketball
@@ -163,8 +164,5 @@ def _relative(seconds: dict[str, list[float]], label: str) -> dict[str, str]:
 
 def _parameters(model: HiPerformer) -> int:
     """Of a model built for simulated basketball."""
-    frame = simulate_basketball(n_scenes=2, n_steps=50, seed=0)
-    lengths = {"context_length": 40, "prediction_length": 10}
-    bare = {"accelerator": "cpu", "enable_progress_bar": False}
-    plan = Forecaster(model, columns=COLUMNS, max_steps=1, trainer=bare, **lengths).fit(frame)
-    return sum(p.numel() for p in plan.model_.parameters())
+    task, _ = batch_of(simulate_basketball(n_scenes=2, n_steps=50, seed=0), COLUMNS, 40, 10)
+    return sum(p.numel() for p in model.for_task(task).parameters())
