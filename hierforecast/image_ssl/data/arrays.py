@@ -60,7 +60,7 @@ class ImageSet(Items):
 
     def subset(self, indices: Indices) -> ImageSet:
         """The images with these numbers, in this order; a number may come twice."""
-        return _Subset(self, whole_numbers(indices, len(self)))
+        return Subset(self, whole_numbers(indices, len(self)))
 
     def in_memory(self, batch_size: int = 256) -> ArrayImages:
         """The same images, read or rendered once and kept."""
@@ -142,7 +142,7 @@ class ArrayImages(ImageSet):
         return ArrayImages(images, self._labels, self.classes, self.multi_label)
 
 
-class _Subset(ImageSet):
+class Subset(ImageSet):
     """Some images of another set, by their numbers there."""
 
     def __init__(self, parent: ImageSet, numbers: Tensor) -> None:
@@ -160,6 +160,7 @@ class _Subset(ImageSet):
 
     @property
     def labels(self) -> Tensor:
+        """Those of these images."""
         return self.parent.labels[self.numbers]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._registry import SOURCES, Opener, Request, Wanted
-from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, whole_numbers
+from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Subset, whole_numbers
 from hierforecast.image_ssl.data.folder import open_folder
 from hierforecast.image_ssl.data.views import MaskSet, PosedSet
 
@@ -105,21 +105,15 @@ def _opener(kind: type, name: str) -> Opener | None:
     return None if source is None else source.openers.get(kind)
 
 
-class _SomeObjects(PosedSet):
+class _SomeObjects(Subset, PosedSet):
     """Some objects of another set, by their numbers there, with all their views."""
 
     def __init__(self, parent: PosedSet, objects: Tensor) -> None:
-        self.parent, self.classes, self.frame = parent, parent.classes, parent.frame
-        self.n_objects, self.views = len(objects), parent.views
-        self.numbers = (objects[:, None] * self.views + torch.arange(self.views)).flatten()
-
-    def __getitem__(self, index: int) -> Item:
-        return self.parent[int(self.numbers[index])]
-
-    @property
-    def labels(self) -> Tensor:
-        return self.parent.labels[self.numbers]
+        self.n_objects, self.views, self.frame = len(objects), parent.views, parent.frame
+        numbers = objects[:, None] * self.views + torch.arange(self.views)
+        super().__init__(parent, numbers.flatten())
+        self._parameters = parent.parameters
 
     def parameters(self, indices: Indices) -> dict[str, Tensor]:
         numbers = whole_numbers(indices, len(self))
-        return self.parent.parameters(self.numbers[numbers]) | {"object": numbers // self.views}
+        return self._parameters(self.numbers[numbers]) | {"object": numbers // self.views}

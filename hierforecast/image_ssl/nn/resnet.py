@@ -109,13 +109,7 @@ class ResNet(Backbone):
         standardise: bool = True,
     ) -> None:
         super().__init__()
-        whole_numbers = all(isinstance(n, Integral) for n in (*depths, width))
-        if not depths or not stem or not whole_numbers or min(*depths, width) < 1:
-            raise DataError(
-                f"depths={tuple(depths)}, width={width}, stem={tuple(stem)}: depths and width must "
-                "be 1 or more, and a stem has at least its convolution"
-            )
-        depths, width = [int(depth) for depth in depths], int(width)
+        depths, width = _checked(depths, width, stem)
         self.group = as_group(group)
         self._options: dict[str, Any] = {
             "group": self.group.name,
@@ -134,16 +128,15 @@ class ResNet(Backbone):
         if image_size is not None:
             self.image_size = self._accept(image_size)
         self.stem = _stem(self.group, width, *stem)
-        stages, channels = [], width
+        self.channels, stages = width, []
         for number, depth in enumerate(depths):
             hidden = width * 2**number
+            out = 4 * hidden if bottleneck else hidden
             for block in range(depth):
                 first = halving if number > 0 and block == 0 else WHOLE
-                out = 4 * hidden if bottleneck else hidden
-                stages.append(_block(self.group, channels, hidden, out, first))
-                channels = out
+                stages.append(_block(self.group, self.channels, hidden, out, first))
+                self.channels = out
         self.stages = nn.Sequential(*stages)
-        self.channels = channels
 
     def maps(self, images: Tensor) -> Tensor:
         """Feature maps (b, c, g, h', w') of images (b, 3, h, w).
@@ -197,6 +190,17 @@ class ResNet(Backbone):
             f"sizes near it are {' and '.join(map(str, exact))}; give resize=True to have images "
             "resized to the nearer one, or halving=EVEN (ODD) for sizes of the other parity"
         )
+
+
+def _checked(depths: Sequence[int], width: int, stem: Sequence[Sampling]) -> tuple[list[int], int]:
+    """Depths and width as plain numbers."""
+    whole_numbers = all(isinstance(n, Integral) for n in (*depths, width))
+    if not depths or not stem or not whole_numbers or min(*depths, width) < 1:
+        raise DataError(
+            f"depths={tuple(depths)}, width={width}, stem={tuple(stem)}: depths and width must "
+            "be 1 or more, and a stem has at least its convolution"
+        )
+    return [int(depth) for depth in depths], int(width)
 
 
 def standard(images: Tensor) -> Tensor:

@@ -94,14 +94,18 @@ def plot_features(
     first, second = (f"{float(share):.0%} of the variance" for share in shares)
     ax.set_xlabel(f"first principal axis ({first})", **LABEL)
     ax.set_ylabel(f"second principal axis ({second})", **LABEL)
-    handles = [
-        Line2D([], [], color=color, marker=marker, linestyle="none", markersize=8)
-        for color, marker in looks.values()
-    ]
-    names_of = [features.name_of(label).strip("'") for label in looks]
-    ax.legend(
-        handles, names_of, loc="center left", bbox_to_anchor=(1.01, 0.5), handletextpad=0.3,
-        ncols=1 + (len(handles) - 1) // 16, **LEGEND,
-    )  # fmt: skip
+    _legend(ax, [features.name_of(label).strip("'") for label in looks], list(looks.values()))
     set_title(ax, title)
     return ax
+
+
+def _legend(ax: Axes, names: list[str], looks: list[tuple[str, str]]) -> None:
+    """Names beside the axes, each with its color and marker."""
+    handles = [
+        Line2D([], [], color=color, marker=marker, linestyle="none", markersize=8)
+        for color, marker in looks
+    ]
+    ax.legend(
+        handles, names, loc="center left", bbox_to_anchor=(1.01, 0.5), handletextpad=0.3,
+        ncols=1 + (len(handles) - 1) // 16, **LEGEND,
+    )  # fmt: skip

@@ -83,12 +83,7 @@ def plot_learning_curves(
         ax.plot(sizes, [chance] * len(sizes), color=MUTED, linewidth=1.2, linestyle=":")
         ends.append(chance)
         names.append(("chance", MUTED))
-    low, high = ax.get_ylim()
-    for (name, color), end in zip(names, spread_apart(ends, (high - low) * 0.055), strict=True):
-        ax.annotate(
-            name, (sizes[-1], end), (12, 0), textcoords="offset points", va="center",
-            color=color, fontsize=FONT["legend"], fontweight="bold", annotation_clip=False,
-        )  # fmt: skip
+    _name_ends(ax, sizes[-1], ends, names)
     ax.set_xlabel("labelled images", **LABEL)
     ax.set_ylabel("accuracy", **LABEL)
     set_title(ax, title)
@@ -205,6 +200,16 @@ def need(table: pd.DataFrame, columns: Sequence[str], what: str = "") -> pd.Data
     if len(table) == 0:
         raise DataError(f"the table has no rows {what}".rstrip() + ": nothing can be drawn")
     return table
+
+
+def _name_ends(ax: Axes, x: float, ends: list[float], names: Sequence[tuple[str, str]]) -> None:
+    """Name lines in their colors behind their ends, the names apart from each other."""
+    low, high = ax.get_ylim()
+    for (name, color), end in zip(names, spread_apart(ends, (high - low) * 0.055), strict=True):
+        ax.annotate(
+            name, (x, end), (12, 0), textcoords="offset points", va="center",
+            color=color, fontsize=FONT["legend"], fontweight="bold", annotation_clip=False,
+        )  # fmt: skip
 
 
 def _runs(table: pd.DataFrame, along: str, by: str, value: str) -> pd.Series:
