@@ -103,7 +103,9 @@ class Setting:
 
 
 def source_of(
-    augment: Transformation | Poses, known: float = 1.0, kind: type[Augmented] = Augmented
+    augment: Transformation | Poses, known: float | None = None, kind: type[Augmented] = Augmented
 ) -> Source:
     """The source that `augment` stands for, with a share of known images, or of known objects."""
-    return Poses(known) if isinstance(augment, Poses) else kind(augment, known)
+    if isinstance(augment, Poses):
+        return Poses(1.0 if known is None else known)
+    return kind(augment, known)

@@ -71,7 +71,8 @@ class Augmented:
         augment: draws and applies parameters.
         known: share of the *images* whose parameters are known. An image is known whenever it
             comes or never, by a number made of its pixels: a set of data of which a part is
-            annotated. Two images of the same pixels are the same image.
+            annotated. Two images of the same pixels are the same image. None leaves the
+            parameters out.
         between: asks for an image between the views.
 
     Raises:
@@ -79,10 +80,10 @@ class Augmented:
     """
 
     def __init__(
-        self, augment: Transformation, known: float = 1.0, between: Between | None = None
+        self, augment: Transformation, known: float | None = 1.0, between: Between | None = None
     ) -> None:
-        self.augment, self.known = augment, check_probability(known)
-        self.between = between
+        self.augment, self.between = augment, between
+        self.known = None if known is None else check_probability(known)
 
     def draw(
         self, shape: torch.Size, generator: torch.Generator | None = None
@@ -96,15 +97,18 @@ class Augmented:
         images = views.first
         drawn = self.draw(images.shape, generator)
         first, second = (self.augment.replay(images, one) for one in drawn)
-        between = None
+        relative = known = between = None
+        if self.known is not None:
+            relative = self._relative(first.parameters, second.parameters, images)
+            known = None if self.known == 1 else number_of(images) < self.known
         if self.between is not None:
             middle = self.between(first.parameters, second.parameters, generator)
             between = self.augment.replay(images, middle).images
         return views._replace(
             first=first.images,
             second=second.images,
-            relative=self._relative(first.parameters, second.parameters, images),
-            known=None if self.known == 1 else number_of(images) < self.known,
+            relative=relative,
+            known=known,
             between=between,
         )
 

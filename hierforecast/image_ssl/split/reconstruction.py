@@ -140,7 +140,7 @@ class Reconstruction(Objective):
             raise ValueError(
                 "between=True reconstructs augmented views: no image lies between two poses"
             )
-        return Method(objective, Augmented(augment, between=Between()))
+        return Method(objective, Augmented(augment, None, Between()))
 
     @property
     def halves(self) -> SplitBackbone:
