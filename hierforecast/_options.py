@@ -6,14 +6,16 @@ as JSON, and raises a `DataError` for everything else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hierforecast.errors import DataError
+
+T = TypeVar("T")
 
 
 def whole(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
@@ -82,6 +84,17 @@ def quantiles(value: Any, name: str = "quantiles") -> list[float]:
                 f"{float(each) / 100:.10g}?"
             )
     return [_between(name, each, 1, "a probability", "[0.1, 0.5]") for each in _several(value)]
+
+
+def choice(what: str, name: str, table: Mapping[str, T]) -> T:
+    """What stands under a name in a table.
+
+    Raises:
+        DataError: for another name; those that there are are listed.
+    """
+    if name not in table:
+        raise DataError(f"{what} {name!r} is none of {', '.join(table)}")
+    return table[name]
 
 
 def show(value: Any) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hierforecast._options import number, whole
+from hierforecast._options import choice, number, whole
 from hierforecast.image_ssl.contrastive import LEARNERS
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.resnet import ResNet
@@ -57,14 +57,8 @@ def arm(name: str, group: GroupLike = "C4") -> tuple[Group, Group]:
         ValueError: for an arm that is none of `ARMS`.
     """
     group, trivial = as_group(group), Group("C1")
-    arms = {
-        "plain": (trivial, trivial),
-        "consistent": (group, group),
-        "inconsistent": (group, trivial),
-    }
-    if name not in arms:
-        raise ValueError(f"arm {name!r} is none of {', '.join(arms)}")
-    return arms[name]
+    arms = (trivial, trivial), (group, group), (group, trivial)
+    return choice("arm", name, dict(zip(ARMS, arms, strict=True)))
 
 
 def build_method(
@@ -100,9 +94,7 @@ def build_method(
         ValueError: for an unknown name, poses for a method of single images, or a matched head
             for a method of split features.
     """
-    if name not in METHODS:
-        raise ValueError(f"method {name!r} is none of {', '.join(METHODS)}")
-    made, known = METHODS[name], options_of(name)
+    made, known = choice("method", name, METHODS), options_of(name)
     if isinstance(options.get("augment"), Poses) and not made.posed:
         able = (name for name, one in METHODS.items() if one.posed)
         raise ValueError(f"{name} learns from single images; from poses: {', '.join(able)}")

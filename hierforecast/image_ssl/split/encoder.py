@@ -7,12 +7,12 @@ features (b, c, g) and feature maps (b, c, g, h, w) alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from hierforecast._options import choice
 from hierforecast.image_ssl.groups import Group, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.objective import Setting
@@ -25,8 +25,6 @@ __all__ = [
     "SplitChannels",
     "SplitGroup",
 ]
-
-T = TypeVar("T")
 
 
 class Halves(NamedTuple):
@@ -178,17 +176,6 @@ def split_for(setting: Setting, split: float | str) -> tuple[SplitBackbone, Sett
     """
     backbone, setting = setting.backbone, replace(setting, hidden=setting.width)
     if isinstance(split, str):
-        made = one_of("split", split, {"group": SplitGroup})
+        made = choice("split", split, {"group": SplitGroup})
         return SplitBackbone(backbone, made(backbone)), replace(setting, head=Group("C1"))
     return SplitBackbone(backbone, SplitChannels(backbone, split)), setting
-
-
-def one_of(what: str, name: str, table: Mapping[str, T]) -> T:
-    """What stands under a name in a table.
-
-    Raises:
-        ValueError: for another name.
-    """
-    if name not in table:
-        raise ValueError(f"{what} {name!r} is none of {', '.join(table)}")
-    return table[name]

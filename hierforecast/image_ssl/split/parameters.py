@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from hierforecast._options import choice
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Transformation
 from hierforecast.image_ssl.views import Poses
@@ -159,12 +160,9 @@ def parameters_of(views: Transformation | Poses, kind: str = "all") -> RelativeP
     Raises:
         ValueError: for another kind, or one that the augmentation does not make.
     """
-    if kind == "all":
-        return RelativeParameters(views.relative_names)
     kinds = POSE_KINDS if isinstance(views, Poses) else KINDS
-    if kind not in kinds:
-        raise ValueError(f"kind {kind!r} is none of all, {', '.join(kinds)}")
-    names = [name for name in kinds[kind] if name in views.relative_names]
+    named = choice("kind", kind, {"all": views.relative_names, **kinds})
+    names = [name for name in named if name in views.relative_names]
     if not names:
         raise ValueError(
             f"the augmentation makes no change of {kind}: it has {', '.join(views.names)}"

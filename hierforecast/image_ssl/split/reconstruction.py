@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from hierforecast._options import choice
 from hierforecast.image_ssl.augment import Compose, every_kind
 from hierforecast.image_ssl.contrastive import LEARNERS, ViewObjective
 from hierforecast.image_ssl.contrastive.losses import check_weights
@@ -26,7 +27,6 @@ from hierforecast.image_ssl.split.encoder import (
     Halves,
     InvariantHalf,
     SplitBackbone,
-    one_of,
     split_for,
 )
 from hierforecast.image_ssl.views import Augmented, Between, Poses, Views
@@ -121,8 +121,8 @@ class Reconstruction(Objective):
         Raises:
             ValueError: for an unknown learner, split or kind of tokens, or one between poses.
         """
-        learners = one_of("learner", learner, LEARNERS)
-        make_tokens, error_of = one_of("tokens", tokens, TOKENS), one_of("error", error, ERRORS)
+        learners = choice("learner", learner, LEARNERS)
+        make_tokens, error_of = choice("tokens", tokens, TOKENS), choice("error", error, ERRORS)
         halves, setting = split_for(setting, split)
         projector = learners.projector_for(halves.invariant, setting)
         decodes = CrossAttentionDecoder(setting.size, **(decoder or {}))
