@@ -234,8 +234,7 @@ def forecasts_of(
     if not rolling.refit:
         panel = forecaster._read(frame)
         return forecaster._forecasts(panel, rolling.cutoffs(panel, *sizes, fits))
-    forecaster._check_options()
-    panel = read_frame(frame, forecaster.columns, dtype=forecaster._dtype())
+    panel = read_frame(frame, forecaster.columns, dtype=forecaster._plan().dtype)
     if panel.clock.unit is None and len(panel.length) > 1:
         raise DataError(
             f"a refit learns from all that happened before a cutoff, but column "

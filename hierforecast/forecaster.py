@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
-from torch import nn
 
-from hierforecast._options import number, share, show, whole
+from hierforecast import storage
+from hierforecast._options import whole
 from hierforecast._random import seeded
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.cutoffs import last_cutoffs
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import NotFittedError
 from hierforecast.fitting import learn
-from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
-from hierforecast.inference import Forecasts
+from hierforecast.frame import Columns, Panel, read_frame
+from hierforecast.inference import Forecasts, place
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
+from hierforecast.models import Model
+from hierforecast.plan import Fitted, Params, Plan
 from hierforecast.windows import WindowDataset
 
-# What Lightning knows.
-PRECISIONS = (
-    "32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "transformer-engine",
-    "transformer-engine-float16", "32", "64", "16", "bf16",
-)  # fmt: skip
-_MOVING = threading.Lock()
 
-
-class Forecaster:
+class Forecaster(Params):
     """Fits a model to frames and forecasts frames.
 
     Args:
-        model: `HiPerformer`, a baseline, or a module of their interface; it is a plan that `fit`
-            builds for the data, and is itself left as it is.
+        model: `HiPerformer`, a baseline, or one of your own, a subclass of `Model`; it is a plan
+            that `fit` builds for the data, and is itself left as it is.
         context_length: observed steps given to the model.
         prediction_length: steps forecast.
         columns: which column plays which role.
@@ -58,7 +50,7 @@ class Forecaster:
 
     def __init__(
         self,
-        model: Any,
+        model: Model,
         *,
         context_length: int,
         prediction_length: int,
@@ -75,36 +67,6 @@ class Forecaster:
         self.columns = columns
         self.learning_rate, self.batch_size, self.max_steps = learning_rate, batch_size, max_steps
         self.series_dropout, self.seed, self.trainer = series_dropout, seed, trainer
-
-    def __repr__(self) -> str:
-        options = ", ".join(f"{k}={v!r}" for k, v in self.get_params(deep=False).items())
-        return f"Forecaster({options})"
-
-    # --- options, as scikit-learn's tools expect them -------------------------------------------
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Options of the constructor; with `deep`, those of the model too (``model__width``)."""
-        names = (
-            "model context_length prediction_length columns learning_rate batch_size max_steps "
-            "series_dropout seed trainer"
-        )
-        params = {name: getattr(self, name) for name in names.split()}
-        if deep and hasattr(self.model, "get_params"):
-            params |= {f"model__{k}": v for k, v in self.model.get_params().items()}
-        return params
-
-    def set_params(self, **params: Any) -> Forecaster:
-        """Set options in place; ``model__width=64`` sets one of the model's."""
-        of_model = {k.removeprefix("model__"): v for k, v in params.items() if "model__" in k}
-        known = self.get_params()
-        for name, value in params.items():
-            if name not in known:
-                raise ValueError(f"{name!r} is no option; options are {sorted(known)}")
-            if not name.startswith("model__"):
-                setattr(self, name, value)
-        if of_model:
-            self.model = type(self.model)(**{**self.model.get_params(), **of_model})
-        return self
 
     # --- fitting ---------------------------------------------------------------------------------
 
@@ -137,62 +99,27 @@ class Forecaster:
                 the checkpoint is damaged, or of other data or options.
             NotFittedError: for a warm start with nothing learned.
         """
-        self._check_options()
-        if warm_start:
-            self._check_fitted()
-        learned = learn(self, frame, val, resume, warm_start)
-        self._learned(learned.model, learned.vocabulary, learned.step, learned.history)
-        if learned.stopped is not None:
-            raise learned.stopped
+        start = self._fitted() if warm_start else None
+        fitted, stopped = learn(self._plan(), frame, val, resume, start)
+        self._learned(fitted)
+        if stopped is not None:
+            raise stopped
         return self
 
-    def _learned(
-        self, model: nn.Module, vocabulary: Vocabulary, step: str, history: pd.DataFrame
-    ) -> None:
+    def _learned(self, fitted: Fitted) -> None:
         """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
-        self.model_, self.vocabulary_, self.step_ = model, vocabulary, step
-        self.history_ = history
+        self.model_, self.vocabulary_, self.step_, self.history_ = fitted
 
-    def _check_fitted(self) -> None:
+    def _fitted(self) -> Fitted:
         if not hasattr(self, "model_"):
             raise NotFittedError(
                 "this Forecaster is not fitted: call fit(frame), or load a saved one"
             )
+        return Fitted(self.model_, self.vocabulary_, self.step_, self.history_)
 
-    def _check_options(self) -> None:
-        """Refuse what would fail later in a less obvious place."""
-        for name in ("context_length", "prediction_length", "batch_size", "max_steps"):
-            setattr(self, name, whole(name, getattr(self, name)))
-        self.seed = whole("seed", self.seed, 0, 2**63 - 1)
-        self.learning_rate = number("learning_rate", self.learning_rate, 0, ends=False)
-        self.series_dropout = share("series_dropout", self.series_dropout, 0, 0.5)
-        if not isinstance(self.columns, Columns):
-            raise TypeError(
-                f"columns={self.columns!r} must be Columns(...), e.g. Columns(target='y')"
-            )
-        if not hasattr(self.model, "for_task") or isinstance(self.model, type):
-            raise TypeError(f"model={self.model!r} must be an instance of a model: HiPerformer()")
-        self._check_trainer()
-
-    def _check_trainer(self) -> None:
-        if not isinstance(self.trainer, Mapping | None):
-            raise TypeError(
-                f"trainer={show(self.trainer)} must be a dict of options of Lightning's Trainer, "
-                "e.g. {'accelerator': 'cpu'}"
-            )
-        precision = (self.trainer or {}).get("precision")
-        if precision is not None and str(precision) not in PRECISIONS:
-            raise ValueError(f"precision={precision!r} must be one of {', '.join(PRECISIONS)}")
-        ours = {"max_steps", "max_epochs", "enable_checkpointing"} & set(self.trainer or {})
-        if ours:
-            raise ValueError(
-                f"trainer={{{ours.pop()!r}: ...}} is the Forecaster's own affair: use its options "
-                "(max_steps), or leave it out"
-            )
-
-    def _dtype(self) -> type:
-        precision = str((self.trainer or {}).get("precision", ""))
-        return np.float64 if precision in ("64", "64-true") else np.float32
+    def _plan(self) -> Plan:
+        """The options, checked."""
+        return Plan(**self.get_params(deep=False))
 
     # --- forecasting -----------------------------------------------------------------------------
 
@@ -239,10 +166,10 @@ class Forecaster:
         return self._forecasts(panel, cutoffs, seed=seed).draws_to_frame(n)
 
     def distribution(self, frame: Any, known: Any = None) -> tuple[SceneDistribution, Any]:
-        """The joint law itself, and a frame that says which series each of its rows is.
+        """The joint distribution itself, and a frame that says which series each of its rows is.
 
         Returns:
-            law: values (P, H, D), `log_prob` one number a scene.
+            distribution: values (P, H, D), `log_prob` one number a scene.
             index: P rows ``[scene,] unique_id, ds``, where ``ds`` is the first step forecast.
         """
         panel, cutoffs = self._history(frame, known)
@@ -311,17 +238,9 @@ class Forecaster:
         return panel, last_cutoffs(panel, self.context_length)
 
     def _read(self, frame: Any, **options: Any) -> Panel:
-        self._check_fitted()
-        dtype = torch.zeros(0, dtype=_dtype_of(self.model_)).numpy().dtype
-        return read_frame(
-            frame,
-            self.columns,
-            vocabulary=self.vocabulary_,
-            step=self.step_,
-            context=self.context_length,
-            dtype=dtype,
-            **options,
-        )
+        fitted = self._fitted()
+        options |= {"vocabulary": fitted.vocabulary, "step": fitted.step, "dtype": fitted.dtype}
+        return read_frame(frame, self.columns, context=self.context_length, **options)
 
     def _forecasts(
         self,
@@ -331,45 +250,32 @@ class Forecaster:
         seed: int | None = None,
     ) -> Forecasts:
         windows = self._windows(panel, cutoffs)
-        accelerator = (self.trainer or {}).get("accelerator", "auto")
-        device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
-        with _MOVING:  # the first of several threads; to the others it is there already
-            model = self.model_.to(device).eval()
+        model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
         draws = seeded(self.seed if seed is None else seed)
         return Forecasts(model, windows, batch_size or self.batch_size, draws)
 
     def _windows(self, panel: Panel, cutoffs: np.ndarray) -> WindowDataset:
         """What the fitted model is given."""
         lengths = self.context_length, self.prediction_length
-        origin = getattr(self.model_, "origin", None)
-        return WindowDataset(panel, cutoffs, *lengths, origin=origin)
+        return WindowDataset(panel, cutoffs, *lengths, origin=self.model_.origin)
 
     # --- saving ----------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write weights (safetensors) and options (JSON) into a folder, all or nothing."""
-        from hierforecast.storage import save
-
-        if not hasattr(self, "model_"):
-            raise NotFittedError("nothing to save yet: call fit(frame) first")
-        save(self, Path(path))
+        fitted = self._fitted()
+        storage.save(self._plan(), fitted, Path(path))
 
     @classmethod
-    def load(cls, path: str | Path, model: nn.Module | None = None) -> Forecaster:
+    def load(cls, path: str | Path, model: Model | type[Model] | None = None) -> Forecaster:
         """Read what `save` wrote; no code from the files is run.
 
         Args:
             path: the folder.
-            model: needed for a model class of your own: any instance of it.
+            model: for a model of your own its class, which is then made of the saved options, or an
+                instance, which is taken as it is.
         """
-        from hierforecast.storage import load
-
-        return load(cls, Path(path), model)
-
-
-def _dtype_of(model: nn.Module) -> torch.dtype:
-    """The dtype of a model's weights, or of its buffers if it has none."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point():
-            return tensor.dtype
-    return torch.float32
+        plan, fitted = storage.load(Path(path), model)
+        forecaster = cls(**vars(plan))
+        forecaster._learned(fitted)
+        return forecaster

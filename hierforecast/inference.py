@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierforecast import _options
 from hierforecast._options import levels, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
+from hierforecast.models import Model
 from hierforecast.windows import WindowDataset
+
+_MOVING = threading.Lock()
 
 
 class Forecast(NamedTuple):
@@ -66,6 +70,13 @@ class Forecast(NamedTuple):
         return law.log_prob(future.values.double(), seen) - unit.log().sum() * cells
 
 
+def place(model: Model, accelerator: Any) -> Model:
+    """A model in evaluation mode, on the GPU if there is one and the user wants it."""
+    device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    with _MOVING:  # the first of several threads; to the others it is there already
+        return model.to(device).eval()
+
+
 @dataclass
 class Forecasts:
     """A model's forecasts of windows, batch after batch.
@@ -77,7 +88,7 @@ class Forecasts:
         generator: of the joint draws.
     """
 
-    model: nn.Module
+    model: Model
     windows: WindowDataset
     batch_size: int
     generator: torch.Generator

@@ -5,51 +5,47 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from torch import nn
+from typing import Any
 
 from hierforecast import models
 from hierforecast.errors import DataError
-from hierforecast.fitting import NO_STEPS
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.frame.step import Step
 from hierforecast.frame.vocabulary import Units
 from hierforecast.io.folders import Saved, check_place, read_folder, write_folder
 from hierforecast.io.typed import typed
 from hierforecast.io.weights import read_dtype
+from hierforecast.models import Model
 from hierforecast.models.former import current_options, current_weights
+from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.task import Task
-
-if TYPE_CHECKING:
-    from hierforecast.forecaster import Forecaster
 
 OPTIONS, WHAT = "forecaster.json", "forecaster"
 
 
-def save(forecaster: Forecaster, path: Path) -> None:
+def save(plan: Plan, fitted: Fitted, path: Path) -> None:
     """Write a fitted forecaster into the folder `path`: a reader sees the old one or the new.
 
     Raises:
         DataError: if `path` is a file, or a folder with anything else in it.
+        TypeError: if an option of the model cannot be written.
     """
-    model = forecaster.model_
-    params = forecaster.get_params(deep=False)
-    options = {k: v for k, v in params.items() if k not in ("model", "columns", "trainer")}
+    model = fitted.model
+    assert model.task is not None
     document = {
-        "model": {"class": type(model).__name__, "options": model.to_dict()},  # type: ignore[operator]
-        "task": model.task.to_dict(),  # type: ignore[union-attr, operator]
+        "model": {"class": type(model).__name__, "options": model.to_dict()},
+        "task": model.task.to_dict(),
         "dtype": str(next(iter(model.state_dict().values())).dtype).removeprefix("torch."),
-        "columns": forecaster.columns.to_dict(),
-        "vocabulary": forecaster.vocabulary_.to_dict(),
-        "step": forecaster.step_,
-        "options": options,
-        "trainer": _plain(forecaster.trainer),
+        "columns": plan.columns.to_dict(),
+        "vocabulary": fitted.vocabulary.to_dict(),
+        "step": fitted.step,
+        "options": plan.options,
+        "trainer": _plain(plan.trainer),
     }
     write_folder(path, OPTIONS, document, model, WHAT)
 
 
-def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecaster:
+def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
     """Read a forecaster from the folder `path`; everything is checked before a network is built.
 
     Raises:
@@ -58,26 +54,23 @@ def load(kind: type[Forecaster], path: Path, model: nn.Module | None) -> Forecas
             not known here; the message names the file and the key.
     """
     saved = read_folder(path, OPTIONS, WHAT)
-    plan = saved.part("model", lambda entry: _plan(entry, model))
+    planned = saved.part("model", lambda entry: _planned(entry, model))
     columns = saved.part("columns", Columns.from_dict)
     trainer = saved.part("trainer", _plain)
-    forecaster = saved.part(
-        "options", lambda given: kind(plan, columns=columns, trainer=trainer, **given)
-    )
-    saved.part("options", lambda given: forecaster._check_options())
+    parts: dict[str, Any] = {"model": planned, "columns": columns, "trainer": trainer}
+    plan = saved.part("options", lambda given: Plan(**parts, **given))
     vocabulary = saved.part("vocabulary", lambda given: _vocabulary(given, columns))
     step = saved.part("step", _step)
     task = saved.part("task", lambda given: typed(Task.from_dict(given)))
-    _check_task(saved, task, forecaster, vocabulary)
+    _check_task(saved, task, plan, vocabulary)
     dtype = saved.part("dtype", read_dtype)
     saved.check()
-    keys = "its keys 'model' and 'task'" if model is None else "the model given"
     if model is None:
         saved = replace(saved, weights=current_weights(saved.weights))
-    build = lambda: plan.for_task(task).to(dtype)  # noqa: E731
-    built = saved.fill(build, keys, ours=model is None)
-    forecaster._learned(built, vocabulary, step, NO_STEPS.copy())
-    return forecaster
+    given = isinstance(model, Model)
+    keys = "the model given" if given else "its keys 'model' and 'task'"
+    built: Any = saved.fill(lambda: planned.for_task(task).to(dtype), keys, ours=not given)
+    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy())
 
 
 def check_folder(path: Path) -> None:
@@ -89,19 +82,25 @@ def check_folder(path: Path) -> None:
     check_place(Path(os.path.realpath(path)), OPTIONS, WHAT)
 
 
-def _plan(entry: dict[str, Any], model: nn.Module | None) -> Any:
-    """The model that the file names, not yet built, or the instance that the user gave for it."""
+def _planned(entry: dict[str, Any], model: Model | type[Model] | None) -> Model:
+    """The model that the file names, not yet built: one of ours, or the one that the user gave."""
     name, options = entry["class"], entry["options"]
-    if model is not None:
-        if type(model).__name__ != name:
-            raise DataError(f"the file holds a {name}, but model is a {type(model).__name__}")
-        return model
-    if name not in models.__all__:
+    known = {each: getattr(models, each) for each in models.__all__ if each != Model.__name__}
+    kind = known.get(name) if model is None else model
+    if kind is None:
         raise DataError(
-            f"the saved model is a {name!r}, which this package does not hold: give an instance, "
-            f"Forecaster.load(path, model={name}())"
+            f"the saved model is a {name!r}, which this package does not hold: give its class, "
+            f"Forecaster.load(path, model={name})"
         )
-    return getattr(models, name)(**current_options(options))
+    if isinstance(kind, Model):
+        found, kind = kind, type(kind)
+    elif isinstance(kind, type) and issubclass(kind, Model):
+        found = None
+    else:
+        raise TypeError(f"model={kind!r} is neither a subclass of Model nor an instance of one")
+    if kind.__name__ != name:
+        raise DataError(f"the file holds a {name}, but model is a {kind.__name__}")
+    return found or kind(**current_options(options))
 
 
 def _vocabulary(given: dict[str, Any], columns: Columns) -> Vocabulary:
@@ -125,12 +124,12 @@ def _step(text: str) -> str:
     return text
 
 
-def _check_task(saved: Saved, task: Task, forecaster: Forecaster, vocabulary: Vocabulary) -> None:
+def _check_task(saved: Saved, task: Task, plan: Plan, vocabulary: Vocabulary) -> None:
     """Refuse shapes that do not fit the columns and options beside them."""
-    columns = forecaster.columns
+    columns = plan.columns
     expected = {
-        "context_length": forecaster.context_length,
-        "prediction_length": forecaster.prediction_length,
+        "context_length": plan.context_length,
+        "prediction_length": plan.prediction_length,
         "n_targets": len(columns.targets),
         "n_levels": max(1, len(columns.levels)),
         **vocabulary.sizes(),

@@ -7,7 +7,7 @@ no state of generators to end where the uninterrupted one ends, and threads cann
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierforecast._lightning import (
     Saver,
@@ -28,34 +28,15 @@ from hierforecast._lightning import (
 )
 from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.io.checkpoints import prepare
+from hierforecast.models import Model
 from hierforecast.optim import Muon, matrices_and_others
+from hierforecast.plan import Plan
 from hierforecast.windows import Window, WindowDataset
 
 # Validations in a training run, and how many of them in a row may fail to improve.
 VALIDATIONS, PATIENCE = 20, 5
 # What is drawn, for seeds of their own.
 HIDDEN, DROPPED, CHECKED = range(3)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train.
-
-    Args:
-        learning_rate: at its peak, after warm-up; then it falls along a cosine to zero.
-        max_steps: optimiser steps.
-        batch_size: windows in a step.
-        seed: of everything random.
-    """
-
-    learning_rate: float
-    max_steps: int
-    batch_size: int
-    seed: int
-
-    def factor(self, step: int) -> float:
-        """Learning rate at a step, as a share of its peak."""
-        return cosine(step, self.max_steps)
 
 
 class Trained(NamedTuple):
@@ -75,12 +56,12 @@ class Training(L.LightningModule):
 
     Args:
         model: built for the task, statistics fitted.
-        schedule: how long and how fast.
+        plan: how long and how fast: the learning rate rises to its peak and falls along a cosine.
     """
 
-    def __init__(self, model: Any, schedule: Schedule) -> None:
+    def __init__(self, model: Model, plan: Plan) -> None:
         super().__init__()
-        self.model, self.schedule = model, schedule
+        self.model, self.plan = model, plan
         self.batches = 0  # learned from so far
         self.losses: list[tuple[int, Tensor]] = []  # of steps since they were last fetched
 
@@ -105,22 +86,23 @@ class Training(L.LightningModule):
         self.log("val_loss", loss, batch_size=cells, sync_dist=True)
 
     def _loss(self, window: Window, *numbers: int) -> Tensor:
-        self.draws.manual_seed(mixed(self.schedule.seed, *numbers, self.global_rank))
+        self.draws.manual_seed(mixed(self.plan.seed, *numbers, self.global_rank))
         with drawing(self.draws if self.foreign else None):
             loss: Tensor = self.model.loss(*window)
         return loss
 
     def configure_optimizers(self) -> Any:
         """Muon and AdamW, with warm-up and a cosine."""
-        optimiser = Muon(
+        optimizer = Muon(
             *matrices_and_others(self.model),
-            lr=self.schedule.learning_rate,
+            lr=self.plan.learning_rate,
             # One pass over the weights; mixed precision cannot clip gradients beside it.
             fused="mixed" not in str(self.trainer.precision),
         )
-        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, self.schedule.factor)
+        factor = partial(cosine, max_steps=self.plan.max_steps)
+        decay = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
-            "optimizer": optimiser,
+            "optimizer": optimizer,
             "lr_scheduler": {"scheduler": decay, "interval": "step"},
         }
 
@@ -211,9 +193,9 @@ class Batches:
 
     def __init__(self, windows: WindowDataset, training: Training) -> None:
         self.windows, self.training = windows, training
-        schedule = training.schedule
-        size = min(schedule.batch_size, len(windows))
-        self.seed, self.passes = schedule.seed, Passes(len(windows), size, schedule.seed)
+        plan = training.plan
+        size = min(plan.batch_size, len(windows))
+        self.seed, self.passes = plan.seed, Passes(len(windows), size, plan.seed)
 
     def __iter__(self) -> Iterator[Window]:
         trainer = self.training.trainer
@@ -228,7 +210,7 @@ class Checks:
 
     def __init__(self, windows: WindowDataset, training: Training) -> None:
         self.windows, self.training = windows, training
-        self.starts = range(0, len(windows), training.schedule.batch_size)
+        self.starts = range(0, len(windows), training.plan.batch_size)
 
     def __len__(self) -> int:
         return -(-len(self.starts) // self.training.trainer.world_size)
@@ -243,11 +225,10 @@ class Checks:
 
 
 def train(
-    model: nn.Module,
+    model: Model,
     windows: WindowDataset,
     held_out: WindowDataset | None,
-    schedule: Schedule,
-    options: Mapping[str, Any],
+    plan: Plan,
     about: Mapping[str, Any],
     resume: bool = False,
 ) -> Trained:
@@ -258,8 +239,8 @@ def train(
         windows: training windows.
         held_out: windows for early stopping and the choice of the best weights, or None: the
             weights of the last step are kept.
-        schedule: how long and how fast.
-        options: of Lightning's `Trainer`; ``default_root_dir`` is where a checkpoint is kept.
+        plan: how long and how fast, and options of Lightning's `Trainer`; their
+            ``default_root_dir`` is where a checkpoint is kept.
         about: what the training is: options and digests of data, for a checkpoint.
         resume: go on from the checkpoint in ``default_root_dir``.
 
@@ -270,13 +251,12 @@ def train(
         FileNotFoundError, DataError: if it cannot be resumed.
         KeyboardInterrupt: if the user stops it before a step.
     """
-    options = dict(options)
-    root = options.get("default_root_dir")
+    root = (plan.trainer or {}).get("default_root_dir")
     path = prepare(root, about, resume, "fit")
-    module = Training(model, schedule)
-    keeper = Keeper(path, max(1, schedule.max_steps // VALIDATIONS), about)
+    module = Training(model, plan)
+    keeper = Keeper(path, max(1, plan.max_steps // VALIDATIONS), about)
     with undisturbed():
-        trainer = make_trainer(_options(options, keeper, schedule, held_out is not None))
+        trainer = make_trainer(_options(plan, keeper, held_out is not None))
         checks = Checks(held_out, module) if held_out is not None else None
         stopped: BaseException | None = None
         try:
@@ -294,15 +274,13 @@ def train(
     return Trained(keeper.history, stopped)
 
 
-def _options(
-    options: dict[str, Any], keeper: Keeper, schedule: Schedule, validate: bool
-) -> dict[str, Any]:
+def _options(plan: Plan, keeper: Keeper, validate: bool) -> dict[str, Any]:
     """The user's trainer options over ours."""
+    options = {**(plan.trainer or {}), "max_steps": plan.max_steps}
     every = keeper.every * options.get("accumulate_grad_batches", 1)
     ours: dict[str, Any] = {
         "check_val_every_n_epoch": None,
         "val_check_interval": every if validate else None,
         "limit_val_batches": 1.0 if validate else 0,
     }
-    options = {**options, "max_steps": schedule.max_steps}
-    return over_defaults(options, keeper, schedule.max_steps, **ours)
+    return over_defaults(options, keeper, plan.max_steps, **ours)

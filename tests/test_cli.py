@@ -17,10 +17,10 @@ from hierforecast.cli import app
 from hierforecast.cli.data import LOADERS
 from hierforecast.datasets import simulate_basketball
 from hierforecast.errors import DataError, Interrupted
-from hierforecast.fitting import NO_STEPS
 from hierforecast.frame import Columns
 from hierforecast.io.files import write_table
 from hierforecast.io.reading import read_table
+from hierforecast.plan import NO_STEPS
 
 COURT = ("--scene scene --group {} --group-type kind", "--target x --target y")
 ROLES = " ".join(COURT).format("team").split()

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue
+from hierforecast._lightning import cosine
 from hierforecast.errors import DataError, Interrupted, NotFittedError
 from hierforecast.io.checkpoints import LAST
-from hierforecast.training import Schedule
 from tests.helpers import EVERYTHING, QUIET, make_frame, tiny
 
 
@@ -410,14 +410,13 @@ def test_callbacks_of_the_user_are_called(frame):
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
-    schedule = Schedule(1e-3, max_steps=200, batch_size=8, seed=0)
-    rates = [schedule.factor(step) for step in range(201)]
+    rates = [cosine(step, 200) for step in range(201)]
     peak = max(range(201), key=rates.__getitem__)
     assert 0 < rates[0] < 0.1 and 10 <= peak <= 25
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
     assert max(rates) == pytest.approx(1, abs=0.05) and rates[200] < 1e-3
-    assert Schedule(1e-3, 1, 8, 0).factor(0) > 0
+    assert cosine(0, 1) > 0
 
 
 def test_fewer_windows_than_a_batch(frame):

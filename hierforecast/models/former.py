@@ -31,6 +31,14 @@ def current_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {OPTIONS[name]: value for name, value in options.items() if name in OPTIONS}
 
 
+def current_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for what is given to `set_params`: ``model__waves``."""
+    former = {f"model__{old}": f"model__{new}" for old, new in OPTIONS.items()}
+    for old in former.keys() & params.keys():
+        _warn(old, former[old])
+    return {former.get(name, name): value for name, value in params.items()}
+
+
 def current_weights(weights: Mapping[str, T]) -> dict[str, T]:
     """Saved weights of a model by their names of today."""
     return {WEIGHTS.get(name, name): weight for name, weight in weights.items()}
@@ -42,8 +50,11 @@ def accepts_former_options(init: Callable[..., None]) -> Callable[..., None]:
     @wraps(init)
     def renamed(self: Any, *args: Any, **options: Any) -> None:
         for old in OPTIONS.keys() & options.keys():
-            new = OPTIONS[old]
-            warnings.warn(f"{old}={options[old]!r} is {new}= now", DeprecationWarning, stacklevel=2)
+            _warn(old, OPTIONS[old])
         init(self, *args, **current_options(options))
 
     return renamed
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(f"the option {old} is called {new} now", DeprecationWarning, stacklevel=3)
