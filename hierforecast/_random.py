@@ -1,4 +1,4 @@
-"""Random numbers from generators that are handed down; torch's global one is left alone.
+"""Random numbers from generators that are passed on; torch's global one is left alone.
 
 What draws takes a `torch.Generator`, or has an attribute `generator`. For code that does neither
 (torch's own initialisation of weights, `torch.distributions`, a user's model) there is `drawing`:

@@ -28,14 +28,14 @@ class Forecast(NamedTuple):
     Everything is in the units of the batch (see `WindowDataset`); the methods lead back.
     """
 
-    law: SceneDistribution
+    raw: SceneDistribution
     batch: SceneBatch
     future: Future
     generator: torch.Generator
 
     def draws(self, n: int) -> Tensor:
         """Joint draws of the user's numbers, (n, P, H, D) float64; the next ones at each call."""
-        return self.numbers(self.law.sample((n,), self.generator))
+        return self.numbers(self.raw.sample((n,), self.generator))
 
     def numbers(self, values: Tensor) -> Tensor:
         """Values (..., P, H, D) as the user's numbers, float64."""
@@ -49,25 +49,25 @@ class Forecast(NamedTuple):
     def _moved(self, offset: Tensor, unit: Tensor) -> SceneDistribution:
         """Offset plus unit times the distribution; a model's own may know no such thing."""
         at_home = np.ndim(self.future.unit) == 0
-        return self.law if at_home else self.law.affine(offset, unit)
+        return self.raw if at_home else self.raw.affine(offset, unit)
 
     def _way_back(self) -> list[Tensor]:
         """Offset and unit, (P, 1, D) and (D,), on the distribution's device."""
-        like = self.law.mean.new_zeros(1, 1, self.law.mean.shape[-1], dtype=torch.float64)
+        like = self.raw.mean.new_zeros(1, 1, self.raw.mean.shape[-1], dtype=torch.float64)
         return [like + torch.as_tensor(x).to(like) for x in (self.future.offset, self.future.unit)]
 
     def log_prob(self, rows: Tensor | None = None) -> Tensor:
         """Log density (B,) of what came after in the user's numbers; of some rows (P,) only."""
-        future = self.future.to(self.law.mean.device)
+        future = self.future.to(self.raw.mean.device)
         seen = future.present
         if rows is not None:
             seen = seen & rows.to(seen.device)[:, None]
         offset, unit = self._way_back()
         # In the batch's units, but in float64, where a truth far off has a likelihood too.
-        law = self._moved(0 * offset, unit / unit)
-        cells = self.law.scene.new_zeros(self.batch.n_scenes)
-        cells = cells.index_add(0, self.law.scene, seen.sum(1))
-        return law.log_prob(future.values.double(), seen) - unit.log().sum() * cells
+        raw = self._moved(0 * offset, unit / unit)
+        cells = self.raw.scene.new_zeros(self.batch.n_scenes)
+        cells = cells.index_add(0, self.raw.scene, seen.sum(1))
+        return raw.log_prob(future.values.double(), seen) - unit.log().sum() * cells
 
 
 def place(model: Model, accelerator: Any) -> Model:
@@ -99,8 +99,8 @@ class Forecasts:
             stop = min(start + self.batch_size, len(self.windows))
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
-                law = self.model(batch.to(device))
-            yield Forecast(law, batch, future, self.generator)
+                raw = self.model(batch.to(device))
+            yield Forecast(raw, batch, future, self.generator)
 
     @property
     def name(self) -> str:
@@ -119,13 +119,13 @@ class Forecasts:
         self._check_names(["cutoff"] * truth, truth)
         tables = []
         for forecast in self:
-            cells = {"mean": forecast.numbers(forecast.law.mean)}
+            cells = {"mean": forecast.numbers(forecast.raw.mean)}
             for percent in percents:
                 for side, share in (("lo", 50 - percent / 2), ("hi", 50 + percent / 2)):
-                    bound = forecast.law.quantile(share / 100)
+                    bound = forecast.raw.quantile(share / 100)
                     cells[f"-{side}-{percent:.10g}"] = forecast.numbers(bound)
             for share in probabilities:
-                cells[f"-q-{100 * share:.10g}"] = forecast.numbers(forecast.law.quantile(share))
+                cells[f"-q-{100 * share:.10g}"] = forecast.numbers(forecast.raw.quantile(share))
             if truth:
                 cells["truth"] = self.truth(forecast.future)
             tables.append((forecast.future, cells))
@@ -141,14 +141,14 @@ class Forecasts:
         return self._assemble(tables, draws=n)
 
     def joint(self) -> tuple[SceneDistribution, Any]:
-        """The law of all windows (one batch of them), rows in the order of its index frame."""
+        """The distribution of all windows (one batch), rows in the order of its index frame."""
         forecast = next(iter(self))
         future = forecast.future
         order = np.argsort(future.rows.numpy(), kind="stable")
         panel = self.windows.panel
         rows, cutoff = future.rows.numpy()[order], future.cutoff.numpy()[order]
-        law = forecast.distribution().rows(torch.from_numpy(order))
-        return law, panel.to_frame(rows, cutoff, {})
+        joint = forecast.distribution().rows(torch.from_numpy(order))
+        return joint, panel.to_frame(rows, cutoff, {})
 
     def truth(self, future: Future) -> Tensor:
         """What came after, as the frame has it: (P, H, D) float64, NaN where missing."""

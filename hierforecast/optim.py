@@ -1,4 +1,4 @@
-"""The optimiser of `fit`: orthogonalised momentum for hidden matrices, AdamW for the rest."""
+"""The optimizer of `fit`: orthogonalized momentum for hidden matrices, AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from hierforecast.models import Model
+
 # Coefficients of the quintic iteration: they drive singular values to about one, fast rather than
 # exactly (K. Jordan et al., "Muon", 2024).
 QUINTIC, ITERATIONS = (3.4445, -4.7750, 2.0315), 5
 
 
 class Muon(AdamW):
-    """Muon for matrices, AdamW for everything else, as one optimiser.
+    """Muon for matrices, AdamW for everything else, as one optimizer.
 
     A matrix moves along its momentum with all singular values set to about one, so that directions
     which the gradient hardly shows are learned too. On NBA tracking 200 such steps were worth 400
@@ -50,7 +52,7 @@ class Muon(AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of both; `closure` computes gradients first, as torch's optimisers allow."""
+        """One step of both; `closure` computes gradients first, as torch's optimizers allow."""
         every = self.param_groups
         self.param_groups = [group for group in every if "momentum" not in group]
         try:
@@ -71,7 +73,7 @@ class Muon(AdamW):
         for shape, matrices in shapes.items():
             lookahead = torch.stack([self._momentum(m, group["momentum"]) for m in matrices])
             step = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-            for matrix, move in zip(matrices, orthogonalise(lookahead), strict=True):
+            for matrix, move in zip(matrices, orthogonalize(lookahead), strict=True):
                 matrix.mul_(1 - group["lr"] * group["weight_decay"]).sub_(move, alpha=step)
 
     def _momentum(self, matrix: nn.Parameter, share: float) -> Tensor:
@@ -85,7 +87,7 @@ class Muon(AdamW):
         return matrix.grad.lerp(running, share)
 
 
-def orthogonalise(x: Tensor) -> Tensor:
+def orthogonalize(x: Tensor) -> Tensor:
     """Matrices (n, a, b) with their singular values set to about one, singular vectors kept."""
     tall = x.shape[-2] > x.shape[-1]
     y = x.mT if tall else x
@@ -97,15 +99,11 @@ def orthogonalise(x: Tensor) -> Tensor:
     return y.mT if tall else y
 
 
-def matrices_and_others(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The trainable weights between hidden layers, and all others.
-
-    A module says which of its parts hold hidden layers by a `hidden` attribute (names of its
-    submodules); a model without one is left to AdamW.
-    """
+def matrices_and_others(model: Model) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The trainable weights between hidden layers, and all others: see `Model.hidden`."""
     hidden = {
         id(parameter)
-        for name in getattr(model, "hidden", ())
+        for name in model.hidden
         for parameter in model.get_submodule(name).parameters()
         if parameter.ndim == 2
     }

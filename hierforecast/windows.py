@@ -1,4 +1,4 @@
-"""Scenes cut into (context, horizon) windows: dataset, collation and Lightning data module.
+"""Scenes cut into (context, horizon) windows: the data set, and random samples of it.
 
 A window is two numbers, (scene, cutoff); its cells are gathered when a batch is made, so nothing is
 copied once per window.
@@ -85,7 +85,7 @@ class SeriesDropout:
 
 
 class WindowDataset(Dataset[Window]):
-    """Windows of a panel; asked for a list of them, it hands back one packed batch.
+    """Windows of a panel; for a list of them it gives one packed batch.
 
     A model may name the `origin` from which it wants numbers counted. They are then given less an
     offset and over a unit, worked out in float64: float32 has seven digits, and a walk near 1e8
@@ -190,8 +190,8 @@ class WindowDataset(Dataset[Window]):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Values (P, L + H, D) in the model's units, 0 where not seen, and their offset (P, 1, D).
 
-        The offset is an observed value of the row itself, so the row moves with it exactly, and no
-        other row has a say in it.
+        The offset is an observed value of the row itself, so the row moves with it exactly, and
+        depends on no other row.
         """
         values, length = np.take(self.panel.values, cells, axis=0), present.shape[1]
         rows, last = np.arange(len(values)), length - 1 - present[:, ::-1].argmax(1)

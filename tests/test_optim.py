@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from hierforecast import HiPerformer
-from hierforecast.optim import Muon, matrices_and_others, orthogonalise
+from hierforecast.models import Model
+from hierforecast.optim import Muon, matrices_and_others, orthogonalize
 from tests.helpers import FLAT, task_for
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 20), (2, 20, 5)])
 def test_singular_values_go_to_about_one_and_vectors_stay(shape):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    y = orthogonalise(x)
+    y = orthogonalize(x)
     left, values, right = torch.linalg.svd(x, full_matrices=False)
     assert y.shape == x.shape
     core = left.mT @ y @ right.mT  # diagonal where the singular vectors are the same
@@ -97,5 +98,6 @@ def test_hidden_layers_of_the_model_are_matrices_and_the_rest_is_not():
         if name.startswith(("encoder.", "embedding.read.")) and p.ndim == 2
     }
     assert len(found) + len(others) == len(names) and len(found) > 10
-    plain = nn.Linear(2, 2)
+    plain = Model()
+    plain.layer = nn.Linear(2, 2)
     assert matrices_and_others(plain) == ([], list(plain.parameters()))
