@@ -231,12 +231,12 @@ def test_loading_runs_no_code(which, fitted, tmp_path, monkeypatch):
     assert not Path("trapped").exists()
 
 
-@pytest.mark.parametrize("name", ["os.system", "Forecaster", "Module", "__loader__"])
+@pytest.mark.parametrize("name", ["os.system", "Forecaster", "Module", "Model", "__loader__"])
 def test_no_class_but_the_models_is_ever_built(name, fitted, tmp_path):
     fitted.save(tmp_path / "f")
     file = tmp_path / "f" / OPTIONS
     file.write_text(file.read_text().replace('"class": "HiPerformer"', f'"class": "{name}"'))
-    with pytest.raises(DataError, match="which this package does not hold: give an instance"):
+    with pytest.raises(DataError, match="which this package does not hold: give its class"):
         Forecaster.load(tmp_path / "f")
 
 
@@ -247,7 +247,7 @@ class Mine(LastValue):
 def test_a_model_of_your_own_is_loaded_into_an_instance(frame, tmp_path):
     forecaster = tiny(Mine()).fit(frame)
     forecaster.save(tmp_path / "f")
-    with pytest.raises(DataError, match=r"'Mine', .*Forecaster.load\(path, model=Mine\(\)\)"):
+    with pytest.raises(DataError, match=r"'Mine', .*Forecaster.load\(path, model=Mine\)"):
         Forecaster.load(tmp_path / "f")
     with pytest.raises(DataError, match="holds a Mine, but model is a LastValue"):
         Forecaster.load(tmp_path / "f", model=LastValue())

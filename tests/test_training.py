@@ -80,8 +80,8 @@ def noisy_frame() -> pd.DataFrame:
 class Noisy(HiPerformer):
     """A user's own model: plain dropout, and noise drawn in its loss."""
 
-    def _build(self, task: Any) -> None:
-        super()._build(task)
+    def build(self, task: Any) -> None:
+        super().build(task)
         self.own = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Dropout(0.5))
 
     def loss(self, batch: Any, future: Any) -> torch.Tensor:
