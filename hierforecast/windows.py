@@ -138,10 +138,7 @@ class WindowDataset(Dataset[Window]):
         """Several windows as one packed batch; what `hide` hides is drawn by `generator`."""
         panel, length = self.panel, self.context_length
         scenes, cutoffs = self.cutoffs[np.asarray(indices, dtype=np.int64)].T
-        counts = panel.row_offset[scenes + 1] - panel.row_offset[scenes]
-        window = np.repeat(np.arange(len(scenes)), counts)
-        first = np.cumsum(counts) - counts
-        rows = np.arange(len(window)) + (panel.row_offset[scenes] - first)[window]
+        window, rows = self._rows(scenes)
         # Steps before a scene's first one are missing; they look at that first one's cell.
         step = cutoffs[:, None] + np.arange(-length, self.prediction_length)
         cells = panel.cell_offset[rows, None] + np.maximum(step, 0)[window]
@@ -184,6 +181,14 @@ class WindowDataset(Dataset[Window]):
             *((offset, self.unit) if self.origin else ()),
         )
         return Window(batch, future)
+
+    def _rows(self, scenes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Window and row of the panel (P,) of every series of the scenes (W,) of the windows."""
+        starts = self.panel.row_offset[scenes]
+        counts = self.panel.row_offset[scenes + 1] - starts
+        window = np.repeat(np.arange(len(scenes)), counts)
+        first = np.cumsum(counts) - counts
+        return window, np.arange(len(window)) + (starts - first)[window]
 
     def _targets(
         self, cells: np.ndarray, present: np.ndarray, seen: np.ndarray
