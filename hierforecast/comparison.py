@@ -84,22 +84,22 @@ def _named(forecasters: Any) -> dict[str, Forecaster]:
     if not named:
         raise DataError("there is nothing to compare: give one forecaster or more")
     (first, one), *others = named.items()
+    mine = _compared(one)
     for name, other in others:
-        for what, get in _SAME.items():
-            mine, theirs = get(one), get(other)
-            if mine != theirs:
+        for what, theirs in _compared(other).items():
+            if mine[what] != theirs:
                 raise DataError(
-                    f"{first!r} and {name!r} cannot be compared: {what} is {mine!r} and "
+                    f"{first!r} and {name!r} cannot be compared: {what} is {mine[what]!r} and "
                     f"{theirs!r}; give forecasters of the same"
                 )
     return named
 
 
-_SAME: dict[str, Any] = {
-    "prediction_length": lambda forecaster: forecaster.prediction_length,
-    "Columns(target=...)": lambda forecaster: forecaster.columns.targets,
-    **{
-        f"Columns({role}=...)": lambda forecaster, role=role: getattr(forecaster.columns, role)
-        for role in ("scene", "id", "time")
-    },
-}
+def _compared(forecaster: Forecaster) -> dict[str, Any]:
+    """What forecasters of one comparison have in common."""
+    columns = forecaster.columns
+    return {
+        "prediction_length": forecaster.prediction_length,
+        "Columns(target=...)": columns.targets,
+        **{f"Columns({role}=...)": getattr(columns, role) for role in ("scene", "id", "time")},
+    }

@@ -15,17 +15,18 @@ import pandas as pd
 import pytest
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import Collection, LineCollection
 from matplotlib.colors import to_rgba_array
-from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
-from matplotlib.patches import Ellipse, Patch
 from matplotlib.text import Annotation, Text
 
 from hierforecast import plot
 from hierforecast.frame import Columns
 from tests.test_plot import K, T, forecast_of, play, stocks
 
+GETTERS = (
+    "get_xydata", "get_paths", "get_array", "get_extent", "get_center", "get_width", "get_height",
+    "get_angle", "get_position", "get_color", "get_facecolor", "get_edgecolor",
+    "get_markerfacecolor", "get_linewidth", "get_markersize", "get_fontsize", "get_alpha",
+)  # fmt: skip
 FILE = Path(__file__).parent / "golden" / "plots.json"
 
 
@@ -124,33 +125,19 @@ def numbers(values: Any) -> list[float]:
 
 
 def described(artist: Artist) -> list[Any]:
-    """Class, name, order, place and colours of an artist."""
+    """Class, name, order, and every number that is there: place, size and colors."""
     found = [type(artist).__name__, artist.get_gid(), artist.get_zorder()]
-    if isinstance(artist, Line2D):
-        look = artist.get_markersize(), artist.get_linewidth()
-        colors = to_rgba_array([artist.get_color(), artist.get_markerfacecolor()])
-        return [*found, numbers(artist.get_xydata()), numbers(look), numbers(colors)]
-    if isinstance(artist, Collection):
-        segments = isinstance(artist, LineCollection)
-        paths = artist.get_segments() if segments else [p.vertices for p in artist.get_paths()]
-        colors = artist.get_edgecolor() if segments else artist.get_facecolor()
-        widths = numbers(artist.get_linewidth())
-        return [
-            *found,
-            numbers(np.concatenate([*paths, np.empty((0, 2))])),
-            numbers(colors),
-            widths,
-        ]
-    if isinstance(artist, AxesImage):
-        return [*found, numbers(artist.get_array()), numbers(artist.get_extent())]
-    if isinstance(artist, Ellipse):
-        place = [*artist.center, artist.width, artist.height, artist.angle]
-        return [*found, numbers(place), numbers([artist.get_facecolor(), artist.get_edgecolor()])]
-    if isinstance(artist, Text):
-        place = artist.xy if isinstance(artist, Annotation) else artist.get_position()
-        color = numbers(to_rgba_array(artist.get_color()))
-        return [artist.get_text(), numbers(place), numbers(artist.get_fontsize()), color]
-    return [*found, numbers(artist.get_facecolor())] if isinstance(artist, Patch) else found
+    found += [artist.get_text()] if isinstance(artist, Text) else []
+    found += [numbers(artist.xy)] if isinstance(artist, Annotation) else []
+    for name in GETTERS:
+        if not hasattr(artist, name) or (value := getattr(artist, name)()) is None:
+            continue
+        if "color" in name:
+            value = to_rgba_array(value)
+        elif name == "get_paths":
+            value = np.concatenate([*(path.vertices for path in value), np.empty((0, 2))])
+        found.append(numbers(value))
+    return found
 
 
 def picture(figure: Any) -> list[Any]:

@@ -118,17 +118,21 @@ def _is_place(point: Any, depth: float) -> bool:
     return isfinite(x) and isfinite(y) and isfinite(z) and not below
 
 
+def _system_and_pitch(metadata: Any) -> tuple[Any, Any]:
+    system = getattr(metadata, "coordinate_system", None)
+    own = getattr(metadata, "pitch_dimensions", None)
+    return system, own or getattr(system, "pitch_dimensions", None)
+
+
 def _depth(metadata: Any) -> float:
     """A meter in the data set's units: a ball measured so far below the pitch was not seen."""
-    system = getattr(metadata, "coordinate_system", None)
-    pitch = getattr(metadata, "pitch_dimensions", None) or getattr(system, "pitch_dimensions", None)
+    _, pitch = _system_and_pitch(metadata)
     return 1 / METERS.get(_word(getattr(pitch, "unit", "")), 1.0)
 
 
 def _to_metres(metadata: Any) -> tuple[np.ndarray, np.ndarray]:
     """Scale and offset, each (2,), from the data set's coordinates to meters from the center."""
-    system = getattr(metadata, "coordinate_system", None)
-    pitch = getattr(metadata, "pitch_dimensions", None) or system.pitch_dimensions  # type: ignore[union-attr]
+    system, pitch = _system_and_pitch(metadata)
     meters = METERS.get(_word(pitch.unit))
     scale, offset = [], []
     for axis, size in (("x_dim", "pitch_length"), ("y_dim", "pitch_width")):

@@ -5,6 +5,7 @@ What the files are, with counts and every fault found in them: ``datasets/stocks
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -191,12 +192,10 @@ def _prices_path(root: Path | str | None) -> Path:
     """The packed prices, or the same unpacked; the error speaks of the packed ones."""
     try:
         return locate(PRICES, root=root)
-    except DataFileNotFoundError:
-        try:
+    except DataFileNotFoundError as error:
+        with suppress(DataFileNotFoundError):
             return locate(PRICES_UNPACKED, root=root)
-        except DataFileNotFoundError:
-            pass
-        raise
+        raise error
 
 
 def _read_bars(path: Path) -> pd.DataFrame:

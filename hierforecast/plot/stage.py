@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hierforecast.plot.agents import DASHED, MAX_PATHS, box_of, region_of
-from hierforecast.plot.columns import Frame
 from hierforecast.plot.courts import Ground, Surface, find_ground
 from hierforecast.plot.labels import Labels, legend_text, series_labels, text_of
 from hierforecast.plot.scene import read_scene
@@ -33,9 +32,6 @@ from hierforecast.plot.style import (
     tint,
     write_title,
 )
-
-if TYPE_CHECKING:
-    from hierforecast.frame import Columns
 
 
 class StageOptions(TypedDict, total=False):
@@ -62,30 +58,10 @@ class Stage:
     unit: str | None = None
     title: str | None = None
 
-    def read(
-        self,
-        history: Frame,
-        forecast: Frame | None,
-        truth: Frame | None,
-        samples: Frame | None,
-        scene: Hashable | None,
-        columns: Columns | None,
-        *,
-        level: float | None,
-    ) -> None:
-        """Read the frames, and choose colors, texts and the surface."""
-        self.view = view = read_scene(
-            history,
-            forecast,
-            truth,
-            samples,
-            scene,
-            columns,
-            model=self.model,
-            level=level,
-            context=self.context,
-            agents=self.agents,
-        )
+    def read(self, *frames: Any, level: float | None) -> None:
+        """Read the frames, and choose colors, texts and the surface; see `read_scene`."""
+        options = {"model": self.model, "context": self.context, "agents": self.agents}
+        self.view = view = read_scene(*frames, level=level, **options)
         self.colors = group_colors(view.groups)
         self.texts = series_labels(view.series, view.group, self.labels)
         self.ground = find_ground(self.court, *view.extent, view.crowd)
