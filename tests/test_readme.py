@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -32,11 +31,11 @@ def short_fit(monkeypatch, tmp_path):
         return fit(self.set_params(max_steps=2, batch_size=4), *args, **kwargs)
 
     monkeypatch.setattr(hierforecast.Forecaster, "fit", short)
-    options = training._options
+    usual = training.over_defaults
     monkeypatch.setattr(
         training,
-        "_options",
-        lambda schedule, *rest: options(replace(schedule, max_steps=2), *rest),
+        "over_defaults",
+        lambda options, saver, steps, name: usual(options, saver, 2, name),
     )
     monkeypatch.chdir(tmp_path)
 

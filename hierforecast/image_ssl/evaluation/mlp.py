@@ -28,7 +28,7 @@ class MLPProbe:
     drawn before.
 
     Args:
-        outcome: what the targets are: `Quantities` or `YesNo`.
+        outcome: what the targets are: `QUANTITIES` or `YES_NO`.
         seed: of the held-out fifth, the first weights and the batches.
         hidden: width of both hidden layers.
         max_epochs: at most so many.

@@ -9,10 +9,12 @@ it is paid for knowing that dimensions differ, as w and x, y, z of a small rotat
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.errors import DataError, import_extra
@@ -21,67 +23,21 @@ from hierforecast.image_ssl.evaluation.metrics import Score
 POOLED = "pooled R2"
 
 
-class Outcome(Protocol):
-    """How predictions are learned and scored."""
+@dataclass(frozen=True)
+class Outcome:
+    """How predictions are learned and scored.
 
-    def units(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Offset and scale (k,) of targets (n, k), in whose units a network learns them."""
-        ...
+    Args:
+        units: targets (n, k) to offset and scale (k,), in whose units a network learns them.
+        loss: outputs of a network and targets in these units, both (n, k), to the loss.
+        read: outputs to what they predict, in these units.
+        score: predictions and targets to the score.
+    """
 
-    def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        """The loss of outputs of a network (n, k) for targets in these units."""
-        ...
-
-    def read(self, output: Tensor) -> Tensor:
-        """What an output predicts."""
-        ...
-
-    def score(self, predicted: Tensor, y: Tensor) -> Score:
-        """How good predictions (n, k) are."""
-        ...
-
-
-class Quantities:
-    """Numbers: the squared error of each in units of its deviation, and R²."""
-
-    def units(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation."""
-        return standardization(y)
-
-    def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        """The mean squared error."""
-        return F.mse_loss(output, y)
-
-    def read(self, output: Tensor) -> Tensor:
-        """The output itself."""
-        return output
-
-    def score(self, predicted: Tensor, y: Tensor) -> Score:
-        """R² by both definitions."""
-        return Score("R2", r2(predicted, y), others={POOLED: r2_pooled(predicted, y)})
-
-
-class YesNo:
-    """Yes (1) or no (0): the cross entropy, and the accuracy of predictions above one half."""
-
-    def units(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """None: targets stay as they are."""
-        return torch.zeros_like(y[0]), torch.ones_like(y[0])
-
-    def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        """The mean cross entropy of logits."""
-        return F.binary_cross_entropy_with_logits(output, y)
-
-    def read(self, output: Tensor) -> Tensor:
-        """The probability of yes."""
-        return output.sigmoid()
-
-    def score(self, predicted: Tensor, y: Tensor) -> Score:
-        """The accuracy."""
-        return Score("accuracy", float(((predicted > 0.5) == (y > 0.5)).double().mean()))
-
-
-QUANTITIES, YES_NO = Quantities(), YesNo()
+    units: Callable[[Tensor], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    read: Callable[[Tensor], Tensor]
+    score: Callable[[Tensor, Tensor], Score]
 
 
 def standardization(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,3 +97,22 @@ def _checked(predicted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
             "defined; does this transformation ever happen?"
         )
     return predicted, wanted
+
+
+def _score_r2(predicted: Tensor, wanted: Tensor) -> Score:
+    return Score("R2", r2(predicted, wanted), others={POOLED: r2_pooled(predicted, wanted)})
+
+
+def _score_yes(predicted: Tensor, wanted: Tensor) -> Score:
+    return Score("accuracy", float(((predicted > 0.5) == (wanted > 0.5)).double().mean()))
+
+
+# Numbers: the squared error in units of their deviation, and R².
+QUANTITIES = Outcome(standardization, F.mse_loss, nn.Identity(), _score_r2)
+# Yes (1) or no (0): the cross entropy, and the accuracy of chances above one half.
+YES_NO = Outcome(
+    lambda y: (torch.zeros_like(y[0]), torch.ones_like(y[0])),
+    F.binary_cross_entropy_with_logits,
+    torch.sigmoid,
+    _score_yes,
+)

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from hierforecast.image_ssl import evaluation
-from hierforecast.image_ssl.evaluation import Features, LogisticProbe, NeighborsProbe, RidgeProbe
+from hierforecast.image_ssl.evaluation import (
+    YES_NO,
+    Features,
+    LogisticProbe,
+    NeighborsProbe,
+    RidgeProbe,
+    Target,
+    as_is,
+)
 
 X = torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
 TRAIN = Features(X, torch.arange(40) % 2)
@@ -28,3 +36,8 @@ CALLS = {
 def test_functions_of_earlier_versions(name):
     with pytest.warns(DeprecationWarning, match=r"use \w+Probe\(\.\.\.\)\.fit\(train\)"):
         assert CALLS[name](getattr(evaluation, name))
+
+
+def test_a_binary_target_of_earlier_versions():
+    with pytest.warns(DeprecationWarning, match="outcome=YES_NO"):
+        assert Target({"flip": as_is}, binary=True).outcome is YES_NO

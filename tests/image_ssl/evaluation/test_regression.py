@@ -11,12 +11,12 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.evaluation import (
+    QUANTITIES,
     TARGETS,
+    YES_NO,
     Features,
     MLPProbe,
-    Quantities,
     RidgeProbe,
-    YesNo,
     r2,
     r2_per_dimension,
     r2_pooled,
@@ -63,7 +63,7 @@ def test_a_constant_prediction_of_small_rotations_by_both_definitions():
     turns = transformation_sets(degrees=45)["rot"]
     drawn = [turns.draw((4000, 3, 9, 9), torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     wanted = TARGETS["rotation"].values(turns.relative(*drawn))
-    score = Quantities().score(wanted.mean(0).expand_as(wanted), wanted)
+    score = QUANTITIES.score(wanted.mean(0).expand_as(wanted), wanted)
     assert score.metric == "R2" and score.value == pytest.approx(0, abs=1e-6)
     assert score.others == {"pooled R2": pytest.approx(0.49, abs=0.01)}
 
@@ -123,9 +123,9 @@ def test_yes_and_no():
     y = (x[:, :1] > 0.3).float()
     data = Features(x, y)
     for probe in (RidgeProbe, MLPProbe):
-        score = probe(YesNo()).fit(data).score(data)
+        score = probe(YES_NO).fit(data).score(data)
         assert score.metric == "accuracy" and score.value > 0.93 and not score.others
-    chances = MLPProbe(YesNo()).fit(data).predict(x)
+    chances = MLPProbe(YES_NO).fit(data).predict(x)
     assert float(chances.min()) >= 0 and float(chances.max()) <= 1
 
 
