@@ -102,15 +102,15 @@ def test_a_level_costs_nothing(case):
     metrics = ["mae", "rmse", "crps", "nll_per_coordinate", "coverage"]
     scores = [f.evaluate(frame, metrics) for f, frame in ((one, low), (two, high))]
     np.testing.assert_allclose(*(s.value.to_numpy() for s in scores), rtol=1e-3, atol=1e-6)
-    law, index = two.distribution(high)
-    assert law.mean.dtype == torch.float64
+    found, index = two.distribution(high)
+    assert found.mean.dtype == torch.float64
     first = two.predict(high).groupby("unique_id").head(1)
     assert index.unique_id.tolist() == first.unique_id.tolist()
     point = numbers(first, name, targets)[..., 0]
-    np.testing.assert_allclose(law.mean[:, 0], point, rtol=1e-14, atol=1e-6)
-    plain_law = one.distribution(low)[0]
+    np.testing.assert_allclose(found.mean[:, 0], point, rtol=1e-14, atol=1e-6)
+    plain = one.distribution(low)[0]
     move = torch.tensor(offset[:, 0])
-    gap = law.log_prob(law.mean + 0.5) - plain_law.log_prob(law.mean - move + 0.5)
+    gap = found.log_prob(found.mean + 0.5) - plain.log_prob(found.mean - move + 0.5)
     assert gap.abs().max() < 1e-2
 
 
@@ -281,9 +281,9 @@ def test_nothing_ever_moved():
     assert (found["LastValue-hi-80"] - 3e8).between(1e5, 1e7).all()
 
 
-# --- at the door ---------------------------------------------------------------------------------
+# --- what is refused -----------------------------------------------------------------------------
 
-DOORS: dict[str, tuple[pd.Series, str]] = {
+REFUSED: dict[str, tuple[pd.Series, str]] = {
     "beyond float32": (pd.Series([2e38] + [1.0] * 47), r"1 infinite values \(or beyond"),
     "infinite": (pd.Series([-np.inf] + [1.0] * 47), r"1 infinite values .* unique_id 'a', ds 0"),
     "rounded": (pd.Series([2**53 + 1] + [1] * 47), r"whole numbers beyond 2\*\*53"),
@@ -292,9 +292,9 @@ DOORS: dict[str, tuple[pd.Series, str]] = {
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("case", DOORS)
+@pytest.mark.parametrize("case", REFUSED)
 def test_numbers_that_cannot_be_held_name_their_column(case, library):
-    values, message = DOORS[case]
+    values, message = REFUSED[case]
     frame = LIBRARIES[library](walks("a", 48)[KEYS].assign(y=values))
     message = f"column 'y' .*{message}"
     frame = mended(message, lambda: forecaster().fit(frame), frame=frame)["frame"]
@@ -358,7 +358,9 @@ def test_covariates_at_a_level_cost_nothing():
     pd.testing.assert_frame_equal(*found, check_exact=True)
     moved = high.assign(when=high.when + 600)
     other = fitted.predict(moved[moved.ds < 45], level=[80], known=moved[moved.ds >= 45])
-    assert (other.HiPerformer - found[1].HiPerformer).abs().max() > 1e-6, "nobody looks at it"
+    assert (other.HiPerformer - found[1].HiPerformer).abs().max() > 1e-6, (
+        "the model does not use it"
+    )
 
 
 def test_static_numbers_may_be_rounded_twice_in_any_order():

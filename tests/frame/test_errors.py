@@ -86,7 +86,7 @@ def test_what_is_no_frame(value: Any) -> None:
         read_frame(value, COLUMNS)
 
 
-def test_lazy_frames_are_told_to_collect() -> None:
+def test_the_error_for_lazy_frames_says_collect() -> None:
     with pytest.raises(TypeError, match=r"LazyFrame; call \.collect\(\) on it first"):
         read_frame(pl.from_pandas(make()).lazy(), COLUMNS)
 
@@ -130,7 +130,7 @@ def test_ids_that_cannot_be_compared() -> None:
         read_frame(frame, COLUMNS)
 
 
-def test_covariates_at_the_door() -> None:
+def test_covariates_that_are_refused() -> None:
     columns = Columns(
         "unique_id", "ds", "x", "team", "scene", past_covariates=["y"], static=["size"]
     )

@@ -322,9 +322,9 @@ def test_remedies_lead_to_a_fit(case: str, library: str, to: Any) -> None:
     with pytest.raises(DataError, match=given.message) as caught:
         fit(frame, given.columns)
     error = caught.value
-    told = error.on_command_line()
-    assert given.options in told
-    assert not any(word in told for word in ("frame[", "frame.", "Columns(", "pd.", "pl.", "pa."))
+    shown = error.on_command_line()
+    assert given.options in shown
+    assert not any(word in shown for word in ("frame[", "frame.", "Columns(", "pd.", "pl.", "pa."))
     scope = mend(error, frame=frame, columns=given.columns)
     columns, frame = scope["columns"], scope["frame"]
     forecast = fit(frame, columns).predict(frame)

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 from hierforecast import Columns
-from hierforecast.cli import app
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 from tests.frames import LIBRARIES, PLAIN, ahead, both, fit, mend, mended, type_of, values_of
+from tests.test_cli import call, complaint
 
 N = 40
 
@@ -142,9 +141,9 @@ def test_remedies_of_times_keep_every_row(case: str, library: str, to: Any) -> N
     frame = to(long(given.times))
     with pytest.raises(DataError, match="column 'ds' of the frame is no time") as caught:
         read_frame(frame, PLAIN)
-    told = caught.value.on_command_line()
-    assert given.message in str(caught.value) and given.options.split("'")[0] in told
-    assert not any(word in told for word in ("frame[", "pd.", "pl.", "pa.", "{"))
+    shown = caught.value.on_command_line()
+    assert given.message in str(caught.value) and given.options.split("'")[0] in shown
+    assert not any(word in shown for word in ("frame[", "pd.", "pl.", "pa.", "{"))
     scope = mend(caught.value, frame=frame)
     assert ahead(scope["frame"])[0].startswith(given.first)
     assert len(scope["frame"]) == 2 * len(given.times)
@@ -225,10 +224,10 @@ def test_durations_know_no_calendar() -> None:
 # --- the command line ----------------------------------------------------------------------------
 
 
-def call(*arguments: Any, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result.stdout if code == 0 else result.stderr
+def first_labels(*arguments: Any) -> list[str]:
+    """The times of the first rows that `hierforecast predict` writes."""
+    lines = call("predict", *arguments).stdout.splitlines()
+    return [line.split(",")[1] for line in lines[1:4]]
 
 
 def test_a_frequency_on_the_command_line(tmp_path: Path) -> None:
@@ -238,35 +237,24 @@ def test_a_frequency_on_the_command_line(tmp_path: Path) -> None:
     fit = ["fit", table, model, "--context", 8, "--horizon", 3, "--model", "last-value"]
     for freq in ("Mon Tue Wed Thu Fri Sat", '{"weekmask": "Mon Tue Wed Thu Fri Sat"}'):
         call(*fit, "--freq", freq)
-        lines = call("predict", table, model).splitlines()
-        assert [line.split(",")[1] for line in lines[1:4]] == [
-            "2024-02-05",
-            "2024-02-06",
-            "2024-02-07",
-        ]
-    told = call(*fit, "--freq", "B", code=2)
-    assert "2024-01-06 (a Saturday)" in told and "frame" not in told.replace("the frame", "")
-    assert "--freq" in told and "ME" in call(*fit, "--freq", "M", code=2)
+        assert first_labels(table, model) == ["2024-02-05", "2024-02-06", "2024-02-07"]
+    shown = complaint(*fit, "--freq", "B")
+    assert "2024-01-06 (a Saturday)" in shown and "frame" not in shown.replace("the frame", "")
+    assert "--freq" in shown and "ME" in complaint(*fit, "--freq", "M")
     long(range(0, 60, 2)).to_csv(table, index=False)
-    told = call(*fit, "--freq", 3, code=2)
-    assert told.endswith("--freq 2\n")
+    assert complaint(*fit, "--freq", 3).endswith("--freq 2")
     call(*fit, "--freq", 2)
-    assert [line.split(",")[1] for line in call("predict", table, model).splitlines()[1:4]] == [
-        "60",
-        "62",
-        "64",
-    ]
-    assert "uses it" in call("predict", table, model, "--known", table, code=2)
-    assert "--samples" in call("predict", table, model, "--seed", 3, code=2)
+    assert first_labels(table, model) == ["60", "62", "64"]
+    assert "uses it" in complaint("predict", table, model, "--known", table)
+    assert "--samples" in complaint("predict", table, model, "--seed", 3)
 
 
 def test_options_that_the_errors_of_times_name(tmp_path: Path) -> None:
     table, model = tmp_path / "t.csv", tmp_path / "m"
     fit = ["fit", table, model, "--context", 8, "--horizon", 3, "--model", "last-value"]
     long([int(d) for d in days("%Y%m", "2021-01-01", "MS")]).to_csv(table, index=False)
-    told = call(*fit, code=2)
-    assert told.endswith("--date-format %Y%m\n") and "--freq" in told
+    shown = complaint(*fit)
+    assert shown.endswith("--date-format %Y%m") and "--freq" in shown
     call(*fit, "--date-format", "%Y%m")
-    shown = call("predict", table, model, "--date-format", "%Y%m").splitlines()
-    assert shown[1].split(",")[1] == "2024-05-01"
+    assert first_labels(table, model, "--date-format", "%Y%m")[0] == "2024-05-01"
     call(*fit, "--freq", 1)
