@@ -9,22 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
-from hierforecast.frame.formats import (
-    FROM_UTC,
-    INTEGER,
-    ISO,
-    MONTHS,
-    NUMBER,
-    OFFSET,
-    QUARTER,
-    QUARTER_FIRST,
-    WEEK,
-    Digits,
-    formats_of,
-    read_digits,
-    spacing,
-    unevenness,
-)
+from hierforecast.frame import formats
 from hierforecast.frame.remedies import Recipe
 from hierforecast.frame.table import Table
 
@@ -43,8 +28,8 @@ OBJECTS = Recipe(
 DATES = Recipe("pd.to_datetime({it}, format='ISO8601')", "{it}.str.to_datetime()", OBJECTS.options)
 PERIODS = Recipe("{it}.dt.start_time", "{it}", OBJECTS.options)
 LOCAL = Recipe(
-    f"pd.to_datetime({{it}}.str.replace(r'{FROM_UTC}', '', regex=True), format='ISO8601')",
-    f"{{it}}.str.replace(r'{FROM_UTC}', '').str.to_datetime()",
+    f"pd.to_datetime({{it}}.str.replace(r'{formats.FROM_UTC}', '', regex=True), format='ISO8601')",
+    f"{{it}}.str.replace(r'{formats.FROM_UTC}', '').str.to_datetime()",
     "--zone with the name of their time zone, such as Europe/Berlin",
 )
 UTC = Recipe(
@@ -64,7 +49,7 @@ def reject_digits(table: Table, name: str, values: np.ndarray) -> None:
     Raises:
         DataError: if all read as dates, and their gaps fall where months or years end.
     """
-    found = read_digits(values)
+    found = formats.read_digits(values)
     if found is None:
         return
     gaps = np.diff(values)
@@ -102,7 +87,7 @@ def no_time(table: Table, name: str) -> DataError:
     if not all(isinstance(value, str) for value in values):
         return _objects(table, name, values, problem)
     text = values.astype(str)
-    if text.str.fullmatch(NUMBER).all() and not text.str.fullmatch(INTEGER).all():
+    if text.str.fullmatch(formats.NUMBER).all() and not text.str.fullmatch(formats.INTEGER).all():
         return _numbers(table, name, text.astype(float).to_numpy(), problem)
     hint, recipe = recognize(text)
     if recipe is not None and series.dtype in (nw.Categorical, nw.Enum):
@@ -112,22 +97,22 @@ def no_time(table: Table, name: str) -> DataError:
 
 def recognize(text: pd.Series) -> tuple[str, Recipe | None]:
     """What distinct texts (k,) of a time column are, in words to add, and what converts them."""
-    if text.str.fullmatch(f"{QUARTER}|{QUARTER_FIRST}").all():
+    if text.str.fullmatch(f"{formats.QUARTER}|{formats.QUARTER_FIRST}").all():
         return "; these are quarters", _quarters(r"[Qq](\d)")
-    if text.str.fullmatch(WEEK).all():
+    if text.str.fullmatch(formats.WEEK).all():
         return "; these are weeks", _weeks("%GW%V")
-    formats = formats_of(text)
-    if formats:
-        other = f", or perhaps {formats[1]!r}" if len(formats) > 1 else ""
-        return f"; these are dates written as {formats[0]!r}{other}", written_as(formats[0])
-    if text.str.fullmatch(INTEGER).all():
+    fits = formats.formats_of(text)
+    if fits:
+        other = f", or perhaps {fits[1]!r}" if len(fits) > 1 else ""
+        return f"; these are dates written as {fits[0]!r}{other}", written_as(fits[0])
+    if text.str.fullmatch(formats.INTEGER).all():
         return _whole(np.sort(text.astype("int64").to_numpy()))
-    offset = text.str.fullmatch(OFFSET)
+    offset = text.str.fullmatch(formats.OFFSET)
     times = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=bool(offset.any()))
     if times.isna().any():
-        formats = formats_of(text, ISO)  # with clocks that ISO does not have
-        if formats:
-            return f"; these are dates written as {formats[0]!r}", written_as(formats[0])
+        fits = formats.formats_of(text, formats.ISO)  # with clocks that ISO 8601 does not have
+        if fits:
+            return f"; these are dates written as {fits[0]!r}", written_as(fits[0])
         bad = text[times.isna()].iloc[0]
         return f"; {bad!r} is none that could be recognized, so convert the column", None
     if not offset.any():
@@ -135,12 +120,12 @@ def recognize(text: pd.Series) -> tuple[str, Recipe | None]:
     if not offset.all():
         bad = text[~offset].iloc[0]
         return f"; {bad!r} has no offset from UTC and others have one: give all one, or none", None
-    mixed = text.str.extract(FROM_UTC)[0].nunique() > 1
+    mixed = text.str.extract(formats.FROM_UTC)[0].nunique() > 1
     if mixed:
         # The days of one zone have two offsets a year; hours do not repeat in UTC.
-        clock = text.str.replace(FROM_UTC, "", regex=True)
+        clock = text.str.replace(formats.FROM_UTC, "", regex=True)
         local = pd.to_datetime(clock, format="ISO8601")
-        if unevenness(local) < unevenness(times):
+        if formats.unevenness(local) < formats.unevenness(times):
             return "; their offsets from UTC differ, but not their time of day: drop them", LOCAL
         return "; their offsets from UTC differ, so name one zone", UTC
     return "; convert it", DATES._replace(polars=UTC.polars)
@@ -168,7 +153,7 @@ def _weeks(form: str) -> Recipe:
     )
 
 
-def _from_digits(found: Digits, numbers: Recipe = COLUMN) -> Recipe:
+def _from_digits(found: formats.Digits, numbers: Recipe = COLUMN) -> Recipe:
     """Dates of integers that `numbers` makes of the column."""
     options = f"--date-format {found.form}"
     if found.name == "quarters":
@@ -190,7 +175,7 @@ def written_as(form: str) -> Recipe:
     """Dates of a format of `strptime`."""
     kind = "datetime" if "%H" in form or "%I" in form else "date"
     polars, chrono = "{it}", form.replace(".%f", "%.f")
-    if form in MONTHS:  # polars reads no date without a day
+    if form in formats.MONTHS:  # polars reads no date without a day
         polars, chrono = "({it} + ' 01')", f"{form} %d"
     return Recipe(
         f"pd.to_datetime({{it}}, format={form!r})",
@@ -216,7 +201,7 @@ def _objects(table: Table, name: str, values: pd.Series, problem: str) -> DataEr
 
 def _whole(values: np.ndarray) -> tuple[str, Recipe]:
     """What integers (k,), sorted, stand for, in words to add, and what converts them."""
-    found = read_digits(values)
+    found = formats.read_digits(values)
     if found is None:
         return "; its values are whole numbers", WHOLE
     return f"; its values are {found.name} in digits", _from_digits(found, WHOLE)
@@ -232,7 +217,7 @@ def _numbers(table: Table, name: str, values: np.ndarray, problem: str) -> DataE
     if (distinct == np.round(distinct)).all():
         hint, recipe = _whole(distinct.astype(np.int64))
         return DataError(problem + hint, table.convert(recipe, name))
-    gap, from_first = spacing(distinct)
+    gap, from_first = formats.spacing(distinct)
     pandas, polars, arrow = "{it}", "{it}", "{it}"
     if not table.frame[name].dtype.is_float():
         pandas, polars = "{it}.astype(float)", "{it}.cast(pl.Float64)"

@@ -10,17 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
-from hierforecast.frame.formats import (
-    DATES,
-    FROM_UTC,
-    ISO,
-    MONTHS,
-    NUMBER,
-    OFFSET,
-    QUARTER,
-    WEEK,
-    formats_of,
-)
+from hierforecast.frame import formats
 from hierforecast.io.text import Reading
 
 Place = Callable[[int], tuple[Path, int]]
@@ -68,9 +58,9 @@ def _read(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) ->
     if reading.date_format is not None:
         return _by_format(cells, reading, fail)
     number = cells.str.replace(reading.decimal, ".", regex=False)
-    if number.str.fullmatch(NUMBER).all():
+    if number.str.fullmatch(formats.NUMBER).all():
         return _numbers(number.astype(float), cells, reading, fail)
-    quarter, week = cells.str.extract(f"^{QUARTER}$"), cells.str.fullmatch(WEEK)
+    quarter, week = cells.str.extract(f"^{formats.QUARTER}$"), cells.str.fullmatch(formats.WEEK)
     if quarter.notna().all(axis=None):
         month = 3 * quarter.quarter.astype(int) - 2
         cells = quarter.year + "-" + month.astype(str).str.zfill(2) + "-01"
@@ -136,9 +126,9 @@ def _by_format(cells: pd.Series, reading: Reading, fail: Callable[..., DataError
 
 def _dates(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) -> pd.Series:
     """ISO 8601 dates, all of them with an offset from UTC or none."""
-    offset = cells.str.fullmatch(OFFSET).to_numpy()
+    offset = cells.str.fullmatch(formats.OFFSET).to_numpy()
     times = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=bool(offset.any()))
-    number = cells.str.fullmatch(NUMBER).to_numpy()
+    number = cells.str.fullmatch(formats.NUMBER).to_numpy()
     bad = times.isna().to_numpy() & ~number
     if bad.any() or number.any():
         words, remedy = _format_of(cells)
@@ -155,7 +145,7 @@ def _dates(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) -
         raise fail(
             ~offset, "which mixes times: others have an offset from UTC; give all one, or none"
         )
-    return _in_zone(times, reading, fail, cells.str.extract(FROM_UTC)[0])
+    return _in_zone(times, reading, fail, cells.str.extract(formats.FROM_UTC)[0])
 
 
 def _in_zone(
@@ -182,7 +172,7 @@ def _in_zone(
 
 def _format_of(cells: pd.Series) -> tuple[str, dict[str, str]]:
     """A format that reads all cells, if there is one; where several do, words name them."""
-    fits = formats_of(cells, (*ISO, *DATES, *MONTHS))
+    fits = formats.formats_of(cells, (*formats.ISO, *formats.DATES, *formats.MONTHS))
     if len(fits) > 1:
         return f"; it may be {' or '.join(map(repr, fits))}", {"date_format": fits[0]}
     return "", {"date_format": fits[0]} if fits else {}
