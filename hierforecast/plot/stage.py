@@ -60,8 +60,9 @@ class Stage:
 
     def read(self, *frames: Any, level: float | None) -> None:
         """Read the frames, and choose colors, texts and the surface; see `read_scene`."""
-        options = {"model": self.model, "context": self.context, "agents": self.agents}
-        self.view = view = read_scene(*frames, level=level, **options)
+        self.view = view = read_scene(
+            *frames, level=level, model=self.model, context=self.context, agents=self.agents
+        )
         self.colors = group_colors(view.groups)
         self.texts = series_labels(view.series, view.group, self.labels)
         self.ground = find_ground(self.court, *view.extent, view.crowd)
