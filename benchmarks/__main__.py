@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = one.run(chosen, given.arms, given.jobs)
     except OptionError as error:
         parser.error(str(error))
-    for section in one.sections(found, chosen) if found else ():
+    for section in one.tables(found, chosen):
         print(f"\n{section.title}\n{section.table.to_string()}\n{section.note}", flush=True)
         if given.write and one.declares(section.key):
             write(one.page, section)

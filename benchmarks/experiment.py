@@ -67,6 +67,7 @@ class Experiment:
         seeds: that are run by default.
         options: names and defaults of what shapes a run; the folder holds runs of one choice only.
         beside: names and defaults of options that change no kept result.
+        needs: arms without which there are no tables yet.
     """
 
     title: str
@@ -78,6 +79,7 @@ class Experiment:
     seeds: Sequence[int] = (0,)
     options: Mapping[str, Any] = field(default_factory=dict)
     beside: Mapping[str, Any] = field(default_factory=dict)
+    needs: Sequence[str] = ()
 
     def given(self, folder: str | Path = "runs/x", **changes: Any) -> Options:
         """The options of one call.
@@ -142,6 +144,12 @@ class Experiment:
                 there[name, seed] = once(stem(name, given, seed), lambda: None)
         return there
 
+    def tables(self, found: Found, given: Options) -> list[Section]:
+        """The sections of all that is kept; none while something that they need is missing."""
+        if missing := set(self.needs) - {name for name, seed in found if seed == given.seed}:
+            print(f"no tables yet: without {', '.join(sorted(missing))}")
+        return [] if missing or not found else list(self.sections(found, given))
+
     def _settle(self, given: Options) -> None:
         """Note the options in the folder, or hold them against those of its runs."""
         now = json.loads(json.dumps({name: getattr(given, name) for name in self.options}))
@@ -205,7 +213,9 @@ def rows_of(
     def names(given: Options) -> list[str]:
         return [*(arms(given) if callable(arms) else arms), *facts]
 
-    return Experiment(title, page, (key,) if key else (), measure, sections, names, **more)
+    return Experiment(
+        title, page, (key,) if key else (), measure, sections, names, needs=facts, **more
+    )
 
 
 def _steadily(

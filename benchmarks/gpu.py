@@ -46,6 +46,8 @@ class Notes:
         self.part, self.rows, self.start = part, Rows(), perf_counter()
         self.folder = Path(os.environ.get("OUT") or given.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not FULL:
+            print(f"{part}: no CUDA here, so at a tiny size on the CPU", flush=True)
 
     def add(self, row: str, **found: object) -> None:
         """Add figures to a row; underscores of their names stand for spaces."""
@@ -58,9 +60,8 @@ class Notes:
 
 def basketball(scenes: int) -> tuple[Task, Window]:
     """The task and a batch of simulated scenes, some cells missing."""
-    return batch_of(
-        simulate_basketball(scenes, 50, seed=0, missing=0.1), COLUMNS, 40, 10, dtype="float64"
-    )
+    frame = simulate_basketball(scenes, 50, seed=0, missing=0.1)
+    return batch_of(frame, COLUMNS, CONTEXT, HORIZON, dtype="float64")
 
 
 def market(sizes: Sequence[int]) -> tuple[Task, Window]:
@@ -208,10 +209,8 @@ def nba(given: Options) -> Rows | None:
 PARTS = {"parity": parity, "speed": speed, "nba": nba}
 
 
-def measure(name: str, given: Options) -> Any:
+def measure(name: str, given: Options) -> Rows | None:
     """One part."""
-    if not FULL:
-        print("no CUDA here: tiny sizes on the CPU", flush=True)
     return PARTS[name](given)
 
 

@@ -172,6 +172,7 @@ EXPERIMENTS = {
         seen,
         visibility_sections,
         (*BASELINES, NETWORK, HEADS),
+        needs=("Ridge", NETWORK),
         options=OPTIONS,
         beside={"picture": "docs/soccer_visibility.png"},
     ),

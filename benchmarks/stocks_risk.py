@@ -249,6 +249,7 @@ EXPERIMENTS = {
         measure,
         sections,
         (*VOLATILITY, *NETWORKS, GONE),
+        needs=(JOINT, GONE),
         options={"steps": 200, "stride": 5, "thin": 1},
         beside={"fit_only": False},
     ),

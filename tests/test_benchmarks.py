@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -70,6 +71,15 @@ def test_runs_are_kept_and_not_done_again(tmp_path):
         one.run(one.given(tmp_path), ["b"])
     with pytest.raises(OptionError, match="no such option: speed; there are steps"):
         one.given(tmp_path, speed=4)
+
+
+def test_there_is_no_table_without_the_runs_that_it_needs(tmp_path, capsys):
+    one, _ = counted()
+    one = replace(one, needs=("a row",))
+    given = one.given(tmp_path)
+    assert one.tables(one.run(given, ["a frame"]), given) == []
+    assert "without a row" in capsys.readouterr().out
+    assert one.tables(one.run(given, ["a row"]), given)[0].key == "made"
 
 
 def test_an_interrupted_run_keeps_nothing(tmp_path):

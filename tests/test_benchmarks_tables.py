@@ -45,7 +45,7 @@ def made(name: str, folder: Path, arms: tuple[str, ...] = (), **options: Any) ->
     """The sections of a declaration by key."""
     one = experiments()[name]
     given = one.given(folder, **options)
-    return {section.key: section for section in one.sections(one.run(given, arms), given)}
+    return {section.key: section for section in one.tables(one.run(given, arms), given)}
 
 
 def figures(table: pd.DataFrame) -> list[float]:
