@@ -14,6 +14,7 @@ that move with the image, or by a loss that does not change when the image is tu
     contrastive/  losses that need no labels: MoCo, SwAV, SimSiam, VICReg
     split/        invariant and equivariant halves: reconstruction by cross-attention, SIE
     methods.py    methods by name, and the three arms of a comparison
+    batches.py    endless batches, each from its number
     training.py   any method on Lightning
     storage.py    a backbone in a folder
     evaluation/   what frozen features are worth

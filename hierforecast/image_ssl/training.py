@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, product
+from itertools import product
 from typing import Any
 
 import lightning as L
@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
 from hierforecast._lightning import (
     Saver,
@@ -24,9 +24,10 @@ from hierforecast._lightning import (
     undisturbed,
 )
 from hierforecast._options import number, whole
-from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
+from hierforecast._random import drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, Item, as_float, collate
+from hierforecast.image_ssl.batches import AUGMENTED, Batches
+from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, Item, as_float
 from hierforecast.image_ssl.data.views import PosedPairs
 from hierforecast.image_ssl.nn.heads import ConstantRate
 from hierforecast.image_ssl.objective import Method
@@ -39,8 +40,6 @@ __all__ = ["Schedule", "pretrain"]
 POINTS, CHECKPOINTS = 200, 20
 # Images that a checkpoint knows a set by, where it lies in files.
 SAMPLED = 64
-# What is drawn, for seeds of their own.
-AUGMENTED, SECOND_VIEWS = range(2)
 
 
 @dataclass(frozen=True)
@@ -222,32 +221,6 @@ def _name(method: nn.Module) -> str:
     return type(method.objective if isinstance(method, Method) else method).__name__
 
 
-class _Batches(IterableDataset[Any]):
-    """Pass after pass over all images, each in a new order; a batch follows from its number."""
-
-    def __init__(self, images: ImageSet | PosedPairs, schedule: Schedule, start: int, by: int):
-        self.images, self.seed, self.start, self.by = images, schedule.seed, start, by
-        self.passes = Passes(len(images), schedule.batch_size, schedule.seed)
-
-    def __iter__(self) -> Iterator[Item | Views]:
-        worker = get_worker_info()  # torch asks its workers in turn, so that batches keep order
-        first, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for own in count(self.start + first * self.by, workers * self.by):
-            yield self.batch(own)
-
-    def batch(self, number: int) -> Item | Views:
-        """The batch of this number."""
-        indices = self.passes.batch(number).tolist()
-        drawn = seeded(self.seed, SECOND_VIEWS, number)
-        if isinstance(self.images, PosedPairs):
-            return self.images.__getitems__(indices, drawn)
-        ours = type(self.images).__module__.startswith("hierforecast.")
-        with drawing(None if ours else drawn):
-            if hasattr(self.images, "__getitems__"):
-                return collate(self.images.__getitems__(indices))
-            return collate([self.images[index] for index in indices])
-
-
 class _Loader:
     """Batches from the one that comes next, read ahead by the schedule's workers."""
 
@@ -255,14 +228,14 @@ class _Loader:
         self.images, self.module = images, module
 
     def __iter__(self) -> Iterator[Any]:
-        module, trainer = self.module, self.module.trainer
+        module, trainer, schedule = self.module, self.module.trainer, self.module.schedule
         start = module.batches * trainer.world_size + trainer.global_rank
         yield from DataLoader(
-            _Batches(self.images, module.schedule, start, trainer.world_size),
+            Batches(self.images, schedule.batch_size, schedule.seed, start, trainer.world_size),
             batch_size=None,
-            num_workers=module.schedule.workers,
+            num_workers=schedule.workers,
             pin_memory=torch.cuda.is_available(),
-            generator=seeded(module.schedule.seed),  # or it would draw from the global one
+            generator=seeded(schedule.seed),  # or it would draw from the global one
         )
 
 
