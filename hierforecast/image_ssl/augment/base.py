@@ -14,6 +14,7 @@ from hierforecast.errors import DataError
 
 Parameters: TypeAlias = dict[str, Tensor]
 Range: TypeAlias = tuple[float, float]
+Size: TypeAlias = tuple[int, int]
 CHANNELS = 3
 # Interpolation and rounding may leave [0, 1] a little; standardised images and bytes go further.
 SLACK = 0.1
@@ -36,11 +37,17 @@ class View:
 class Transformation(ABC):
     """Something that may be done to images, by parameters of one row an image.
 
+    A subclass draws with `sample`, as if it were done to every image.
+
     Attributes:
         neutral: name of each parameter -> the value, or values, that change nothing.
+        p: probability that something is done to an image; None if always.
+        lossy: whether it loses what it would take to undo it.
     """
 
     neutral: ClassVar[Mapping[str, float | Sequence[float]]] = {}
+    p: float | None = None
+    lossy: ClassVar[bool] = False
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> View:
         """Draw parameters and apply them.
@@ -86,11 +93,29 @@ class Transformation(ABC):
         values = {name: torch.tensor(value) for name, value in self.neutral.items()}
         return {name: value.repeat(n, *[1] * value.ndim) for name, value in values.items()}
 
-    @abstractmethod
+    def view_size(self, size: Size) -> Size:
+        """Height and width of the view of an image of this height and width."""
+        return size
+
     def draw(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw parameters for images of shape (b, 3, h, w): float32, on the generator's device."""
+        drawn = self.sample(images_shape, generator)
+        if self.p is None:
+            return drawn
+        n = images_shape[0]
+        done, neutral = happens(n, self.p, generator), self.identity(n)
+        for name, values in drawn.items():
+            rows = done.view(n, *[1] * (values.ndim - 1))
+            drawn[name] = torch.where(rows, values, neutral[name].to(values))
+        return drawn
+
+    def sample(
+        self, images_shape: Sequence[int], generator: torch.Generator | None = None
+    ) -> Parameters:
+        """Draw what is done to each image, whatever `p` is."""
+        return {}
 
     @abstractmethod
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
@@ -106,9 +131,14 @@ class Transformation(ABC):
         Raises:
             DataError: if what was done loses what it would take to undo it.
         """
-        raise DataError(
-            f"{type(self).__name__} cannot be undone: keep the images, or leave it out of the chain"
-        )
+        if self.lossy:
+            raise DataError(
+                f"{type(self).__name__} cannot be undone: keep the images, or leave it out of the "
+                "chain"
+            )
+        n = len(next(iter(parameters.values()), ()))
+        neutral = {name: v.to(parameters[name]) for name, v in self.identity(n).items()}
+        return self.relative(parameters, neutral)
 
     def undo(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """The images from which `parameters` made these, up to interpolation and lost borders.
@@ -122,12 +152,6 @@ class Transformation(ABC):
 class Identity(Transformation):
     """Nothing happens: the view is the image."""
 
-    def draw(
-        self, images_shape: Sequence[int], generator: torch.Generator | None = None
-    ) -> Parameters:
-        """No parameters."""
-        return {}
-
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """The images themselves."""
         return images
@@ -136,16 +160,16 @@ class Identity(Transformation):
         """No parameters."""
         return {}
 
-    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
-        """No parameters."""
-        return {}
+
+def device_of(generator: torch.Generator | None) -> torch.device:
+    """Where parameters are drawn."""
+    return torch.device("cpu") if generator is None else generator.device
 
 
 def uniform(n: int, between: Range, generator: torch.Generator | None) -> Tensor:
     """Draw n numbers, float32 (n,)."""
-    device = "cpu" if generator is None else generator.device
     low, high = between
-    return low + (high - low) * torch.rand(n, generator=generator, device=device)
+    return low + (high - low) * torch.rand(n, generator=generator, device=device_of(generator))
 
 
 def happens(n: int, p: float, generator: torch.Generator | None) -> Tensor:

@@ -16,7 +16,6 @@ from hierforecast.image_ssl.augment.base import (
     Transformation,
     check_probability,
     check_range,
-    happens,
     uniform,
 )
 
@@ -34,6 +33,7 @@ class GaussianBlur(Transformation):
     """
 
     neutral: ClassVar = {"blur": 0.0}
+    lossy = True
 
     def __init__(self, sigma: Range = (0.1, 1.0), p: float = 0.5) -> None:
         self.sigma, self.p = check_range("sigma", sigma, 0.0), check_probability(p)
@@ -43,13 +43,11 @@ class GaussianBlur(Transformation):
         """Pixels that the filter reaches to each side."""
         return max(1, math.ceil(REACH * self.sigma[1]))
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw `blur` (b,)."""
-        n = images_shape[0]
-        sigma = uniform(n, self.sigma, generator)
-        return {"blur": torch.where(happens(n, self.p, generator), sigma, 0.0)}
+        return {"blur": uniform(images_shape[0], self.sigma, generator)}
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Blur images (b, 3, h, w); beyond the edges they are mirrored.

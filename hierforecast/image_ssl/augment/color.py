@@ -26,7 +26,7 @@ from hierforecast.image_ssl.augment.base import (
     Parameters,
     Transformation,
     check_probability,
-    happens,
+    device_of,
     per_image,
     uniform,
 )
@@ -71,7 +71,7 @@ class ColorJitter(Transformation):
             raise ValueError(f"hue={hue} turns: give a number from 0 to 0.5")
         self.hue, self.p = hue, check_probability(p)
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw four parameters (b,)."""
@@ -80,9 +80,7 @@ class ColorJitter(Transformation):
             name: uniform(n, (max(0.0, 1 - strength), 1 + strength), generator)
             for name, strength in self.strengths.items()
         }
-        drawn["hue"] = uniform(n, (-self.hue, self.hue), generator)
-        changed = happens(n, self.p, generator)
-        return {k: torch.where(changed, v, self.neutral[k]) for k, v in drawn.items()}
+        return drawn | {"hue": uniform(n, (-self.hue, self.hue), generator)}
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Recolour images (b, 3, h, w)."""
@@ -103,16 +101,11 @@ class ColorJitter(Transformation):
         return ratios | {"hue": (b["hue"] - a["hue"] + 0.5) % 1 - 0.5}
 
     def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
-        """Reciprocal factors and the opposite turn.
-
-        Raises:
-            DataError: if a factor is 0.
-        """
+        """Reciprocal factors and the opposite turn; raises DataError if a factor is 0."""
         for name in FACTORS:
             if bool((parameters[name] == 0).any()):
                 raise DataError(f"{name} 0 cannot be undone: jitter {name} by less than 1")
-        reciprocals: Parameters = {name: 1 / parameters[name] for name in FACTORS}
-        return reciprocals | {"hue": -parameters["hue"]}
+        return super().inverse(parameters)
 
 
 class RandomGrayscale(Transformation):
@@ -123,15 +116,16 @@ class RandomGrayscale(Transformation):
     """
 
     neutral: ClassVar = {"grayscale": 0.0}
+    lossy = True
 
     def __init__(self, p: float = 0.2) -> None:
         self.p = check_probability(p)
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw `grayscale` (b,)."""
-        return {"grayscale": happens(images_shape[0], self.p, generator).float()}
+        return {"grayscale": torch.ones(images_shape[0], device=device_of(generator))}
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Take the colours out of images (b, 3, h, w)."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.augment.base import Parameters, Transformation
-from hierforecast.image_ssl.augment.between import relative_in_chain
-from hierforecast.image_ssl.augment.geometry import Affine, Geometric, sample_once
+from hierforecast.image_ssl.augment.affine import Affine, relative_in_chain
+from hierforecast.image_ssl.augment.base import Parameters, Size, Transformation
+from hierforecast.image_ssl.augment.geometry import Geometric, sample_once
 
 
 class Compose(Transformation):
@@ -40,16 +40,23 @@ class Compose(Transformation):
         """The parameters that change nothing, n rows."""
         return _merge(step.identity(n) for step in self.steps)
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw the parameters of all steps."""
-        shape = tuple(images_shape)
+        n, channels, height, width = images_shape
+        shape = n, channels, height, width
         drawn: Parameters = {}
         for step in self.steps:
             drawn |= step.draw(shape, generator)
-            shape = view_shape(step, shape)
+            shape = (*shape[:2], *step.view_size(shape[2:]))
         return drawn
+
+    def view_size(self, size: Size) -> Size:
+        """Height and width of the view."""
+        for step in self.steps:
+            size = step.view_size(size)
+        return size
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Apply all steps to images (b, 3, h, w)."""
@@ -63,25 +70,23 @@ class Compose(Transformation):
         return images
 
     def relative(
-        self, a: Mapping[str, Tensor], b: Mapping[str, Tensor], size: tuple[int, int] = (1, 1)
+        self, a: Mapping[str, Tensor], b: Mapping[str, Tensor], size: Size = (1, 1)
     ) -> Parameters:
         """The parameters that take view a to view b.
 
         Those of places are exact: they say the one affine map from the one view to the other, see
-        `relative_in_chain`. A single such step, colours and blur are told as if they stood alone.
+        `relative_in_chain`. Colors and blur are told as if they stood alone.
 
         Args:
             a: parameters of one view, n rows each.
             b: of the other.
             size: height and width of the images, which matter where they are not square.
         """
-        single = [step for step in self._single() if not isinstance(step, Affine)]
-        affine = [step for step in self._single() if isinstance(step, Affine)]
-        if len(affine) < 2:
-            single += affine
-        found = _merge(step.relative(a, b) for step in single)
-        if len(affine) > 1:
-            found |= relative_in_chain(affine, a, b, size)
+        steps = self._single()
+        places = [step for step in steps if isinstance(step, Affine)]
+        found = relative_in_chain(places, a, b, size) if places else {}
+        others = [step.relative(a, b) for step in steps if not isinstance(step, Affine)]
+        found |= _merge(others)
         return {name: found[name] for name in self.relative_names}
 
     @property
@@ -112,16 +117,6 @@ class Compose(Transformation):
         for step in reversed(self.steps):
             images = step.undo(images, parameters)
         return images
-
-
-def view_shape(step: Transformation, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape (b, 3, h, w) of the views of images of that shape."""
-    if isinstance(step, Geometric):
-        return (*shape[:2], *step.view_size((shape[-2], shape[-1])))
-    if isinstance(step, Compose):
-        for inner in step.steps:
-            shape = view_shape(inner, shape)
-    return shape
 
 
 def _sampled_alike(step: Transformation) -> Hashable:

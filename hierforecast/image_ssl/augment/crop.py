@@ -8,15 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hierforecast.image_ssl.augment.affine import affine
 from hierforecast.image_ssl.augment.base import (
     Parameters,
     Range,
+    Size,
     check_probability,
     check_range,
-    happens,
     uniform,
 )
-from hierforecast.image_ssl.augment.geometry import Geometric, affine
+from hierforecast.image_ssl.augment.geometry import Geometric
 
 
 class RandomResizedCrop(Geometric):
@@ -49,7 +50,7 @@ class RandomResizedCrop(Geometric):
         if not 0 < self.scale[0] <= self.scale[1] <= 1 or self.ratio[0] == 0:
             raise ValueError("scale must lie in (0, 1], and ratio must be positive")
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw `crop` (b, 4)."""
@@ -64,26 +65,14 @@ class RandomResizedCrop(Geometric):
         height, width = height.clamp(max=1), width.clamp(max=1)
         top = (1 - height) * uniform(n, (0.0, 1.0), generator)
         left = (1 - width) * uniform(n, (0.0, 1.0), generator)
-        box = torch.stack([top, left, height, width], 1)
-        whole = box.new_tensor(self.neutral["crop"])
-        return {"crop": torch.where(happens(n, self.p, generator)[:, None], box, whole)}
+        return {"crop": torch.stack([top, left, height, width], 1)}
 
-    def view_size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def view_size(self, size: Size) -> Size:
         """Height and width of the view."""
         return size if self.size is None else (self.size, self.size)
 
-    def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    def sources(self, parameters: Mapping[str, Tensor], size: Size) -> Tensor:
         """Where each place of the view comes from, (b, 3, 3)."""
         top, left, height, width = parameters["crop"].unbind(1)
         x, y = 2 * left + width - 1, 2 * top + height - 1
         return affine([[width, 0.0, x], [0.0, height, y]], x)
-
-    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
-        """`crop` of view b in fractions of view a; it reaches beyond [0, 1] where a lacks parts."""
-        (corner_a, side_a), (corner_b, side_b) = a["crop"].split(2, 1), b["crop"].split(2, 1)
-        return {"crop": torch.cat([(corner_b - corner_a) / side_a, side_b / side_a], 1)}
-
-    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
-        """The image's box in fractions of the view; what was cut away comes back as padding."""
-        whole = parameters["crop"].new_tensor(self.neutral["crop"]).expand_as(parameters["crop"])
-        return self.relative(parameters, {"crop": whole})

@@ -1,15 +1,12 @@
 """Transformations that move pixels.
 
-Coordinates run from -1 to 1 between the image's *edges* (torch's ``align_corners=False``), so that
-boxes and shifts are plain fractions and a turn of image and parameters turns the view. Beyond the
-edges the image is mirrored: black corners would tell a network the angle before it looks at
-anything else. Interpolation is bilinear; a view much smaller than its box is not smoothed first,
+Beyond the edges the image is mirrored: black corners would tell a network the angle before it looks
+at anything else. Interpolation is bilinear; a view much smaller than its box is not smoothed first,
 so bring large images near the size of the views beforehand.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, TypeAlias
 
@@ -18,35 +15,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hierforecast.errors import DataError
+from hierforecast.image_ssl.augment.affine import Affine, affine, chain_sources
 from hierforecast.image_ssl.augment.base import (
     Parameters,
     Range,
-    Transformation,
+    Size,
     check_probability,
     check_range,
-    happens,
+    device_of,
     per_image,
     uniform,
 )
 
 Padding: TypeAlias = Literal["reflection", "border", "zeros"]
-
-
-class Affine(Transformation):
-    """A transformation that is one affine map of coordinates."""
-
-    @abstractmethod
-    def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
-        """Maps from a view's coordinates (x, y, 1) to its image's, (b, 3, 3).
-
-        Args:
-            parameters: those of `apply`, in the type of the images.
-            size: height and width of the image.
-        """
-
-    def view_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the view of an image of this height and width."""
-        return size
 
 
 class Geometric(Affine):
@@ -84,24 +65,6 @@ def sample_once(
     )
 
 
-def chain_sources(
-    chain: Sequence[Affine], parameters: Mapping[str, Tensor], size: tuple[int, int]
-) -> tuple[Tensor, tuple[int, int]]:
-    """The product of a chain's maps, (b, 3, 3), and height and width of the view.
-
-    Args:
-        chain: the steps, first to last, one at least.
-        parameters: of all steps, of one type.
-        size: height and width of the image.
-    """
-    product = chain[0].sources(parameters, size)
-    size = chain[0].view_size(size)
-    for step in chain[1:]:
-        product = product @ step.sources(parameters, size)
-        size = step.view_size(size)
-    return product, size
-
-
 class RandomRotation(Geometric):
     """Rotate about the centre by `angle` degrees, counter-clockwise as one looks at the image.
 
@@ -121,25 +84,15 @@ class RandomRotation(Geometric):
         self.degrees = check_range("degrees", both, -360.0)
         self.p = check_probability(p)
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw `angle` (b,)."""
-        n = images_shape[0]
-        angle = uniform(n, self.degrees, generator)
-        return {"angle": torch.where(happens(n, self.p, generator), angle, 0.0)}
+        return {"angle": uniform(images_shape[0], self.degrees, generator)}
 
-    def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    def sources(self, parameters: Mapping[str, Tensor], size: Size) -> Tensor:
         """Where each place of the view comes from, (b, 3, 3)."""
         return turned(parameters["angle"], size)
-
-    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
-        """`angle` from view a to view b, in [-180, 180)."""
-        return {"angle": _wrap(b["angle"] - a["angle"])}
-
-    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
-        """The opposite angle."""
-        return {"angle": -parameters["angle"]}
 
 
 class RightAngleTurn(Affine):
@@ -150,7 +103,7 @@ class RightAngleTurn(Affine):
 
     neutral: ClassVar = {"angle": 0.0}
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw `angle` (b,), each of the four with the same probability."""
@@ -174,17 +127,9 @@ class RightAngleTurn(Affine):
         half = torch.where(per_image(quarters >= 2), images.rot90(2, (-2, -1)), images)
         return torch.where(per_image(quarters % 2 == 1), half.rot90(1, (-2, -1)), half)
 
-    def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    def sources(self, parameters: Mapping[str, Tensor], size: Size) -> Tensor:
         """Where each place of the view comes from, (b, 3, 3)."""
         return turned(parameters["angle"], size)
-
-    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
-        """`angle` from view a to view b: -180, -90, 0 or 90."""
-        return {"angle": _wrap(b["angle"] - a["angle"])}
-
-    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
-        """The opposite angle."""
-        return {"angle": -parameters["angle"]}
 
 
 class Translation(Geometric):
@@ -206,26 +151,18 @@ class Translation(Geometric):
             raise ValueError(f"fraction={fraction} of the image: give a number from 0 to 1")
         self.fraction, self.p = fraction, check_probability(p)
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw `translation` (b, 2)."""
         n = images_shape[0]
         shift = uniform(2 * n, (-self.fraction, self.fraction), generator).view(n, 2)
-        return {"translation": torch.where(happens(n, self.p, generator)[:, None], shift, 0.0)}
+        return {"translation": shift}
 
-    def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    def sources(self, parameters: Mapping[str, Tensor], size: Size) -> Tensor:
         """Where each place of the view comes from, (b, 3, 3)."""
         x, y = (-2 * parameters["translation"]).unbind(1)
         return affine([[1.0, 0.0, x], [0.0, 1.0, y]], x)
-
-    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
-        """`translation` from view a to view b."""
-        return {"translation": b["translation"] - a["translation"]}
-
-    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
-        """The opposite shift."""
-        return {"translation": -parameters["translation"]}
 
 
 class HorizontalFlip(Geometric):
@@ -241,46 +178,26 @@ class HorizontalFlip(Geometric):
         super().__init__()
         self.p = check_probability(p)
 
-    def draw(
+    def sample(
         self, images_shape: Sequence[int], generator: torch.Generator | None = None
     ) -> Parameters:
         """Draw `flip` (b,)."""
-        return {"flip": happens(images_shape[0], self.p, generator).float()}
+        return {"flip": torch.ones(images_shape[0], device=device_of(generator))}
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Flip images (b, 3, h, w)."""
         return torch.where(per_image(parameters["flip"] > 0.5), images.flip(-1), images)
 
-    def sources(self, parameters: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    def sources(self, parameters: Mapping[str, Tensor], size: Size) -> Tensor:
         """Where each place of the view comes from, (b, 3, 3)."""
         side = 1 - 2 * parameters["flip"]
         return affine([[side, 0.0, 0.0], [0.0, 1.0, 0.0]], side)
 
-    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
-        """`flip` is 1 if one of the views is flipped and the other is not."""
-        return {"flip": (b["flip"] - a["flip"]).abs()}
 
-    def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
-        """The same flip."""
-        return {"flip": parameters["flip"]}
-
-
-def affine(rows: Sequence[Sequence[Tensor | float]], like: Tensor) -> Tensor:
-    """Matrices (b, 3, 3) of two rows of numbers or tensors (b,)."""
-    flat = [*rows[0], *rows[1], 0.0, 0.0, 1.0]
-    entries = [v if isinstance(v, Tensor) else torch.full_like(like, v) for v in flat]
-    return torch.stack(entries, 1).unflatten(1, (3, 3))
-
-
-def turned(degrees: Tensor, size: tuple[int, int]) -> Tensor:
+def turned(degrees: Tensor, size: Size) -> Tensor:
     """Maps of turns about the middle of images of height and width `size`, (b, 3, 3)."""
     radians = torch.deg2rad(degrees)
     cos, sin = radians.cos(), radians.sin()
     # Rows point down, and a unit of x is w / h units of y long.
     shape = size[0] / size[1]
     return affine([[cos, -sin * shape, 0.0], [sin / shape, cos, 0.0]], cos)
-
-
-def _wrap(degrees: Tensor) -> Tensor:
-    """The same directions in [-180, 180)."""
-    return (degrees + 180) % 360 - 180

@@ -1,21 +1,63 @@
-"""What lies between two views of one chain of affine steps, exactly."""
+"""Affine maps of places: one step, a chain of them, and the way from one view to another.
+
+Coordinates run from -1 to 1 between the image's *edges* (torch's ``align_corners=False``), so that
+boxes and shifts are plain fractions and a turn of image and parameters turns the view.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from hierforecast.image_ssl.augment.base import Parameters
-from hierforecast.image_ssl.augment.geometry import Affine, chain_sources
+from hierforecast.image_ssl.augment.base import Parameters, Size, Transformation
+
+
+class Affine(Transformation):
+    """A transformation that is one affine map of coordinates."""
+
+    @abstractmethod
+    def sources(self, parameters: Mapping[str, Tensor], size: Size) -> Tensor:
+        """Maps from a view's coordinates (x, y, 1) to its image's, (b, 3, 3).
+
+        Args:
+            parameters: those of `apply`, in the type of the images.
+            size: height and width of the image.
+        """
+
+    def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
+        """The parameters that take view a to view b; angles in [-180, 180).
+
+        A box is told in fractions of view a: it reaches beyond [0, 1] where that lacks parts.
+        """
+        return relative_in_chain([self], a, b)
+
+
+def chain_sources(
+    chain: Sequence[Affine], parameters: Mapping[str, Tensor], size: Size
+) -> tuple[Tensor, Size]:
+    """The product of a chain's maps, (b, 3, 3), and height and width of the view.
+
+    Args:
+        chain: the steps, first to last, one at least.
+        parameters: of all steps, of one type.
+        size: height and width of the image.
+    """
+    product = chain[0].sources(parameters, size)
+    size = chain[0].view_size(size)
+    for step in chain[1:]:
+        product = product @ step.sources(parameters, size)
+        size = step.view_size(size)
+    return product, size
 
 
 def relative_in_chain(
     chain: Sequence[Affine],
     a: Mapping[str, Tensor],
     b: Mapping[str, Tensor],
-    size: tuple[int, int],
+    size: Size = (1, 1),
 ) -> Parameters:
     """Flip, angle, translation, crop and shear that take view a to view b.
 
@@ -29,7 +71,7 @@ def relative_in_chain(
         chain: steps, first to last.
         a: parameters of one view, n rows each.
         b: of the other.
-        size: height and width of the images; only their ratio matters.
+        size: height and width of the images; only their ratio matters, and for one step not that.
     """
     names = [name for step in chain for name in step.names]
     like = a[names[0]]
@@ -56,7 +98,7 @@ def relative_in_chain(
 
 
 def _parts(
-    chain: Sequence[Affine], views: Sequence[Mapping[str, Tensor]], size: tuple[int, int]
+    chain: Sequence[Affine], views: Sequence[Mapping[str, Tensor]], size: Size
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Whether left and right change places, (n,), the turn (n,) in radians, and what is left.
 
@@ -74,3 +116,10 @@ def _parts(
     cos, sin = angle.cos()[:, None], angle.sin()[:, None]
     box = torch.stack([cos * right + sin * down, cos * down - sin * right], 1)
     return flip, angle, box / between.new_tensor([[1, 1, 1], [1, 1, shape]])
+
+
+def affine(rows: Sequence[Sequence[Tensor | float]], like: Tensor) -> Tensor:
+    """Matrices (b, 3, 3) of two rows of numbers or tensors (b,)."""
+    flat = [*rows[0], *rows[1], 0.0, 0.0, 1.0]
+    entries = [v if isinstance(v, Tensor) else torch.full_like(like, v) for v in flat]
+    return torch.stack(entries, 1).unflatten(1, (3, 3))
