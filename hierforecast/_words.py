@@ -19,8 +19,8 @@ RENAMED = {
 }
 # Arguments that messages may speak of: they are options too.
 ARGUMENTS = (
-    *RENAMED, "batch_size", "learning_rate", "seed", "stride", "level", "known", "n_windows",
-    "start", "refit", "sep", "decimal", "thousands", "encoding", "date_format", "zone",
+    *RENAMED, "batch_size", "learning_rate", "seed", "stride", "level", "known", "given",
+    "n_windows", "start", "refit", "sep", "decimal", "thousands", "encoding", "date_format", "zone",
     "time_step", "names", "file_column", "fill", "freq", "how",
 )  # fmt: skip
 PHRASES = {

@@ -17,6 +17,7 @@ from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import NotFittedError
 from hierforecast.fitting import learn
 from hierforecast.frame import Columns, Panel, read_frame
+from hierforecast.frame.given import read_given
 from hierforecast.inference import Forecasts, place
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
@@ -130,6 +131,7 @@ class Forecaster(Params):
         known: Any = None,
         *,
         quantiles: Sequence[float] | float | None = None,
+        given: Any = None,
     ) -> Any:
         """Forecast the steps after each scene's last observed time.
 
@@ -143,6 +145,9 @@ class Forecaster(Params):
             known: frame with the future values of the known covariates; what it does not tell is
                 taken from `frame`.
             quantiles: probabilities of quantiles to add, e.g. ``[0.1, 0.5]``.
+            given: what-if: a frame in the shape of the answer (scene, id, time, targets; NaN where
+                nothing is assumed) of any series, steps and targets. The forecast is the exact
+                conditional distribution of all others; what is given comes back as it is.
 
         Returns:
             A frame of the library that was given, one row per series and future step:
@@ -157,15 +162,19 @@ class Forecaster(Params):
                 within the context.
         """
         panel, cutoffs = self._history(frame, known)
-        return self._forecasts(panel, cutoffs).to_frame(level, quantiles)
+        return self._forecasts(panel, cutoffs, given=given).to_frame(level, quantiles)
 
-    def sample(self, frame: Any, n: int, seed: int | None = None, known: Any = None) -> Any:
+    def sample(
+        self, frame: Any, n: int, seed: int | None = None, known: Any = None, *, given: Any = None
+    ) -> Any:
         """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
         seed = None if seed is None else whole("seed", seed, 0, 2**63 - 1)
         panel, cutoffs = self._history(frame, known)
-        return self._forecasts(panel, cutoffs, seed=seed).draws_to_frame(n)
+        return self._forecasts(panel, cutoffs, seed=seed, given=given).draws_to_frame(n)
 
-    def distribution(self, frame: Any, known: Any = None) -> tuple[SceneDistribution, Any]:
+    def distribution(
+        self, frame: Any, known: Any = None, *, given: Any = None
+    ) -> tuple[SceneDistribution, Any]:
         """The joint distribution itself, and a frame that says which series each of its rows is.
 
         Returns:
@@ -173,7 +182,7 @@ class Forecaster(Params):
             index: P rows ``[scene,] unique_id, ds``, where ``ds`` is the first step forecast.
         """
         panel, cutoffs = self._history(frame, known)
-        return self._forecasts(panel, cutoffs, batch_size=max(len(cutoffs), 1)).joint()
+        return self._forecasts(panel, cutoffs, max(len(cutoffs), 1), given=given).joint()
 
     def backtest(
         self,
@@ -248,11 +257,15 @@ class Forecaster(Params):
         cutoffs: np.ndarray,
         batch_size: int | None = None,
         seed: int | None = None,
+        given: Any = None,
     ) -> Forecasts:
+        if given is not None:
+            lengths = self.prediction_length, self.context_length
+            given = read_given(panel, given, *lengths)
         windows = self._windows(panel, cutoffs)
         model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
         draws = seeded(self.seed if seed is None else seed)
-        return Forecasts(model, windows, batch_size or self.batch_size, draws)
+        return Forecasts(model, windows, batch_size or self.batch_size, draws, given=given)
 
     def _windows(self, panel: Panel, cutoffs: np.ndarray) -> WindowDataset:
         """What the fitted model is given."""

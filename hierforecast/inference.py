@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,15 @@ class Forecast(NamedTuple):
     batch: SceneBatch
     future: Future
     generator: torch.Generator
+    given: Tensor | None = None
+
+    def condition(self, given: np.ndarray) -> Forecast:
+        """The forecast once some numbers of the user (P, H, D) are known; NaN for the others."""
+        value = torch.from_numpy(given).to(self.raw.mean.device)
+        offset, unit = self._way_back()
+        known = ~value.isnan()
+        raw = self.raw.condition((value - offset) / unit, known) if known.any() else self.raw
+        return self._replace(raw=raw, given=value)
 
     def draws(self, n: int) -> Tensor:
         """Joint draws of the user's numbers, (n, P, H, D) float64; the next ones at each call."""
@@ -40,7 +49,10 @@ class Forecast(NamedTuple):
     def numbers(self, values: Tensor) -> Tensor:
         """Values (..., P, H, D) as the user's numbers, float64."""
         offset, unit = self._way_back()
-        return offset + unit * values.detach().double()
+        numbers = offset + unit * values.detach().double()
+        if self.given is None:
+            return numbers
+        return torch.where(self.given.isnan(), numbers, self.given)  # the user's, to the bit
 
     def distribution(self) -> SceneDistribution:
         """The distribution of the user's numbers, float64 if the model names its origin."""
@@ -86,12 +98,15 @@ class Forecasts:
         windows: what to forecast.
         batch_size: windows at a time.
         generator: of the joint draws.
+        given: (R, H, D) float64 of the panel's rows, what is assumed of the horizon and NaN where
+            nothing is; None for nothing. Forecasts are conditioned on it.
     """
 
     model: Model
     windows: WindowDataset
     batch_size: int
     generator: torch.Generator
+    given: np.ndarray | None = field(default=None, kw_only=True)
 
     def __iter__(self) -> Iterator[Forecast]:
         device = next(iter((*self.model.parameters(), *self.model.buffers()))).device
@@ -100,7 +115,10 @@ class Forecasts:
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
                 raw = self.model(batch.to(device))
-            yield Forecast(raw, batch, future, self.generator)
+            forecast = Forecast(raw, batch, future, self.generator)
+            if self.given is not None:
+                forecast = forecast.condition(self.given[future.rows.numpy()])
+            yield forecast
 
     @property
     def name(self) -> str:

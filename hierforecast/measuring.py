@@ -105,7 +105,7 @@ class _Measure:
         self.scales = {season: SeasonalScale(panel, season) for season in seasons}
 
     def __call__(self, forecast: Forecast, truth: Tensor) -> Evaluation:
-        distribution, batch, future, _ = forecast
+        distribution, batch, future = forecast.raw, forecast.batch, forecast.future
 
         def quantile(q: float) -> Tensor:
             return forecast.numbers(distribution.quantile(q))

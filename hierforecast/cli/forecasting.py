@@ -125,11 +125,12 @@ def predict(
     samples: Annotated[int | None, option("--samples", "Joint draws, not one forecast.")] = None,
     cutoff: Cutoff = None,
     known: Annotated[str | None, option("--known", "Table: covariates known ahead.")] = None,
+    given: Annotated[str | None, option("--given", "Table: targets that are assumed.")] = None,
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
 ) -> None:
     """Forecast the steps that follow a table."""
-    for flag, given in (("--level", level), ("--quantile", quantile)):
-        if samples is not None and given:
+    for flag, asked in (("--level", level), ("--quantile", quantile)):
+        if samples is not None and asked:
             raise DataError(f"--samples and {flag} exclude each other: draws have neither")
     if seed is not None and samples is None:
         raise DataError("--seed is of the draws: give --samples too, or leave it out")
@@ -143,9 +144,10 @@ def predict(
     ahead = tables.read(known, columns) if known else None
     if known is None and columns.known_covariates and len(history) < len(whole):
         ahead = whole.drop(history.index)
+    plan = tables.read(given, columns) if given else None
     if samples is None:
-        forecast = forecaster.predict(history, level, ahead, quantiles=quantile)
+        forecast = forecaster.predict(history, level, ahead, quantiles=quantile, given=plan)
     else:
-        forecast = forecaster.sample(history, samples, seed=seed, known=ahead)
+        forecast = forecaster.sample(history, samples, seed=seed, known=ahead, given=plan)
     deliver(tables.restore(forecast, columns), out)
     tables.say_notes()

@@ -65,7 +65,7 @@ def fill_known(
         return
     missing = (
         f"{int(lacking.sum())} of the steps to forecast, the first is "
-        f"{_step_name(panel, lacking, horizon)}"
+        f"{step_name(panel, lacking, horizon)}"
     )
     if frame is None:
         text = (
@@ -85,7 +85,7 @@ def _write(panel: Panel, table: Table, horizon: int) -> np.ndarray:
     columns = panel.columns
     needed = ("id", "time", "scene", "known_covariates")
     require(table, [role for role in columns.roles() if role[0] in needed])
-    at, row, step = _place(panel, table)
+    at, row, step = place(panel, table)
     ahead = step - panel.cutoff[panel.row_scene[row]]
     use = (ahead >= 0) & (ahead < horizon)
     at, row, step, ahead = at[use], row[use], step[use], ahead[use]
@@ -97,7 +97,7 @@ def _write(panel: Panel, table: Table, horizon: int) -> np.ndarray:
         panel.known[panel.cell_offset[row] + step, c] = values[at]
         agree &= agrees(cell, values[at])
     if (count > 1).any():
-        twice = f"{table.what} has duplicated rows: {_step_name(panel, count > 1, horizon)}"
+        twice = f"{table.what} has duplicated rows: {step_name(panel, count > 1, horizon)}"
         if not agree:
             raise DataError(f"{twice}; they tell different values: keep the one that is right")
         remedy = table.rebuild("drop_duplicates", keys=list(columns.keys))
@@ -105,7 +105,7 @@ def _write(panel: Panel, table: Table, horizon: int) -> np.ndarray:
     return count > 0
 
 
-def _place(panel: Panel, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def place(panel: Panel, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of the known frame that belong to the panel, (m,) each: index, panel row, step."""
     columns, labels = panel.columns, panel.labels.ids
     scene: np.ndarray = np.zeros(len(table), dtype=np.int64)
@@ -129,7 +129,7 @@ def _find(table: Table, names: tuple[str, ...], among: np.ndarray) -> np.ndarray
     return pd.Index(among).get_indexer(pd.Index(labels))[codes]
 
 
-def _step_name(panel: Panel, which: np.ndarray, horizon: int) -> str:
+def step_name(panel: Panel, which: np.ndarray, horizon: int) -> str:
     """``scene 1, unique_id 'a', ds 12`` of the first marked (row, step ahead)."""
     row, ahead = divmod(int(np.argmax(which)), horizon)
     scene = panel.row_scene[row : row + 1]
