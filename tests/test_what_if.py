@@ -80,7 +80,8 @@ def test_the_rest_is_the_exact_conditional(forecaster: Forecaster):
             (f"{name}-hi-80", expected.quantile(0.9)),
         ):
             answer = found[column].to_numpy().reshape(-1, H)
-            np.testing.assert_allclose(answer, cells[..., target].numpy(), rtol=1e-9, atol=1e-9)
+            # Large random weights: factors are thousands of times the noise.
+            np.testing.assert_allclose(answer, cells[..., target].numpy(), rtol=0, atol=1e-6)
     again, _ = forecaster.distribution(frame, given=plan)
     torch.testing.assert_close(again.mean, expected.mean, rtol=0, atol=1e-6)
     if not isinstance(forecaster.model, Ridge):
