@@ -128,13 +128,13 @@ def sections(found: Found, given: Options) -> list[Section]:
     scores, sets = tidy(found), load(given.data)
     if given.picture:
         draw(scores, given.picture)
-    weights = scores.groupby("arm")["weights"].first()
     note = (
         f"{len(sets.train):,} images to learn from (labels hidden) and to fit the probe to, "
         f"{len(sets.test):,} to test; accuracy, mean ± deviation over seeds "
         f"{', '.join(map(str, sorted(scores['seed'].unique())))}. Group {given.group}, weights "
-        f"{', '.join(f'{name} {weights[name]:,}' for name in ARMS if name in weights)}. Steps of "
-        f"{given.batch_size} images: {', '.join(f'{m} {s}' for m, s in STEPS.items())}. "
+        f"{listed(scores, 'arm', 'weights')}; of heads, matched to the plain arm's, "
+        f"{listed(scores[scores['arm'] == 'plain'], 'method', 'head_weights')}. Steps of "
+        f"{given.batch_size} images: {listed(scores, 'method', 'steps')}. "
         "'invariant' features are averaged over the group, 'equivariant' ones are not. The "
         "published column is Table 1 of arXiv 2303.04427: another network, data set and size. "
         "'random' is untrained. Runs are kept in the folder: they may be older than the commit "
@@ -149,6 +149,12 @@ def sections(found: Found, given: Options) -> list[Section]:
         )
         for classifier in scores["classifier"].unique()
     ]
+
+
+def listed(scores: pd.DataFrame, by: str, column: str) -> str:
+    """What a column holds for each arm or method, as text; nothing for the untrained."""
+    values = scores[scores["method"] != "random"].groupby(by, sort=False)[column].first()
+    return ", ".join(f"{name} {value:,}" for name, value in values.items())
 
 
 def draw(scores: pd.DataFrame, path: str) -> None:

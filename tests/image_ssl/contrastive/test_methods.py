@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hierforecast.errors import DataError
+from hierforecast.image_ssl.augment import contrastive
 from hierforecast.image_ssl.contrastive import (
     LEARNERS,
     MoCo,
@@ -21,8 +22,11 @@ from hierforecast.image_ssl.contrastive import (
     sinkhorn,
     swapped_prediction,
 )
-from hierforecast.image_ssl.nn import ResNet
+from hierforecast.image_ssl.data import RenderedShapes, as_float
+from hierforecast.image_ssl.methods import build_method
+from hierforecast.image_ssl.nn import ResNet, small_resnet
 from hierforecast.image_ssl.nn.heads import Projector
+from hierforecast.image_ssl.training import Schedule, pretrain
 from hierforecast.image_ssl.views import Views
 
 METHODS = {
@@ -259,6 +263,27 @@ def test_queues_smaller_than_the_batch_hold_its_last_vectors(made, size):
         assert loss.isfinite()
     assert method.queue.is_full
     torch.testing.assert_close(method.queue.keys.norm(dim=1), torch.ones(size))
+
+
+@pytest.mark.slow
+def test_moco_tells_its_own_batch():
+    """By a little: a key beside the query's own images is nearer than one among others."""
+    torch.manual_seed(0)
+    images = RenderedShapes(2048, 0, 17, textures=("plain",), light=0.0).in_memory()
+    method = build_method("moco", small_resnet(width=8), size=17, width=32, queue_size=1024)
+    pretrain(method, images, Schedule(150, 32), trainer={"enable_progress_bar": False})
+    moco, recipe, drawn = method.objective, contrastive(17), torch.Generator().manual_seed(3)
+    pixels, order = as_float(images.images), torch.randperm(2048, generator=drawn)
+    one, other = (recipe(pixels, drawn).images.split(32) for _ in range(2))
+    mixed = torch.cat(other)[order].split(32)
+    with torch.no_grad():
+        queries = torch.cat([moco.embed(batch) for batch in one])
+        beside, among = (torch.cat([*map(moco.key_encoder, keys)]) for keys in (other, mixed))
+    cosines = [
+        F.cosine_similarity(queries, keys).mean() for keys in (beside, among[order.argsort()])
+    ]
+    leak = float(cosines[0] - cosines[1])
+    assert 0.005 < leak < 0.05, f"{leak:.3f} of {cosines[0]:.2f}"
 
 
 # How they are built
