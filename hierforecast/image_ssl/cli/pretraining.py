@@ -90,7 +90,7 @@ class PretrainOptions:
         Number, option("--width", "Channels of the plain one. [16; 64 for resnets]")
     ] = None
     match: Annotated[
-        str, option("--match", "What all arms share: parameters, compute or none.")
+        str, option("--match", "What the backbones of all arms share: parameters, compute or none.")
     ] = "parameters"
     head_width: Annotated[int, option("--head-width", "Channels of the head.", min=1)] = 128
     standardise: Annotated[bool | None, Standardise] = None
