@@ -130,7 +130,7 @@ def predict(
 def _batches(fitted: Forecaster, history: pd.DataFrame) -> list[Window]:
     """What predict hands to the model, made beforehand."""
     panel = fitted._read(history, horizon=HORIZON)
-    windows = fitted._windows(panel, last_cutoffs(panel, CONTEXT))
+    windows = fitted._forecasts(panel, last_cutoffs(panel, CONTEXT)).windows
     starts = range(0, len(windows), fitted.batch_size)
     stop = len(windows)
     return [

@@ -137,7 +137,7 @@ def nba(label: str, given: Options) -> dict[str, Any]:
 def batches(forecaster: Forecaster, frame: pd.DataFrame, size: int) -> Window:
     """One batch of windows of a frame."""
     panel = forecaster._read(frame)
-    windows = forecaster._windows(panel, cutoffs_of(panel, 40, 10, 10))
+    windows = forecaster._forecasts(panel, cutoffs_of(panel, 40, 10, 10)).windows
     return windows.__getitems__(list(range(min(size, len(windows)))))
 
 

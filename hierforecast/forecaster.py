@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hierforecast.errors import NotFittedError
 from hierforecast.fitting import learn
 from hierforecast.frame import Columns, Panel, read_frame
 from hierforecast.frame.given import read_given
+from hierforecast.frame.totals import Totals
 from hierforecast.inference import Forecasts, place
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
@@ -132,6 +134,9 @@ class Forecaster(Params):
         *,
         quantiles: Sequence[float] | float | None = None,
         given: Any = None,
+        by: str | Sequence[str] | None = None,
+        how: str = "sum",
+        weights: str | None = None,
     ) -> Any:
         """Forecast the steps after each scene's last observed time.
 
@@ -148,6 +153,10 @@ class Forecaster(Params):
             given: what-if: a frame in the shape of the answer (scene, id, time, targets; NaN where
                 nothing is assumed) of any series, steps and targets. The forecast is the exact
                 conditional distribution of all others; what is given comes back as it is.
+            by: totals instead of series: a group column, several, or ``()`` for whole scenes. All
+                are linear maps of one joint distribution: levels add up, draws of one seed too.
+            how: ``"sum"`` or ``"mean"``, over the series that are forecast.
+            weights: column of a number for each series, by which it is multiplied first.
 
         Returns:
             A frame of the library that was given, one row per series and future step:
@@ -155,22 +164,32 @@ class Forecaster(Params):
             HiPerformer-q-10]``; with several targets ``HiPerformer_x``, ``HiPerformer_y`` and so
             on. Times have the frame's type, or a wider one where it cannot hold what follows
             (``int8`` after 127). (utilsforecast takes ``-q-`` columns for models: tell it
-            ``models=["HiPerformer"]``.)
+            ``models=["HiPerformer"]``.) Of totals ``[scene,] *by, ds`` and the same columns.
 
         Warns:
             SeriesDroppedWarning: for series without a forecast, because they are not observed
                 within the context.
         """
-        panel, cutoffs = self._history(frame, known)
-        return self._forecasts(panel, cutoffs, given=given).to_frame(level, quantiles)
+        totals = Totals.read(frame, self.columns, by, how, weights)
+        return self._ahead(frame, known, given, totals).to_frame(level, quantiles)
 
     def sample(
-        self, frame: Any, n: int, seed: int | None = None, known: Any = None, *, given: Any = None
+        self,
+        frame: Any,
+        n: int,
+        seed: int | None = None,
+        known: Any = None,
+        *,
+        given: Any = None,
+        by: str | Sequence[str] | None = None,
+        how: str = "sum",
+        weights: str | None = None,
     ) -> Any:
         """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
-        seed = None if seed is None else whole("seed", seed, 0, 2**63 - 1)
-        panel, cutoffs = self._history(frame, known)
-        return self._forecasts(panel, cutoffs, seed=seed, given=given).draws_to_frame(n)
+        seed = self.seed if seed is None else whole("seed", seed, 0, 2**63 - 1)
+        totals = Totals.read(frame, self.columns, by, how, weights)
+        forecasts = replace(self._ahead(frame, known, given, totals), generator=seeded(seed))
+        return forecasts.draws_to_frame(n)
 
     def distribution(
         self, frame: Any, known: Any = None, *, given: Any = None
@@ -181,8 +200,7 @@ class Forecaster(Params):
             distribution: values (P, H, D), `log_prob` one number a scene.
             index: P rows ``[scene,] unique_id, ds``, where ``ds`` is the first step forecast.
         """
-        panel, cutoffs = self._history(frame, known)
-        return self._forecasts(panel, cutoffs, max(len(cutoffs), 1), given=given).joint()
+        return self._ahead(frame, known, given).joint()
 
     def backtest(
         self,
@@ -242,42 +260,30 @@ class Forecaster(Params):
         forecasts = forecasts_of(self, frame, Rolling(n_windows, start, stride, refit))
         return frame_like(frame, evaluate_windows(forecasts, metrics, n_samples, level))
 
-    def _history(self, frame: Any, known: Any) -> tuple[Panel, np.ndarray]:
+    def _ahead(self, frame: Any, known: Any, given: Any, totals: Totals | None = None) -> Forecasts:
+        """Forecasts of the steps after a frame, see `predict`."""
         panel = self._read(frame, known=known, horizon=self.prediction_length)
-        return panel, last_cutoffs(panel, self.context_length)
+        if given is not None:
+            given = read_given(panel, given, self.prediction_length, self.context_length)
+        forecasts = self._forecasts(panel, last_cutoffs(panel, self.context_length))
+        return replace(forecasts, given=given, totals=totals)
 
     def _read(self, frame: Any, **options: Any) -> Panel:
         fitted = self._fitted()
         options |= {"vocabulary": fitted.vocabulary, "step": fitted.step, "dtype": fitted.dtype}
         return read_frame(frame, self.columns, context=self.context_length, **options)
 
-    def _forecasts(
-        self,
-        panel: Panel,
-        cutoffs: np.ndarray,
-        batch_size: int | None = None,
-        seed: int | None = None,
-        given: Any = None,
-    ) -> Forecasts:
-        if given is not None:
-            lengths = self.prediction_length, self.context_length
-            given = read_given(panel, given, *lengths)
-        windows = self._windows(panel, cutoffs)
-        model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
-        draws = seeded(self.seed if seed is None else seed)
-        return Forecasts(model, windows, batch_size or self.batch_size, draws, given=given)
-
-    def _windows(self, panel: Panel, cutoffs: np.ndarray) -> WindowDataset:
-        """What the fitted model is given."""
+    def _forecasts(self, panel: Panel, cutoffs: np.ndarray) -> Forecasts:
         lengths = self.context_length, self.prediction_length
-        return WindowDataset(panel, cutoffs, *lengths, origin=self.model_.origin)
+        windows = WindowDataset(panel, cutoffs, *lengths, origin=self.model_.origin)
+        model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
+        return Forecasts(model, windows, self.batch_size, seeded(self.seed))
 
     # --- saving ----------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write weights (safetensors) and options (JSON) into a folder, all or nothing."""
-        fitted = self._fitted()
-        storage.save(self._plan(), fitted, Path(path))
+        storage.save(self._plan(), self._fitted(), Path(path))
 
     @classmethod
     def load(cls, path: str | Path, model: Model | type[Model] | None = None) -> Forecaster:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,10 @@ from hierforecast import _options
 from hierforecast._options import levels, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions.sums import Sums
+from hierforecast.distributions.totals import summed
 from hierforecast.errors import DataError
+from hierforecast.frame.totals import Totals
 from hierforecast.models import Model
 from hierforecast.windows import WindowDataset
 
@@ -41,6 +44,25 @@ class Forecast(NamedTuple):
         known = ~value.isnan()
         raw = self.raw.condition((value - offset) / unit, known) if known.any() else self.raw
         return self._replace(raw=raw, given=value)
+
+    def add(self, totals: Totals) -> Forecast:
+        """The forecast of totals; `future.rows` are their numbers."""
+        rows = self.future.rows.numpy()
+        numbers, place = np.unique(totals.total[rows], return_inverse=True)
+        sums = Sums(
+            torch.from_numpy(place),
+            torch.arange(len(rows)),
+            torch.from_numpy(totals.shares(rows)),
+            len(numbers),
+        ).to(self.raw.mean.device)
+        cutoff = np.zeros(len(numbers), dtype=np.int64)
+        cutoff[place] = self.future.cutoff.numpy()
+        future = Future(
+            torch.empty(len(numbers), 0), torch.empty(len(numbers), 0),
+            torch.from_numpy(numbers), torch.from_numpy(cutoff),
+        )  # fmt: skip
+        raw = summed(self.distribution(), sums)
+        return self._replace(raw=raw, future=future, given=None)
 
     def draws(self, n: int) -> Tensor:
         """Joint draws of the user's numbers, (n, P, H, D) float64; the next ones at each call."""
@@ -100,6 +122,7 @@ class Forecasts:
         generator: of the joint draws.
         given: (R, H, D) float64 of the panel's rows, what is assumed of the horizon and NaN where
             nothing is; None for nothing. Forecasts are conditioned on it.
+        totals: what is added up; None for the series themselves.
     """
 
     model: Model
@@ -107,6 +130,7 @@ class Forecasts:
     batch_size: int
     generator: torch.Generator
     given: np.ndarray | None = field(default=None, kw_only=True)
+    totals: Totals | None = field(default=None, kw_only=True)
 
     def __iter__(self) -> Iterator[Forecast]:
         device = next(iter((*self.model.parameters(), *self.model.buffers()))).device
@@ -118,7 +142,7 @@ class Forecasts:
             forecast = Forecast(raw, batch, future, self.generator)
             if self.given is not None:
                 forecast = forecast.condition(self.given[future.rows.numpy()])
-            yield forecast
+            yield forecast if self.totals is None else forecast.add(self.totals)
 
     @property
     def name(self) -> str:
@@ -160,7 +184,8 @@ class Forecasts:
 
     def joint(self) -> tuple[SceneDistribution, Any]:
         """The distribution of all windows (one batch), rows in the order of its index frame."""
-        forecast = next(iter(self))
+        whole = replace(self, batch_size=max(len(self.windows), 1))
+        forecast = next(iter(whole))
         future = forecast.future
         order = np.argsort(future.rows.numpy(), kind="stable")
         panel = self.windows.panel
@@ -208,12 +233,22 @@ class Forecasts:
             for name, values in cells.items():
                 suffix = "" if name == "mean" else name
                 data[column + suffix] = values[..., target].reshape(-1)
-        return panel.to_frame(at, when, data)
+        return self._label(at, when, data)
+
+    def _label(self, rows: np.ndarray, steps: np.ndarray, data: Mapping[str, Any]) -> Any:
+        """A frame of series, or of totals."""
+        panel = self.windows.panel
+        if self.totals is not None:
+            return self.totals.to_frame(panel, rows, steps, data)
+        return panel.to_frame(rows, steps, data)
 
     def _check_names(self, added: Sequence[str], truth: bool) -> None:
         """Refuse an answer in which one column would overwrite another."""
         roles = self.windows.panel.columns
-        names = [*roles.keys, *(roles.targets if truth else ()), *added, *self.columns]
+        keys = roles.keys
+        if self.totals is not None:
+            keys = (*roles.scenes, *self.totals.by, roles.time)
+        names = [*keys, *(roles.targets if truth else ()), *added, *self.columns]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise DataError(

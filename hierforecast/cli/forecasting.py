@@ -126,11 +126,14 @@ def predict(
     cutoff: Cutoff = None,
     known: Annotated[str | None, option("--known", "Table: covariates known ahead.")] = None,
     given: Annotated[str | None, option("--given", "Table: targets that are assumed.")] = None,
+    by: Annotated[Names, option("--by", "Column: totals by it; '' for the whole scene.")] = None,
+    how: Annotated[str, option("--how", "Of totals: sum or mean.")] = "sum",
+    weights: Annotated[str | None, option("--weights", "Column: a weight for each series.")] = None,
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
 ) -> None:
     """Forecast the steps that follow a table."""
-    for flag, asked in (("--level", level), ("--quantile", quantile)):
-        if samples is not None and asked:
+    for flag, value in (("--level", level), ("--quantile", quantile)):
+        if samples is not None and value:
             raise DataError(f"--samples and {flag} exclude each other: draws have neither")
     if seed is not None and samples is None:
         raise DataError("--seed is of the draws: give --samples too, or leave it out")
@@ -145,9 +148,11 @@ def predict(
     if known is None and columns.known_covariates and len(history) < len(whole):
         ahead = whole.drop(history.index)
     plan = tables.read(given, columns) if given else None
+    totals = {"by": [name for name in by if name] if by else None, "how": how, "weights": weights}
+    asked: dict[str, Any] = {"known": ahead, "given": plan, **totals}
     if samples is None:
-        forecast = forecaster.predict(history, level, ahead, quantiles=quantile, given=plan)
+        forecast = forecaster.predict(history, level, quantiles=quantile, **asked)
     else:
-        forecast = forecaster.sample(history, samples, seed=seed, known=ahead, given=plan)
+        forecast = forecaster.sample(history, samples, seed=seed, **asked)
     deliver(tables.restore(forecast, columns), out)
     tables.say_notes()

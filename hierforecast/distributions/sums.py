@@ -39,6 +39,11 @@ class Sums:
         shape = (*each.shape[:-1], self.count)
         return each.new_zeros(shape).index_add(-1, self.total, each).movedim(-1, axis)
 
+    def to(self, device: torch.device) -> Sums:
+        """The same on a device."""
+        total, row, weight = (x.to(device) for x in (self.total, self.row, self.weight))
+        return Sums(total, row, weight, self.count)
+
     def take(self, index: Tensor) -> Sums:
         """Some totals, in the order given."""
         chosen = torch.arange(self.count, device=self.row.device)[index]

@@ -75,3 +75,9 @@ def coherent(
 ) -> SceneDistribution:
     """The joint distribution of totals: `each` total's own if they share no rows, see `Totals`."""
     return Totals(base, sums, each) if each is None or sums.overlap else each
+
+
+def summed(base: SceneDistribution, sums: Sums) -> Totals:
+    """Totals whose draws are sums of the base's own draws, whatever family they are of."""
+    each = base._aggregate(sums)
+    return Totals(base, sums, each.margins if isinstance(each, Totals) else each)

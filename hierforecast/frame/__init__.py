@@ -11,7 +11,8 @@ A long frame has one row per series and time. `reading.read_frame` calls each st
    them (`irregular`: its errors), `duplicates` that no two rows share a cell.
 5. `values`: targets, groups and covariates as numbers (`categories`, `vocabulary`: as in training).
 6. `panel`: all of it as arrays, and answers as frames.
-7. `known`: what is known in advance of the steps to forecast; `given`: what is assumed of them.
+7. `known`: what is known in advance of the steps to forecast; `given`: what is assumed of them;
+   `totals`: which series are added up.
 
 `remedies` is code for the user that mends a frame; errors of every step carry it. `resampling` (and
 `newsteps`) bring a frame to another step.

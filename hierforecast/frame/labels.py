@@ -66,8 +66,8 @@ class Rows:
         of_row, pairs = pair(scene, ids, len(id_labels))
         row_scene, row_id = np.divmod(pairs, len(id_labels))
         labels = Labels(
-            _examples(table, columns.scenes, one_of_each(scene, len(scene_labels))),
-            _examples(table, columns.ids, one_of_each(ids, len(id_labels))),
+            examples(table, columns.scenes, one_of_each(scene, len(scene_labels))),
+            examples(table, columns.ids, one_of_each(ids, len(id_labels))),
             id_labels,
             row_id,
             table.frame[columns.time][:1],
@@ -87,6 +87,6 @@ class Rows:
         return f"series {name}" + (f" of {scene}" if scene else "")
 
 
-def _examples(table: Table, names: tuple[str, ...], at: np.ndarray) -> tuple[nw.Series[Any], ...]:
+def examples(table: Table, names: tuple[str, ...], at: np.ndarray) -> tuple[nw.Series[Any], ...]:
     """The columns at some rows."""
     return tuple(nw.maybe_reset_index(table.frame[name][at]) for name in names)

@@ -143,10 +143,20 @@ class Panel:
         scene, ids = self.row_scene[rows], labels.row_id[rows]
         out = [nw.maybe_reset_index(column[scene]) for column in labels.scene]
         out += [nw.maybe_reset_index(column[ids]) for column in labels.id]
-        out.append(self.time_column(self.columns.time, scene, steps))
+        return self.assemble(out, scene, steps, data)
+
+    def assemble(
+        self,
+        labels: list[nw.Series[Any]],
+        scene: np.ndarray,
+        steps: np.ndarray,
+        data: Mapping[str, Any],
+    ) -> Any:
+        """A frame of label columns, the times of steps (m,) in scenes (m,), and the data."""
+        out = [*labels, self.time_column(self.columns.time, scene, steps)]
         for name, column in data.items():
             if not isinstance(column, nw.Series):
-                backend = labels.time.implementation
+                backend = self.labels.time.implementation
                 column = nw.new_series(name, np.asarray(column), backend=backend)
             out.append(column.alias(name))
         return out[0].to_frame().with_columns(*out[1:]).to_native()

@@ -108,7 +108,7 @@ def _groups(rows: Rows) -> np.ndarray:
     for names in rows.table.columns.levels:
         for name in names:
             codes, labels = rows.table.labels(name)
-            path, _ = pair(path, _constant(rows, name, codes, labels, "group"), len(labels))
+            path, _ = pair(path, constant(rows, name, codes, labels, "group"), len(labels))
         levels.append(path)
     return np.stack(levels or [path], axis=1).astype(np.int64)
 
@@ -127,7 +127,7 @@ def _types(rows: Rows, vocabulary: Vocabulary | None) -> tuple[np.ndarray, tuple
     known = plain if vocabulary is None else vocabulary.types
     _check_types(rows.table, name, plain, known)
     lookup = np.array([known.index(label) for label in plain], dtype=np.int64)
-    return lookup[_constant(rows, name, codes, labels, "type")], known
+    return lookup[constant(rows, name, codes, labels, "type")], known
 
 
 def _check_types(table: Table, name: str, labels: tuple[Any, ...], known: tuple[Any, ...]) -> None:
@@ -151,9 +151,7 @@ def _check_types(table: Table, name: str, labels: tuple[Any, ...], known: tuple[
     raise DataError(f"{text}drop its series, or fit again with it", remedy)
 
 
-def _constant(
-    rows: Rows, name: str, codes: np.ndarray, labels: np.ndarray, what: str
-) -> np.ndarray:
+def constant(rows: Rows, name: str, codes: np.ndarray, labels: np.ndarray, what: str) -> np.ndarray:
     """The one code of each panel row (R,), checked to be one."""
     value = np.empty(len(rows), dtype=np.int32)
     value[rows.of_row] = codes
