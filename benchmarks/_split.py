@@ -144,7 +144,7 @@ def load(name: str) -> Sets:
 
 def network(group: str, width: int) -> ResNet:
     """A backbone with as many weights as the plain one of `width`; it sees images as they are."""
-    return small_resnet(group, width, match="parameters", stem=STEM, standardise=False)
+    return small_resnet(group, width, match="parameters", stem=STEM, standardize=False)
 
 
 def halves(arm: Arm, backbone: ResNet) -> dict[str, Pool]:

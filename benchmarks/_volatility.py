@@ -143,7 +143,7 @@ def garch_of(values: np.ndarray, least: int = 500) -> pd.DataFrame:
 
 
 def shrunk(shocks: np.ndarray) -> np.ndarray:
-    """Ledoit and Wolf's (2004) correlation (P, P) of standardised returns (T, P)."""
+    """Ledoit and Wolf's (2004) correlation (P, P) of standardized returns (T, P)."""
     from sklearn.covariance import ledoit_wolf
 
     covariance, _ = ledoit_wolf(shocks, assume_centered=True)
@@ -152,7 +152,7 @@ def shrunk(shocks: np.ndarray) -> np.ndarray:
 
 
 def principal(shocks: np.ndarray, factors: int = 10) -> np.ndarray:
-    """Correlation (P, P) by principal factors of standardised returns (T, P), and a diagonal."""
+    """Correlation (P, P) by principal factors of standardized returns (T, P), and a diagonal."""
     shocks = shocks / np.sqrt((shocks**2).mean(0)).clip(1e-6)
     _, size, direction = np.linalg.svd(shocks / np.sqrt(len(shocks)), full_matrices=False)
     loading = direction[:factors].T * size[:factors]
@@ -177,7 +177,7 @@ def forecast(
             and leaves a variance where it was.
         rows: tickers to forecast.
         parameters: the window's variance (N,) -> omega, alpha, beta, (N,) each.
-        correlate: standardised returns (T, P) -> correlation.
+        correlate: standardized returns (T, P) -> correlation.
         df: as in `Recursion`.
         steps: H.
     """

@@ -174,7 +174,7 @@ def nba_sections(found: Found, given: Options) -> list[Section]:
     note = (
         f"ADE/FDE in feet on other games, a window every {given.stride} steps; "
         f"{given.steps} steps of 64 windows, seed {given.seed}, each training scene in one of "
-        "its mirror images, no series hidden in training, one optimiser for all. Times of a "
+        "its mirror images, no series hidden in training, one optimizer for all. Times of a "
         "training step (by AdamW) and of a forecast of 64 windows relative to HiPerformer's, one "
         "thread, interleaved medians. HiPerformer starts from a linear forecast and sees each "
         "scene in a canonical reflection, the peers do not; few steps make the most of that. "

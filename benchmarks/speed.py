@@ -92,7 +92,7 @@ TABLES: dict[str, tuple[str, Callable[..., pd.DataFrame], str]] = {
         "Fit against a bare loop",
         fit,
         "Windows per second of `Forecaster.fit` as a share of a loop of forward, backward and "
-        "optimiser on ready tensors: the same model, the same batches, blocks of steps in turn. "
+        "optimizer on ready tensors: the same model, the same batches, blocks of steps in turn. "
         "Simulated basketball, 11 series, 40 + 10 steps, batches of 64, series dropout 0.1, two "
         "SA3 blocks. The share of all blocks together holds the validation and the checkpoints "
         "that fall into them; "

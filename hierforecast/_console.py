@@ -61,9 +61,9 @@ class LateCommands(TyperGroup):
         return typer.main.get_group(import_module(self.module).app)
 
 
-def option(name: str, text: str, **more: Any) -> Any:
-    """An option with its help."""
-    return typer.Option(name, help=text, **more)
+def option(name: str, text: str, *former: str, **more: Any) -> Any:
+    """An option with its help; former names work too."""
+    return typer.Option(name, *former, help=text, **more)
 
 
 def declare(

@@ -6,7 +6,9 @@ as JSON, and raises a `DataError` for everything else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from math import inf
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -16,6 +18,7 @@ import numpy as np
 from hierforecast.errors import DataError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def whole(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
@@ -126,3 +129,40 @@ def _between(name: str, value: Any, high: float, unit: str, example: str) -> flo
 
 def _is_no_number(value: Any) -> bool:
     return isinstance(value, (bool, np.bool_, np.timedelta64))
+
+
+def renamed(**now: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Options that have another name now: the old one works and warns (former name = new name)."""
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        @wraps(function)
+        def call(*args: Any, **options: Any) -> R:
+            for old in now.keys() & options.keys():
+                warn_former(old, now[old])
+                options[now[old]] = options.pop(old)
+            return function(*args, **options)
+
+        return call
+
+    return decorate
+
+
+def warn_former(old: str, new: str) -> None:
+    """Warn the caller of the function that calls this."""
+    warnings.warn(f"the option {old} is called {new} now", DeprecationWarning, stacklevel=3)
+
+
+def former_names(module: str, **now: Callable[..., Any]) -> Callable[[str], Any]:
+    """A module's `__getattr__` for functions that have another name now (former name = function).
+
+    The old name works and warns.
+    """
+
+    def find(name: str) -> Any:
+        if name not in now:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        text = f"{module}.{name} is {now[name].__name__} now"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return now[name]
+
+    return find

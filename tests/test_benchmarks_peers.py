@@ -164,12 +164,12 @@ def test_training_lowers_the_loss(peer):
     window = pack(ROWS, make_content(ROWS, TASK)), make_future(ROWS, TASK)
     model = peer.for_task(TASK).double()
     model.fit_statistics(*window)
-    optimiser, losses = torch.optim.AdamW(model.parameters(), lr=1e-2), []
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=1e-2), []
     for _ in range(20):
         losses.append(model.loss(*window))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses[-1].backward()
-        optimiser.step()
+        optimizer.step()
     assert losses[-1] < losses[0] - 0.3
 
 

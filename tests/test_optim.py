@@ -1,4 +1,4 @@
-"""The optimiser: singular values, the parts it moves, and a state that survives saving."""
+"""The optimizer: singular values, the parts it moves, and a state that survives saving."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_others_move_as_by_adamw():
     theirs = torch.optim.AdamW(two.parameters(), lr=0.01, weight_decay=0.1)
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     for _ in range(3):
-        for module, optimiser in ((one, ours), (two, theirs)):
-            optimiser.zero_grad()
+        for module, optimizer in ((one, ours), (two, theirs)):
+            optimizer.zero_grad()
             module(x).square().sum().backward()
-            optimiser.step()
+            optimizer.step()
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -57,11 +57,11 @@ def test_a_matrix_moves_alike_beside_others_of_its_shape():
     together = [nn.Parameter(x.clone()) for x in start]
     alone = [nn.Parameter(x.clone()) for x in start]
     for matrices in (together, *([m] for m in alone)):
-        optimiser = Muon(matrices, [], lr=0.01)
+        optimizer = Muon(matrices, [], lr=0.01)
         for matrix in matrices:
             at = next(i for i, x in enumerate(start) if torch.equal(x, matrix))
             matrix.grad = slope[at].clone()
-        optimiser.step()
+        optimizer.step()
     for a, b, before in zip(together, alone, start, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
         assert (a - before).abs().max() > 1e-3
@@ -72,15 +72,15 @@ def test_state_survives_saving():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
         make = lambda: Muon([model[0].weight], [model[0].bias, *model[2].parameters()])  # noqa: E731
-        optimiser, x = make(), torch.randn(16, 4)
+        optimizer, x = make(), torch.randn(16, 4)
         for step in range(steps):
             if step == restart:
-                state = copy.deepcopy(optimiser.state_dict())
-                optimiser = make()
-                optimiser.load_state_dict(state)
-            optimiser.zero_grad()
+                state = copy.deepcopy(optimizer.state_dict())
+                optimizer = make()
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
             model(x).square().mean().backward()
-            optimiser.step()
+            optimizer.step()
         return model[0].weight.detach()
 
     assert torch.equal(run(6), run(6, restart=3))

@@ -23,7 +23,7 @@ from hierforecast._lightning import (
     stopping,
     undisturbed,
 )
-from hierforecast._options import number, whole
+from hierforecast._options import number, renamed, whole
 from hierforecast._random import drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.batches import AUGMENTED, Batches
@@ -47,14 +47,14 @@ class Schedule:
     """How long and how fast to train.
 
     Args:
-        max_steps: optimiser steps.
+        max_steps: optimizer steps.
         batch_size: images in a step, on each device.
         learning_rate: at its peak, after a warm-up; then it falls along a cosine to zero. Layers
             of `ConstantRate`, SimSiam's predictor, keep this one throughout.
         weight_decay: of weights of two axes and more; biases and norms have none.
         seed: of everything random.
         workers: processes that read images ahead; 0 for images in memory.
-        optimiser: made of parameter groups, ``lr`` and ``weight_decay``;
+        optimizer: made of parameter groups, ``lr`` and ``weight_decay``;
             ``functools.partial(torch.optim.SGD, momentum=0.9)`` is how the papers train.
     """
 
@@ -64,7 +64,7 @@ class Schedule:
     weight_decay: float = 1e-4
     seed: int = 0
     workers: int = 0
-    optimiser: Callable[..., Optimizer] = AdamW
+    optimizer: Callable[..., Optimizer] = AdamW
 
     def __post_init__(self) -> None:
         for name, minimum in (("max_steps", 1), ("batch_size", 1), ("seed", 0), ("workers", 0)):
@@ -73,6 +73,10 @@ class Schedule:
         object.__setattr__(self, "learning_rate", rate)
         decay = number("weight_decay", self.weight_decay, 0)
         object.__setattr__(self, "weight_decay", decay)
+
+
+# Its name until 0.1.
+Schedule.__init__ = renamed(optimiser="optimizer")(Schedule.__init__)  # type: ignore[method-assign]
 
 
 class _Learning(L.LightningModule):
@@ -135,7 +139,7 @@ class _Learning(L.LightningModule):
             if params:
                 groups.append({"params": params, **({} if matrix else {"weight_decay": 0.0})})
                 shares.append(_constant if fixed else decayed)
-        optimizer = self.schedule.optimiser(
+        optimizer = self.schedule.optimizer(
             groups, lr=self.schedule.learning_rate, weight_decay=self.schedule.weight_decay
         )
         decay = torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
@@ -246,8 +250,8 @@ def _about(
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What a training is, for its checkpoint: the options, and a digest of what it learns from."""
-    plain = {k: v for k, v in vars(schedule).items() if k not in ("workers", "optimiser")}
-    maker = schedule.optimiser
+    plain = {k: v for k, v in vars(schedule).items() if k not in ("workers", "optimizer")}
+    maker = schedule.optimizer
     shown = repr(maker) if isinstance(maker, partial) else getattr(maker, "__qualname__", "")
     shapes = [(name, tuple(x.shape)) for name, x in method.state_dict().items()]
     inner = images.images if isinstance(images, PosedPairs) else images
@@ -258,7 +262,7 @@ def _about(
         **{f"method{path}": value for path, value in _plain(method).items()},
         "the layers": digest(shapes),
         **plain,
-        "optimiser": shown,
+        "optimizer": shown,
         **trainer_options(options),
         "the set of images": type(inner).__name__,
         "the number of images": len(images),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from typing import Any, TypeVar
+
+from hierforecast._options import warn_former
 
 T = TypeVar("T")
 
@@ -35,26 +35,10 @@ def current_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """The same for what is given to `set_params`: ``model__waves``."""
     former = {f"model__{old}": f"model__{new}" for old, new in OPTIONS.items()}
     for old in former.keys() & params.keys():
-        _warn(old, former[old])
+        warn_former(old, former[old])
     return {former.get(name, name): value for name, value in params.items()}
 
 
 def current_weights(weights: Mapping[str, T]) -> dict[str, T]:
     """Saved weights of a model by their names of today."""
     return {WEIGHTS.get(name, name): weight for name, weight in weights.items()}
-
-
-def accepts_former_options(init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor that takes earlier names of its options too, with a `DeprecationWarning`."""
-
-    @wraps(init)
-    def renamed(self: Any, *args: Any, **options: Any) -> None:
-        for old in OPTIONS.keys() & options.keys():
-            _warn(old, OPTIONS[old])
-        init(self, *args, **current_options(options))
-
-    return renamed
-
-
-def _warn(old: str, new: str) -> None:
-    warnings.warn(f"the option {old} is called {new} now", DeprecationWarning, stacklevel=3)

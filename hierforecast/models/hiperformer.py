@@ -13,12 +13,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from hierforecast._options import number, whole
+from hierforecast._options import number, renamed, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
 from hierforecast.models.base import Model, Origin
-from hierforecast.models.former import accepts_former_options
+from hierforecast.models.former import OPTIONS
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
@@ -64,7 +64,7 @@ class HiPerformer(Model):
 
     hidden = ("encoder", "embedding.read")
 
-    @accepts_former_options
+    @renamed(**OPTIONS)
     def __init__(
         self,
         width: int = 128,

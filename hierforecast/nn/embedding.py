@@ -16,7 +16,7 @@ from hierforecast.task import Task
 
 
 class CovariateEmbedding(nn.Module):
-    """Covariates as features: numbers standardised, categories embedded, missing ones zero.
+    """Covariates as features: numbers standardized, categories embedded, missing ones zero.
 
     Args:
         categories: for each covariate its number of categories, or None if it is numeric.

@@ -52,13 +52,13 @@ def test_every_method_learns_in_every_arm(name, which):
     forgets = any(isinstance(module, ForgetGroup) for module in method.modules())
     # A regression of parameters averages nowhere: its head is an ordinary one in every arm.
     assert forgets == (which == "inconsistent" and name != "regression")
-    optimiser = torch.optim.SGD(method.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.1)
     for _ in range(2):
         images = torch.rand(8, 3, 33, 33)
         loss = method.loss(Views(images, images, labels=torch.arange(8) % 3))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert loss.shape == () and loss.isfinite()
     for parameter in backbone.parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all()

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.evaluation import euclidean_distance
-from hierforecast.image_ssl.plot import plot_neighbours, plot_r2, plot_reconstructions
+from hierforecast.image_ssl.plot import plot_neighbors, plot_r2, plot_reconstructions
 from hierforecast.image_ssl.plot.style import PALETTE
 
 pytestmark = pytest.mark.usefixtures("figures_closed")
@@ -123,9 +123,7 @@ def numbers(figure) -> list[int]:
 def test_neighbours_stand_in_order_without_the_query():
     line = torch.tensor([0.0, 1, 3, 7, 15, 31, 63, 127, 255])[:, None]
     halves = {"up": line, "mixed": line[torch.tensor([8, 0, 1, 2, 3, 4, 5, 6, 7])]}
-    figure = plot_neighbours(
-        coloured(), halves, [3, 0], k=3, distance=euclidean_distance, title="t"
-    )
+    figure = plot_neighbors(coloured(), halves, [3, 0], k=3, distance=euclidean_distance, title="t")
     figure.canvas.draw()
     # By hand, from the distances on the line.
     assert numbers(figure) == [3, 2, 1, 0, 2, 1, 4, 0, 1, 2, 3, 8, 7, 6]
@@ -135,14 +133,14 @@ def test_neighbours_stand_in_order_without_the_query():
 
 def test_neighbours_by_cosine_against_a_loop():
     x = torch.randn(9, 5)
-    figure = plot_neighbours(coloured(), {"x": x}, [4], k=8)
+    figure = plot_neighbors(coloured(), {"x": x}, [4], k=8)
     cosines = [float(x[4] @ x[i] / x[4].norm() / x[i].norm()) for i in range(9)]
     order = sorted(set(range(9)) - {4}, key=lambda i: -cosines[i])
     assert numbers(figure) == [4, *order]
 
 
 def test_columns_are_of_one_width():
-    figure = plot_neighbours(coloured(), {"a rather long name": torch.randn(9, 3)}, [1, 2], k=4)
+    figure = plot_neighbors(coloured(), {"a rather long name": torch.randn(9, 3)}, [1, 2], k=4)
     figure.canvas.draw()
     lefts = [ax.get_position().x0 for ax in figure.axes[2:6]]
     assert np.allclose(np.diff(lefts), np.diff(lefts)[0], atol=1e-3)
@@ -158,7 +156,7 @@ def test_neighbours_that_do_not_exist():
         (({"x": x[1:]}, [0], 2), r"'x' are \(8, 2\)"),
     ):
         with pytest.raises(DataError, match=message):
-            plot_neighbours(coloured(), *options)
+            plot_neighbors(coloured(), *options)
 
 
 def test_reconstructions_stand_below_their_images():

@@ -94,7 +94,7 @@ def test_saving_replaces_an_older_save_and_nothing_else(saved, tmp_path):
         with pytest.raises(DataError, match="something else than a saved backbone"):
             save_backbone(small_resnet(), place)
     with pytest.raises(TypeError):
-        save_backbone(small_resnet("D4"), saved, {"optimiser": torch.optim.SGD})
+        save_backbone(small_resnet("D4"), saved, {"optimizer": torch.optim.SGD})
     assert load_backbone(saved).group.name == "C1"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net", "thesis.tex"]
     check_folder(saved)

@@ -120,7 +120,7 @@ def test_biases_and_norms_do_not_decay():
     """With a gradient of zero and no momentum, weights shrink by the decay alone."""
     learning, before = method(), method()
     learning.loss = lambda views: 0.0 * sum(p.sum() for p in learning.parameters())
-    plan = schedule(2, weight_decay=0.5, learning_rate=0.1, optimiser=torch.optim.SGD)
+    plan = schedule(2, weight_decay=0.5, learning_rate=0.1, optimizer=torch.optim.SGD)
     pretrain(learning, pictures(), plan, trainer=QUIET)
     for x, y in zip(learning.parameters(), before.parameters(), strict=True):
         assert torch.equal(x, y) == (x.ndim == 1 or not y.any())
@@ -142,10 +142,10 @@ def test_simsiams_predictor_keeps_its_rate():
         assert fixed == [key in predictor] * 2
 
 
-def test_the_papers_optimiser():
+def test_the_papers_optimizer():
     kinds = []
     watch = call_at(1, lambda t: kinds.append(t.optimizers[0]))
-    plan = schedule(optimiser=partial(torch.optim.SGD, momentum=0.9))
+    plan = schedule(optimizer=partial(torch.optim.SGD, momentum=0.9))
     trained(plan=plan, callbacks=[watch])
     assert type(kinds[0]) is torch.optim.SGD and kinds[0].defaults["momentum"] == 0.9
 
@@ -236,7 +236,7 @@ def test_a_resumed_training_ends_where_the_uninterrupted_one_ends(died, tmp_path
     [
         ({"plan": schedule(13)}, r"max_steps was 12 and is 13 \(the learning rate falls"),
         ({"plan": schedule(seed=1)}, "seed was 0 and is 1"),
-        ({"plan": schedule(optimiser=torch.optim.SGD)}, "optimiser was 'AdamW' and is 'SGD'"),
+        ({"plan": schedule(optimizer=torch.optim.SGD)}, "optimizer was 'AdamW' and is 'SGD'"),
         ({"images": pictures(23)}, "the number of images was 24 and is 23"),
         ({"images": pictures(labels=torch.zeros(24, dtype=torch.int64))}, "the labels differs"),
         ({"precision": "64-true"}, r"trainer\['precision'\] was None and is '64-true'"),

@@ -16,7 +16,7 @@ Parameters: TypeAlias = dict[str, Tensor]
 Range: TypeAlias = tuple[float, float]
 Size: TypeAlias = tuple[int, int]
 CHANNELS = 3
-# Interpolation and rounding may leave [0, 1] a little; standardised images and bytes go further.
+# Interpolation and rounding may leave [0, 1] a little; standardized images and bytes go further.
 SLACK = 0.1
 
 
@@ -220,7 +220,7 @@ def check_images(images: Tensor) -> None:
     if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN fails, too
         raise DataError(
             f"images run from {low:.3g} to {high:.3g}, not from 0 to 1: divide bytes by 255, "
-            "and standardise after augmenting, not before"
+            "and standardize after augmenting, not before"
         )
 
 

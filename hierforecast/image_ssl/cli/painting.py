@@ -55,7 +55,7 @@ def painted(learning: Method, images: ImageSet, seed: int) -> Any:
     return plot_reconstructions(originals, views.second, wanted, _as_bright_as(wanted, found))
 
 
-def _as_bright_as(images: Tensor, standardised: Tensor) -> Tensor:
+def _as_bright_as(images: Tensor, standardized: Tensor) -> Tensor:
     """Painted images (b, 3, h, w) with mean and deviation of those that they are to show."""
     spread, mean = torch.std_mean(images, (0, 2, 3), correction=0, keepdim=True)
-    return standardised * spread + mean
+    return standardized * spread + mean

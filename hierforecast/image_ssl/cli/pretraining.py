@@ -56,21 +56,23 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "adamw": (AdamW, 2e-3),
     "sgd": (partial(SGD, momentum=0.9), 0.03),
 }
-# Their features are to tell brightness and contrast, which standardising an image would hide.
+# Their features are to tell brightness and contrast, which standardizing an image would hide.
 SEE_LIGHT = ("vicreg", "reconstruction", "sie", "regression", "supervised")
 # Options of methods that --set cannot give: modules, or what has an option of its own.
 NO_TEXT = ("augment", "decoder", "classes")
 # Options that are kept with the network as they were given.
 KEPT = (
     "method", "arm", "group", "head_width", "network", "match", "data", "pairs", "split", "steps",
-    "batch_size", "weight_decay", "optimiser", "precision", "seed",
+    "batch_size", "weight_decay", "optimizer", "precision", "seed",
 )  # fmt: skip
 
 NewFolder = Annotated[Path, typer.Argument(help="Folder to save the backbone in.")]
-Standardise = option(
-    "--standardise/--no-standardise",
+Standardize = option(
+    "--standardize/--no-standardize",
     f"Hide brightness and contrast from the network. [not for {', '.join(SEE_LIGHT)}]",
+    "--standardise/--no-standardise",
 )
+OPTIMIZER = "adamw, or sgd with a momentum of 0.9."
 Painted = "Picture of what a reconstruction makes of test images."
 
 
@@ -93,7 +95,7 @@ class PretrainOptions:
         str, option("--match", "What the backbones of all arms share: parameters, compute or none.")
     ] = "parameters"
     head_width: Annotated[int, option("--head-width", "Channels of the head.", min=1)] = 128
-    standardise: Annotated[bool | None, Standardise] = None
+    standardize: Annotated[bool | None, Standardize] = None
     size: Size = None
     images: Images = None
     split: Split = None
@@ -106,9 +108,7 @@ class PretrainOptions:
         float | None, option("--learning-rate", "At its peak. [0.002; 0.03 for sgd]")
     ] = None
     weight_decay: Annotated[float, option("--weight-decay", "Of all but biases and norms.")] = 1e-4
-    optimiser: Annotated[str, option("--optimiser", "adamw, or sgd with a momentum of 0.9.")] = (
-        "adamw"
-    )
+    optimizer: Annotated[str, option("--optimizer", OPTIMIZER, "--optimiser")] = "adamw"
     seed: Seed = 0
     workers: Annotated[int, option("--workers", "Processes that read images ahead.", min=0)] = 0
     checkpoints: Annotated[File, option("--checkpoints", "Folder to keep them in.")] = None
@@ -126,13 +126,13 @@ class PretrainOptions:
 
     @property
     def hides_light(self) -> bool:
-        """--standardise, or whether the method is to see no brightness and contrast."""
-        return self.method not in SEE_LIGHT if self.standardise is None else self.standardise
+        """--standardize, or whether the method is to see no brightness and contrast."""
+        return self.method not in SEE_LIGHT if self.standardize is None else self.standardize
 
     @property
     def rate(self) -> float:
         """--learning-rate, or what suits the optimizer."""
-        _, usual = _chosen("optimiser", self.optimiser, OPTIMIZERS)
+        _, usual = _chosen("optimizer", self.optimizer, OPTIMIZERS)
         return usual if self.learning_rate is None else self.learning_rate
 
     @property
@@ -157,7 +157,7 @@ class PretrainOptions:
             group,
             match=_chosen("match", self.match, MATCHES),
             image_size=self.side,
-            standardise=self.hides_light,
+            standardize=self.hides_light,
             **({} if self.width is None else {"width": self.width}),
         )
 
@@ -182,7 +182,7 @@ class PretrainOptions:
     def made_by(self, images: int, finished: bool) -> dict[str, Any]:
         """What is kept with the network about how it was made."""
         return {name: getattr(self, name) for name in KEPT} | {
-            "options": self.method_options, "standardise": self.hides_light, "images": images,
+            "options": self.method_options, "standardize": self.hides_light, "images": images,
             "size": self.side, "learning_rate": self.rate, "finished": finished,
             "version": version("hierforecast"),
         }  # fmt: skip
@@ -202,7 +202,7 @@ def pretrain(out: NewFolder, options: PretrainOptions) -> None:
         raise DataError("--resume needs --checkpoints: the folder of the training to go on with")
     check_folder(out)
     check_endings(None, options.plot)
-    make_optimizer, _ = _chosen("optimiser", options.optimiser, OPTIMIZERS)
+    make_optimizer, _ = _chosen("optimizer", options.optimizer, OPTIMIZERS)
     of_method, groups = options.method_options, arm(options.arm, options.group)
     weights = seeded(options.seed)
     with drawing(weights):

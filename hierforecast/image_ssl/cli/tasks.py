@@ -34,7 +34,7 @@ from hierforecast.image_ssl.plot import (
     plot_comparison,
     plot_features,
     plot_learning_curves,
-    plot_neighbours,
+    plot_neighbors,
     plot_r2,
 )
 from hierforecast.image_ssl.plot.style import new_figure
@@ -210,7 +210,7 @@ class Retrieval(Task):
             features |= {f"{name}, {kind}": pool(x) for kind, pool in one.pools.items()}
         queries = range(0, min(count, QUERIES) * test.views, test.views)
         pixels, _ = test.__getitems__(rows.tolist())
-        return plot_neighbours(pixels, features, queries, min(NEAREST, len(rows) - 1))
+        return plot_neighbors(pixels, features, queries, min(NEAREST, len(rows) - 1))
 
 
 class Segmentation(Task):

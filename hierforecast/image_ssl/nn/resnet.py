@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast._options import whole
+from hierforecast._options import renamed, whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
@@ -53,6 +53,7 @@ SMALL_STEM = (Sampling(3, 1, 1),)
 # Deviation below which an image counts as flat: two or three steps of 8-bit color.
 FLAT = 0.01
 WHOLE = Halving(Sampling(3, 1, 1), Sampling(1), ())  # halves nothing
+FORMER = {"standardise": "standardize"}  # names of options, in saved folders too
 
 
 class _Residual(nn.Module):
@@ -87,7 +88,7 @@ class ResNet(Backbone):
         halving: kernels of the layers with stride 2, `ODD` or `EVEN`.
         image_size: side of the images; None takes any, and checks those that come.
         resize: bring images of another size to the nearest exact one, instead of an error.
-        standardise: bring each image to mean 0 and deviation 1, so that a small tile, dark or pale,
+        standardize: bring each image to mean 0 and deviation 1, so that a small tile, dark or pale,
             looks like the whole images that the features are wanted for.
 
     Raises:
@@ -95,6 +96,7 @@ class ResNet(Backbone):
         DataError: if there is no stage, a stage without blocks, or no channel.
     """
 
+    @renamed(**FORMER)
     def __init__(
         self,
         group: GroupLike = "C1",
@@ -106,7 +108,7 @@ class ResNet(Backbone):
         halving: Halving = ODD,
         image_size: int | None = None,
         resize: bool = False,
-        standardise: bool = True,
+        standardize: bool = True,
     ) -> None:
         super().__init__()
         depths, width = _checked(depths, width, stem)
@@ -120,9 +122,9 @@ class ResNet(Backbone):
             "halving": asdict(halving),
             "image_size": image_size,
             "resize": resize,
-            "standardise": standardise,
+            "standardize": standardize,
         }
-        self.resize, self.image_size, self.standardise = resize, image_size, standardise
+        self.resize, self.image_size, self.standardize = resize, image_size, standardize
         # A block's shortcut samples the same size as its convolution and has the same parity.
         self.samplings = [*stem, *[halving.conv] * (len(depths) - 1)]
         if image_size is not None:
@@ -153,7 +155,7 @@ class ResNet(Backbone):
         if wanted != (height, width):
             # Pixel centres, as align_corners=False has them, lie symmetric: resizing commutes.
             images = F.interpolate(images, wanted, mode="bilinear", antialias=True)
-        found = [self.stem(standard(images) if self.standardise else images)]
+        found = [self.stem(standard(images) if self.standardize else images)]
         for block in self.stages:
             found.append(block(found[-1]))
         return found[1:]
@@ -169,6 +171,7 @@ class ResNet(Backbone):
         Raises:
             KeyError, TypeError, ValueError: if an option is missing, unknown or out of its range.
         """
+        options = {FORMER.get(name, name): value for name, value in options.items()}
         stem = [Sampling(**one) for one in options["stem"]]
         halving = Halving.from_dict(options["halving"])
         return cls(**{**options, "stem": stem, "halving": halving})

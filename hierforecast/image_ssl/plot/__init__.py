@@ -1,8 +1,9 @@
 """Pictures of images and features. Each returns its axes or figure; nothing is shown or saved."""
 
+from hierforecast._options import former_names
 from hierforecast.image_ssl.plot.images import (
     plot_images,
-    plot_neighbours,
+    plot_neighbors,
     plot_reconstructions,
 )
 from hierforecast.image_ssl.plot.space import plot_features, principal_axes
@@ -14,9 +15,11 @@ __all__ = [
     "plot_features",
     "plot_images",
     "plot_learning_curves",
-    "plot_neighbours",
+    "plot_neighbors",
     "plot_r2",
     "plot_reconstructions",
     "plot_turning_map",
     "principal_axes",
 ]
+
+__getattr__ = former_names(__name__, plot_neighbours=plot_neighbors)

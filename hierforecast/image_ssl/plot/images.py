@@ -71,7 +71,7 @@ def plot_images(
     return figure
 
 
-def plot_neighbours(
+def plot_neighbors(
     images: Tensor | np.ndarray,
     features: Mapping[str, Tensor],
     queries: Sequence[int],

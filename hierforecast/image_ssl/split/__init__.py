@@ -1,12 +1,13 @@
 """Invariant and equivariant features side by side, and what they are compared with."""
 
+from hierforecast._options import former_names
 from hierforecast.image_ssl.augment import every_kind
 from hierforecast.image_ssl.split.decoder import (
     CrossAttentionDecoder,
     MapTokens,
     PooledTokens,
     squared_error,
-    standardised,
+    standardized,
     whitened_error,
 )
 from hierforecast.image_ssl.split.encoder import (
@@ -51,6 +52,8 @@ __all__ = [
     "every_kind",
     "parameters_of",
     "squared_error",
-    "standardised",
+    "standardized",
     "whitened_error",
 ]
+
+__getattr__ = former_names(__name__, standardised=standardized)

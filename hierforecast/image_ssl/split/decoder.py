@@ -21,7 +21,7 @@ __all__ = [
     "MapTokens",
     "PooledTokens",
     "squared_error",
-    "standardised",
+    "standardized",
     "whitened_error",
 ]
 
@@ -116,7 +116,7 @@ class CrossAttentionDecoder(nn.Module):
         self.to_patches = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3 * patch * patch))
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Reconstruct an image (b, 3, size, size), standardised.
+        """Reconstruct an image (b, 3, size, size), standardized.
 
         Args:
             queries: tokens (b, grid * grid, dim) of the view that is reconstructed.
@@ -164,7 +164,7 @@ class CrossAttention(nn.Module):
         return result
 
 
-def standardised(images: Tensor, epsilon: float = 1e-3) -> Tensor:
+def standardized(images: Tensor, epsilon: float = 1e-3) -> Tensor:
     """Images of which each color has mean 0 and standard deviation 1 over the whole batch.
 
     A mean squared error of 1 is then that of the mean color everywhere. Statistics of
@@ -181,8 +181,8 @@ def standardised(images: Tensor, epsilon: float = 1e-3) -> Tensor:
 
 
 def squared_error(found: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of a reconstruction and the standardised target, (b, 3, h, w) both."""
-    return F.mse_loss(found, standardised(target))
+    """Mean squared error of a reconstruction and the standardized target, (b, 3, h, w) both."""
+    return F.mse_loss(found, standardized(target))
 
 
 def whitened_error(found: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
@@ -192,11 +192,11 @@ def whitened_error(found: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tens
     small part of the squared error, and features may do without it.
 
     Args:
-        found: standardised images (b, 3, h, w).
+        found: standardized images (b, 3, h, w).
         target: images (b, 3, h, w).
         epsilon: smallest variance that is divided by.
     """
-    wanted = standardised(target)
+    wanted = standardized(target)
     # Decomposed in float32 at least; the axes are of the target, through which no gradient goes.
     exact = torch.promote_types(wanted.dtype, torch.float32)
     pixels = wanted.detach().transpose(0, 1).flatten(1).to(exact)

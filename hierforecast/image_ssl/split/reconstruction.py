@@ -61,7 +61,7 @@ class Reconstruction(Objective):
         tokens: equivariant maps (b, c, g, h, w) to tokens (b, n, dim); `PooledTokens`.
         decoder: tokens of two views to images (b, 3, h, w); `CrossAttentionDecoder`.
         weight: of the error of the reconstruction.
-        error: standardised reconstruction and view, (b, 3, h, w) both, to a number;
+        error: standardized reconstruction and view, (b, 3, h, w) both, to a number;
             `squared_error`, or `whitened_error`, by which photographs keep more of their colors.
 
     Raises:
@@ -173,7 +173,7 @@ class Reconstruction(Objective):
         return learned, self.error(self._decode(first, second), target)
 
     def reconstruct(self, first: Tensor, second: Tensor) -> Tensor:
-        """The standardised image (b, 3, h, w) that is reconstructed from two views."""
+        """The standardized image (b, 3, h, w) that is reconstructed from two views."""
         return self._decode(self.halves(first), self.halves(second))
 
     def _decode(self, first: Halves, second: Halves) -> Tensor:

@@ -184,7 +184,7 @@ class TestErrors:
             (torch.zeros(2, 3, 9, 9, dtype=torch.uint8), r"as_float"),
             (torch.zeros(2, 3, 9, 9, dtype=torch.float16), r"images\.float\(\)"),
             (torch.full((2, 3, 9, 9), 255.0), r"divide bytes by 255"),
-            (torch.randn(2, 3, 9, 9), r"standardise after"),
+            (torch.randn(2, 3, 9, 9), r"standardize after"),
             (torch.full((2, 3, 9, 9), torch.nan), r"run from nan"),
         ],
     )

@@ -76,6 +76,6 @@ def saved(tmp_path):
 def halved(tmp_path):
     """An untrained plain network that says that it was trained in halves."""
     made_by = {"data": "objects", "method": "sie", "options": {"split": 0.25}}
-    net = small_resnet("C1", 2, image_size=17, standardise=False)
+    net = small_resnet("C1", 2, image_size=17, standardize=False)
     save_backbone(net, tmp_path / "halved", made_by)
     return tmp_path / "halved"

@@ -132,7 +132,7 @@ def test_retrieval_takes_objects_where_what_was_learned_from_has_none(saved, tmp
 def test_neighbours_are_drawn_among_some_of_many(halved, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(tasks, "GALLERY", 8)
-    monkeypatch.setattr(tasks, "plot_neighbours", lambda *given: seen.append(given) or 1 / 0)
+    monkeypatch.setattr(tasks, "plot_neighbors", lambda *given: seen.append(given) or 1 / 0)
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         evaluated("retrieval", halved, "--seed", 4, "--plot", tmp_path / "r.png")
     images, features, queries, k = seen[0]

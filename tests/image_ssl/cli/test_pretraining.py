@@ -17,7 +17,7 @@ from hierforecast.image_ssl.data.named import open_posed, open_set
 from hierforecast.image_ssl.methods import ARMS, METHODS, build_method, options_of
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.objective import Method
-from hierforecast.image_ssl.split import Poses, every_kind, standardised
+from hierforecast.image_ssl.split import Poses, every_kind, standardized
 from hierforecast.image_ssl.storage import load_backbone, read_made_by
 from hierforecast.image_ssl.views import Augmented, Between, Views
 from tests.image_ssl.cli.calling import FEW, PLAIN, call, complaint, evaluated
@@ -51,11 +51,11 @@ def test_pretrain_and_probe_in_every_arm(arm, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method(method, tmp_path):
-    call("pretrain", tmp_path / "net", "--method", method, "--optimiser", "sgd", *FEW)
+    call("pretrain", tmp_path / "net", "--method", method, "--optimizer", "sgd", *FEW)
     made_by, net = read_made_by(tmp_path / "net"), load_backbone(tmp_path / "net")
     assert made_by["learning_rate"] == 0.03
     part_two = ("vicreg", "reconstruction", "sie", "regression", "supervised")
-    assert net.standardise is made_by["standardise"] is (method not in part_two)
+    assert net.standardize is made_by["standardize"] is (method not in part_two)
     halved = {"split": 0.5} if method in ("reconstruction", "sie") else {}
     assert made_by["options"] == halved
     modules = {"group", "backbone", "projector", "augment", "decoder", "classes"}
@@ -63,27 +63,27 @@ def test_every_method(method, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("method", "standardise", "asked"),
-    [("rotation", True, []), ("sie", False, []), ("sie", True, ["--standardise"])],
+    ("method", "standardize", "asked"),
+    [("rotation", True, []), ("sie", False, []), ("sie", True, ["--standardize"])],
 )
-def test_what_is_trained_is_what_the_library_trains(method, standardise, asked, tmp_path):
+def test_what_is_trained_is_what_the_library_trains(method, standardize, asked, tmp_path):
     call("pretrain", tmp_path / "net", "--method", method, "--seed", 3, *FEW, *asked)
     torch.manual_seed(3)
-    backbone = small_resnet("C4", 4, match="parameters", image_size=33, standardise=standardise)
+    backbone = small_resnet("C4", 4, match="parameters", image_size=33, standardize=standardize)
     learning = build_method(method, backbone, "C4", size=33, width=8)
     plan = training.Schedule(2, batch_size=8, seed=3)
     quiet = {"enable_progress_bar": False}
     training.pretrain(learning, open_set("shapes", 33, images=24), plan, trainer=quiet)
     saved = load_backbone(tmp_path / "net").state_dict()
     assert all(torch.equal(x, saved[k]) for k, x in backbone.state_dict().items())
-    assert read_made_by(tmp_path / "net")["standardise"] is standardise
+    assert read_made_by(tmp_path / "net")["standardize"] is standardize
 
 
 def test_posed_pairs_are_what_the_library_trains_on(tmp_path):
     posed = ["--pairs", "posed", "--data", "objects:45", "--size", 17]
     call("pretrain", tmp_path / "net", "--method", "sie", "--set", "fed=pose", *posed, *PLAIN)
     torch.manual_seed(0)
-    backbone = small_resnet("C1", 4, image_size=17, standardise=False)
+    backbone = small_resnet("C1", 4, image_size=17, standardize=False)
     learning = build_method("sie", backbone, size=17, width=8, augment=Poses(), fed="pose")
     pairs = PosedPairs(open_posed("objects:45", 17, images=24))
     plan = training.Schedule(2, batch_size=8)
@@ -119,7 +119,7 @@ class Painter(nn.Module):
 
     def reconstruct(self, first, second):
         assert not self.training and first.dtype == torch.float64
-        return standardised(second if self.target is None else self.target)
+        return standardized(second if self.target is None else self.target)
 
 
 @pytest.mark.parametrize("between", [False, True])
@@ -185,7 +185,7 @@ def test_errors_are_one_line(photographs, tmp_path, monkeypatch):
     assert "is none of plain, consistent" in complaint(*fit, "--arm", "flat")
     assert "C1, C2, C4" in complaint(*fit, "--group", "C8")
     assert "is none of small, resnet18" in complaint(*fit, "--network", "vit")
-    assert "is none of adamw, sgd" in complaint(*fit, "--optimiser", "lars")
+    assert "is none of adamw, sgd" in complaint(*fit, "--optimizer", "lars")
     assert "is none of parameters, compute, none" in complaint(*fit, "--match", "speed")
     assert "queue_size" in complaint(*fit, "--set", "queue=3")
     assert "nothing to set" in complaint(*fit, "--method", "rotation", "--set", "queue=3")

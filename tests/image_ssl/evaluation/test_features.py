@@ -35,7 +35,7 @@ def images(n: int = 22, size: int = 9) -> ArrayImages:
 
 def backbone(group: str = "C4") -> nn.Module:
     """A network whose running statistics are not those it began with."""
-    network = small_resnet(group, 4, standardise=False)  # brightness is to be seen
+    network = small_resnet(group, 4, standardize=False)  # brightness is to be seen
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.running_mean.uniform_(-1, 1)

@@ -79,13 +79,13 @@ def transformations() -> pd.DataFrame:
 def poses() -> pd.DataFrame:
     sets = (RenderedObjects(n, 4, seed, 17) for n, seed in ((30, 0), (15, 1)))
     torch.manual_seed(0)
-    return probe_poses(small_resnet("C1", 4, standardise=False), *sets, seed=1, **QUIET)
+    return probe_poses(small_resnet("C1", 4, standardize=False), *sets, seed=1, **QUIET)
 
 
 def objects() -> pd.DataFrame:
     images = RenderedObjects(15, 4, 2, 17)
     torch.manual_seed(0)
-    features = collect_features(small_resnet("C1", 4, standardise=False), images, **QUIET)
+    features = collect_features(small_resnet("C1", 4, standardize=False), images, **QUIET)
     return retrieve_objects(features.x, images.parameters(range(60))["object"])
 
 

@@ -43,7 +43,7 @@ def several(n: int, seed: int = 0, judged: float = 0.8) -> Features:
     return Features(base.x, y)
 
 
-def standardised(train: Features, x: Tensor) -> np.ndarray:
+def standardized(train: Features, x: Tensor) -> np.ndarray:
     return ((x - train.x.mean(0)) / train.x.std(0, correction=0)).numpy()
 
 
@@ -52,9 +52,9 @@ def test_one_class_an_image_against_scikit_learn(penalty):
     train, test = clouds(200), clouds(50, seed=1)
     probe = fit(train, penalty)
     oracle = LogisticRegression(C=1 / (len(train) * penalty), tol=1e-10, max_iter=10_000)
-    oracle.fit(standardised(train, train.x), train.y)
+    oracle.fit(standardized(train, train.x), train.y)
     ours = probe.scores(test.x).softmax(1).numpy()
-    assert np.allclose(ours, oracle.predict_proba(standardised(train, test.x)), atol=1e-5)
+    assert np.allclose(ours, oracle.predict_proba(standardized(train, test.x)), atol=1e-5)
     assert np.allclose(probe.weight.T.numpy(), oracle.coef_, atol=1e-5)
 
 
@@ -62,7 +62,7 @@ def test_one_class_an_image_against_scikit_learn(penalty):
 def test_several_classes_an_image_against_scikit_learn(penalty):
     train, test = several(150), several(40, seed=3)
     scores = fit(train, penalty).scores(test.x)
-    x, asked = standardised(train, train.x), standardised(train, test.x)
+    x, asked = standardized(train, train.x), standardized(train, test.x)
     for label in range(4):
         rows = ~train.y[:, label].isnan().numpy()
         assert not rows.all()
@@ -214,7 +214,7 @@ def test_two_classes_are_a_softmax_of_two_columns():
     """One column of scikit-learn's with half the penalty: the optimum is that of the softmax."""
     train = clouds(200, classes=2)
     probe = fit(train, 0.1)
-    x = torch.as_tensor(standardised(train, train.x))
+    x = torch.as_tensor(standardized(train, train.x))
     weight, bias = probe.weight.clone().requires_grad_(), probe.bias.clone().requires_grad_()
     loss = torch.nn.functional.cross_entropy(x @ weight + bias, train.y)
     (loss + 0.1 / 2 * weight.square().sum()).backward()

@@ -180,10 +180,10 @@ def load(layer: nn.Module, assign: bool) -> None:
 
 
 def optimise(layer: nn.Module) -> None:
-    optimiser = torch.optim.SGD(layer.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
     for parameter in layer.parameters():
         parameter.grad = torch.ones_like(parameter)
-    optimiser.step()
+    optimizer.step()
 
 
 def change_places(layer: nn.Module) -> None:
@@ -199,7 +199,7 @@ CHANGES = {
     "in place": double_,
     "load_state_dict": partial(load, assign=False),
     "load_state_dict, assign": partial(load, assign=True),
-    "optimiser": optimise,
+    "optimizer": optimise,
     "another parameter": change_places,
     "another memory": point_elsewhere,
     "through half": lambda layer: layer.half().double(),

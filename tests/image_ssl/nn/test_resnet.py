@@ -240,7 +240,7 @@ def test_a_flat_image_says_nothing_and_its_brightness_neither():
     flat, pale = (network(torch.full((1, 3, 9, 9), x).double()) for x in (0.3, 0.9))
     assert flat.isfinite().all()
     torch.testing.assert_close(flat, pale)
-    raw = build("C4", 2, depths=(1,), standardise=False).eval()
+    raw = build("C4", 2, depths=(1,), standardize=False).eval()
     flat, pale = (raw(torch.full((1, 3, 9, 9), x).double()) for x in (0.3, 0.9))
     assert (flat - pale).abs().max() > 0.1
 

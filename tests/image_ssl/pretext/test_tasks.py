@@ -229,12 +229,12 @@ def test_context_is_learnt_on_turned_copies_and_rotation_is_not():
         if kind == "context":
             turned = [task.turn(a, Draw(one.labels[:2], one.shifts[:2])) for a in range(4)]
             draws = Draw(*(torch.cat(parts) for parts in zip(*turned, strict=True)))
-        optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
         for _ in range(30):
             loss = F.cross_entropy(network.scores(images, draws), draws.labels)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         losses[kind] = float(loss.detach())
     assert losses["rotation"] >= log(4) - 1e-5
     assert losses["context"] < log(8) / 2

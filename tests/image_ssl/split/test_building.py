@@ -136,12 +136,12 @@ def test_supervised_learns_its_labels():
         torch.rand(6, 3, SIZE, SIZE),
         torch.arange(6),
     )
-    optimiser = torch.optim.Adam(method.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(method.parameters(), 1e-2)
     for _ in range(40):
         loss = method.loss(Views(images, images, labels=labels % 3))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert loss < 0.1
 
 

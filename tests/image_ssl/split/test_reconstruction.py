@@ -18,7 +18,7 @@ from hierforecast.image_ssl.split import (
     SplitChannels,
     SplitGroup,
     squared_error,
-    standardised,
+    standardized,
     whitened_error,
 )
 from hierforecast.image_ssl.views import Augmented, Between, Views
@@ -92,36 +92,36 @@ def test_cross_attention_is_a_softmax_over_the_other_view():
 
 def test_targets_have_no_unit():
     images = 0.2 + 0.1 * torch.rand(6, 3, 5, 5) * torch.tensor([1.0, 2.0, 0.0])[:, None, None]
-    found = standardised(images)
+    found = standardized(images)
     for color in (0, 1):
         assert abs(float(found[:, color].mean())) < 1e-5
         assert float(found[:, color].std(unbiased=False)) == pytest.approx(1, abs=1e-4)
     assert float(found[:, 2].abs().max()) < 1e-3
     # Brightness of an image is left to tell.
     images[0] *= 2
-    assert standardised(images)[0, 0].mean() > 1
+    assert standardized(images)[0, 0].mean() > 1
 
 
 @pytest.mark.parametrize("tokens", [PooledTokens, MapTokens])
 def test_the_decoder_paints_what_it_has_seen(tokens):
     method = build(tokens=tokens)
     first, second = views(6)
-    optimiser = torch.optim.Adam(method.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(method.parameters(), 5e-3)
     errors = []
     for _ in range(250):
         _, error = method.terms(Views(first, second))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         error.backward()
-        optimiser.step()
+        optimizer.step()
         errors.append(error.item())
     assert errors[0] > 0.9
     assert errors[-1] < 0.25, errors[-1]
     with torch.no_grad():
         painted = method.reconstruct(first, second)
         # It is the first view, not the second, and not the same for all.
-        own = F.mse_loss(painted, standardised(first))
-        assert own < 0.3 < 0.9 < F.mse_loss(painted, standardised(second))
-        assert F.mse_loss(painted.roll(1, 0), standardised(first)) > 0.9
+        own = F.mse_loss(painted, standardized(first))
+        assert own < 0.3 < 0.9 < F.mse_loss(painted, standardized(second))
+        assert F.mse_loss(painted.roll(1, 0), standardized(first)) > 0.9
 
 
 def half_gradients(method, term):
@@ -188,7 +188,7 @@ def test_the_loss_is_the_weighted_sum():
         alone = build().eval().learner.loss(Views(first, second))
         torch.testing.assert_close(alone, learned)
         method = build().eval()
-        slow = F.mse_loss(method.reconstruct(first, second), standardised(first))
+        slow = F.mse_loss(method.reconstruct(first, second), standardized(first))
         torch.testing.assert_close(slow, error)
 
 
@@ -235,7 +235,7 @@ def test_each_colour_direction_counts_by_its_own_variance():
     chroma = torch.randn(6, 3, 5, 5, generator=generator, dtype=torch.float64)
     images = grey + 0.1 * chroma
     painted = torch.randn(6, 3, 5, 5, generator=generator, dtype=torch.float64)
-    wanted = standardised(images)
+    wanted = standardized(images)
     pixels = wanted.transpose(0, 1).flatten(1)
     inverse = torch.linalg.inv(pixels @ pixels.T / pixels.shape[1])
     apart = (painted - wanted).transpose(0, 1).flatten(1)

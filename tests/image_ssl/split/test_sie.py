@@ -165,8 +165,8 @@ def test_the_predictor_learns_a_relation_that_holds():
     torch.manual_seed(0)
     predictor = randomize(HyperPredictor(RelativeParameters(["angle"]), 6))
     assert (predictor.identity() - torch.eye(6)).abs().max() > 0.5
-    optimiser = torch.optim.Adam(predictor.parameters(), 3e-2)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, 400)
+    optimizer = torch.optim.Adam(predictor.parameters(), 3e-2)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, 400)
 
     def turn(vectors, degrees):
         radians = 2 * degrees.deg2rad()[:, None]
@@ -178,9 +178,9 @@ def test_the_predictor_learns_a_relation_that_holds():
         vectors = torch.randn(64, 6)
         degrees = torch.where(torch.rand(64) < 0.25, 0.0, 180 * (2 * torch.rand(64) - 1))
         error = F.mse_loss(predictor(vectors, {"angle": degrees}), turn(vectors, degrees))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         error.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     assert (predictor.identity() - torch.eye(6)).abs().max() < 0.01
     for degrees in (90.0, -37.0):
@@ -214,13 +214,13 @@ def test_the_identity_is_the_identity_after_training():
         return float((predicted - vectors).norm() / vectors.norm())
 
     assert moved(0.0) > 1
-    optimiser = torch.optim.Adam(method.parameters(), 3e-2)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, 300)
+    optimizer = torch.optim.Adam(method.parameters(), 3e-2)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, 300)
     for _ in range(300):
         loss = method.train().loss(views())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     assert moved(0.0) < 0.25, moved(0.0)
     assert moved(90.0) > 1, "a turn is no identity"
