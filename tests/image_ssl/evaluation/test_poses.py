@@ -197,7 +197,7 @@ def test_a_trained_method_is_taken_as_it_is_and_left_so():
     torch.manual_seed(0)
     images = RenderedObjects(20, VIEWS, size=SIZE).in_memory()
     backbone = ResNet("C1", (1, 1), 4, image_size=SIZE)
-    method = build_method("sie", backbone, size=SIZE, width=8, augment=Poses()).method.train()
+    method = build_method("sie", backbone, size=SIZE, width=8, augment=Poses()).objective.train()
     state = copy.deepcopy(method.state_dict())
     table = retrieve_predicted(method, images, progress=False)
     assert table.equals(retrieve_predicted(method, images, batch_size=7, progress=False))
