@@ -62,8 +62,8 @@ SEE_LIGHT = ("vicreg", "reconstruction", "sie", "regression", "supervised")
 NO_TEXT = ("augment", "decoder", "classes")
 # Options that are kept with the network as they were given.
 KEPT = (
-    "method", "arm", "group", "head_width", "network", "match", "data", "pairs", "split", "steps",
-    "batch_size", "weight_decay", "optimizer", "precision", "seed",
+    "method", "arm", "group", "head_width", "network", "match", "match_heads", "data", "pairs",
+    "split", "steps", "batch_size", "weight_decay", "optimizer", "precision", "seed",
 )  # fmt: skip
 
 NewFolder = Annotated[Path, typer.Argument(help="Folder to save the backbone in.")]
@@ -94,6 +94,9 @@ class PretrainOptions:
     match: Annotated[
         str, option("--match", "What the backbones of all arms share: parameters, compute or none.")
     ] = "parameters"
+    match_heads: Annotated[
+        bool, option("--match-heads", "Give the heads of all arms as many weights as plain ones.")
+    ] = False
     head_width: Annotated[int, option("--head-width", "Channels of the head.", min=1)] = 128
     standardize: Annotated[bool | None, Standardize] = None
     size: Size = None
@@ -152,7 +155,7 @@ class PretrainOptions:
         return {**given, "default_root_dir": self.checkpoints}
 
     def backbone(self, group: Group) -> ResNet:
-        """The network to train."""
+        """The network to train, or that of another group."""
         return _chosen("network", self.network, NETWORKS)(
             group,
             match=_chosen("match", self.match, MATCHES),
@@ -212,6 +215,9 @@ def pretrain(out: NewFolder, options: PretrainOptions) -> None:
     heads: dict[str, Any] = {
         "symmetry": options.group, "size": options.side, "width": options.head_width
     }  # fmt: skip
+    if options.match_heads:
+        with drawing(seeded(options.seed)):
+            heads["match_head"] = options.backbone(Group("C1"))
     with drawing(weights):
         learning = build_method(options.method, backbone, groups[1], **heads, **of_method, **given)
     count = sum(weight.numel() for weight in backbone.parameters())

@@ -14,7 +14,13 @@ from hierforecast.image_ssl import training
 from hierforecast.image_ssl.cli import painting, pretraining
 from hierforecast.image_ssl.data import PosedPairs, as_float
 from hierforecast.image_ssl.data.named import open_posed, open_set
-from hierforecast.image_ssl.methods import ARMS, METHODS, build_method, options_of
+from hierforecast.image_ssl.methods import (
+    ARMS,
+    METHODS,
+    build_method,
+    head_weights,
+    options_of,
+)
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.split import Poses, every_kind, standardized
@@ -77,6 +83,21 @@ def test_what_is_trained_is_what_the_library_trains(method, standardize, asked, 
     saved = load_backbone(tmp_path / "net").state_dict()
     assert all(torch.equal(x, saved[k]) for k, x in backbone.state_dict().items())
     assert read_made_by(tmp_path / "net")["standardize"] is standardize
+
+
+def test_heads_of_all_arms_have_as_many_weights_if_asked_for(tmp_path, monkeypatch):
+    found, real = {}, training.pretrain
+
+    def keep(method, *rest, **more):
+        found[len(found)] = head_weights(method)
+        return real(method, *rest, **more)
+
+    monkeypatch.setattr(training, "pretrain", keep)
+    for arm in ARMS:
+        asked = ("--arm", arm, "--head-width", 32, "--match-heads")
+        call("pretrain", tmp_path / arm, *FEW, *asked)
+        assert read_made_by(tmp_path / arm)["match_heads"] is True
+    assert len(found) == 3 and max(found.values()) / min(found.values()) < 1.1, found
 
 
 def test_posed_pairs_are_what_the_library_trains_on(tmp_path):
