@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from benchmarks.experiment import once
+from benchmarks._kept import once
 from hierforecast.datasets import Demand
 
 LEVEL = 90

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
-from benchmarks.experiment import once
+from benchmarks._kept import once
 
 WINDOW = 250  # sessions
 # A ticker with few returns borrows the median ticker's variance, as if it had so many of them more.

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
+from benchmarks._kept import kept_file, once
 from benchmarks.timing import steady
 
 
@@ -121,7 +122,7 @@ class Experiment:
             (name, Options(**{**vars(given), "seed": seed}))
             for seed in given.seeds
             for name in chosen
-            if _kept(stem(name, given, seed)) is None
+            if kept_file(stem(name, given, seed)) is None
         ]
         if jobs > 1:
             # Fresh processes: a forked one cannot use a GPU.
@@ -269,33 +270,6 @@ def experiments() -> dict[str, Experiment]:
         if not module.name.startswith("_") and not module.ispkg:
             found |= getattr(import_module(f"benchmarks.{module.name}"), "EXPERIMENTS", {})
     return dict(sorted(found.items()))
-
-
-def once(stem: Path, make: Callable[[], Any]) -> Any:
-    """What `make` gives, from its file if it was made before: the one cache of all benchmarks.
-
-    Args:
-        stem: of the file; a frame is kept as CSV, plain values as JSON, None not at all.
-        make: is called if there is no file.
-    """
-    if path := _kept(stem):
-        if path.suffix == ".csv":
-            return pd.read_csv(path)
-        return json.loads(path.read_text())
-    found = make()
-    if found is not None:
-        suffix = ".csv" if isinstance(found, pd.DataFrame) else ".json"
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        half = stem.with_name(f"{stem.name}.half")
-        half.write_text(found.to_csv(index=False) if suffix == ".csv" else json.dumps(found))
-        half.replace(stem.with_name(stem.name + suffix))
-    return found
-
-
-def _kept(stem: Path) -> Path | None:
-    """The file of a stem, if it is there."""
-    paths = (stem.with_name(stem.name + suffix) for suffix in (".csv", ".json"))
-    return next(filter(Path.exists, paths), None)
 
 
 def stem(name: str, given: Options, seed: int | None = None) -> Path:

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import _results, experiment
-from benchmarks.experiment import Experiment, OptionError, Section, cells, once, spread, tidy
+from benchmarks._kept import once
+from benchmarks.experiment import Experiment, OptionError, Section, cells, spread, tidy
 
 KNOWN = experiment.experiments()
 PAGES = {path.stem: path.read_text() for path in _results.PAGES.glob("*.md")}

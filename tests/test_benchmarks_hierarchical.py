@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import _demand, _ets, hierarchical, long_horizon
 from benchmarks._demand import Recipe
-from benchmarks.experiment import once
+from benchmarks._kept import once
 from hierforecast import Columns, Ridge
 from hierforecast.batch import SceneBatch
 from hierforecast.datasets import Demand
