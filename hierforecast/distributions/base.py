@@ -177,7 +177,7 @@ class SceneDistribution(Distribution):
 
     def _condition(self, value: Tensor, seen: Tensor) -> SceneDistribution:
         """The unchecked implementation of `condition`: value (P, H, D), seen (P, H, D) bool."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} cannot be conditioned")
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         """The unchecked implementation: value (*s, P, H, D), seen (P, H, D) bool -> (*s, B)."""
@@ -248,7 +248,7 @@ class SceneDistribution(Distribution):
 
     def _aggregate(self, sums: Sums) -> SceneDistribution:
         """The unchecked implementation of `aggregate`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} cannot be added up")
 
     def rows(self, index: Tensor) -> SceneDistribution:
         """The exact marginal distribution of some rows, in their order; scenes keep their numbers.

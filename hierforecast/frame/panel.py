@@ -188,6 +188,7 @@ class Panel:
 def _cells(columns: list[np.ndarray], covariates: tuple[Covariate, ...], grid: Grid) -> np.ndarray:
     """Covariates (cells, C) of columns (n,); missing where there is no row."""
     out = np.empty((grid.n_cells, len(columns)))
+    # A vocabulary may know covariates that these roles leave out.
     for c, (values, covariate) in enumerate(zip(columns, covariates, strict=False)):
         out[:, c] = covariate.missing
         out[grid.cell, c] = values

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import SGD, AdamW, Optimizer
 
 from hierforecast._console import declare, option, read_settings, say
+from hierforecast._options import choice
 from hierforecast._random import drawing, seeded
 from hierforecast.errors import DataError, Interrupted
 from hierforecast.image_ssl import training
@@ -42,7 +43,6 @@ from hierforecast.image_ssl.split import Poses
 from hierforecast.image_ssl.storage import check_folder, save_backbone
 from hierforecast.image_ssl.training import Schedule
 
-T = TypeVar("T")
 NETWORKS: dict[str, Callable[..., ResNet]] = {
     "small": small_resnet,
     "resnet18": resnet18,
@@ -135,7 +135,7 @@ class PretrainOptions:
     @property
     def rate(self) -> float:
         """--learning-rate, or what suits the optimizer."""
-        _, usual = _chosen("optimizer", self.optimizer, OPTIMIZERS)
+        _, usual = choice("optimizer", self.optimizer, OPTIMIZERS)
         return usual if self.learning_rate is None else self.learning_rate
 
     @property
@@ -156,9 +156,9 @@ class PretrainOptions:
 
     def backbone(self, group: Group) -> ResNet:
         """The network to train, or that of another group."""
-        return _chosen("network", self.network, NETWORKS)(
+        return choice("network", self.network, NETWORKS)(
             group,
-            match=_chosen("match", self.match, MATCHES),
+            match=choice("match", self.match, MATCHES),
             image_size=self.side,
             standardize=self.hides_light,
             **({} if self.width is None else {"width": self.width}),
@@ -205,7 +205,7 @@ def pretrain(out: NewFolder, options: PretrainOptions) -> None:
         raise DataError("--resume needs --checkpoints: the folder of the training to go on with")
     check_folder(out)
     check_endings(None, options.plot)
-    make_optimizer, _ = _chosen("optimizer", options.optimizer, OPTIMIZERS)
+    make_optimizer, _ = choice("optimizer", options.optimizer, OPTIMIZERS)
     of_method, groups = options.method_options, arm(options.arm, options.group)
     weights = seeded(options.seed)
     with drawing(weights):
@@ -238,15 +238,9 @@ def pretrain(out: NewFolder, options: PretrainOptions) -> None:
 
 def settable(method: str) -> dict[str, Any]:
     """What --set can give to a method, with its default."""
-    _chosen("method", method, METHODS)
+    choice("method", method, METHODS)
     given = options_of(method).items()
     return {name: one.default for name, one in given if name not in NO_TEXT}
-
-
-def _chosen(what: str, name: str, table: Mapping[str, T]) -> T:
-    if name not in table:
-        raise DataError(f"{what} {name!r} is none of {', '.join(table)}")
-    return table[name]
 
 
 def _train(
