@@ -22,7 +22,7 @@ from hierforecast.models.former import OPTIONS
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
-from hierforecast.nn.head import Head
+from hierforecast.nn.head import Head, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head
 from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
 from hierforecast.nn.parts import find_part, name_part
@@ -162,7 +162,7 @@ class HiPerformer(Model):
         Where the scale says that no loc is learned, everything learns from the likelihood.
         """
         (loc, scale, shape), origin, unit = self._parts(batch)
-        seen, scenes = future.present, (batch.scene, batch.n_scenes)
+        seen = future.present
         truth = clamp((future.values - origin) / (unit * self.horizon_scale))
         around = self._around(loc.detach(), scale, shape, batch)
         likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
@@ -170,14 +170,14 @@ class HiPerformer(Model):
         likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
         if not self.scaler.learns_loc:
             return -likelihood
-        return self._head.distance(loc, truth, seen, *scenes) - likelihood
+        return self._head.distance(loc, truth, seen, Scenes.of(batch)) - likelihood
 
     def _around(
         self, loc: Tensor, scale: Tensor, shape: Tensor, batch: SceneBatch
     ) -> SceneDistribution:
         """The distribution in the series' own units, in which steps can be compared."""
         steps = self.horizon_scale
-        return self._head(loc * steps, scale * steps, shape, batch.scene, batch.n_scenes)
+        return self._head(loc * steps, scale * steps, shape, Scenes.of(batch))
 
     def _codes(self, batch: SceneBatch) -> Tensor:
         assert self.task is not None

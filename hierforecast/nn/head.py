@@ -7,18 +7,43 @@ of them. A new head is a `Head` with `features` and `__call__` of its own, passe
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hierforecast._options import share, whole
+from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
 
 # Softplus of this is one: a head starts out with the scale it is given.
 _ONE = 0.5413
 _FLOOR = 1e-3
+
+
+class Scenes(NamedTuple):
+    """Which rows belong together.
+
+    Attributes:
+        scene: (P,) int64, the scene of each row.
+        n_scenes: B.
+        groups: (P,) int64 for each level of the hierarchy, fine to coarse: the group of each row,
+            numbered over the whole batch; a group lies within one of the next level.
+    """
+
+    scene: Tensor
+    n_scenes: int
+    groups: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(cls, batch: SceneBatch) -> Scenes:
+        """Those of a batch."""
+        group, groups = batch.hierarchy.group, []
+        for level in batch.hierarchy.levels:
+            groups.append(group)
+            group = level.parent[group]
+        return cls(batch.scene, batch.n_scenes, tuple(groups))
 
 
 class Head:
@@ -52,22 +77,19 @@ class Head:
         """
         return loc
 
-    def distance(
-        self, loc: Tensor, truth: Tensor, present: Tensor, scene: Tensor, n_scenes: int
-    ) -> Tensor:
+    def distance(self, loc: Tensor, truth: Tensor, present: Tensor, scenes: Scenes) -> Tensor:
         """How far the locs lie from the truth, a mean over present cells.
 
         Args:
             loc: (*loc_shape, P, H, D).
             truth: (P, H, D).
             present: (P, H) bool, where the truth is known.
-            scene: (P,) scene of each row.
-            n_scenes: B.
+            scenes: which rows belong together.
         """
         return distances(loc, truth, present).sum() / present.sum().clamp(min=1)
 
     def __call__(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
     ) -> SceneDistribution:
         """The distribution from its loc (*loc_shape, P, H, D), its scale (P, H, D) and shape.
 

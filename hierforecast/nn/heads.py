@@ -21,7 +21,7 @@ from hierforecast.distributions import (
     SceneDistribution,
 )
 from hierforecast.errors import DataError
-from hierforecast.nn.head import Head, check_options, distances, widen
+from hierforecast.nn.head import Head, Scenes, check_options, distances, widen
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class GaussianHead(Head):
         return n_targets
 
     def __call__(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
     ) -> SceneDistribution:
         """See `Head`."""
         scale, _ = widen(scale, shape)
-        return IndependentScenes(Normal(loc, scale, validate_args=False), scene, n_scenes)
+        return IndependentScenes(
+            Normal(loc, scale, validate_args=False), scenes.scene, scenes.n_scenes
+        )
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class StudentTHead(Head):
         return 2 * n_targets
 
     def __call__(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
     ) -> SceneDistribution:
         """See `Head`."""
         scale, degrees = widen(scale, shape)
         df = 2.05 + F.softplus(degrees + 2.0)
         cells = StudentT(df, loc, scale, validate_args=False)
-        return IndependentScenes(cells, scene, n_scenes)
+        return IndependentScenes(cells, scenes.scene, scenes.n_scenes)
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,11 @@ class LowRankHead(Head):
         """See `Head`."""
         return n_targets * (1 + self.rank + self.series_rank + self.memory)
 
-    def __call__(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
-    ) -> LowRankNormal:
+    def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> LowRankNormal:
         """See `Head`."""
         n_targets = loc.shape[-1]
         if self.memory:
-            return self._recursive(loc, scale, shape, scene, n_scenes)
+            return self._recursive(loc, scale, shape, scenes)
         noise, rest = widen(scale, shape)
         factors = 0.5 * rest.unflatten(-1, (n_targets, self.rank + self.series_rank))
         shared, private = factors.split((self.rank, self.series_rank), dim=-1)
@@ -99,10 +99,10 @@ class LowRankHead(Head):
         shared, private = scale[..., None] * shared, scale[..., None] * (private + 0.9 * drift)
         if self.series_rank:
             noise = 0.3 * noise
-        return LowRankNormal(loc, noise, shared, private, scene, n_scenes)
+        return LowRankNormal(loc, noise, shared, private, scenes.scene, scenes.n_scenes)
 
     def _recursive(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
     ) -> LowRankNormal:
         """Shocks that carry on: the errors' velocity decays slowly, and they stay where they are.
 
@@ -115,7 +115,7 @@ class LowRankHead(Head):
         shared, private, memory = rest.split(ranks, dim=-1)
         recursive = RecursiveNoise(noise, start + 0.3 * memory)
         shared, private = (0.5 * noise[..., None] * factor for factor in (shared, private))
-        return LowRankNormal(loc, recursive, shared, private, scene, n_scenes)
+        return LowRankNormal(loc, recursive, shared, private, scenes.scene, scenes.n_scenes)
 
 
 # What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.
@@ -144,14 +144,14 @@ class StepsHead(Head):
         return n_targets * (1 + self.rank) + self.pooled
 
     def __call__(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
     ) -> IndependentSteps:
         """See `Head`; ten degrees of freedom at first."""
         shape, tail = shape.tensor_split((-self.pooled,), dim=-1)
         noise, rest = widen(scale, shape)
         factor = 0.5 * scale[..., None] * rest.unflatten(-1, (scale.shape[-1], self.rank))
         df = 2.5 + F.softplus(tail.squeeze(-1) + 7.5)
-        return IndependentSteps.student(loc, noise, factor, df, scene, n_scenes)
+        return IndependentSteps.student(loc, noise, factor, df, scenes.scene, scenes.n_scenes)
 
 
 @dataclass(frozen=True)
@@ -205,24 +205,21 @@ class MixtureHead(Head):
         away = _scatter(self.modes, scale.shape[-1]).to(scale)
         return loc + scale * away[:, None, None]
 
-    def distance(
-        self, loc: Tensor, truth: Tensor, present: Tensor, scene: Tensor, n_scenes: int
-    ) -> Tensor:
+    def distance(self, loc: Tensor, truth: Tensor, present: Tensor, scenes: Scenes) -> Tensor:
         """See `Head`: that of the winners."""
         rows = distances(loc, truth, present).sum(-1)
-        scenes = rows.new_zeros(self.modes, n_scenes).index_add(1, scene, rows)
-        own, shared = (x.min(0).values.sum() for x in (rows, scenes))
+        joint = rows.new_zeros(self.modes, scenes.n_scenes).index_add(1, scenes.scene, rows)
+        own, shared = (x.min(0).values.sum() for x in (rows, joint))
         return torch.lerp(own, shared, self.joint) / present.sum().clamp(min=1)
 
-    def __call__(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, scene: Tensor, n_scenes: int
-    ) -> ModeMixture:
+    def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> ModeMixture:
         """See `Head`."""
+        scene, n_scenes, *_ = scenes
         shape, votes = shape.tensor_split((-self.pooled,), dim=-1)
         total = votes.new_zeros(n_scenes, self.modes).index_add(0, scene, votes.mean(1))
         count = votes.new_zeros(n_scenes, 1).index_add(0, scene, torch.ones_like(votes[:, 0, :1]))
         # Around the best of several futures the errors are smaller than around the only one.
-        noise = self._noise(torch.zeros_like(scale), 0.5 * scale, shape, scene, n_scenes)
+        noise = self._noise(torch.zeros_like(scale), 0.5 * scale, shape, scenes)
         return ModeMixture(loc, total / count.clamp(min=1), noise)
 
 

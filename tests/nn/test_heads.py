@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.distributions import IndependentScenes, IndependentSteps, LowRankNormal
+from hierforecast.nn.head import Scenes
 from hierforecast.nn.heads import (
     HEADS,
     GaussianHead,
@@ -43,7 +44,7 @@ class OnRows(nn.Module):
         self.head, self.scene = head, torch.from_numpy(rows.scene)
 
     def law(self, *parts: Tensor) -> Any:
-        return self.head(*parts, self.scene, int(self.scene.max()) + 1)
+        return self.head(*parts, Scenes(self.scene, int(self.scene.max()) + 1))
 
     def forward(self, *parts: Tensor) -> dict[str, Tensor]:
         law = self.law(*parts)
@@ -135,8 +136,7 @@ def test_no_rows(head):
         torch.zeros(0, STEPS, TARGETS),
         torch.ones(0, STEPS, TARGETS),
         torch.zeros(0, STEPS, head.features(TARGETS)),
-        torch.zeros(0, dtype=torch.int64),
-        2,
+        Scenes(torch.zeros(0, dtype=torch.int64), 2),
     )
     assert law.log_prob(torch.zeros(0, STEPS, TARGETS)).tolist() == [0, 0]
     assert law.sample((4,)).shape == (4, 0, STEPS, TARGETS)
@@ -162,9 +162,11 @@ def test_errors_that_carry_on_start_as_large_as_the_scale(memory: int):
     """Without private latents, whatever the scale is along the horizon."""
     head, scale = LowRankHead(rank=2, series_rank=0, memory=memory), torch.rand(4, 6, 2) + 0.5
     shape = torch.zeros(4, 6, head.features(2))
-    found = head(torch.zeros(4, 6, 2), scale, shape, torch.tensor([0, 0, 1, 1]), 2)
+    found = head(torch.zeros(4, 6, 2), scale, shape, Scenes(torch.tensor([0, 0, 1, 1]), 2))
     first = found.variance[:, 0].sqrt()
     assert torch.allclose(first, scale[:, 0], rtol=1e-2)
-    even = head(torch.zeros(4, 6, 2), torch.ones(4, 6, 2), shape, torch.tensor([0, 0, 1, 1]), 2)
+    even = head(
+        torch.zeros(4, 6, 2), torch.ones(4, 6, 2), shape, Scenes(torch.tensor([0, 0, 1, 1]), 2)
+    )
     growth = even.noise.scale[0, :, 0].reciprocal()
     assert (growth.diff() > 0).all()

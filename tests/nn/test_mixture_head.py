@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hierforecast import Forecaster, HiPerformer
 from hierforecast.distributions import ModeMixture
+from hierforecast.nn.head import Scenes
 from hierforecast.nn.heads import HEADS, LowRankHead, MixtureHead
 from tests.helpers import (
     COLUMNS,
@@ -47,12 +48,12 @@ def parts(head: MixtureHead, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]
 @pytest.mark.parametrize("head", CHOICES, ids=str)
 def test_the_law_moves_with_its_rows(head):
     loc, scale, shape = parts(head)
-    law, value = head(loc, scale, shape, SCENE, N_SCENES), torch.randn_like(scale)
+    law, value = head(loc, scale, shape, Scenes(SCENE, N_SCENES)), torch.randn_like(scale)
     assert type(law) is ModeMixture and law.event_shape == scale.shape
     for perm in moves_of(FLAT, seeds=1):
         if not torch.equal(SCENE[perm], SCENE):
             continue  # scenes changed places, so their likelihoods do
-        moved = head(loc[:, perm], scale[perm], shape[perm], SCENE, N_SCENES)
+        moved = head(loc[:, perm], scale[perm], shape[perm], Scenes(SCENE, N_SCENES))
         torch.testing.assert_close(
             moved.log_prob(value[perm]), law.log_prob(value), rtol=1e-10, atol=1e-10
         )
@@ -68,7 +69,7 @@ def test_extreme_features_stay_finite_forward_and_backward(head, size):
     inputs = parts(head, size)
     for x in inputs:
         x.requires_grad_()
-    law = head(*inputs, SCENE, N_SCENES)
+    law = head(*inputs, Scenes(SCENE, N_SCENES))
     law.log_prob(torch.zeros_like(inputs[1])).sum().backward()
     assert all(x.grad is not None and x.grad.isfinite().all() for x in inputs)
 
@@ -77,11 +78,11 @@ def test_no_rows():
     head = MixtureHead()
     nothing = torch.zeros(0, STEPS, TARGETS)
     shape, scene = torch.zeros(0, STEPS, head.features(TARGETS)), torch.zeros(0).long()
-    law = head(head.start(nothing, nothing), nothing, shape, scene, 2)
+    law = head(head.start(nothing, nothing), nothing, shape, Scenes(scene, 2))
     assert law.log_prob(nothing).tolist() == [0, 0]
     assert law.sample((4,)).shape == (4, 0, STEPS, TARGETS)
     seen = torch.zeros(0, STEPS, dtype=torch.bool)
-    assert head.distance(law.locs, nothing, seen, scene, 2) == 0
+    assert head.distance(law.locs, nothing, seen, Scenes(scene, 2)) == 0
 
 
 # --- where the modes start -----------------------------------------------------------------------
@@ -128,7 +129,7 @@ def test_the_distance_is_that_of_the_winners(joint):
     wanted = by_hand(loc, truth, seen, joint)
     truth[~seen] = torch.nan  # what is not known is not looked at
     loc.requires_grad_()
-    found = head.distance(loc, truth, seen, SCENE, N_SCENES)
+    found = head.distance(loc, truth, seen, Scenes(SCENE, N_SCENES))
     assert float(found.detach()) == pytest.approx(wanted, abs=1e-4)
     (gradient,) = torch.autograd.grad(found, loc)
     assert gradient.isfinite().all() and (gradient[:, ~seen] == 0).all()
@@ -154,8 +155,8 @@ def test_locations_learn_from_the_distance_and_the_rest_from_the_likelihood():
     (loc, scale, shape), origin, unit = model._parts(batch)
     rows = batch.scene, batch.n_scenes
     truth = (future.values - origin) / unit
-    distance = model._head.distance(loc, truth, future.present, *rows)
-    likelihood = model._head(loc, scale, shape, *rows).log_prob(truth, future.present).sum()
+    distance = model._head.distance(loc, truth, future.present, Scenes(*rows))
+    likelihood = model._head(loc, scale, shape, Scenes(*rows)).log_prob(truth, future.present).sum()
     part = likelihood / (2 * future.present.sum())
     loss = model.loss(batch, future)
     torch.testing.assert_close(loss, distance - part)
@@ -174,8 +175,8 @@ def test_the_modes_weights_do_not_know_how_many_series_there_are():
     head = MixtureHead(modes=3)
     loc, scale, shape = parts(head)
     twice = torch.arange(len(FLAT)).repeat(2)
-    one = head(loc, scale, shape, SCENE, N_SCENES)
-    two = head(loc[:, twice], scale[twice], shape[twice], SCENE[twice], N_SCENES)
+    one = head(loc, scale, shape, Scenes(SCENE, N_SCENES))
+    two = head(loc[:, twice], scale[twice], shape[twice], Scenes(SCENE[twice], N_SCENES))
     torch.testing.assert_close(one.logits, two.logits)
     assert (one.logits.std(1) > 0).all()
 
