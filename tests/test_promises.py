@@ -21,6 +21,7 @@ from hierforecast import (
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import SeriesDroppedWarning
+from hierforecast.nn.heads import LowRankHead
 from hierforecast.testing import randomize_
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
 
@@ -31,6 +32,10 @@ MODELS: dict[str, tuple[Any, Columns]] = {
     "everything": (HiPerformer(12, 1, 2, head="gaussian", patch=3), EVERYTHING),
     "mixture, mirrored": (
         HiPerformer(12, 1, 2, head="mixture", patch=4, scale="mirrored", n_frequencies=3),
+        COLUMNS,
+    ),
+    "coupled": (
+        HiPerformer(12, 1, 2, head=LowRankHead(0, 2, memory=2, coupled=2), patch=4),
         COLUMNS,
     ),
     "steps, returns": (HiPerformer(12, 1, 2, head="steps", scale="returns"), COLUMNS),

@@ -1,6 +1,7 @@
 """Joint distributions over packed rows: `base` has the interface, each other file a family."""
 
 from hierforecast.distributions.base import SceneDistribution
+from hierforecast.distributions.coupled import CoupledNoise, couple
 from hierforecast.distributions.families import IndependentScenes
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.mixture import ModeMixture
@@ -10,6 +11,7 @@ from hierforecast.distributions.steps import IndependentSteps
 from hierforecast.distributions.student import JointStudent
 
 __all__ = [
+    "CoupledNoise",
     "DiagonalNoise",
     "IndependentScenes",
     "IndependentSteps",
@@ -19,4 +21,5 @@ __all__ = [
     "RecursiveNoise",
     "RowNoise",
     "SceneDistribution",
+    "couple",
 ]

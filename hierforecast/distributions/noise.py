@@ -182,10 +182,7 @@ class DenseNoise(RowNoise):
 
     def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """See `RowNoise`."""
-        root = _root(self.covariance, seen.movedim(1, 2))
-        columns = torch.where(seen[..., None], torch.cat([shocks, errors], -1), 0).movedim(1, 2)
-        white = torch.linalg.solve_triangular(root, columns, upper=False).movedim(2, 1)
-        return white, root.diagonal(dim1=-2, dim2=-1).log().sum((1, 2))
+        return whiten_cells(self.covariance, torch.cat([shocks, errors], -1), seen)
 
     @property
     def variance(self) -> Tensor:
@@ -213,6 +210,14 @@ def divide(columns: Tensor, scale: Tensor, seen: Tensor) -> tuple[Tensor, Tensor
     """Columns (P, H, D, C) over a scale, zero where nothing is seen, and its log volume (P,)."""
     weight = torch.where(seen, 1 / scale, 0)[..., None]
     return columns * weight, torch.where(seen, scale.log(), 0).sum((1, 2))
+
+
+def whiten_cells(covariance: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Errors (P, H, D, C) of a covariance (P, D, H, H), as `RowNoise.whiten` gives them."""
+    root = _root(covariance, seen.movedim(1, 2))
+    columns = torch.where(seen[..., None], errors, 0).movedim(1, 2)
+    white = torch.linalg.solve_triangular(root, columns, upper=False).movedim(2, 1)
+    return white, root.diagonal(dim1=-2, dim2=-1).log().sum((1, 2))
 
 
 def _root(covariance: Tensor, cells: Tensor) -> Tensor:

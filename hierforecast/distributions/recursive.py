@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,8 +39,8 @@ class RecursiveNoise(RowNoise):
     def draw(self, shocks: Tensor, white: Tensor) -> Tensor:
         """See `RowNoise`."""
         shape = white.shape
-        each = (shocks + self.scale * white).reshape(-1, *shape[-3:]).movedim(0, -1)
-        return self.carry(each).movedim(-1, 0).reshape(shape)
+        each = (shocks + self.scale * white).reshape(math.prod(shape[:-3]), *shape[-3:])
+        return self.carry(each.movedim(0, -1)).movedim(-1, 0).reshape(shape)
 
     def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """See `RowNoise`.

@@ -19,6 +19,7 @@ from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
 from hierforecast.models.base import Model, Origin
 from hierforecast.models.former import OPTIONS
+from hierforecast.nn.coupling import PairNetwork
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
@@ -26,7 +27,7 @@ from hierforecast.nn.head import Head, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head
 from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
 from hierforecast.nn.parts import find_part, name_part
-from hierforecast.nn.scale import make_scale
+from hierforecast.nn.scale import CoordinateScale, make_scale
 from hierforecast.nn.scaled import clamp, clip_outliers, root_mean_square
 from hierforecast.task import Task
 
@@ -110,6 +111,10 @@ class HiPerformer(Model):
         locs = math.prod(self._head.loc_shape) * task.n_targets
         features = self._head.features(task.n_targets)
         self.decoder = decode(self.width, patch, locs, features, task.prediction_length)
+        self.pairs = None
+        if self._head.coupled:
+            in_space = isinstance(self.scaler, CoordinateScale)
+            self.pairs = PairNetwork(self.width, self._head.coupled, in_space)
         self.linear = LinearForecast(task)
         self.horizon_scale: Tensor
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
@@ -142,6 +147,8 @@ class HiPerformer(Model):
         self.scaler.fit(batch)
         scaled = self.scaler(batch)
         self.embedding.fit(batch, scaled)
+        if self.pairs is not None:
+            self.pairs.fit(batch)
         ahead = clip_outliers(scaled.apply(future.values), future.present)
         for at in range(ahead.shape[1]):
             self.horizon_scale[at] = root_mean_square(ahead[:, at], future.present[:, at])
@@ -151,7 +158,7 @@ class HiPerformer(Model):
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint distribution of the horizon, (P, H, D) in the units of the batch."""
         parts, origin, unit = self._parts(batch)
-        return self._around(*parts, batch).affine(origin, unit)
+        return self._around(*parts).affine(origin, unit)
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
         """Distance of the locs from the truth, plus the likelihood of the errors around them.
@@ -161,23 +168,23 @@ class HiPerformer(Model):
         mean. Both are in the network's units, per present cell, so no series outweighs the others.
         Where the scale says that no loc is learned, everything learns from the likelihood.
         """
-        (loc, scale, shape), origin, unit = self._parts(batch)
+        (loc, *rest), origin, unit = self._parts(batch)
         seen = future.present
         truth = clamp((future.values - origin) / (unit * self.horizon_scale))
-        around = self._around(loc.detach(), scale, shape, batch)
+        around = self._around(loc.detach(), *rest)
         likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
         likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
         likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
         if not self.scaler.learns_loc:
             return -likelihood
-        return self._head.distance(loc, truth, seen, Scenes.of(batch)) - likelihood
+        return self._head.distance(loc, truth, seen, rest[-1]) - likelihood
 
     def _around(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, batch: SceneBatch
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
     ) -> SceneDistribution:
         """The distribution in the series' own units, in which steps can be compared."""
         steps = self.horizon_scale
-        return self._head(loc * steps, scale * steps, shape, Scenes.of(batch))
+        return self._head(loc * steps, scale * steps, shape, scenes)
 
     def _codes(self, batch: SceneBatch) -> Tensor:
         assert self.task is not None
@@ -187,12 +194,16 @@ class HiPerformer(Model):
         """What the linear forecast sees of a context (P, L, D), in typical steps."""
         return increments(relative) / self.embedding.step
 
-    def _parts(self, batch: SceneBatch) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
-        """Loc, scale and shape in the network's units; origin and unit of the series."""
+    def _parts(self, batch: SceneBatch) -> tuple[tuple[Any, ...], Tensor, Tensor]:
+        """Loc, scale, shape in the network's units, and scenes; origin and unit of the series."""
         scaled = self.scaler(batch).clamp()
         tokens, present = self.embedding(batch, scaled)
         seen, ahead = None if present.all() else present, self.embedding.horizon_tokens
-        moved, shape = self.decoder(self.encoder(tokens, batch.hierarchy, seen, ahead))
+        tokens = self.encoder(tokens, batch.hierarchy, seen, ahead)
+        moved, shape = self.decoder(tokens)
+        scenes = Scenes.of(batch)
+        if self.pairs is not None:  # learns from the likelihood, as the shape does
+            scenes = scenes._replace(links=self.pairs(tokens.detach(), batch, scenes))
         codes = self._codes(batch)
         base = self.linear(self._history(scaled.relative), codes)
         scale = self.linear.error_scale[codes]
@@ -200,7 +211,7 @@ class HiPerformer(Model):
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
         if self._head.pooled:
             shape = _pool(shape, self._head.pooled, batch)
-        parts = (start + moved.reshape(start.shape), scale, shape)
+        parts = (start + moved.reshape(start.shape), scale, shape, scenes)
         return parts, scaled.loc, scaled.scale
 
 

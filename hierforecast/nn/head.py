@@ -30,11 +30,13 @@ class Scenes(NamedTuple):
         n_scenes: B.
         groups: (P,) int64 for each level of the hierarchy, fine to coarse: the group of each row,
             numbered over the whole batch; a group lies within one of the next level.
+        links: (P, K, N, K), see `couple`; None where the head asks for none.
     """
 
     scene: Tensor
     n_scenes: int
     groups: tuple[Tensor, ...] = ()
+    links: Tensor | None = None
 
     @classmethod
     def of(cls, batch: SceneBatch) -> Scenes:
@@ -62,6 +64,11 @@ class Head:
     @property
     def pooled(self) -> int:
         """How many features, the last ones, are to be the mean over the scene's present rows."""
+        return 0
+
+    @property
+    def coupled(self) -> int:
+        """How many slow components of the rows' shocks are linked: K of `Scenes.links`."""
         return 0
 
     def features(self, n_targets: int) -> int:

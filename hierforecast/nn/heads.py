@@ -13,12 +13,15 @@ from torch.nn import functional as F
 
 from hierforecast._options import show
 from hierforecast.distributions import (
+    DiagonalNoise,
     IndependentScenes,
     IndependentSteps,
     LowRankNormal,
     ModeMixture,
     RecursiveNoise,
+    RowNoise,
     SceneDistribution,
+    couple,
 )
 from hierforecast.errors import DataError
 from hierforecast.nn.head import Head, Scenes, check_options, distances, widen
@@ -72,11 +75,14 @@ class LowRankHead(Head):
         series_rank: latents of one series: how its own steps and targets move together.
         memory: steps from which an error carries on, see `RecursiveNoise`: 2 for what has a
             velocity, so that draws move as the data do; 0 for none.
+        coupled: slow components of the errors that series share pair by pair, see `couple`, so that
+            one series tells of another; 0 for none. Cost grows with the square of the scene.
     """
 
     rank: int = 8
     series_rank: int = 4
     memory: int = 0
+    coupled: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -99,23 +105,35 @@ class LowRankHead(Head):
         shared, private = scale[..., None] * shared, scale[..., None] * (private + 0.9 * drift)
         if self.series_rank:
             noise = 0.3 * noise
-        return LowRankNormal(loc, noise, shared, private, scenes.scene, scenes.n_scenes)
+        return _low_rank(loc, DiagonalNoise(noise), shared, private, scenes)
 
     def _recursive(
         self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
     ) -> LowRankNormal:
         """Shocks that carry on: the errors' velocity decays slowly, and they stay where they are.
 
-        Shocks start as large as makes the errors grow along the horizon as the scale does.
+        At first the errors are as large at each step as the scale says.
         """
         ranks = (self.rank, self.series_rank, self.memory)
         start = scale.new_tensor(_CARRY[min(self.memory, 2)] + (0.0,) * (self.memory - 2))
-        noise, rest = widen(scale / _growth(start, scale.shape[1])[:, None], shape)
+        unit = scale / _growth(start, scale.shape[1])[:, None]
+        wider, rest = widen(torch.ones_like(scale), shape)
         rest = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
         shared, private, memory = rest.split(ranks, dim=-1)
-        recursive = RecursiveNoise(noise, start + 0.3 * memory)
-        shared, private = (0.5 * noise[..., None] * factor for factor in (shared, private))
-        return LowRankNormal(loc, recursive, shared, private, scenes.scene, scenes.n_scenes)
+        recursive = RecursiveNoise(wider, start + 0.3 * memory).times(unit)
+        noise = 0.5 * recursive.scale[..., None]
+        shared, private = noise * shared, noise * private
+        return _low_rank(loc, recursive, shared, private, scenes)
+
+
+def _low_rank(
+    loc: Tensor, noise: RowNoise, shared: Tensor, private: Tensor, scenes: Scenes
+) -> LowRankNormal:
+    """The joint Gaussian, its rows coupled where there are links."""
+    if scenes.links is not None:
+        loads, noise = couple(noise, scenes.links)
+        shared = torch.cat([shared, loads], -1)
+    return LowRankNormal(loc, noise, shared, private, scenes.scene, scenes.n_scenes)
 
 
 # What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.
@@ -168,7 +186,7 @@ class MixtureHead(Head):
         modes: K.
         rank: latents of the errors shared by all series of a scene.
         series_rank: latents of the errors of one series.
-        memory: of the errors, see `LowRankHead`.
+        memory, coupled: of the errors, see `LowRankHead`.
         joint: weight of the scene's best mode in training, between 0 and 1; the rest is the weight
             of each series' own.
     """
@@ -178,6 +196,7 @@ class MixtureHead(Head):
     series_rank: int = 4
     joint: float = 0.5
     memory: int = 0
+    coupled: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -194,7 +213,7 @@ class MixtureHead(Head):
 
     @property
     def _noise(self) -> LowRankHead:
-        return LowRankHead(self.rank, self.series_rank, self.memory)
+        return LowRankHead(self.rank, self.series_rank, self.memory, self.coupled)
 
     def features(self, n_targets: int) -> int:
         """See `Head`."""

@@ -18,6 +18,7 @@ from hierforecast.distributions import (
     ModeMixture,
     RecursiveNoise,
     SceneDistribution,
+    couple,
 )
 
 P, H, D, R, Q, B, K = 6, 5, 2, 3, 2, 3, 4
@@ -34,6 +35,17 @@ def low_rank(memory: int = 2, seed: int = 0) -> LowRankNormal:
     noise = RecursiveNoise(scale, normal(P, H, D, memory, seed=seed + 1)) if memory else scale
     factors = normal(P, H, D, R, seed=seed + 2), normal(P, H, D, Q, seed=seed + 3)
     return LowRankNormal(normal(P, H, D, seed=seed + 4), noise, *factors, SCENE, B)
+
+
+def coupled() -> LowRankNormal:
+    p = low_rank(2)
+    links = normal(P, 3, 3, 3, seed=18)
+    slot = torch.tensor([0, 2, 1, 0, 2, 1])
+    for row in range(P):
+        links[row, :, slot[row]] = torch.eye(3, dtype=torch.float64)
+    loads, noise = couple(p.noise, links)
+    shared = torch.cat([p.scene_factor, loads], -1)
+    return LowRankNormal(p.loc, noise, shared, p.series_factor, SCENE, B)
 
 
 def student(memory: int = 2) -> JointStudent:
@@ -61,6 +73,7 @@ FAMILIES: dict[str, Callable[[], SceneDistribution]] = {
     "order 1": lambda: low_rank(1),
     "order 2": lambda: low_rank(2),
     "order 9": lambda: low_rank(9),
+    "coupled": coupled,
     "student": student,
     "mixture": mixture,
     "mixture, diagonal": lambda: mixture(0),

@@ -25,7 +25,7 @@ from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, NESTED, moves_of
 
 STEPS, TARGETS = 3, 2
-JOINT = [LowRankHead(), LowRankHead(rank=3, series_rank=0), StepsHead()]
+JOINT = [LowRankHead(), LowRankHead(memory=2), LowRankHead(rank=3, series_rank=0), StepsHead()]
 CHOICES = [GaussianHead(), StudentTHead(), *JOINT]
 
 
@@ -97,7 +97,7 @@ def test_broken_heads_are_caught(head):
 
 
 def test_laws_are_of_the_kind_that_is_asked_for():
-    families = (*[IndependentScenes] * 2, *[LowRankNormal] * 2, IndependentSteps)
+    families = (*[IndependentScenes] * 2, *[LowRankNormal] * 3, IndependentSteps)
     for head, family in zip(CHOICES, families, strict=True):
         loc, scale, shape = parts(head)
         law = OnRows(head).law(loc, scale, shape)

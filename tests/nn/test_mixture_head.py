@@ -152,7 +152,7 @@ def trained() -> tuple[HiPerformer, Any, Any]:
 
 def test_locations_learn_from_the_distance_and_the_rest_from_the_likelihood():
     model, batch, future = trained()
-    (loc, scale, shape), origin, unit = model._parts(batch)
+    (loc, scale, shape, _), origin, unit = model._parts(batch)
     rows = batch.scene, batch.n_scenes
     truth = (future.values - origin) / unit
     distance = model._head.distance(loc, truth, future.present, Scenes(*rows))
