@@ -36,7 +36,7 @@ OPTIONS = {
     "by series": {"scale": "series", "patch": 4},
     "mixture": {"head": MixtureHead(modes=3, rank=2)},
     "returns": {"scale": "returns", "head": "steps"},
-    "coupled": {"head": LowRankHead(rank=1, series_rank=2, memory=2, coupled=2)},
+    "coupled": {"head": LowRankHead(rank=1, series_rank=2, coupled=2)},
     "coupled, by series": {"scale": "series", "head": LowRankHead(0, 0, coupled=3)},
     "one patch": {"patch": 99, "head": LowRankHead(rank=2, series_rank=0)},
 }
