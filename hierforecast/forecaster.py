@@ -7,28 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hierforecast import storage
-from hierforecast._options import whole
-from hierforecast._random import seeded
 from hierforecast.backtesting import Rolling, forecasts_of
-from hierforecast.cutoffs import last_cutoffs
 from hierforecast.distributions import SceneDistribution
-from hierforecast.errors import NotFittedError
 from hierforecast.fitting import learn
-from hierforecast.frame import Columns, Panel, read_frame
-from hierforecast.frame.given import read_given
+from hierforecast.frame import Columns
 from hierforecast.frame.totals import Totals
-from hierforecast.inference import Forecasts, place
+from hierforecast.learned import Learned
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 from hierforecast.models import Model
-from hierforecast.plan import Fitted, Params, Plan
-from hierforecast.windows import WindowDataset
 
 
-class Forecaster(Params):
+class Forecaster(Learned):
     """Fits a model to frames and forecasts frames.
 
     Args:
@@ -109,21 +100,6 @@ class Forecaster(Params):
             raise stopped
         return self
 
-    def _learned(self, fitted: Fitted) -> None:
-        """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
-        self.model_, self.vocabulary_, self.step_, self.history_ = fitted
-
-    def _fitted(self) -> Fitted:
-        if not hasattr(self, "model_"):
-            raise NotFittedError(
-                "this Forecaster is not fitted: call fit(frame), or load a saved one"
-            )
-        return Fitted(self.model_, self.vocabulary_, self.step_, self.history_)
-
-    def _plan(self) -> Plan:
-        """The options, checked."""
-        return Plan(**self.get_params(deep=False))
-
     # --- forecasting -----------------------------------------------------------------------------
 
     def predict(
@@ -186,10 +162,40 @@ class Forecaster(Params):
         weights: str | None = None,
     ) -> Any:
         """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
-        seed = self.seed if seed is None else whole("seed", seed, 0, 2**63 - 1)
+        generator = self._generator(seed)
         totals = Totals.read(frame, self.columns, by, how, weights)
-        forecasts = replace(self._ahead(frame, known, given, totals), generator=seeded(seed))
+        forecasts = replace(self._ahead(frame, known, given, totals), generator=generator)
         return forecasts.draws_to_frame(n)
+
+    def futures(
+        self,
+        frame: Any,
+        n: int,
+        seed: int | None = None,
+        known: Any = None,
+        *,
+        given: Any = None,
+        n_samples: int = 300,
+    ) -> Any:
+        """`n` representative joint futures of each scene, and how probable each is.
+
+        They are centroids of k-means over joint draws, all series of a scene together: futures to
+        look at and to plan for, for which n draws would be too noisy. A mean of draws is too
+        smooth and n means are too narrow for intervals and scores: `sample` is for those.
+
+        Args:
+            frame, known, given: as in `predict`.
+            n: futures; a scene has fewer if its draws differ less.
+            seed: of the draws; None: that of the forecaster.
+            n_samples: joint draws that are clustered.
+
+        Returns:
+            The rows of `predict` once per future, with ``future_id`` (0 is the most probable) and
+            ``share`` (of the draws, 1 in all futures of a scene together).
+        """
+        generator = self._generator(seed)
+        forecasts = replace(self._ahead(frame, known, given), generator=generator)
+        return forecasts.futures_to_frame(n, n_samples)
 
     def distribution(
         self, frame: Any, known: Any = None, *, given: Any = None
@@ -259,25 +265,6 @@ class Forecaster(Params):
         """
         forecasts = forecasts_of(self, frame, Rolling(n_windows, start, stride, refit))
         return frame_like(frame, evaluate_windows(forecasts, metrics, n_samples, level))
-
-    def _ahead(self, frame: Any, known: Any, given: Any, totals: Totals | None = None) -> Forecasts:
-        """Forecasts of the steps after a frame, see `predict`."""
-        panel = self._read(frame, known=known, horizon=self.prediction_length)
-        if given is not None:
-            given = read_given(panel, given, self.prediction_length, self.context_length)
-        forecasts = self._forecasts(panel, last_cutoffs(panel, self.context_length))
-        return replace(forecasts, given=given, totals=totals)
-
-    def _read(self, frame: Any, **options: Any) -> Panel:
-        fitted = self._fitted()
-        options |= {"vocabulary": fitted.vocabulary, "step": fitted.step, "dtype": fitted.dtype}
-        return read_frame(frame, self.columns, context=self.context_length, **options)
-
-    def _forecasts(self, panel: Panel, cutoffs: np.ndarray) -> Forecasts:
-        lengths = self.context_length, self.prediction_length
-        windows = WindowDataset(panel, cutoffs, *lengths, origin=self.model_.origin)
-        model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
-        return Forecasts(model, windows, self.batch_size, seeded(self.seed))
 
     # --- saving ----------------------------------------------------------------------------------
 

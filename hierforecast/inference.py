@@ -15,6 +15,7 @@ from hierforecast import _options
 from hierforecast._options import levels, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions.futures import representatives
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import summed
 from hierforecast.errors import DataError
@@ -180,7 +181,23 @@ class Forecasts:
         tables = []
         for forecast in self:
             tables.append((forecast.future, {"mean": forecast.draws(n)}))
-        return self._assemble(tables, draws=n)
+        return self._assemble(tables, "sample_id")
+
+    def futures_to_frame(self, n: int, n_samples: int) -> Any:
+        """Representative futures: the rows of `to_frame` once per future; see `representatives`."""
+        n, n_samples = whole("n", n), whole("n_samples", n_samples)
+        if n > n_samples:
+            raise DataError(
+                f"n={n} futures need as many draws at least, but n_samples={n_samples}: raise it"
+            )
+        self._check_names(["future_id", "share"], False)
+        tables = []
+        for forecast in self:
+            centers, shares = representatives(forecast.raw, n, n_samples, self.generator)
+            share = shares[:, forecast.raw.scene, None, None].expand_as(centers)
+            cells = {"mean": forecast.numbers(centers), "share": share}
+            tables.append((forecast.future, cells))
+        return self._assemble(tables, "future_id")
 
     def joint(self) -> tuple[SceneDistribution, Any]:
         """The distribution of all windows (one batch), rows in the order of its index frame."""
@@ -204,35 +221,41 @@ class Forecasts:
     def _assemble(
         self,
         tables: list[tuple[Future, dict[str, Tensor]]],
-        draws: int | None = None,
+        number: str | None = None,
         truth: bool = False,
     ) -> Any:
-        """One frame of all batches, sorted by (draw,) scene, series, cutoff and step."""
+        """One frame of all batches, sorted by (draw,) scene, series, cutoff and step.
+
+        Args:
+            tables: of each batch, cells ([draws,] P, H, D) by suffix of their column; of futures
+                their ``share`` too, 0 where a scene has none.
+            number: column that numbers the draws; None where there are none.
+            truth: whether there are a cutoff and what came after.
+        """
+        rows, cutoff, cells = _sorted(tables)
         panel, steps = self.windows.panel, self.windows.prediction_length
-        rows = np.concatenate([future.rows.numpy() for future, _ in tables])
-        cutoff = np.concatenate([future.cutoff.numpy() for future, _ in tables])
-        order = np.lexsort((cutoff, rows))
-        rows, cutoff = rows[order], cutoff[order]
-        cells = {
-            name: torch.cat([t[name].cpu() for _, t in tables], dim=-3).numpy()[..., order, :, :]
-            for name in tables[0][1]
-        }
-        copies = 1 if draws is None else draws
+        copies = 1 if number is None else len(cells["mean"])
         at = np.tile(np.repeat(rows, steps), copies)
         when = np.tile((cutoff[:, None] + np.arange(steps)).reshape(-1), copies)
         data: dict[str, Any] = {}
-        if draws is not None:
-            data["sample_id"] = np.repeat(np.arange(copies), len(rows) * steps)
+        if number is not None:
+            data[number] = np.repeat(np.arange(copies), len(rows) * steps)
         if truth:
             before = np.repeat(cutoff - 1, steps)
             data["cutoff"] = panel.time_column("cutoff", panel.row_scene[at], before)
             outcome = cells.pop("truth")
             for target, name in enumerate(panel.columns.targets):
                 data[name] = outcome[..., target].reshape(-1)
+        if "share" in cells:
+            data["share"] = cells.pop("share")[..., 0].reshape(-1)
         for target, column in enumerate(self.columns):
             for name, values in cells.items():
                 suffix = "" if name == "mean" else name
                 data[column + suffix] = values[..., target].reshape(-1)
+        if "share" in data:
+            kept = data["share"] > 0
+            at, when = at[kept], when[kept]
+            data = {name: column[kept] for name, column in data.items()}
         return self._label(at, when, data)
 
     def _label(self, rows: np.ndarray, steps: np.ndarray, data: Mapping[str, Any]) -> Any:
@@ -254,3 +277,17 @@ class Forecasts:
             raise DataError(
                 f"the answer would have two columns {twice!r}: rename that column of the frame"
             )
+
+
+def _sorted(
+    tables: list[tuple[Future, dict[str, Tensor]]],
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Rows (R,) and cutoffs (R,) of all batches, sorted by them, and cells ([draws,] R, H, D)."""
+    rows = np.concatenate([future.rows.numpy() for future, _ in tables])
+    cutoff = np.concatenate([future.cutoff.numpy() for future, _ in tables])
+    order = np.lexsort((cutoff, rows))
+    cells = {
+        name: torch.cat([t[name].cpu() for _, t in tables], dim=-3).numpy()[..., order, :, :]
+        for name in tables[0][1]
+    }
+    return rows[order], cutoff[order], cells

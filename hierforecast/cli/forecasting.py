@@ -123,6 +123,9 @@ def predict(
     level: Levels = None,
     quantile: Quantiles = None,
     samples: Annotated[int | None, option("--samples", "Joint draws, not one forecast.")] = None,
+    futures: Annotated[
+        int | None, option("--futures", "Representative joint futures, not one forecast.")
+    ] = None,
     cutoff: Cutoff = None,
     known: Annotated[str | None, option("--known", "Table: covariates known ahead.")] = None,
     given: Annotated[str | None, option("--given", "Table: targets that are assumed.")] = None,
@@ -132,11 +135,9 @@ def predict(
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
 ) -> None:
     """Forecast the steps that follow a table."""
-    for flag, value in (("--level", level), ("--quantile", quantile)):
-        if samples is not None and value:
-            raise DataError(f"--samples and {flag} exclude each other: draws have neither")
-    if seed is not None and samples is None:
-        raise DataError("--seed is of the draws: give --samples too, or leave it out")
+    labels = [name for name in by if name] if by else None
+    totals: dict[str, Any] = {"by": labels, "how": how, "weights": weights}
+    _check_draws(samples, futures, seed, {"--level": level, "--quantile": quantile}, totals)
     _refuse_tables(folder)
     if out is not None:
         check_kind(out)
@@ -148,11 +149,32 @@ def predict(
     if known is None and columns.known_covariates and len(history) < len(whole):
         ahead = whole.drop(history.index)
     plan = tables.read(given, columns) if given else None
-    totals = {"by": [name for name in by if name] if by else None, "how": how, "weights": weights}
-    asked: dict[str, Any] = {"known": ahead, "given": plan, **totals}
-    if samples is None:
-        forecast = forecaster.predict(history, level, quantiles=quantile, **asked)
+    asked: dict[str, Any] = {"known": ahead, "given": plan}
+    if futures is not None:
+        forecast = forecaster.futures(history, futures, seed=seed, **asked)
+    elif samples is not None:
+        forecast = forecaster.sample(history, samples, seed=seed, **asked, **totals)
     else:
-        forecast = forecaster.sample(history, samples, seed=seed, **asked)
+        forecast = forecaster.predict(history, level, quantiles=quantile, **asked, **totals)
     deliver(tables.restore(forecast, columns), out)
     tables.say_notes()
+
+
+def _check_draws(
+    samples: int | None,
+    futures: int | None,
+    seed: int | None,
+    others: dict[str, Any],
+    totals: dict[str, Any],
+) -> None:
+    """Refuse draws of two kinds, draws with what they do not have, and their seed without them."""
+    draws = {"--samples": samples, "--futures": futures}
+    flags = [flag for flag, value in draws.items() if value is not None]
+    if futures is not None:
+        of_totals = {"--by": totals["by"] is not None, "--how": totals["how"] != "sum"}
+        others = others | of_totals | {"--weights": totals["weights"]}
+    wrong = [*flags[1:], *(flag for flag, value in others.items() if value)]
+    if flags and wrong:
+        raise DataError(f"{flags[0]} and {wrong[0]} exclude each other: leave one of them out")
+    if seed is not None and not flags:
+        raise DataError("--seed is of the draws: give --samples too, or leave it out")

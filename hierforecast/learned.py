@@ -1,0 +1,76 @@
+"""What a `Forecaster` has learned, and the windows of a frame that it can therefore forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hierforecast._options import whole
+from hierforecast._random import seeded
+from hierforecast.cutoffs import last_cutoffs
+from hierforecast.errors import NotFittedError
+from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
+from hierforecast.frame.given import read_given
+from hierforecast.frame.totals import Totals
+from hierforecast.inference import Forecasts, place
+from hierforecast.models import Model
+from hierforecast.plan import Fitted, Params, Plan
+from hierforecast.windows import WindowDataset
+
+
+class Learned(Params):
+    """The options of a forecaster, see there, and once it is fitted what it has learned."""
+
+    context_length: int
+    prediction_length: int
+    columns: Columns
+    batch_size: int
+    seed: int
+    trainer: Mapping[str, Any] | None
+    model_: Model
+    vocabulary_: Vocabulary
+    step_: str
+    history_: pd.DataFrame
+
+    def _learned(self, fitted: Fitted) -> None:
+        """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
+        self.model_, self.vocabulary_, self.step_, self.history_ = fitted
+
+    def _fitted(self) -> Fitted:
+        if not hasattr(self, "model_"):
+            raise NotFittedError(
+                "this Forecaster is not fitted: call fit(frame), or load a saved one"
+            )
+        return Fitted(self.model_, self.vocabulary_, self.step_, self.history_)
+
+    def _plan(self) -> Plan:
+        """The options, checked."""
+        return Plan(**self.get_params(deep=False))
+
+    def _ahead(self, frame: Any, known: Any, given: Any, totals: Totals | None = None) -> Forecasts:
+        """Forecasts of the steps after a frame, see `Forecaster.predict`."""
+        panel = self._read(frame, known=known, horizon=self.prediction_length)
+        if given is not None:
+            given = read_given(panel, given, self.prediction_length, self.context_length)
+        forecasts = self._forecasts(panel, last_cutoffs(panel, self.context_length))
+        return replace(forecasts, given=given, totals=totals)
+
+    def _read(self, frame: Any, **options: Any) -> Panel:
+        fitted = self._fitted()
+        options |= {"vocabulary": fitted.vocabulary, "step": fitted.step, "dtype": fitted.dtype}
+        return read_frame(frame, self.columns, context=self.context_length, **options)
+
+    def _forecasts(self, panel: Panel, cutoffs: np.ndarray) -> Forecasts:
+        lengths = self.context_length, self.prediction_length
+        windows = WindowDataset(panel, cutoffs, *lengths, origin=self.model_.origin)
+        model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
+        return Forecasts(model, windows, self.batch_size, seeded(self.seed))
+
+    def _generator(self, seed: int | None) -> torch.Generator:
+        """Of the draws of one call; None: by the forecaster's seed."""
+        return seeded(self.seed if seed is None else whole("seed", seed, 0, 2**63 - 1))

@@ -1,0 +1,290 @@
+"""Representative futures: k-means of joint draws, from frame to frame and by the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+from typer.testing import CliRunner
+
+from hierforecast import DataError, Forecaster, HiPerformer, LastValue, Ridge
+from hierforecast._random import seeded
+from hierforecast.cli import app
+from hierforecast.distributions import IndependentScenes, LowRankNormal, ModeMixture
+from hierforecast.distributions.futures import gram_of, k_means, representatives
+from hierforecast.nn.heads import LowRankHead, MixtureHead
+from hierforecast.testing import randomize_
+from tests.helpers import DOUBLE, H, make_frame, tiny
+
+KEYS = ["scene", "unique_id", "ds"]
+MODELS: dict[str, Any] = {
+    "lowrank": lambda: HiPerformer(16, 1, 2, patch=4),
+    "memory": lambda: HiPerformer(16, 1, 2, patch=4, head=LowRankHead(3, 2, memory=2)),
+    "mixture": lambda: HiPerformer(16, 1, 2, patch=4, head=MixtureHead(3, 2, 2)),
+    "steps": lambda: HiPerformer(16, 1, 2, patch=4, head="steps"),
+    "student": lambda: HiPerformer(16, 1, 2, patch=4, head="student"),
+    "ridge": Ridge,
+    "last value": LastValue,
+}
+
+
+def fitted(name: str) -> Forecaster:
+    """A forecaster in float64 with random weights."""
+    forecaster = tiny(MODELS[name](), trainer=DOUBLE).fit(make_frame())
+    if name not in ("ridge", "last value"):
+        randomize_(forecaster.model_.decoder, seed=0)
+    return forecaster
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def forecaster(request: pytest.FixtureRequest) -> Forecaster:
+    return fitted(request.param)
+
+
+@pytest.fixture(scope="module")
+def one() -> Forecaster:
+    return fitted("memory")
+
+
+# --- the clusters -------------------------------------------------------------------------------
+
+
+def clusters(points: Tensor, n: int, seed: int = 0) -> np.ndarray:
+    """Cluster numbers (K,) of draws (K, p, H, D)."""
+    chance = torch.rand(n, generator=seeded(seed), dtype=torch.float64)
+    return k_means(gram_of(points).numpy(), chance.numpy())
+
+
+def flat(points: Tensor) -> np.ndarray:
+    """Draws as vectors (K, M), each target in units of its standard deviation: read aloud."""
+    values = points.numpy().copy()
+    for target in range(values.shape[-1]):
+        apart = values[..., target] - values[..., target].mean(0)
+        values[..., target] = apart / np.sqrt((apart**2).mean())
+    return values.reshape(len(values), -1)
+
+
+def test_labels_are_a_fixed_point_of_lloyds_steps():
+    """By the vectors themselves: every point is nearest to the mean of its own cluster."""
+    points = torch.randn(200, 5, 4, 2, generator=seeded(0), dtype=torch.float64) * torch.tensor(
+        [1.0, 30.0], dtype=torch.float64
+    )
+    label, vectors = clusters(points, 7), flat(points)
+    assert set(label) == set(range(7))
+    means = np.stack([vectors[label == c].mean(0) for c in range(7)])
+    distance = ((vectors[:, None] - means) ** 2).sum(-1)
+    assert np.array_equal(distance.argmin(1), label)
+
+
+def test_no_worse_than_k_means_of_scipy():
+    from scipy.cluster.vq import kmeans2
+
+    points = torch.randn(300, 3, 2, 2, generator=seeded(1), dtype=torch.float64)
+    vectors = flat(points)
+
+    def loss(label: np.ndarray) -> float:
+        parts = [vectors[label == c] for c in np.unique(label)]
+        return float(sum(((part - part.mean(0)) ** 2).sum() for part in parts))
+
+    ours = np.mean([loss(clusters(points, 10, seed)) for seed in range(5)])
+    scipys = [kmeans2(vectors, 10, minit="++", seed=seed)[1] for seed in range(5)]
+    assert ours <= 1.02 * np.mean([loss(label) for label in scipys])
+
+
+def test_well_separated_bundles_are_found():
+    centers = 100 * torch.randn(6, 4, 3, 2, generator=seeded(2), dtype=torch.float64)
+    kind = torch.arange(300) % 6
+    points = centers[kind] + torch.randn(300, 4, 3, 2, generator=seeded(3), dtype=torch.float64)
+    label = torch.from_numpy(clusters(points, 6))
+    pairs = {(int(a), int(b)) for a, b in zip(kind, label, strict=True)}
+    assert len(pairs) == 6
+
+
+def test_fewer_distinct_draws_than_clusters():
+    three = torch.randn(3, 4, 3, 2, generator=seeded(0), dtype=torch.float64)
+    points = three[torch.arange(60) % 3]
+    label = clusters(points, 8)
+    assert set(label) == {0, 1, 2}
+    assert all(len(set(label[i::3])) == 1 for i in range(3))
+    assert set(clusters(three[:1].expand(50, -1, -1, -1), 8)) == {0}
+
+
+def test_units_and_places_do_not_matter():
+    points = torch.randn(100, 4, 3, 2, generator=seeded(5), dtype=torch.float64)
+    moved = points * torch.tensor([1e-3, 7e4]) + 1e4 * torch.randn(4, 3, 2, generator=seeded(6))
+    assert np.array_equal(clusters(points, 6), clusters(moved, 6))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_rows_does_not_matter(seed: int):
+    points = torch.randn(150, 7, 3, 2, generator=seeded(seed), dtype=torch.float64)
+    order = torch.randperm(7, generator=seeded(seed))
+    assert np.array_equal(clusters(points, 9), clusters(points[:, order], 9))
+
+
+# --- of a distribution --------------------------------------------------------------------------
+
+
+class Drawn(IndependentScenes):
+    """A distribution whose draws are given."""
+
+    def __init__(self, draws: Tensor, scene: Tensor, n_scenes: int) -> None:
+        super().__init__(Normal(draws[0], 1.0), scene, n_scenes)
+        self.draws = draws
+
+    def _draw(self, shape: torch.Size) -> Tensor:
+        return self.draws[: shape[0]]
+
+
+def test_centers_are_means_of_draws_and_shares_their_number():
+    scene = torch.tensor([2, 0, 2, 0, 2])
+    draws = torch.randn(40, 5, 3, 2, generator=seeded(0), dtype=torch.float64)
+    found = representatives(Drawn(draws, scene, 4), 4, 40, seeded(1))
+    assert found.shares[:, [1, 3]].eq(0).all(), "scenes without rows"
+    chance = torch.rand(4, 4, generator=seeded(1), dtype=torch.float64)
+    for number in (0, 2):
+        own = draws[:, scene == number]
+        label = torch.from_numpy(k_means(gram_of(own).numpy(), chance[number].numpy()))
+        means = torch.stack([own[label == c].mean(0) for c in range(4)])
+        sizes = torch.bincount(label).sort(descending=True, stable=True)
+        torch.testing.assert_close(found.centers[:, scene == number], means[sizes.indices])
+        torch.testing.assert_close(found.shares[:, number], sizes.values.double() / 40)
+
+
+def test_permuted_rows_give_permuted_centers():
+    scene = torch.tensor([1, 0, 1, 0, 1, 1])
+    draws = torch.randn(80, 6, 3, 2, generator=seeded(0), dtype=torch.float64)
+    order = torch.tensor([4, 3, 0, 5, 1, 2])
+    plain = representatives(Drawn(draws, scene, 2), 5, 80, seeded(1))
+    moved = representatives(Drawn(draws[:, order], scene[order], 2), 5, 80, seeded(1))
+    torch.testing.assert_close(moved.centers, plain.centers[:, order], rtol=0, atol=1e-10)
+    assert torch.equal(moved.shares, plain.shares)
+
+
+def test_modes_of_a_mixture_are_found_with_their_weights():
+    scene = torch.tensor([0, 0, 1])
+    locs = 50 * torch.randn(3, 3, 4, 2, generator=seeded(4), dtype=torch.float64)
+    weight = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5]], dtype=torch.float64)
+    quiet = torch.full((3, 4, 2), 0.1, dtype=torch.float64)
+    noise = LowRankNormal(0 * quiet, quiet, quiet[..., None], None, scene, 2)
+    mixture = ModeMixture(locs, weight.log(), noise)
+    found = representatives(mixture, 3, 2000, seeded(0))
+    assert (found.shares - weight.sort(descending=True).values.T).abs().max() < 0.03
+    assert (found.centers - mixture.modes).abs().max() < 0.1
+
+
+def test_a_scene_without_doubt_has_one_future():
+    scene = torch.tensor([0, 1])
+    still = torch.randn(2, 3, 2, generator=seeded(0), dtype=torch.float64)
+    draws = still.expand(30, 2, 3, 2).clone()
+    draws[:, 1] += torch.randn(30, 3, 2, generator=seeded(1), dtype=torch.float64)
+    found = representatives(Drawn(draws, scene, 2), 4, 30, seeded(0))
+    assert found.shares[:, 0].tolist() == [1, 0, 0, 0] and (found.shares[:, 1] > 0).all()
+    torch.testing.assert_close(found.centers[0, 0], still[0])
+    assert found.centers[1:, 0].isnan().all()
+
+
+# --- from frame to frame ------------------------------------------------------------------------
+
+
+def test_the_frame_is_that_of_draws_with_shares(forecaster: Forecaster):
+    frame = make_frame(seed=1)
+    found = forecaster.futures(frame, 4, seed=0)
+    drawn = forecaster.sample(frame, 4, seed=0).rename(columns={"sample_id": "future_id"})
+    assert list(found.columns) == [*drawn.columns[:4], "share", *drawn.columns[4:]]
+    keys = [*KEYS, "future_id"]
+    pd.testing.assert_frame_equal(found[keys], drawn[keys])
+    shares = found.drop_duplicates(["scene", "future_id"]).pivot(
+        index="scene", columns="future_id", values="share"
+    )
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert (shares.diff(axis=1).iloc[:, 1:] <= 0).all(axis=None), "most probable first"
+    assert (found.groupby(["scene", "future_id"]).share.nunique() == 1).all()
+
+
+def test_the_mean_of_the_futures_is_that_of_the_draws(forecaster: Forecaster):
+    """Shares weigh them: an exact property of centroids, of every column."""
+    frame = make_frame(seed=1)
+    found = forecaster.futures(frame, 5, seed=3, n_samples=50)
+    drawn = forecaster.sample(frame, 50, seed=3)
+    for column in found.columns[5:]:
+        mean = (found[column] * found.share).groupby([found[k] for k in KEYS]).sum()
+        expected = drawn.groupby(KEYS)[column].mean()
+        np.testing.assert_allclose(mean, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_the_same_seed_gives_the_same_futures(one: Forecaster):
+    frame = make_frame(seed=1)
+    found = one.futures(frame, 4, seed=7)
+    pd.testing.assert_frame_equal(found, one.futures(frame.sample(frac=1, random_state=0), 4, 7))
+    assert not np.allclose(found.iloc[:, -1], one.futures(frame, 4, seed=8).iloc[:, -1])
+    pd.testing.assert_frame_equal(one.futures(frame, 4), one.futures(frame, 4, seed=one.seed))
+
+
+def test_futures_given_some_of_them(one: Forecaster):
+    frame = make_frame(seed=1)
+    point = one.predict(frame)
+    plan = point[point.unique_id == "ball_0"][KEYS].assign(x=1.25, y=np.nan)
+    found = one.futures(frame, 4, given=plan)
+    ball = found.unique_id == "ball_0"
+    assert (found.HiPerformer_x[ball] == 1.25).all()
+    assert found[ball].groupby(["scene", "ds"]).HiPerformer_y.nunique().eq(4).all()
+    whole = point[KEYS].assign(x=point.HiPerformer_x + 1, y=point.HiPerformer_y)
+    sure = one.futures(frame, 4, given=whole)
+    assert set(sure.future_id) == {0} and (sure.share == 1).all()
+    np.testing.assert_array_equal(sure.HiPerformer_x, whole.x)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_the_library_stays(one: Forecaster, library: str):
+    make = {"pandas": lambda f: f, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
+    frame = make_frame(seed=1)
+    native = make[library](frame.reset_index(drop=True))
+    found = one.futures(native, 3, seed=0)
+    assert type(found) is type(native)
+    table = found if library == "pandas" else found.to_pandas()
+    expected = one.futures(frame, 3, seed=0)
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False)
+    assert len(table) == 3 * table.drop_duplicates(["scene", "unique_id"]).shape[0] * H
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "n=0 must be a whole number of at least 1"),
+        ({"n": 5, "n_samples": 4}, "n=5 futures need as many draws at least, but n_samples=4"),
+        ({"n": 2, "seed": 0.5}, "seed=0.5 must be"),
+        ({"n": 2, "n_samples": "many"}, "n_samples='many' must be"),
+    ],
+)
+def test_nonsense_is_named(one: Forecaster, options: dict[str, Any], message: str):
+    with pytest.raises(DataError, match=message):
+        one.futures(make_frame(seed=1), **options)
+
+
+def test_command_line(one: Forecaster, tmp_path: Any):
+    frame = make_frame(seed=1)
+    frame.to_csv(tmp_path / "history.csv", index=False)
+    one.save(tmp_path / "model")
+    command = ["predict", f"{tmp_path}/history.csv", f"{tmp_path}/model"]
+
+    def call(*more: object) -> Any:
+        return CliRunner().invoke(app, [*command, *map(str, more)])
+
+    out = tmp_path / "futures.csv"
+    result = call("--futures", 3, "--seed", 0, "--out", out)
+    assert result.exit_code == 0, result.output
+    pd.testing.assert_frame_equal(
+        pd.read_csv(out), one.futures(frame, 3, seed=0), check_dtype=False, rtol=1e-9
+    )
+    for more in (["--samples", 2], ["--level", 90], ["--by", "team"], ["--how", "mean"]):
+        refused = call("--futures", 3, *more)
+        assert refused.exit_code == 2
+        assert "exclude each other" in refused.output + refused.stderr
