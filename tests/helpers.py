@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.batch import Future, Hierarchy, SceneBatch, hierarchy_of
+from hierforecast.nn.head import Scenes
 from hierforecast.symmetry import HierarchicalPermutation
 from hierforecast.task import Task
 
@@ -122,6 +123,12 @@ class Rows:
         """All that may be exchanged; whole scenes too."""
         labels = np.concatenate([self.scene[:, None], self.groups], axis=1)
         return HierarchicalPermutation(labels, self.types)
+
+    @property
+    def scenes(self) -> Scenes:
+        """What a head is told of rows in the user's order."""
+        codes = torch.from_numpy(path_codes(np.c_[self.scene, self.groups]))
+        return Scenes(codes[:, 0], int(self.scene.max()) + 1, (*codes.T[1:].flip(0),))
 
     def without(self, gone: Sequence[int]) -> Rows:
         """The same with some rows deleted."""

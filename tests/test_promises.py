@@ -39,6 +39,10 @@ MODELS: dict[str, tuple[Any, Columns]] = {
         COLUMNS,
     ),
     "steps, returns": (HiPerformer(12, 1, 2, head="steps", scale="returns"), COLUMNS),
+    "latents of groups": (
+        HiPerformer(12, 1, 2, head=LowRankHead(4, 2, memory=2, group_rank=2), patch=4),
+        EVERYTHING,
+    ),
     "student, by series": (HiPerformer(12, 1, 2, head="student", scale="series"), COLUMNS),
     "last value": (LastValue(), COLUMNS),
     "constant velocity": (ConstantVelocity(), COLUMNS),

@@ -232,8 +232,9 @@ class SceneDistribution(Distribution):
     def aggregate(self, matrix: Tensor) -> SceneDistribution:
         """The exact distribution of weighted sums of rows, such as totals of groups.
 
-        It is of the same family where that is closed under sums and no row goes into several
-        totals; otherwise a `Totals`, without a density.
+        It is of the same family where that is closed under sums, no row goes into several totals
+        and no group with latents of its own into one of several groups and another one; otherwise
+        a `Totals`, without a density.
 
         Args:
             matrix: (G, P) weights, dense or sparse; the rows of a total belong to one scene.
@@ -249,6 +250,10 @@ class SceneDistribution(Distribution):
     def _aggregate(self, sums: Sums) -> SceneDistribution:
         """The unchecked implementation of `aggregate`."""
         raise NotImplementedError(f"{type(self).__name__} cannot be added up")
+
+    def entangled(self, sums: Sums) -> bool:
+        """Whether totals depend on one another in ways that their family has no room for."""
+        return sums.overlap
 
     def rows(self, index: Tensor) -> SceneDistribution:
         """The exact marginal distribution of some rows, in their order; scenes keep their numbers.

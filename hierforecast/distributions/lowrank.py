@@ -1,31 +1,34 @@
-"""The joint Gaussian of a scene: latents shared by its rows, latents of each row, and noise."""
+"""The joint Gaussian of a scene: latents of the scene, of its groups and of each row, and noise."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution, check_finite, no_autocast, promote
+from hierforecast.distributions.latents import Found, Latents, Piece, infer, total
 from hierforecast.distributions.noise import DiagonalNoise, RowNoise
 from hierforecast.distributions.sums import Sums, root_of
 from hierforecast.distributions.totals import coherent
 
 
 class LowRankNormal(SceneDistribution):
-    """Joint Gaussian of a scene: factors shared by its rows, factors private to each row, noise.
+    """Joint Gaussian of a scene: factors of its latents, on every level of a hierarchy, and noise.
 
     Row i of a scene, flattened over steps and targets to m = H*D cells, is
 
-        y_i = loc_i + T_i (W_i z + V_i v_i + S_i e_i),    z ~ N(0, I_R), v_i ~ N(0, I_Q),
+        y_i = loc_i + T_i (W_i z + sum_l G_li u_l,g(i) + V_i v_i + S_i e_i),
 
-    z common to the scene, v_i private to the row (a trajectory's own correlation over steps and
-    targets), S_i = diag(scale_i), and T_i what the noise says of the dependence along time: the
-    identity for a plain `scale`, see `RowNoise` for others. Every parameter belongs to one row, so
-    permuting rows permutes the distribution, and dropping rows or cells marginalises exactly.
+    of standard normal z (R) common to the scene, u_l,g (R_l) common to a group g of level l, v_i
+    (Q) private to the row (a trajectory's own correlation over steps and targets), S_i =
+    diag(scale_i), and T_i what the noise says of the dependence along time: the identity for a
+    plain `scale`, see `RowNoise` for others. Every parameter belongs to one row, so permuting rows
+    permutes the distribution, and dropping rows or cells marginalises exactly.
 
     bfloat16 and float16 parameters are cast to float32; the likelihood itself is worked out in
     float64 where the device has it and returned in the parameters' type. In float32 the Cholesky
@@ -39,9 +42,12 @@ class LowRankNormal(SceneDistribution):
         scene: (P,) int64, the scene of each row, in any order.
         n_scenes: B.
         validate_args: check values (not only shapes); torch's default if None.
+        group_factors: of each level of groups, fine to coarse, G (P, H, D, R_l) and the group of
+            each row, (P,) int64 from 0. A group lies within one of the next level, or one scene.
 
     Raises:
-        ValueError: if shapes do not fit, a parameter is not finite, or a scale is not positive.
+        ValueError: if shapes do not fit, a parameter is not finite, a scale is not positive, or
+            groups are not nested.
     """
 
     has_rsample = True
@@ -55,18 +61,22 @@ class LowRankNormal(SceneDistribution):
         scene: Tensor,
         n_scenes: int,
         validate_args: bool | None = None,
+        group_factors: Sequence[tuple[Tensor, Tensor]] = (),
     ) -> None:
         noise = scale if isinstance(scale, RowNoise) else DiagonalNoise(scale)
         if series_factor is None:
             series_factor = scene_factor[..., :0]
-        cast = promote(loc, noise.scale, scene_factor, series_factor)
-        self.loc, _, self.scene_factor, self.series_factor = cast
+        of_groups, groups = ([pair[i] for pair in group_factors] for i in range(2))
+        cast = promote(loc, noise.scale, scene_factor, series_factor, *of_groups)
+        self.loc, _, self.scene_factor, self.series_factor, *of_groups = cast
         self.noise = noise.change(_to(self.loc.dtype))
         if loc.ndim != 3:
             raise ValueError(f"loc must be (P, H, D), got {tuple(loc.shape)}")
         super().__init__(scene, n_scenes, loc.shape[1], loc.shape[2], validate_args)
-        for name in ("loc", "scale", "scene_factor", "series_factor"):
-            parameter = getattr(self, name)
+        names = ("loc", "scale", "scene_factor", "series_factor")
+        named = {name: getattr(self, name) for name in names}
+        named |= {f"group_factors[{i}]": factor for i, factor in enumerate(of_groups)}
+        for name, parameter in named.items():
             if parameter.shape[:3] != self.event_shape or parameter.ndim != 3 + ("factor" in name):
                 raise ValueError(
                     f"{name} has shape {tuple(parameter.shape)}, must start with (P, H, D) = "
@@ -77,6 +87,30 @@ class LowRankNormal(SceneDistribution):
         certain = 0 if self.noise.known is None else self.noise.known
         if self._validate_args and bool(((self.scale <= 0) > certain).any()):
             raise ValueError("scale must be > 0: end the head in a softplus plus a small floor")
+        self.levels = (
+            Latents(self.series_factor, None, len(scene)),
+            *(Latents(*pair, _count(pair[1])) for pair in zip(of_groups, groups, strict=True)),
+            Latents(self.scene_factor, scene, self.n_scenes),
+        )
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        """Groups are numbers of rows, and nested."""
+        for i, (fine, coarse) in enumerate(pairwise(self.levels[1:])):
+            group, above = fine.owner, coarse.owner
+            assert group is not None and above is not None
+            if group.shape != self.scene.shape or group.dtype != torch.int64:
+                raise ValueError(
+                    f"groups of group_factors[{i}] must be (P,) = ({len(self.scene)},) int64, got "
+                    f"{tuple(group.shape)} {group.dtype}"
+                )
+            if self._validate_args and bool((group < 0).any()):
+                raise ValueError(f"groups of group_factors[{i}] must be numbered from 0")
+            if self._validate_args and bool((above[fine.member][group] != above).any()):
+                raise ValueError(
+                    f"a group of group_factors[{i}] lies in several of the next level, or in "
+                    "several scenes: give levels fine to coarse, groups numbered over all scenes"
+                )
 
     @property
     def scale(self) -> Tensor:
@@ -90,205 +124,172 @@ class LowRankNormal(SceneDistribution):
 
     @property
     def variance(self) -> Tensor:
-        """(P, H, D): noise, private and shared factors together."""
-        return self.noise.variance + sum(x.square().sum(-1) for x in self.loadings)
+        """(P, H, D): noise, and the latents of all levels together."""
+        return self.noise.variance + sum(x.factor.square().sum(-1) for x in self.loadings)
 
     @property
-    def loadings(self) -> tuple[Tensor, Tensor]:
-        """(P, H, D, R) and (P, H, D, Q): what a latent moves in each cell, along time too."""
-        both = self.noise.carry(torch.cat(self._factors, -1))
-        shared, private = both.split([factor.shape[-1] for factor in self._factors], -1)
-        return shared, private
+    def loadings(self) -> tuple[Latents, ...]:
+        """The levels, fine to coarse, with what a latent moves in each cell, along time too."""
+        each = [level.factor for level in self.levels]
+        carried = self.noise.carry(torch.cat(each, -1)).split([x.shape[-1] for x in each], -1)
+        return tuple(replace(x, factor=y) for x, y in zip(self.levels, carried, strict=True))
 
-    @property
-    def _factors(self) -> tuple[Tensor, Tensor]:
-        return self.scene_factor, self.series_factor
+    def _with(self, loc: Tensor, noise: RowNoise, levels: Sequence[Latents]) -> LowRankNormal:
+        """The same scenes with other parameters, as many levels as there are here."""
+        series, *groups, scene = levels
+        assert scene.owner is not None
+        return LowRankNormal(
+            loc, noise, scene.factor, series.factor, scene.owner, self.n_scenes,
+            self._validate_args, [(x.factor, x.owner) for x in groups if x.owner is not None],
+        )  # fmt: skip
 
     def _draw(self, shape: torch.Size) -> Tensor:
-        rows = len(self.scene)
-        new = self.loc.new_empty
-        shared = new(*shape, self.n_scenes, self.scene_factor.shape[-1]).normal_()
-        private = new(*shape, rows, self.series_factor.shape[-1]).normal_()
-        white = new(*shape, *self.event_shape).normal_()
         with no_autocast(self.loc):
-            common = shared.index_select(-2, self.scene)
-            y = torch.einsum("phdr,...pr->...phd", self.scene_factor, common)
-            y = y + torch.einsum("phdq,...pq->...phd", self.series_factor, private)
-            return self.loc + self.noise.draw(y, white)
+            first, *finer = (level.draw(shape) for level in reversed(self.levels))
+            latents = sum(finer, first)
+            white = self.loc.new_empty(*shape, *self.event_shape).normal_()
+            return self.loc + self.noise.draw(latents, white)
 
-    def _whiten(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """V (P, m, Q), [W | residual] (P, m, R+S), whitened by the noise, and its log volume (P,).
+    def _whiten(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Loads of all levels and the residuals, whitened by the noise, and its log volume (P,).
 
-        A cell that is not seen gets zeros and volume 1: it adds nothing.
+        (P, m, C): a cell that is not seen gets zeros and volume 1, it adds nothing.
         """
         work = _to(torch.float32 if self.loc.is_mps else torch.float64)  # mps has no float64
         residual = torch.where(seen, work(value) - work(self.loc), 0)
         residual = residual.reshape(math.prod(value.shape[:-3]), *seen.shape).movedim(0, -1)
-        shocks = torch.cat([work(self.series_factor), work(self.scene_factor)], -1)
+        shocks = torch.cat([work(level.factor) for level in self.levels], -1)
         columns, volume = self.noise.change(work).whiten(shocks, residual, seen)
-        rank = self.series_factor.shape[-1]
-        private, others = columns.flatten(1, 2).tensor_split((rank,), -1)
-        return private, others, volume
+        return columns.flatten(1, 2), volume
 
-    def _infer(self, value: Tensor, seen: Tensor) -> _Inferred:
-        """What the seen cells say of the latents, by nested Woodbury identities.
-
-        Rows go through Q x Q, scenes through R x R capacitances. Cost O(P m (R + Q)^2).
-        """
-        rank = self.scene_factor.shape[-1]
-        private, columns, volume = self._whiten(value, seen)
-        # Rows: the best v_i for each column; what it leaves and v_i itself are stacked, so that
-        # products of stacked columns are products in the metric of the row's own covariance.
-        row_root = _root(private.mT @ private)
-        latent = torch.cholesky_solve(private.mT @ columns, row_root)
-        stacked = torch.cat([columns - private @ latent, latent], 1)  # (P, m + Q, R + S)
-        factor, residual = stacked.tensor_split((rank,), -1)
-        # Scenes: the best z, (B, R, S), and what it leaves.
-        gram, load = self._sum_by_scene(factor.mT @ stacked).tensor_split((rank,), -1)
-        scene_root = _root(gram)
-        z = torch.cholesky_solve(load, scene_root)
-        rest = residual - factor @ z.index_select(0, self.scene)
-        return _Inferred(latent, row_root, z, scene_root, rest, volume)
+    def _infer(self, value: Tensor, seen: Tensor) -> tuple[list[Piece], list[Found]]:
+        """What the seen cells of values (*s, P, H, D) say of the latents, see `infer`."""
+        columns, volume = self._whiten(value, seen)
+        return infer(columns, 2 * volume, self.levels)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         """With the latents at their optimum, a sum of squares: no large numbers are subtracted.
 
-        The Mahalanobis term is |remaining residual|^2 + |z|^2 + sum |v|^2.
+        The Mahalanobis term is |remaining residual|^2 + |all latents|^2.
         """
         seen = seen if self.noise.known is None else seen & ~self.noise.known
-        found = self._infer(value, seen)
-        cells = seen.sum((1, 2)).to(found.volume.dtype)
-        volume = _volume(found.row_root) + 2 * found.volume + cells * math.log(2 * math.pi)
-        per_scene = self._sum_by_scene(found.rest.square().sum(1) + volume[:, None])
-        per_scene = per_scene + found.z.square().sum(1) + _volume(found.scene_root)[:, None]
+        (*pieces, scenes), _ = self._infer(value, seen)
+        each = [self.levels[-1].add(piece.energy, piece.row) for piece in pieces]
+        cells = self._sum_by_scene(seen.sum((1, 2))).to(scenes.volume.dtype)
+        per_scene = sum(each, scenes.energy) + cells[:, None] * math.log(2 * math.pi)
         out = torch.promote_types(value.dtype, self.loc.dtype)
         return (-0.5 * per_scene).mT.reshape(*value.shape[:-3], self.n_scenes).to(out)
 
     def _condition(self, value: Tensor, seen: Tensor) -> LowRankNormal:
         moved, left = self._given(value[None], seen)
-        loc = torch.where(seen, value, self.loc + moved[0])
-        return LowRankNormal(loc, *left, self.scene, self.n_scenes, self._validate_args)
+        return self._with(torch.where(seen, value, self.loc + moved[0]), *left)
 
     def stretched(self, factor: Tensor) -> LowRankNormal:
         """The same about the same mean, all deviations times a factor (B,) of their scene."""
-        each = factor.to(self.loc)[self.scene, None, None]
-        shared, private = (each[..., None] * factor for factor in self._factors)
-        left = self.noise.times(each), shared, private
-        return LowRankNormal(self.loc, *left, self.scene, self.n_scenes, self._validate_args)
+        return self._times(self.loc, factor.to(self.loc)[self.scene, None, None])
 
-    def _given(self, value: Tensor, seen: Tensor) -> tuple[Tensor, tuple[RowNoise, Tensor, Tensor]]:
-        """How the mean moves (S, P, H, D) once cells are seen, and the noise and factors left.
+    def _times(self, loc: Tensor, each: Tensor) -> LowRankNormal:
+        """About another loc, deviations times a factor broadcastable to (P, H, D)."""
+        levels = [replace(x, factor=each[..., None] * x.factor) for x in self.levels]
+        return self._with(loc, self.noise.times(each), levels)
+
+    def _given(self, value: Tensor, seen: Tensor) -> tuple[Tensor, tuple[RowNoise, list[Latents]]]:
+        """How the mean moves (S, P, H, D) once cells are seen, and the noise and latents left.
 
         Args:
             value: (S, P, H, D), where seen.
             seen: (P, H, D).
         """
         fresh = seen if self.noise.known is None else seen & ~self.noise.known
-        found = self._infer(value, fresh)
-        work = _to(found.z.dtype)
+        _, found = self._infer(value, fresh)
+        work = _to(found[0].best.dtype)
         noise, predict = self.noise.change(work).given(fresh)
-        residual = torch.where(fresh, work(value) - work(self.loc), 0).movedim(0, -1)
-        shared, private = (work(factor) for factor in self.loadings)
-        explained, shared, private = predict(residual), *(x - predict(x) for x in (shared, private))
-        # v = latent of the residual - latent of W z + what is left of v; z likewise.
-        ours, theirs = found.latent.tensor_split((self.scene_factor.shape[-1],), -1)
-        shared = shared - torch.einsum("phdq,pqr->phdr", private, ours)
-        moved = explained + torch.einsum("phdq,pqs->phds", private, theirs)
-        moved = moved + torch.einsum("phdr,prs->phds", shared, found.z[self.scene])
-        shared = _left(shared, found.scene_root[self.scene])
+        moved = predict(torch.where(fresh, work(value) - work(self.loc), 0).movedim(0, -1))
+        loads = [work(level.factor) for level in self.loadings]
+        loads = [load - predict(load) for load in loads]
+        left: list[Latents] = []
+        # A latent is its best for the residual, less its best for what coarser latents move, and
+        # what is left of it: coarser loads lose what this level explains of them.
+        while loads:
+            load, *coarser = loads
+            level = replace(self.levels[len(left)], factor=load)
+            best, root = found[len(left)]
+            known = level.spread(best).split([*(x.shape[-1] for x in coarser), len(value)], -1)
+            *known, explained = (torch.einsum("phdr,prc->phdc", load, x) for x in known)
+            moved = moved + explained
+            left.append(level.given(root))
+            loads = [x - y for x, y in zip(coarser, known, strict=True)]
         out = _to(self.loc.dtype)
-        left = (noise.change(out), out(shared), out(_left(private, found.row_root)))
-        return out(moved.movedim(-1, 0)), left
+        left = [replace(x, factor=out(x.factor)) for x in left]
+        return out(moved.movedim(-1, 0)), (noise.change(out), left)
 
     def _aggregate(self, sums: Sums) -> SceneDistribution:
         return coherent(self, sums, self.totals(sums))
 
-    def totals(self, sums: Sums) -> LowRankNormal:
-        """Each total's own distribution; their joint one where they share no row.
+    def entangled(self, sums: Sums) -> bool:
+        """As `SceneDistribution.entangled`: through latents of a group as well."""
+        return sums.overlap or any(total(level, sums).mixed for level in self.levels[1:])
 
-        What rows have for themselves adds up to a covariance over the cells of a total, whose
-        latents are as many at most.
+    def totals(self, sums: Sums) -> LowRankNormal:
+        """Each total's own distribution; their joint one where they are not entangled.
+
+        The latents of a group remain those of totals within it. What is not common to all rows of
+        a total adds up to a covariance over its cells, whose latents are as many at most.
         """
-        shared, private = self.loadings
-        flat = (private[sums.row] * sums.weight.to(private)[:, None, None, None]).flatten(1, 2)
-        own = flat.new_zeros(sums.count, *flat.shape[1:2] * 2)
-        own = own.index_add(0, sums.total, flat @ flat.mT)
-        own = root_of(own).unflatten(1, self.event_shape[1:])
-        left = self.noise.total(sums), sums.add(shared), own if flat.shape[-1] else None
-        scene = sums.scenes(self.scene)
-        return LowRankNormal(sums.add(self.loc), *left, scene, self.n_scenes, self._validate_args)
+        series, *levels = (total(level, sums) for level in self.loadings)
+        own = series.covariance + sum(level.covariance for level in levels)
+        factor = (root_of(own) if own.any() else own[..., :0]).unflatten(1, self.event_shape[1:])
+        scene = replace(levels[-1].latents, owner=sums.scenes(self.scene))
+        kept = replace(series.latents, factor=factor), *(x.latents for x in levels[:-1]), scene
+        return self._with(sums.add(self.loc), self.noise.total(sums), kept)
 
     def _quantile(self, level: Tensor) -> Tensor:
         return self.loc + self.stddev * torch.special.ndtri(level).to(self.loc)
 
     def _affine(self, loc: Tensor, scale: Tensor) -> LowRankNormal:
-        each = scale * torch.ones_like(self.loc)
-        shared, private = (each[..., None] * factor for factor in self._factors)
-        moved = (loc + scale * self.loc, self.noise.times(each), shared, private)
-        return LowRankNormal(*moved, self.scene, self.n_scenes, self._validate_args)
+        return self._times(loc + scale * self.loc, scale * torch.ones_like(self.loc))
 
     def rows(self, index: Tensor) -> LowRankNormal:
         """As `SceneDistribution.rows`."""
-        shared, private = (factor[index] for factor in self._factors)
         noise = self.noise.change(lambda x: x[index])
-        kept = (self.loc[index], noise, shared, private, self.scene[index])
-        return LowRankNormal(*kept, self.n_scenes, self._validate_args)
+        *finer, scene = self.levels
+        levels = [*(level.rows(index) for level in finer),
+                  Latents(scene.factor[index], self.scene[index], self.n_scenes)]  # fmt: skip
+        return self._with(self.loc[index], noise, levels)
 
     def covariance(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.covariance`."""
         rows = self._rows_of(scene_index)
-        shared, private = (factor[rows].flatten(1, 2) for factor in self.loadings)
         noise = self.noise.change(lambda x: x[rows]).covariance  # (n, D, H, H)
-        own = private @ private.mT
-        own = own + noise.movedim(1, -1).diag_embed().transpose(2, 3).flatten(3).flatten(1, 2)
+        own = noise.movedim(1, -1).diag_embed().transpose(2, 3).flatten(3).flatten(1, 2)
+        blocks = own.new_zeros(len(rows), *own.shape).movedim(1, 0)
         i = torch.arange(len(rows), device=rows.device)
-        blocks = torch.einsum("iar,jbr->ijab", shared, shared).index_put((i, i), own, True)
+        blocks = blocks.index_put((i, i), own)
+        for level in self.loadings:
+            load = level.factor[rows].flatten(1, 2)
+            common = torch.einsum("iar,jbr->ijab", load, load)
+            blocks = blocks + level.shared(rows)[..., None, None] * common
         return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
 
     def series_correlation(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.series_correlation`, without the dense covariance."""
         rows = self._rows_of(scene_index)
-        shared = self.loadings[0][rows].flatten(1)
         own = self.variance[rows].flatten(1).sum(1)
-        across = shared @ shared.mT / (own[:, None] * own).sqrt()
+        across = self.common(rows) / (own[:, None] * own).sqrt()
         return across - across.diag().diag() + torch.ones_like(own).diag()
 
-
-class _Inferred(NamedTuple):
-    """What seen cells say of the latents, for R columns of W and S of residuals.
-
-    Attributes:
-        latent: (P, Q, R + S), the best v of each row for each column.
-        row_root: (P, Q, Q), Cholesky factor of the precision of v.
-        z: (B, R, S), the best z.
-        scene_root: (B, R, R), Cholesky factor of the precision of z.
-        rest: (P, m + Q, S), what they leave of the residuals, and v.
-        volume: (P,), log determinant of what whitens the noise.
-    """
-
-    latent: Tensor
-    row_root: Tensor
-    z: Tensor
-    scene_root: Tensor
-    rest: Tensor
-    volume: Tensor
+    def common(self, rows: Tensor) -> Tensor:
+        """(n, n), covariance of like cells of rows (n,) of a scene, through latents of several."""
+        across = self.loc.new_zeros(len(rows), len(rows))
+        for level in self.loadings[1:]:
+            load = level.factor[rows].flatten(1)
+            across = across + level.shared(rows) * (load @ load.mT)
+        return across
 
 
-def _root(gram: Tensor) -> Tensor:
-    """(..., n, n) -> Cholesky factor of I + gram."""
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return torch.linalg.cholesky(gram + eye)
-
-
-def _volume(root: Tensor) -> Tensor:
-    """Log determinant (...,) of the matrix of a Cholesky factor (..., n, n)."""
-    return 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-
-
-def _left(loads: Tensor, root: Tensor) -> Tensor:
-    """Loads (P, H, D, n) of latents whose precision has the Cholesky factor (P, n, n)."""
-    flat = torch.linalg.solve_triangular(root, loads.flatten(1, 2).mT, upper=False)
-    return flat.mT.unflatten(1, loads.shape[1:3])
+def _count(group: Tensor) -> int:
+    """How many groups there are, numbered from 0."""
+    return int(group.max()) + 1 if len(group) else 0
 
 
 def _to(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

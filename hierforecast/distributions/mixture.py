@@ -126,9 +126,12 @@ class ModeMixture(SceneDistribution):
         logits = self._joint(residual, seen).mT.to(self.logits)
         # What the noise's own loc adds comes off where the value is known.
         locs = torch.where(seen, value, self.locs + moved)
-        loc = torch.where(seen, 0, self.noise.loc)
-        noise = LowRankNormal(loc, *left, self.scene, self.n_scenes, self._validate_args)
+        noise = self.noise._with(torch.where(seen, 0, self.noise.loc), *left)
         return ModeMixture(locs, logits, noise, self._validate_args)
+
+    def entangled(self, sums: Sums) -> bool:
+        """As `SceneDistribution.entangled`."""
+        return self.noise.entangled(sums)
 
     def _aggregate(self, sums: Sums) -> SceneDistribution:
         noise = self.noise.totals(sums)
@@ -172,9 +175,8 @@ class ModeMixture(SceneDistribution):
     def series_correlation(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.series_correlation`, without the dense covariance."""
         rows, apart = self._rows_of(scene_index), self._apart(scene_index).flatten(2)
-        shared = self.noise.loadings[0][rows].flatten(1)
         own = self.variance[rows].flatten(1).sum(1)
-        across = shared @ shared.mT + torch.einsum("kic,kjc->ij", apart, apart)
+        across = self.noise.common(rows) + torch.einsum("kic,kjc->ij", apart, apart)
         across = across / (own[:, None] * own).sqrt()
         return across - across.diag().diag() + torch.ones_like(own).diag()
 

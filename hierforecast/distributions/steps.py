@@ -6,6 +6,8 @@ common to the horizon would need one for each day and factor; here each step has
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -55,6 +57,7 @@ class IndependentSteps(SceneDistribution):
         df: Tensor,
         scene: Tensor,
         n_scenes: int,
+        group_factors: Sequence[tuple[Tensor, Tensor]] = (),
     ) -> IndependentSteps:
         """Each step a `JointStudent` about a `LowRankNormal`.
 
@@ -65,6 +68,8 @@ class IndependentSteps(SceneDistribution):
             df: (P, H) degrees of freedom; a step's are the mean over the rows of its scene.
             scene: (P,) scene of each row.
             n_scenes: B.
+            group_factors: of each level of groups, fine to coarse, (P, H, D, R_l) of the latents
+                that a group's series of a step share, and the group (P,) of each row.
         """
         loc_, scale_, factor_ = (x.flatten(0, 1).unsqueeze(1) for x in (loc, scale, factor))
         total, rows = (
@@ -74,7 +79,11 @@ class IndependentSteps(SceneDistribution):
         # A scene without rows has no degrees of freedom; any will do.
         each = torch.where(rows > 0, total / rows.clamp(min=1), 3.0)
         cells = split_steps(scene, loc.shape[1])
-        base = LowRankNormal(loc_, scale_, factor_, None, cells, each.numel())
+        groups = [
+            (x.flatten(0, 1).unsqueeze(1), split_steps(group, loc.shape[1]))
+            for x, group in group_factors
+        ]
+        base = LowRankNormal(loc_, scale_, factor_, None, cells, each.numel(), group_factors=groups)
         return cls(JointStudent(base, each.flatten()), scene, n_scenes)
 
     @property

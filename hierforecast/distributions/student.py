@@ -83,6 +83,10 @@ class JointStudent(SceneDistribution):
         base = self.base._condition(value, seen).stretched(stretch)
         return JointStudent(base, (df + cells).to(self.df), self._validate_args)
 
+    def entangled(self, sums: Sums) -> bool:
+        """As `SceneDistribution.entangled`."""
+        return self.base.entangled(sums)
+
     def _aggregate(self, sums: Sums) -> SceneDistribution:
         each = JointStudent(self.base.totals(sums), self.df, self._validate_args)
         return coherent(self, sums, each)

@@ -17,9 +17,9 @@ _DRAWS = 2_000
 class Totals(SceneDistribution):
     """Weighted sums of rows, where these have no distribution of the family's own.
 
-    Either a row goes into several totals, so that they depend on one another through it, or the
-    family is not closed under sums. Draws are sums of joint draws; mean, variance and quantiles
-    are each total's own.
+    Either a row goes into several totals, so that they depend on one another through it, or a group
+    with latents of its own is torn apart, or the family is not closed under sums. Draws are sums
+    of joint draws; mean, variance and quantiles are each total's own.
 
     Args:
         base: of the rows.
@@ -73,8 +73,8 @@ class Totals(SceneDistribution):
 def coherent(
     base: SceneDistribution, sums: Sums, each: SceneDistribution | None
 ) -> SceneDistribution:
-    """The joint distribution of totals: `each` total's own if they share no rows, see `Totals`."""
-    return Totals(base, sums, each) if each is None or sums.overlap else each
+    """The joint distribution of totals: `each` total's own if they share nothing, see `Totals`."""
+    return Totals(base, sums, each) if each is None or base.entangled(sums) else each
 
 
 def summed(base: SceneDistribution, sums: Sums) -> Totals:

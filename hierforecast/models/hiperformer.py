@@ -109,7 +109,7 @@ class HiPerformer(Model):
         )
         decode = Decoder if self.scaler.learns_loc else ShapeDecoder
         locs = math.prod(self._head.loc_shape) * task.n_targets
-        features = self._head.features(task.n_targets)
+        features = self._head.features(task.n_targets, task.n_levels)
         self.decoder = decode(self.width, patch, locs, features, task.prediction_length)
         self.pairs = None
         if self._head.coupled:

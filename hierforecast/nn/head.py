@@ -6,6 +6,7 @@ of them. A new head is a `Head` with `features` and `__call__` of its own, passe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -71,8 +72,13 @@ class Head:
         """How many slow components of the rows' shocks are linked: K of `Scenes.links`."""
         return 0
 
-    def features(self, n_targets: int) -> int:
-        """How many numbers the head needs for each series and step, besides the loc."""
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
+        """How many numbers the head needs for each series and step, besides the loc.
+
+        Args:
+            n_targets: D.
+            n_levels: levels of groups, as many as `Scenes.groups` will have.
+        """
         raise NotImplementedError
 
     def start(self, loc: Tensor, scale: Tensor) -> Tensor:
@@ -122,3 +128,11 @@ def widen(scale: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
     """A scale (P, H, D) times what the first features of the shape say; the features not used."""
     wider, rest = shape.tensor_split((scale.shape[-1],), dim=-1)
     return scale * (F.softplus(wider + _ONE) + _FLOOR), rest
+
+
+def group_factors(
+    scale: Tensor, factors: Sequence[Tensor], scenes: Scenes
+) -> list[tuple[Tensor, Tensor]]:
+    """Factors of the latents of groups in units of a scale, and the groups, level by level."""
+    pairs = zip(factors, scenes.groups, strict=True)
+    return [(scale[..., None] * x, group) for x, group in pairs if x.shape[-1]]

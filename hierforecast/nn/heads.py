@@ -13,25 +13,21 @@ from torch.nn import functional as F
 
 from hierforecast._options import show
 from hierforecast.distributions import (
-    DiagonalNoise,
     IndependentScenes,
     IndependentSteps,
-    LowRankNormal,
     ModeMixture,
-    RecursiveNoise,
-    RowNoise,
     SceneDistribution,
-    couple,
 )
 from hierforecast.errors import DataError
-from hierforecast.nn.head import Head, Scenes, check_options, distances, widen
+from hierforecast.nn.head import Head, Scenes, check_options, distances, group_factors, widen
+from hierforecast.nn.lowrank import LowRankHead
 
 
 @dataclass(frozen=True)
 class GaussianHead(Head):
     """Independent Gaussians: every series, step and target on its own."""
 
-    def features(self, n_targets: int) -> int:
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
         """See `Head`."""
         return n_targets
 
@@ -49,7 +45,7 @@ class GaussianHead(Head):
 class StudentTHead(Head):
     """Independent Student-t distributions for heavy tails, of more than two degrees of freedom."""
 
-    def features(self, n_targets: int) -> int:
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
         """See `Head`."""
         return 2 * n_targets
 
@@ -64,102 +60,25 @@ class StudentTHead(Head):
 
 
 @dataclass(frozen=True)
-class LowRankHead(Head):
-    """A joint Gaussian: latents shared by the scene, latents private to a series, and a diagonal.
-
-    The factors are outputs of each series, so the distribution is equivariant by construction; a
-    missing series is marginalised exactly by leaving its rows out.
+class StepsHead(Head):
+    """For returns: a step's series are joint and heavy-tailed; steps are independent.
 
     Args:
-        rank: latents shared by all series of a scene: how series move together.
-        series_rank: latents of one series: how its own steps and targets move together.
-        memory: steps from which an error carries on, see `RecursiveNoise`: 2 for what has a
-            velocity, so that draws move as the data do; 0 for none.
-        coupled: slow components of the errors that series share pair by pair, see `couple`, so that
-            one series tells of another; 0 for none. Cost grows with the square of the scene.
+        rank: latents of a step that all series of a scene share.
+        group_rank: those that the series of a group share, on every level of the hierarchy, so
+            that the shock of a group is not taken for everybody's.
     """
 
     rank: int = 8
-    series_rank: int = 4
-    memory: int = 0
-    coupled: int = 0
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def features(self, n_targets: int) -> int:
-        """See `Head`."""
-        return n_targets * (1 + self.rank + self.series_rank + self.memory)
-
-    def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> LowRankNormal:
-        """See `Head`."""
-        n_targets = loc.shape[-1]
-        if self.memory:
-            return self._recursive(loc, scale, shape, scenes)
-        noise, rest = widen(scale, shape)
-        factors = 0.5 * rest.unflatten(-1, (n_targets, self.rank + self.series_rank))
-        shared, private = factors.split((self.rank, self.series_rank), dim=-1)
-        # Errors of one series drift: it starts with one latent a target that pulls all its steps
-        # the same way, in units that grow with the horizon, and little noise on top.
-        drift = torch.eye(n_targets, self.series_rank, dtype=rest.dtype, device=rest.device)
-        shared, private = scale[..., None] * shared, scale[..., None] * (private + 0.9 * drift)
-        if self.series_rank:
-            noise = 0.3 * noise
-        return _low_rank(loc, DiagonalNoise(noise), shared, private, scenes)
-
-    def _recursive(
-        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
-    ) -> LowRankNormal:
-        """Shocks that carry on: the errors' velocity decays slowly, and they stay where they are.
-
-        At first the errors are as large at each step as the scale says.
-        """
-        ranks = (self.rank, self.series_rank, self.memory)
-        start = scale.new_tensor(_CARRY[min(self.memory, 2)] + (0.0,) * (self.memory - 2))
-        unit = scale / _growth(start, scale.shape[1])[:, None]
-        wider, rest = widen(torch.ones_like(scale), shape)
-        rest = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
-        shared, private, memory = rest.split(ranks, dim=-1)
-        recursive = RecursiveNoise(wider, start + 0.3 * memory).times(unit)
-        noise = 0.5 * recursive.scale[..., None]
-        shared, private = noise * shared, noise * private
-        return _low_rank(loc, recursive, shared, private, scenes)
-
-
-def _low_rank(
-    loc: Tensor, noise: RowNoise, shared: Tensor, private: Tensor, scenes: Scenes
-) -> LowRankNormal:
-    """The joint Gaussian, its rows coupled where there are links."""
-    if scenes.links is not None:
-        loads, noise = couple(noise, scenes.links)
-        shared = torch.cat([shared, loads], -1)
-    return LowRankNormal(loc, noise, shared, private, scenes.scene, scenes.n_scenes)
-
-
-# What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.
-_CARRY = {1: (1.0,), 2: (1.6, -0.6)}
-
-
-def _growth(memory: Tensor, steps: int) -> Tensor:
-    """The deviation (H,) of errors by which unit shocks carry on with these coefficients (M,)."""
-    ones = torch.ones(1, steps, 1, dtype=memory.dtype, device=memory.device)
-    noise = RecursiveNoise(ones, memory.expand(1, steps, 1, -1))
-    return noise.variance[0, :, 0].sqrt()
-
-
-@dataclass(frozen=True)
-class StepsHead(Head):
-    """For returns: a step's series are joint (`rank` latents), heavy-tailed; steps independent."""
-
-    rank: int = 8
+    group_rank: int = 0
     pooled = 1
 
     def __post_init__(self) -> None:
         check_options(self)
 
-    def features(self, n_targets: int) -> int:
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
         """See `Head`."""
-        return n_targets * (1 + self.rank) + self.pooled
+        return n_targets * (1 + self.rank + n_levels * self.group_rank) + self.pooled
 
     def __call__(
         self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
@@ -167,9 +86,14 @@ class StepsHead(Head):
         """See `Head`; ten degrees of freedom at first."""
         shape, tail = shape.tensor_split((-self.pooled,), dim=-1)
         noise, rest = widen(scale, shape)
-        factor = 0.5 * scale[..., None] * rest.unflatten(-1, (scale.shape[-1], self.rank))
+        ranks = (self.rank, *(self.group_rank for _ in scenes.groups))
+        factors = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
+        factor, *of_groups = factors.split(ranks, dim=-1)
         df = 2.5 + F.softplus(tail.squeeze(-1) + 7.5)
-        return IndependentSteps.student(loc, noise, factor, df, scenes.scene, scenes.n_scenes)
+        groups = group_factors(0.5 * scale, of_groups, scenes)
+        return IndependentSteps.student(
+            loc, noise, 0.5 * scale[..., None] * factor, df, scenes.scene, scenes.n_scenes, groups
+        )
 
 
 @dataclass(frozen=True)
@@ -186,7 +110,7 @@ class MixtureHead(Head):
         modes: K.
         rank: latents of the errors shared by all series of a scene.
         series_rank: latents of the errors of one series.
-        memory, coupled: of the errors, see `LowRankHead`.
+        memory, coupled, group_rank: of the errors, see `LowRankHead`.
         joint: weight of the scene's best mode in training, between 0 and 1; the rest is the weight
             of each series' own.
     """
@@ -197,6 +121,7 @@ class MixtureHead(Head):
     joint: float = 0.5
     memory: int = 0
     coupled: int = 0
+    group_rank: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -213,11 +138,12 @@ class MixtureHead(Head):
 
     @property
     def _noise(self) -> LowRankHead:
-        return LowRankHead(self.rank, self.series_rank, self.memory, self.coupled)
+        ranks = self.rank, self.series_rank, self.memory, self.coupled, self.group_rank
+        return LowRankHead(*ranks)
 
-    def features(self, n_targets: int) -> int:
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
         """See `Head`."""
-        return self._noise.features(n_targets) + self.pooled
+        return self._noise.features(n_targets, n_levels) + self.pooled
 
     def start(self, loc: Tensor, scale: Tensor) -> Tensor:
         """See `Head`: the modes lie about the linear forecast as its errors do."""

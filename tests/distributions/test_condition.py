@@ -23,6 +23,8 @@ from hierforecast.distributions import (
 
 P, H, D, R, Q, B, K = 6, 5, 2, 3, 2, 3, 4
 SCENE = torch.tensor([1, 0, 1, 0, 1, 0])  # scene 2 is empty
+# Nested, fine to coarse; some numbers are not used.
+GROUPS = torch.arange(P), torch.tensor([0, 1, 0, 4, 2, 1]), torch.tensor([3, 1, 3, 1, 3, 1])
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -30,11 +32,12 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def low_rank(memory: int = 2, seed: int = 0) -> LowRankNormal:
+def low_rank(memory: int = 2, seed: int = 0, levels: int = 0) -> LowRankNormal:
     scale = 0.2 + normal(P, H, D, seed=seed).abs()
     noise = RecursiveNoise(scale, normal(P, H, D, memory, seed=seed + 1)) if memory else scale
     factors = normal(P, H, D, R, seed=seed + 2), normal(P, H, D, Q, seed=seed + 3)
-    return LowRankNormal(normal(P, H, D, seed=seed + 4), noise, *factors, SCENE, B)
+    loc = normal(P, H, D, seed=seed + 4)
+    return LowRankNormal(loc, noise, *factors, SCENE, B, None, grouped(levels, seed))
 
 
 def coupled() -> LowRankNormal:
@@ -48,18 +51,25 @@ def coupled() -> LowRankNormal:
     return LowRankNormal(p.loc, noise, shared, p.series_factor, SCENE, B)
 
 
-def student(memory: int = 2) -> JointStudent:
-    return JointStudent(low_rank(memory), torch.tensor([3.0, 5.5, 4.0], dtype=torch.float64))
+def grouped(levels: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Factors of the coarsest but one, of it and the finest, or of all three levels of groups."""
+    chosen = {0: [], 1: [1], 2: [0, 1], 3: [0, 1, 2]}[levels]
+    return [(normal(P, H, D, 1 + at % 2, seed=seed + 20 + at), GROUPS[at]) for at in chosen]
 
 
-def mixture(memory: int = 2) -> ModeMixture:
+def student(memory: int = 2, levels: int = 0) -> JointStudent:
+    df = torch.tensor([3.0, 5.5, 4.0], dtype=torch.float64)
+    return JointStudent(low_rank(memory, levels=levels), df)
+
+
+def mixture(memory: int = 2, levels: int = 0) -> ModeMixture:
     locs = 2 * normal(K, P, H, D, seed=5)
-    return ModeMixture(locs, normal(B, K, seed=6), low_rank(memory))
+    return ModeMixture(locs, normal(B, K, seed=6), low_rank(memory, levels=levels))
 
 
-def steps() -> IndependentSteps:
+def steps(levels: int = 0) -> IndependentSteps:
     parts = normal(P, H, D), 0.2 + normal(P, H, D).abs(), normal(P, H, D, R)
-    return IndependentSteps.student(*parts, 4 + normal(P, H).abs(), SCENE, B)
+    return IndependentSteps.student(*parts, 4 + normal(P, H).abs(), SCENE, B, grouped(levels))
 
 
 def independent(heavy: bool = False) -> IndependentScenes:
@@ -74,10 +84,16 @@ FAMILIES: dict[str, Callable[[], SceneDistribution]] = {
     "order 2": lambda: low_rank(2),
     "order 9": lambda: low_rank(9),
     "coupled": coupled,
+    "one level": lambda: low_rank(levels=1),
+    "two levels": lambda: low_rank(levels=2),
+    "three levels, diagonal": lambda: low_rank(0, levels=3),
     "student": student,
+    "student, two levels": lambda: student(levels=2),
     "mixture": mixture,
     "mixture, diagonal": lambda: mixture(0),
+    "mixture, one level": lambda: mixture(levels=1),
     "steps": steps,
+    "steps, three levels": lambda: steps(levels=3),
     "independent": independent,
     "independent student": lambda: independent(heavy=True),
 }
@@ -126,10 +142,13 @@ def cells_of(p: SceneDistribution, scene: int, x: Tensor) -> Tensor:
     return x[p.scene == scene].flatten()
 
 
-@pytest.mark.parametrize("memory", [0, 1, 2, 9])
+GAUSSIAN = [name for name, make in FAMILIES.items() if isinstance(make(), LowRankNormal)]
+
+
+@pytest.mark.parametrize("name", GAUSSIAN)
 @pytest.mark.parametrize("seen", [*KNOWN, "gaps"])
-def test_likelihood_is_that_of_the_dense_covariance(memory: int, seen: str):
-    p = low_rank(memory)
+def test_likelihood_is_that_of_the_dense_covariance(name: str, seen: str):
+    p = FAMILIES[name]()
     cells = KNOWN["scattered"]() if seen == "gaps" else KNOWN[seen]()
     value = torch.where(cells, normal(P, H, D, seed=8), torch.nan)
     found = p.log_prob(value, cells)
@@ -158,8 +177,9 @@ def test_recursion_is_the_one_that_is_written_down():
     close(p.noise.variance[:, 1], memory[:, 1, :, 0].square() * first + scale[:, 1].square())
 
 
-def test_draws_have_the_covariance():
-    p = low_rank(2)
+@pytest.mark.parametrize("levels", [0, 3])
+def test_draws_have_the_covariance(levels: int):
+    p = low_rank(2, levels=levels)
     draws = p.sample((200_000,), generator=torch.Generator().manual_seed(0))
     for scene in range(2):
         flat = draws[:, p.scene == scene].flatten(1)
@@ -168,9 +188,9 @@ def test_draws_have_the_covariance():
         assert ((torch.cov(flat.T) - covariance) / (size[:, None] * size)).abs().max() < 0.02
 
 
-@pytest.mark.parametrize("memory", [0, 2])
-def test_mean_and_covariance_are_those_of_the_dense_formula(memory: int, known: Tensor):
-    p = low_rank(memory)
+@pytest.mark.parametrize("name", GAUSSIAN)
+def test_mean_and_covariance_are_those_of_the_dense_formula(name: str, known: Tensor):
+    p = FAMILIES[name]()
     value = torch.where(known, normal(P, H, D, seed=8), torch.nan)
     q = p.condition(value, known)
     for scene in range(2):
@@ -257,7 +277,10 @@ def test_a_scene_does_not_hear_of_another():
 
 def test_gradients_reach_every_parameter_with_gaps():
     p = low_rank(2)
-    parameters = [x.clone().requires_grad_() for x in (p.loc, p.scale, p.noise.memory, *p._factors)]
+    parameters = [
+        x.clone().requires_grad_()
+        for x in (p.loc, p.scale, p.noise.memory, p.scene_factor, p.series_factor)
+    ]
     loc, scale, memory, *factors = parameters
     q = LowRankNormal(loc, RecursiveNoise(scale, memory), *factors, SCENE, B)
     value = torch.where(scattered(), normal(P, H, D, seed=17), torch.nan)
@@ -279,5 +302,8 @@ def test_gradients_of_the_filter_are_those_of_finite_differences():
         noise = RecursiveNoise(scale, memory)
         return LowRankNormal(p.loc, noise, shared, private, SCENE, B).log_prob(value, cells)
 
-    parameters = [x.clone().requires_grad_() for x in (p.scale, p.noise.memory, *p._factors)]
+    parameters = [
+        x.clone().requires_grad_()
+        for x in (p.scale, p.noise.memory, p.scene_factor, p.series_factor)
+    ]
     assert torch.autograd.gradcheck(likelihood, parameters, eps=1e-6, atol=1e-6)

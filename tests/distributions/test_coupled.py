@@ -78,7 +78,7 @@ def written_out(memory: int, scene: int) -> Tensor:
                     block = block + eye - basis.T @ basis
                 left, right = (carried(noise, row, d) for row in (one, two))
                 covariance[i, :, d, j, :, d] = left @ block @ right.T
-    own = alone(memory).loadings[1]
+    own = alone(memory).loadings[0].factor
     for i, row in enumerate(rows):
         flat = own[row].flatten(0, 1)
         covariance[i, :, :, i] += (flat @ flat.T).unflatten(0, (H, D)).unflatten(2, (H, D))

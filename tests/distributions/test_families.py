@@ -110,9 +110,10 @@ def test_log_prob_is_the_dense_multivariate_normal(rank: int, private: int | Non
 
 
 class ForgetsSeriesFactor(LowRankNormal):
-    def _whiten(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        private, columns, log_scale = super()._whiten(value, seen)
-        return 0 * private, columns, log_scale
+    def _whiten(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        columns, log_scale = super()._whiten(value, seen)
+        private = self.series_factor.shape[-1]
+        return torch.cat([0 * columns[..., :private], columns[..., private:]], -1), log_scale
 
 
 class CountsMissingCells(LowRankNormal):
@@ -122,9 +123,11 @@ class CountsMissingCells(LowRankNormal):
 
 
 class KeepsMissingFactors(LowRankNormal):
-    def _whiten(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        _, columns, log_scale = super()._whiten(value, seen)
-        return super()._whiten(value, torch.ones_like(seen))[0], columns, log_scale
+    def _whiten(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        columns, log_scale = super()._whiten(value, seen)
+        private = self.series_factor.shape[-1]
+        kept = super()._whiten(value, torch.ones_like(seen))[0][..., :private]
+        return torch.cat([kept, columns[..., private:]], -1), log_scale
 
 
 class MixesScenes(LowRankNormal):
@@ -436,13 +439,37 @@ def test_positive_families_may_miss_cells_too(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda p: LowRankNormal(p.loc[:, 0], p.scale, *p._factors, SCENE, 5), "loc must be"),
-        (lambda p: LowRankNormal(p.loc, p.scale[:, :1], *p._factors, SCENE, 5), "scale has shape"),
+        (
+            lambda p: LowRankNormal(
+                p.loc[:, 0], p.scale, p.scene_factor, p.series_factor, SCENE, 5
+            ),
+            "loc must be",
+        ),
+        (
+            lambda p: LowRankNormal(
+                p.loc, p.scale[:, :1], p.scene_factor, p.series_factor, SCENE, 5
+            ),
+            "scale has shape",
+        ),
         (lambda p: LowRankNormal(p.loc, p.scale, p.loc, None, SCENE, 5), "scene_factor has shape"),
-        (lambda p: LowRankNormal(p.loc, -p.scale, *p._factors, SCENE, 5), "softplus"),
-        (lambda p: LowRankNormal(p.loc / 0, p.scale, *p._factors, SCENE, 5), "learning rate"),
-        (lambda p: LowRankNormal(p.loc, p.scale, *p._factors, SCENE, 4), "n_scenes"),
-        (lambda p: LowRankNormal(p.loc, p.scale, *p._factors, SCENE.int(), 5), "int64"),
+        (
+            lambda p: LowRankNormal(p.loc, -p.scale, p.scene_factor, p.series_factor, SCENE, 5),
+            "softplus",
+        ),
+        (
+            lambda p: LowRankNormal(p.loc / 0, p.scale, p.scene_factor, p.series_factor, SCENE, 5),
+            "learning rate",
+        ),
+        (
+            lambda p: LowRankNormal(p.loc, p.scale, p.scene_factor, p.series_factor, SCENE, 4),
+            "n_scenes",
+        ),
+        (
+            lambda p: LowRankNormal(
+                p.loc, p.scale, p.scene_factor, p.series_factor, SCENE.int(), 5
+            ),
+            "int64",
+        ),
         (lambda p: IndependentScenes(Normal(p.loc[0], p.scale[0]), SCENE, 5), "batch_shape"),
         (lambda p: p.log_prob(p.loc[:, :1]), "value must end in"),
         (lambda p: p.log_prob(p.loc, p.loc), "observed must be bool"),

@@ -165,7 +165,7 @@ def test_what_is_not_observed_changes_nothing() -> None:
 def test_gradcheck() -> None:
     p = mixture(torch.tensor([1, 0, 1]), 3, 2, 1, modes=2)
     noise = p.noise
-    parts = (p.locs, p.logits, noise.loc, noise.scale, *noise._factors)
+    parts = (p.locs, p.logits, noise.loc, noise.scale, noise.scene_factor, noise.series_factor)
     leaves = [x.detach().clone().requires_grad_() for x in (some_value(shape=(3, 2, 1)), *parts)]
     observed = torch.tensor([[True, True], [True, False], [False, True]])
 
@@ -279,7 +279,7 @@ def test_series_correlation() -> None:
 
 
 def single(p: ModeMixture) -> ModeMixture:
-    parts = (p.noise.loc, p.noise.scale, *p.noise._factors)
+    parts = (p.noise.loc, p.noise.scale, p.noise.scene_factor, p.noise.series_factor)
     noise = LowRankNormal(*(x.float() for x in parts), p.scene, p.n_scenes)
     return ModeMixture(p.locs.float(), p.logits.float(), noise)
 

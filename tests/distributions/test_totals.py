@@ -94,7 +94,7 @@ def test_independent_heavy_tails_are_summed_by_draws():
 
 def test_totals_do_not_depend_on_the_order_of_rows():
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    for p in (low_rank(), mixture()):
+    for p in (low_rank(levels=3), mixture()):
         q, shuffled = p.aggregate(APART), p.rows(order).aggregate(APART[:, order])
         close(q.mean, shuffled.mean)
         close(q.covariance(0), shuffled.covariance(0))

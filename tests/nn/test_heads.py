@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -25,14 +25,22 @@ from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, NESTED, moves_of
 
 STEPS, TARGETS = 3, 2
-JOINT = [LowRankHead(), LowRankHead(memory=2), LowRankHead(rank=3, series_rank=0), StepsHead()]
+GAUSSIAN = [
+    LowRankHead(),
+    LowRankHead(memory=2),
+    LowRankHead(rank=3, series_rank=0),
+    LowRankHead(rank=2, group_rank=2),
+    LowRankHead(memory=2, group_rank=1),
+]
+JOINT = [*GAUSSIAN, StepsHead(group_rank=0), StepsHead(group_rank=2)]
 CHOICES = [GaussianHead(), StudentTHead(), *JOINT]
 
 
 def parts(head: Any, rows: Any = FLAT, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
     """Location, scale and shape."""
     cells = (len(rows), STEPS, TARGETS)
-    shape = size * torch.randn(len(rows), STEPS, head.features(TARGETS)).double()
+    features = head.features(TARGETS, rows.groups.shape[1])
+    shape = size * torch.randn(len(rows), STEPS, features).double()
     return torch.randn(cells).double(), 0.5 + torch.rand(cells).double(), shape
 
 
@@ -41,10 +49,10 @@ class OnRows(nn.Module):
 
     def __init__(self, head: Any, rows: Any = FLAT) -> None:
         super().__init__()
-        self.head, self.scene = head, torch.from_numpy(rows.scene)
+        self.head, self.scenes, self.scene = head, rows.scenes, rows.scenes.scene
 
     def law(self, *parts: Tensor) -> Any:
-        return self.head(*parts, Scenes(self.scene, int(self.scene.max()) + 1))
+        return self.head(*parts, self.scenes)
 
     def forward(self, *parts: Tensor) -> dict[str, Tensor]:
         law = self.law(*parts)
@@ -97,7 +105,8 @@ def test_broken_heads_are_caught(head):
 
 
 def test_laws_are_of_the_kind_that_is_asked_for():
-    families = (*[IndependentScenes] * 2, *[LowRankNormal] * 3, IndependentSteps)
+    joint = [LowRankNormal if head in GAUSSIAN else IndependentSteps for head in JOINT]
+    families = (*[IndependentScenes] * 2, *joint)
     for head, family in zip(CHOICES, families, strict=True):
         loc, scale, shape = parts(head)
         law = OnRows(head).law(loc, scale, shape)
@@ -132,11 +141,12 @@ def test_extreme_features_stay_finite_forward_and_backward(head, size):
 
 @pytest.mark.parametrize("head", CHOICES, ids=str)
 def test_no_rows(head):
+    nobody = torch.zeros(0, dtype=torch.int64), 2
     law = head(
         torch.zeros(0, STEPS, TARGETS),
         torch.ones(0, STEPS, TARGETS),
         torch.zeros(0, STEPS, head.features(TARGETS)),
-        Scenes(torch.zeros(0, dtype=torch.int64), 2),
+        Scenes(*nobody, (nobody[0],)),
     )
     assert law.log_prob(torch.zeros(0, STEPS, TARGETS)).tolist() == [0, 0]
     assert law.sample((4,)).shape == (4, 0, STEPS, TARGETS)
@@ -155,6 +165,29 @@ def test_unknown_heads_are_named():
         make_head("cubist")
     with pytest.raises(TypeError, match=r"ByRow cannot be saved: register it"):
         head_to_dict(ByRow())
+
+
+@pytest.mark.parametrize("rows", [FLAT, NESTED], ids=["flat", "nested"])
+@pytest.mark.parametrize("head", [h for h in JOINT if h.group_rank], ids=str)
+def test_members_of_a_group_share_more_than_others_do(head, rows):
+    """Without what the scene shares, rows depend on those of their groups only."""
+    loc, scale, shape = parts(replace(head, rank=0), rows)
+    found = replace(head, rank=0)(loc, scale, shape, rows.scenes)
+    here = rows.scenes.scene == 1
+    coarsest = rows.scenes.groups[-1][here]
+    together = coarsest[:, None] == coarsest
+    assert ((found.series_correlation(1).abs() > 1e-6) == together).all()
+
+
+def test_without_latents_of_groups_nothing_changes():
+    """Weights of saved models keep their places."""
+    for head in (LowRankHead(), LowRankHead(memory=2), StepsHead(group_rank=0)):
+        loc, scale, shape = parts(head)
+        scenes = FLAT.scenes
+        alone = head(loc, scale, shape, Scenes(scenes.scene, scenes.n_scenes))
+        found = head(loc, scale, shape, scenes)
+        assert head.features(TARGETS, 3) == head.features(TARGETS)
+        assert torch.equal(found.log_prob(loc + 1), alone.log_prob(loc + 1))
 
 
 @pytest.mark.parametrize("memory", [1, 2, 3])

@@ -34,6 +34,7 @@ CHOICES = [
     MixtureHead(modes=5),
     MixtureHead(modes=1, rank=0, series_rank=0),
     MixtureHead(modes=3, rank=2, joint=1.0),
+    MixtureHead(modes=3, rank=2, memory=2, group_rank=2),
 ]
 
 
@@ -48,12 +49,12 @@ def parts(head: MixtureHead, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]
 @pytest.mark.parametrize("head", CHOICES, ids=str)
 def test_the_law_moves_with_its_rows(head):
     loc, scale, shape = parts(head)
-    law, value = head(loc, scale, shape, Scenes(SCENE, N_SCENES)), torch.randn_like(scale)
+    law, value = head(loc, scale, shape, FLAT.scenes), torch.randn_like(scale)
     assert type(law) is ModeMixture and law.event_shape == scale.shape
     for perm in moves_of(FLAT, seeds=1):
         if not torch.equal(SCENE[perm], SCENE):
             continue  # scenes changed places, so their likelihoods do
-        moved = head(loc[:, perm], scale[perm], shape[perm], Scenes(SCENE, N_SCENES))
+        moved = head(loc[:, perm], scale[perm], shape[perm], FLAT.scenes)
         torch.testing.assert_close(
             moved.log_prob(value[perm]), law.log_prob(value), rtol=1e-10, atol=1e-10
         )
@@ -69,7 +70,7 @@ def test_extreme_features_stay_finite_forward_and_backward(head, size):
     inputs = parts(head, size)
     for x in inputs:
         x.requires_grad_()
-    law = head(*inputs, Scenes(SCENE, N_SCENES))
+    law = head(*inputs, FLAT.scenes)
     law.log_prob(torch.zeros_like(inputs[1])).sum().backward()
     assert all(x.grad is not None and x.grad.isfinite().all() for x in inputs)
 
@@ -129,7 +130,7 @@ def test_the_distance_is_that_of_the_winners(joint):
     wanted = by_hand(loc, truth, seen, joint)
     truth[~seen] = torch.nan  # what is not known is not looked at
     loc.requires_grad_()
-    found = head.distance(loc, truth, seen, Scenes(SCENE, N_SCENES))
+    found = head.distance(loc, truth, seen, FLAT.scenes)
     assert float(found.detach()) == pytest.approx(wanted, abs=1e-4)
     (gradient,) = torch.autograd.grad(found, loc)
     assert gradient.isfinite().all() and (gradient[:, ~seen] == 0).all()
@@ -175,8 +176,9 @@ def test_the_modes_weights_do_not_know_how_many_series_there_are():
     head = MixtureHead(modes=3)
     loc, scale, shape = parts(head)
     twice = torch.arange(len(FLAT)).repeat(2)
-    one = head(loc, scale, shape, Scenes(SCENE, N_SCENES))
-    two = head(loc[:, twice], scale[twice], shape[twice], Scenes(SCENE[twice], N_SCENES))
+    of_twice = Scenes(SCENE[twice], N_SCENES)
+    one = head(loc, scale, shape, FLAT.scenes)
+    two = head(loc[:, twice], scale[twice], shape[twice], of_twice)
     torch.testing.assert_close(one.logits, two.logits)
     assert (one.logits.std(1) > 0).all()
 

@@ -1,0 +1,113 @@
+"""The joint Gaussian as a head: latents of scene, groups and series, and errors that carry on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hierforecast.distributions import (
+    DiagonalNoise,
+    LowRankNormal,
+    RecursiveNoise,
+    RowNoise,
+    couple,
+)
+from hierforecast.nn.head import Head, Scenes, check_options, group_factors, widen
+
+
+@dataclass(frozen=True)
+class LowRankHead(Head):
+    """A joint Gaussian: latents shared by the scene, latents private to a series, and a diagonal.
+
+    The factors are outputs of each series, so the distribution is equivariant by construction; a
+    missing series is marginalised exactly by leaving its rows out.
+
+    Args:
+        rank: latents shared by all series of a scene: how series move together.
+        series_rank: latents of one series: how its own steps and targets move together.
+        memory: steps from which an error carries on, see `RecursiveNoise`: 2 for what has a
+            velocity, so that draws move as the data do; 0 for none.
+        coupled: slow components of the errors that series share pair by pair, see `couple`, so that
+            one series tells of another; 0 for none. Cost grows with the square of the scene.
+        group_rank: latents shared by the series of a group, on every level of the hierarchy.
+    """
+
+    rank: int = 8
+    series_rank: int = 4
+    memory: int = 0
+    coupled: int = 0
+    group_rank: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
+        """See `Head`."""
+        ranks = self.rank + self.series_rank + self.memory + n_levels * self.group_rank
+        return n_targets * (1 + ranks)
+
+    def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> LowRankNormal:
+        """See `Head`."""
+        if self.memory:
+            return self._recursive(loc, scale, shape, scenes)
+        noise, rest = widen(scale, shape)
+        ranks = (self.rank, self.series_rank, *(self.group_rank for _ in scenes.groups))
+        factors = 0.5 * rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
+        shared, private, *of_groups = factors.split(ranks, dim=-1)
+        # Errors of one series drift: it starts with one latent a target that pulls all its steps
+        # the same way, in units that grow with the horizon, and little noise on top.
+        drift = torch.eye(*private.shape[-2:], dtype=rest.dtype, device=rest.device)
+        shared, private = scale[..., None] * shared, scale[..., None] * (private + 0.9 * drift)
+        if self.series_rank:
+            noise = 0.3 * noise
+        groups = group_factors(scale, of_groups, scenes)
+        return _low_rank(loc, DiagonalNoise(noise), shared, private, groups, scenes)
+
+    def _recursive(
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
+    ) -> LowRankNormal:
+        """Shocks that carry on: the errors' velocity decays slowly, and they stay where they are.
+
+        At first the errors are as large at each step as the scale says.
+        """
+        own = (self.rank, self.series_rank, self.memory)
+        ranks = (*own, *(self.group_rank for _ in scenes.groups))
+        start = scale.new_tensor(_CARRY[min(self.memory, 2)] + (0.0,) * (self.memory - 2))
+        unit = scale / _growth(start, scale.shape[1])[:, None]
+        wider, rest = widen(torch.ones_like(scale), shape)
+        rest = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
+        shared, private, memory, *of_groups = rest.split(ranks, dim=-1)
+        recursive = RecursiveNoise(wider, start + 0.3 * memory).times(unit)
+        noise = 0.5 * recursive.scale
+        shared, private = noise[..., None] * shared, noise[..., None] * private
+        groups = group_factors(noise, of_groups, scenes)
+        return _low_rank(loc, recursive, shared, private, groups, scenes)
+
+
+def _low_rank(
+    loc: Tensor,
+    noise: RowNoise,
+    shared: Tensor,
+    private: Tensor,
+    groups: list[tuple[Tensor, Tensor]],
+    scenes: Scenes,
+) -> LowRankNormal:
+    """The joint Gaussian, its rows coupled where there are links."""
+    if scenes.links is not None:
+        loads, noise = couple(noise, scenes.links)
+        shared = torch.cat([shared, loads], -1)
+    rows = scenes.scene, scenes.n_scenes
+    return LowRankNormal(loc, noise, shared, private, *rows, group_factors=groups)
+
+
+# What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.
+_CARRY = {1: (1.0,), 2: (1.6, -0.6)}
+
+
+def _growth(memory: Tensor, steps: int) -> Tensor:
+    """The deviation (H,) of errors by which unit shocks carry on with these coefficients (M,)."""
+    ones = torch.ones(1, steps, 1, dtype=memory.dtype, device=memory.device)
+    noise = RecursiveNoise(ones, memory.expand(1, steps, 1, -1))
+    return noise.variance[0, :, 0].sqrt()
