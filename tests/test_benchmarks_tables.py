@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    _draws_data,
     _nba,
     _risk,
     gpu,
@@ -156,6 +159,12 @@ def rivals(patch: Patch) -> None:
     patch.setattr(peer_tables, "steady", lambda: None)
 
 
+def made_plays(patch: Patch) -> None:
+    data = _draws_data.DATA["simulated"]
+    train, test = (partial(simulate_basketball, 6, 52, seed) for seed in (0, 1))
+    patch.setitem(_draws_data.DATA, "simulated", replace(data, train=train, test=test))
+
+
 def one_head(patch: Patch) -> None:
     patch.setattr(gpu, "HEADS", {"lowrank": None})
     patch.setattr(gpu, "SAMPLES", 50)
@@ -176,6 +185,11 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
     "long-horizon": (two_waves, ("ETTh1*",), {"steps": 2}),
     "peers-nba": (rivals, (), {"steps": 2, "stride": 5, "rounds": 1}),
     "peers-soccer": (rivals, (), {"steps": 2}),
+    "draws": (
+        made_plays,
+        ("low rank, memory 0", "rows*"),
+        {"data": "simulated", "steps": 2, "width": 8},
+    ),
     "gpu": (one_head, ("parity", "speed"), {"seconds": 0.01}),
 }
 

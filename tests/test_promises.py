@@ -38,6 +38,7 @@ MODELS: dict[str, tuple[Any, Columns]] = {
         HiPerformer(12, 1, 2, head=LowRankHead(0, 2, memory=2, coupled=2), patch=4),
         COLUMNS,
     ),
+    "rows": (HiPerformer(12, 1, 2, head="rows", patch=4), COLUMNS),
     "steps, returns": (HiPerformer(12, 1, 2, head="steps", scale="returns"), COLUMNS),
     "latents of groups": (
         HiPerformer(12, 1, 2, head=LowRankHead(4, 2, memory=2, group_rank=2), patch=4),

@@ -22,6 +22,7 @@ MODELS: dict[str, Any] = {
     "lowrank": lambda: HiPerformer(16, 1, 2, patch=4),
     "memory": lambda: HiPerformer(16, 1, 2, patch=4, head=LowRankHead(3, 2, memory=2)),
     "mixture": lambda: HiPerformer(16, 1, 2, patch=4, head=MixtureHead(3, 2, 2, memory=2)),
+    "rows": lambda: HiPerformer(16, 1, 2, patch=4, head="rows"),
     "steps": lambda: HiPerformer(16, 1, 2, patch=4, head="steps"),
     "student": lambda: HiPerformer(16, 1, 2, patch=4, head="student"),
     "ridge": Ridge,

@@ -6,6 +6,7 @@ from hierforecast.distributions.families import IndependentScenes
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.mixture import ModeMixture
 from hierforecast.distributions.noise import DiagonalNoise, RowNoise
+from hierforecast.distributions.parts import IndependentParts, IndependentRows
 from hierforecast.distributions.recursive import RecursiveNoise
 from hierforecast.distributions.steps import IndependentSteps
 from hierforecast.distributions.student import JointStudent
@@ -13,6 +14,8 @@ from hierforecast.distributions.student import JointStudent
 __all__ = [
     "CoupledNoise",
     "DiagonalNoise",
+    "IndependentParts",
+    "IndependentRows",
     "IndependentScenes",
     "IndependentSteps",
     "JointStudent",

@@ -7,46 +7,33 @@ common to the horizon would need one for each day and factor; here each step has
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.lowrank import LowRankNormal
+from hierforecast.distributions.parts import IndependentParts, split
 from hierforecast.distributions.student import JointStudent
 from hierforecast.distributions.sums import Sums
 
 
-class IndependentSteps(SceneDistribution):
+class IndependentSteps(IndependentParts):
     """A joint distribution of the series for each step of the horizon; steps are independent.
 
-    Args:
-        base: of event_shape (P * H, 1, D) over B * H scenes: its row ``p * H + h`` is step h of row
-            p, and its scene ``b * H + h`` is step h of scene b; see `split_steps`.
-        scene: (P,) int64, the scene of each row.
-        n_scenes: B.
-        validate_args: check values (not only shapes); torch's default if None.
-
-    Raises:
-        ValueError: if the shapes of `base` and `scene` do not fit.
+    Its parts are steps: `base` is of event_shape (P * H, 1, D) over B * H scenes, whose scene
+    ``b * H + h`` is step h of scene b.
     """
 
-    def __init__(
-        self,
-        base: SceneDistribution,
-        scene: Tensor,
-        n_scenes: int,
-        validate_args: bool | None = None,
-    ) -> None:
-        cells, one, targets = base.event_shape
+    def _count(self, base: SceneDistribution, n_scenes: int) -> int:
         steps = base.n_scenes // max(n_scenes, 1)
-        if one != 1 or cells != len(scene) * steps or base.n_scenes != n_scenes * steps:
+        if base.event_shape[1] != 1 or base.n_scenes != n_scenes * steps:
             raise ValueError(
-                f"base must have event_shape (P * H, 1, D) over B * H scenes, got {base} for "
-                f"P = {len(scene)} rows of B = {n_scenes} scenes"
+                f"base must have event_shape (P * H, 1, D) over B * H scenes, B = {n_scenes}, "
+                f"got {base}"
             )
-        self.base, self.has_rsample = base, base.has_rsample
-        super().__init__(scene, n_scenes, steps, targets, validate_args)
+        return steps
 
     @classmethod
     def student(
@@ -58,7 +45,7 @@ class IndependentSteps(SceneDistribution):
         scene: Tensor,
         n_scenes: int,
         group_factors: Sequence[tuple[Tensor, Tensor]] = (),
-    ) -> IndependentSteps:
+    ) -> Self:
         """Each step a `JointStudent` about a `LowRankNormal`.
 
         Args:
@@ -78,80 +65,15 @@ class IndependentSteps(SceneDistribution):
         )
         # A scene without rows has no degrees of freedom; any will do.
         each = torch.where(rows > 0, total / rows.clamp(min=1), 3.0)
-        cells = split_steps(scene, loc.shape[1])
+        cells = split(scene, loc.shape[1])
         groups = [
-            (x.flatten(0, 1).unsqueeze(1), split_steps(group, loc.shape[1]))
-            for x, group in group_factors
+            (x.flatten(0, 1).unsqueeze(1), split(group, loc.shape[1])) for x, group in group_factors
         ]
         base = LowRankNormal(loc_, scale_, factor_, None, cells, each.numel(), group_factors=groups)
         return cls(JointStudent(base, each.flatten()), scene, n_scenes)
 
-    @property
-    def mean(self) -> Tensor:
-        """(P, H, D)."""
-        return self.base.mean.reshape(self.event_shape)
-
-    @property
-    def variance(self) -> Tensor:
-        """(P, H, D)."""
-        return self.base.variance.reshape(self.event_shape)
-
-    def _draw(self, shape: torch.Size) -> Tensor:
-        return self.base._draw(shape).reshape(self._extended_shape(shape))
-
-    def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
-        flat = value.flatten(-3, -2).unsqueeze(-2)
-        each = self.base._log_prob(flat, seen.flatten(0, 1).unsqueeze(-2))
-        return each.unflatten(-1, (self.n_scenes, -1)).sum(-1)
-
-    def _condition(self, value: Tensor, seen: Tensor) -> IndependentSteps:
-        cells = (x.flatten(0, 1).unsqueeze(1) for x in (value, seen))
-        base = self.base._condition(*cells)
-        return IndependentSteps(base, self.scene, self.n_scenes, self._validate_args)
-
     def _aggregate(self, sums: Sums) -> SceneDistribution:
-        steps = self.event_shape[1]
-        weight = sums.weight.repeat_interleave(steps)
-        total, row = (split_steps(x, steps) for x in (sums.total, sums.row))
-        base = self.base._aggregate(Sums(total, row, weight, sums.count * steps))
-        return IndependentSteps(base, sums.scenes(self.scene), self.n_scenes, self._validate_args)
-
-    def _quantile(self, level: Tensor) -> Tensor:
-        found = self.base._quantile(level)
-        return found.reshape(*found.shape[:-3], *self.event_shape)
-
-    def _affine(self, loc: Tensor, scale: Tensor) -> IndependentSteps:
-        moved = (x.expand(self.event_shape).flatten(0, 1).unsqueeze(1) for x in (loc, scale))
-        base = self.base._affine(*moved)
-        return IndependentSteps(base, self.scene, self.n_scenes, self._validate_args)
-
-    def rows(self, index: Tensor) -> IndependentSteps:
-        """As `SceneDistribution.rows`."""
-        chosen = torch.arange(len(self.scene), device=self.scene.device)[index]
-        base = self.base.rows(split_steps(chosen, self.event_shape[1]))
-        return IndependentSteps(base, self.scene[index], self.n_scenes, self._validate_args)
-
-    def covariance(self, scene_index: int) -> Tensor:
-        """As `SceneDistribution.covariance`: zero between steps."""
-        rows, (_, steps, targets) = len(self._rows_of(scene_index)), self.event_shape
-        out = self.mean.new_zeros(rows, steps, targets, rows, steps, targets)
-        for step in range(steps):
-            block = self.base.covariance(scene_index * steps + step)
-            out[:, step, :, :, step] = block.view(rows, targets, rows, targets)
-        return out.flatten(3).flatten(0, 2)
-
-    def series_correlation(self, scene_index: int) -> Tensor:
-        """As `SceneDistribution.series_correlation`."""
-        own = self.variance[self._rows_of(scene_index)].sum(-1)
-        steps = own.shape[1]
-        across = own.new_zeros(len(own), len(own))
-        for step, size in enumerate(own.T):
-            root = (size[:, None] * size).sqrt()
-            across = across + root * self.base.series_correlation(scene_index * steps + step)
-        total = own.sum(1)
-        return across / (total[:, None] * total).sqrt()
-
-
-def split_steps(index: Tensor, steps: int) -> Tensor:
-    """Index (P,) of rows or scenes -> (P * H,) of their steps, a row's steps side by side."""
-    return (index[:, None] * steps + torch.arange(steps, device=index.device)).flatten()
+        total, row = (split(x, self.shares) for x in (sums.total, sums.row))
+        weight = sums.weight.repeat_interleave(self.shares)
+        base = self.base._aggregate(Sums(total, row, weight, sums.count * self.shares))
+        return self._with(base, sums.scenes(self.scene))

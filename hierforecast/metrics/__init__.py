@@ -34,6 +34,8 @@ from hierforecast.metrics.trajectory import (
     min_jade,
     min_jfde,
     miss_rate,
+    path_length,
+    roughness,
 )
 
 __all__ = [
@@ -62,8 +64,10 @@ __all__ = [
     "mse",
     "nll",
     "nll_per_coordinate",
+    "path_length",
     "quantile_loss",
     "rmsse",
+    "roughness",
     "sample_quantiles",
     "wape",
     "weighted_quantile_loss",

@@ -17,7 +17,7 @@ from hierforecast.metrics import point, probabilistic, scaled, trajectory
 from hierforecast.metrics.evaluation import Evaluation, Totals
 
 Needs = Literal["point", "samples", "distribution", "interval", "quantiles", "scale"]
-Best = Literal["lowest", "nearest zero", "nearest level"]
+Best = Literal["lowest", "nearest zero", "nearest one", "nearest level"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ class Metric:
             values: of one part, from several forecasters.
             level: in percent, of the interval whose coverage was measured.
         """
-        aim = {"nearest zero": 0.0, "nearest level": level / 100}.get(str(self.best))
+        aim = {"nearest zero": 0.0, "nearest one": 1.0, "nearest level": level / 100}.get(
+            str(self.best)
+        )
         known = [value for value in values if self.best and value == value]  # nan is unlike itself
         return min(known, key=lambda v: v if aim is None else abs(v - aim), default=float("nan"))
 
@@ -115,6 +117,8 @@ _ALL = (
     _of("samples", trajectory.min_jade, "ADE of each scene's best joint sample"),
     _of("samples", trajectory.min_jfde, "FDE of each scene's best joint sample"),
     _of("samples", trajectory.miss_rate, "share of rows with min_fde > 2 units"),
+    _of("samples", trajectory.path_length, "samples' paths over the true", best="nearest one"),
+    _of("samples", trajectory.roughness, "second differences over the true", best="nearest one"),
     _of("distribution", probabilistic.nll, "-log p, nats per scene"),
     _of("distribution", probabilistic.nll_per_coordinate, "-log p, nats per present coordinate"),
     _of("samples", probabilistic.crps, "fair CRPS, target units"),

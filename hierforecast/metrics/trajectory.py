@@ -1,4 +1,4 @@
-"""Displacement errors: Euclidean over the targets, for one forecast or the best of K samples.
+"""Displacement errors, Euclidean, of one forecast or the best of K samples; how samples move.
 
 With e[k, i, t] = ||sample k - truth||_2 of row i at step t, over present cells only:
 
@@ -98,6 +98,45 @@ def miss_rate(evaluation: Evaluation, threshold: float = 2.0, k: int | None = No
     missed = (best > threshold).to(best.dtype)
     # a NaN forecast compares as "no miss": let it show instead
     return _over_rows(torch.where(best.isnan(), best, missed), counted)
+
+
+def path_length(evaluation: Evaluation) -> Totals:
+    """Length of the samples' paths over that of the true ones, no units: 1 is right.
+
+    Args:
+        evaluation: with samples (K, P, H, D).
+
+    Returns:
+        Totals of shape (P,): mean over samples, and the truth's, over present pairs of neighbors.
+    """
+    return _movement(evaluation, order=1)
+
+
+def roughness(evaluation: Evaluation) -> Totals:
+    """Size of the samples' second differences along time over the true ones', no units: 1 is right.
+
+    Draws that zig-zag about a good mean score far above 1; means and modes, which are too smooth,
+    below. Observed noise of the truth counts as movement.
+
+    Args:
+        evaluation: with samples (K, P, H, D).
+
+    Returns:
+        Totals of shape (P,): mean over samples, and the truth's, where three steps in a row are
+        present.
+    """
+    return _movement(evaluation, order=2)
+
+
+def _movement(evaluation: Evaluation, order: int) -> Totals:
+    """Sums over time of the norms of differences, of samples (their mean) and of the truth."""
+    present = evaluation.present.unfold(1, order + 1, 1).all(-1)
+
+    def size(path: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(path.diff(order, dim=-2), dim=-1)
+        return torch.where(present, norm, 0).sum(-1)
+
+    return Totals(size(evaluation.need("samples")).mean(0), size(evaluation.truth))
 
 
 def _first(evaluation: Evaluation, k: int | None) -> Tensor:

@@ -43,8 +43,9 @@ class HiPerformer(Model):
         heads: attention heads.
         dropout: on every layer's output.
         head: ``"lowrank"`` (joint Gaussian), ``"mixture"`` (several joint futures), ``"gaussian"``
-            (independent), ``"student"`` (heavy tails), ``"steps"`` (joint and heavy-tailed in each
-            step, steps independent: returns), or a `Head`.
+            (independent), ``"student"`` (heavy tails), ``"rows"`` (each row joint and heavy-tailed,
+            rows independent: tracks that jump), ``"steps"`` (joint and heavy-tailed in each step,
+            steps independent: returns), or a `Head`.
         patch: steps in a token, the whole context at most.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
             equals its mirror images: a court, a pitch), ``"series"`` (each by its own deviation),

@@ -1,4 +1,4 @@
-"""The heads: Gaussian, Student-t, joint by latents, joint steps of returns, several futures."""
+"""The heads: Gaussian, Student-t, joint by latents, heavy-tailed rows or steps, several futures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from hierforecast._options import show
 from hierforecast.distributions import (
+    IndependentRows,
     IndependentScenes,
     IndependentSteps,
     ModeMixture,
@@ -94,6 +95,40 @@ class StepsHead(Head):
         return IndependentSteps.student(
             loc, noise, 0.5 * scale[..., None] * factor, df, scenes.scene, scenes.n_scenes, groups
         )
+
+
+@dataclass(frozen=True)
+class RowsHead(Head):
+    """For tracks that jump: a row's steps are joint and heavy-tailed together; rows independent.
+
+    Args:
+        series_rank: latents of one series.
+        memory: of the errors, see `LowRankHead`.
+    """
+
+    series_rank: int = 8
+    memory: int = 2
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def _noise(self) -> LowRankHead:
+        return LowRankHead(0, self.series_rank, self.memory)
+
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
+        """See `Head`."""
+        return self._noise.features(n_targets) + 1
+
+    def __call__(
+        self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
+    ) -> IndependentRows:
+        """See `Head`; eight degrees of freedom at first."""
+        shape, tail = shape.tensor_split((-1,), dim=-1)
+        normal = self._noise(loc, scale, shape, scenes)
+        df = 2.1 + F.softplus(tail.mean((1, 2)) + 6)
+        parts = normal.noise, normal.series_factor, df
+        return IndependentRows.student(loc, *parts, scenes.scene, scenes.n_scenes)
 
 
 @dataclass(frozen=True)
@@ -185,6 +220,7 @@ HEADS: dict[str, type[Any]] = {
     "gaussian": GaussianHead,
     "lowrank": LowRankHead,
     "mixture": MixtureHead,
+    "rows": RowsHead,
     "steps": StepsHead,
     "student": StudentTHead,
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, StudentT
 
 from hierforecast.distributions import (
+    IndependentRows,
     IndependentScenes,
     IndependentSteps,
     JointStudent,
@@ -72,6 +73,12 @@ def steps(levels: int = 0) -> IndependentSteps:
     return IndependentSteps.student(*parts, 4 + normal(P, H).abs(), SCENE, B, grouped(levels))
 
 
+def rows(memory: int = 2) -> IndependentRows:
+    p = low_rank(memory)
+    df = 2.5 + normal(P, seed=20).abs()
+    return IndependentRows.student(p.loc, p.noise, p.series_factor, df, SCENE, B)
+
+
 def independent(heavy: bool = False) -> IndependentScenes:
     loc, scale = normal(P, H, D), 0.2 + normal(P, H, D).abs()
     base = StudentT(4.0 + 0 * loc, loc, scale) if heavy else Normal(loc, scale)
@@ -94,6 +101,8 @@ FAMILIES: dict[str, Callable[[], SceneDistribution]] = {
     "mixture, one level": lambda: mixture(levels=1),
     "steps": steps,
     "steps, three levels": lambda: steps(levels=3),
+    "rows": rows,
+    "rows, diagonal": lambda: rows(0),
     "independent": independent,
     "independent student": lambda: independent(heavy=True),
 }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions import IndependentSteps, JointStudent, LowRankNormal
-from hierforecast.distributions.steps import split_steps
+from hierforecast.distributions.parts import split
 
 SCENE, N_SCENES, STEPS, TARGETS = torch.tensor([2, 0, 2, 0, 2]), 4, 3, 2
 SHAPE = (len(SCENE), STEPS, TARGETS)
@@ -176,4 +176,4 @@ def test_shapes_that_do_not_fit_are_refused():
         JointStudent(base, torch.full((4,), 2.0))
     with pytest.raises(ValueError, match=r"base must have event_shape \(P \* H, 1, D\)"):
         IndependentSteps(base, SCENE, N_SCENES)
-    assert split_steps(torch.tensor([2, 0]), 3).tolist() == [6, 7, 8, 0, 1, 2]
+    assert split(torch.tensor([2, 0]), 3).tolist() == [6, 7, 8, 0, 1, 2]

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierforecast.distributions import IndependentScenes, IndependentSteps, SceneDistribution
+from hierforecast.distributions import (
+    IndependentRows,
+    IndependentScenes,
+    IndependentSteps,
+    SceneDistribution,
+)
 from hierforecast.distributions.totals import Totals
 from tests.distributions.test_condition import (
     FAMILIES,
@@ -27,6 +32,9 @@ APART = torch.tensor(
 ).double()
 NESTED = torch.cat([APART, torch.tensor([[1.0, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1]])])
 
+# Sums of independent Student-t variables are of no family.
+OPEN = [name for name in FAMILIES if name == "independent student" or "rows" in name]
+
 
 def dense(p: SceneDistribution, matrix: Tensor, scene: int) -> Tensor:
     """Covariance of a scene's totals by the dense formula."""
@@ -37,7 +45,7 @@ def dense(p: SceneDistribution, matrix: Tensor, scene: int) -> Tensor:
 
 
 @pytest.mark.parametrize("given", [False, True])
-@pytest.mark.parametrize("name", [n for n in FAMILIES if n != "independent student"])
+@pytest.mark.parametrize("name", [n for n in FAMILIES if n not in OPEN])
 def test_mean_and_covariance_are_those_of_the_dense_formula(name: str, given: bool):
     p = FAMILIES[name]()
     if given:
@@ -74,7 +82,7 @@ def test_totals_that_share_rows_have_their_own_quantiles_and_joint_draws(name: s
     close(drawn, torch.einsum("gp,sphd->sghd", NESTED, rows))
     close(drawn[:, 4], drawn[:, 1] + 2 * drawn[:, 2])
     below = (drawn <= q.quantile(0.9)).double().mean(0)
-    assert ((below - 0.9).abs() < 0.02).all()
+    assert ((below - 0.9).abs() < 0.025).all()
     alone = p.aggregate(NESTED[[4]])
     if not isinstance(alone, Totals):
         close(q.variance[4], alone.variance[0])
@@ -83,9 +91,10 @@ def test_totals_that_share_rows_have_their_own_quantiles_and_joint_draws(name: s
         q.log_prob(q.mean)
 
 
-def test_independent_heavy_tails_are_summed_by_draws():
-    p = FAMILIES["independent student"]()
-    assert isinstance(p, IndependentScenes)
+@pytest.mark.parametrize("name", OPEN)
+def test_independent_heavy_tails_are_summed_by_draws(name: str):
+    p = FAMILIES[name]()
+    assert isinstance(p, IndependentScenes | IndependentRows)
     q = p.aggregate(APART)
     assert isinstance(q, Totals)
     expected = APART.square() @ p.variance.flatten(1)

@@ -180,6 +180,19 @@ def slow_scaled(e: Evaluation, power: int) -> float:
     return np.mean(values)
 
 
+def slow_movement(e: Evaluation, order: int) -> float:
+    """Of all samples over that of the truth, repeated as often."""
+    drawn, true = 0.0, 0.0
+    for row, end in product(range(len(e.truth)), range(order, H)):
+        if e.present[row, end - order : end + 1].all():
+            for path in (e.truth, *e.samples):
+                steps = [path[row, end - back].numpy() for back in range(order + 1)]
+                change = steps[0] - steps[1] if order == 1 else steps[0] - 2 * steps[1] + steps[2]
+                size = math.hypot(*change)
+                true, drawn = (true + size, drawn) if path is e.truth else (true, drawn + size)
+    return drawn / len(e.samples) / true if true else math.nan
+
+
 def over_cells(function: Callable[[float, float, float, float], float]):
     def slow(e: Evaluation) -> float:
         arrays = (e.truth, e.point, e.lower, e.upper)
@@ -203,6 +216,8 @@ SLOW: dict[str, Callable[[Evaluation], float]] = {
     "min_jade": lambda e: slow_joint(e, final=False),
     "min_jfde": lambda e: slow_joint(e, final=True),
     "miss_rate": lambda e: slow_best(e, final=True, threshold=2.0),
+    "path_length": lambda e: slow_movement(e, order=1),
+    "roughness": lambda e: slow_movement(e, order=2),
     "nll": lambda e: slow_nll(e, per_coordinate=False),
     "nll_per_coordinate": lambda e: slow_nll(e, per_coordinate=True),
     "crps": slow_crps,

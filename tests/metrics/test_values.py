@@ -189,3 +189,16 @@ def test_joint_scores_see_dependence_and_marginal_ones_do_not() -> None:
         assert METRICS[name](shuffled) == pytest.approx(METRICS[name](evaluation), rel=1e-12)
     for name in ("min_jade", "crps_sum", "energy_score"):
         assert METRICS[name](shuffled) != pytest.approx(METRICS[name](evaluation), rel=1e-6)
+
+
+def test_noise_on_every_step_is_rough_and_a_shift_is_not() -> None:
+    """Straight truths would divide by zero: samples are held to one bend."""
+    truth = torch.tensor([0.0, 0.0, 0.0, 1.0, 2.0])[None, :, None]
+    shifted, jagged = truth + 3, truth + torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0])[None, :, None]
+    present, scene = torch.ones(1, 5), torch.zeros(1)
+    shift = Evaluation(truth, present, scene, 1, samples=shifted[None])
+    both = Evaluation(truth, present, scene, 1, samples=torch.stack([shifted, jagged]))
+    assert METRICS["roughness"](shift) == METRICS["path_length"](shift) == 1
+    assert METRICS["roughness"](both) == (1 + (2 + 3 + 2)) / 2
+    assert METRICS["path_length"](both) == (2 + (1 + 1 + 2 + 0)) / 2 / 2
+    assert METRICS["roughness"].best_of([0.2, 1.1, 3.0]) == 1.1

@@ -35,6 +35,7 @@ OPTIONS = {
     "mirrored": {"scale": "mirrored", "n_frequencies": 3},
     "by series": {"scale": "series", "patch": 4},
     "mixture": {"head": MixtureHead(modes=3, rank=2)},
+    "rows": {"head": "rows", "patch": 4},
     "returns": {"scale": "returns", "head": "steps"},
     "coupled": {"head": LowRankHead(rank=1, series_rank=2, coupled=2)},
     "coupled, by series": {"scale": "series", "head": LowRankHead(0, 0, coupled=3)},
@@ -137,7 +138,12 @@ def deletion_error(model: nn.Module, rows: Rows, gone: list[int]) -> float:
     masked = {**content, "present": content["present"].clone()}
     masked["present"][gone] = False
     one, two = OnRows(model, rows)(masked), OnRows(model, fewer)(without(content, kept))
-    return max(float((one[name][..., kept, :, :] - two[name]).abs().max()) for name in two)
+    return max(relative(one[name][..., kept, :, :], two[name]) for name in two)
+
+
+def relative(one: Tensor, two: Tensor) -> float:
+    """The largest difference, in units of the largest value where that is large."""
+    return float((one - two).abs().max() / two.abs().max().clamp(min=1))
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=list(ROWS))

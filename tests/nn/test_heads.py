@@ -10,12 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hierforecast.distributions import IndependentScenes, IndependentSteps, LowRankNormal
+from hierforecast.distributions import (
+    IndependentRows,
+    IndependentScenes,
+    IndependentSteps,
+    LowRankNormal,
+)
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.heads import (
     HEADS,
     GaussianHead,
     LowRankHead,
+    RowsHead,
     StepsHead,
     StudentTHead,
     head_to_dict,
@@ -33,7 +39,7 @@ GAUSSIAN = [
     LowRankHead(memory=2, group_rank=1),
 ]
 JOINT = [*GAUSSIAN, StepsHead(group_rank=0), StepsHead(group_rank=2)]
-CHOICES = [GaussianHead(), StudentTHead(), *JOINT]
+CHOICES = [GaussianHead(), StudentTHead(), RowsHead(), RowsHead(2, 0), *JOINT]
 
 
 def parts(head: Any, rows: Any = FLAT, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,7 +112,7 @@ def test_broken_heads_are_caught(head):
 
 def test_laws_are_of_the_kind_that_is_asked_for():
     joint = [LowRankNormal if head in GAUSSIAN else IndependentSteps for head in JOINT]
-    families = (*[IndependentScenes] * 2, *joint)
+    families = (*[IndependentScenes] * 2, *[IndependentRows] * 2, *joint)
     for head, family in zip(CHOICES, families, strict=True):
         loc, scale, shape = parts(head)
         law = OnRows(head).law(loc, scale, shape)

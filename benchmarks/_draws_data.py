@@ -1,0 +1,92 @@
+"""Moving players of five data sets: what is trained on, and what draws are held against."""
+
+from __future__ import annotations
+
+import functools
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from benchmarks._scenes import COLUMNS, games
+from benchmarks.soccer import CHOOSE_TEST, CHOOSE_TRAIN, matches
+from hierforecast import Columns
+from hierforecast.datasets import load_nba, simulate_basketball
+from hierforecast.io.fetch import RemoteFile, locate
+from hierforecast.io.reading import read_table
+
+Frame = Callable[[], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A data set.
+
+    Args:
+        context, horizon: steps.
+        train, test: make the frames; tests are of other games, those that choices are made on.
+        stride: steps between test windows.
+        unit: of distances, and how long a step takes.
+        model: options of HiPerformer.
+        columns: of both frames.
+    """
+
+    context: int
+    horizon: int
+    train: Frame
+    test: Frame
+    stride: int
+    unit: str
+    model: dict[str, Any] = field(default_factory=dict)
+    columns: Columns = COLUMNS
+
+
+@functools.cache
+def slow_games(split: str) -> pd.DataFrame:
+    """NBA at 5 Hz, read once."""
+    return load_nba(split=split, rate=5.0)
+
+
+@functools.cache
+def plays() -> list[pd.DataFrame]:
+    """NFL, a frame a play, in the order of their names."""
+    name = "nfl/ngs_highlights_28_plays.tar.xz"
+    archive = locate(RemoteFile(name, ""), check=False, download=False)
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+        fill = {"teamAbbr": "ball", "possessionFlag": "ball"}
+        frame = read_table(folder, NFL, file_column="play", fill=fill)
+    frame = frame.drop_duplicates(["play", "player", "frame"])  # one play holds a frame twice
+    return [part for _, part in frame.groupby("play")]
+
+
+def some_plays(start: int | None, stop: int | None) -> pd.DataFrame:
+    """Plays start to stop, end to end."""
+    return pd.concat(plays()[start:stop], ignore_index=True)
+
+
+@functools.cache
+def simulated(n_scenes: int, seed: int) -> pd.DataFrame:
+    """Games that are made."""
+    return simulate_basketball(n_scenes=n_scenes, seed=seed)
+
+
+NFL = Columns("player", "frame", ["x", "y"], "teamAbbr", "play", group_type="possessionFlag")
+DATA = {
+    "nba": Motion(
+        40, 10, lambda: games("train"), lambda: games("val"), 20, "feet, 0.16 s", {"patch": 20}
+    ),
+    "nba-5hz": Motion(
+        10, 20, lambda: slow_games("train"), lambda: slow_games("val"), 20, "feet, 0.2 s"
+    ),
+    "soccer": Motion(
+        40, 10, lambda: matches(CHOOSE_TRAIN), lambda: matches(CHOOSE_TEST), 5, "meters, 0.2 s"
+    ),
+    "nfl": Motion(
+        20, 10, lambda: some_plays(None, -8), lambda: some_plays(-8, -4), 3, "yards, 0.1 s", {}, NFL
+    ),
+    "simulated": Motion(40, 10, lambda: simulated(200, 0), lambda: simulated(60, 1), 10, "feet"),
+}

@@ -1,0 +1,131 @@
+"""Do draws move like players? Roughness, coverage along time and scores of the joint heads.
+
+Every figure is of games that a choice may look at; those of the test splits are left alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks._draws_data import DATA
+from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
+from benchmarks.fits import Setting
+from hierforecast import Forecaster, HiPerformer
+from hierforecast.backtesting import Rolling, forecasts_of
+from hierforecast.distributions import SceneDistribution
+from hierforecast.metrics import Evaluation, MetricTable
+from hierforecast.nn.heads import LowRankHead, MixtureHead, RowsHead
+
+HEADS = {
+    "low rank, memory 0": LowRankHead(),
+    "low rank, memory 2": LowRankHead(memory=2),
+    "low rank, memory 2, own latents": LowRankHead(0, 8, 2),
+    "mixture, memory 2": MixtureHead(memory=2),
+    "rows, memory 2": RowsHead(),
+    "rows, memory 4": RowsHead(memory=4),
+}
+# Levels of 99 draws are order statistics: their intervals cover as much as they say.
+DRAWS, BEST_OF, LEVEL = 99, 20, 0.9
+MOVES = ("position", "velocity", "acceleration")
+
+
+class Motions:
+    """What is measured of the draws, summed over batches: all of it of players but the scores."""
+
+    def __init__(self) -> None:
+        self.likelihood = MetricTable(["nll_per_coordinate"])
+        self.best = MetricTable(["ade", "fde", "min_ade", "min_jade", "energy_score"])
+        self.moves = MetricTable(["roughness", "path_length"])
+        self.inside = np.zeros((2, len(MOVES)))
+
+    def add(self, distribution: SceneDistribution, truth: Evaluation, ball: Tensor) -> None:
+        """Count a batch: its distribution, the truth with its likelihood, rows (P,) of a ball."""
+        drawn = distribution.sample((DRAWS,))
+        about = truth.truth, truth.present, truth.scene, truth.n_scenes
+        few = Evaluation(*about, point=distribution.mean, samples=drawn[:BEST_OF])
+        self.likelihood.update(truth)
+        self.best.update(few)
+        self.moves.update(few.subset(~ball))
+        for order in range(len(MOVES)):
+            self.inside[:, order] += covered(few.subset(~ball), drawn[:, ~ball], order)
+
+    def cells(self) -> dict[str, float]:
+        """Figure by name."""
+        share = self.inside[0] / self.inside[1]
+        coverage = {f"covers {move}": value for move, value in zip(MOVES, share, strict=True)}
+        tables = (self.likelihood, self.moves, self.best)
+        found = {name: value for table in tables for name, value in table.values().items()}
+        return found | coverage
+
+
+def covered(evaluation: Evaluation, drawn: Tensor, order: int) -> tuple[float, float]:
+    """How many of the true differences of an order lie in the central interval of the draws."""
+    present = evaluation.present.unfold(1, order + 1, 1).all(-1)
+    truth, draws = (x.diff(order, dim=-2) for x in (evaluation.truth, drawn))
+    ranks = (draws < truth).sum(0)  # the truth is as likely to be at any of DRAWS + 1 places
+    outside = round((1 - LEVEL) / 2 * (DRAWS + 1))
+    inside = (ranks >= outside) & (ranks <= DRAWS - outside)
+    return float(inside[present].sum()), float(inside[present].numel())
+
+
+@torch.no_grad()
+def score(forecaster: Forecaster, frame: Any, stride: int) -> dict[str, float]:
+    """Figures over all windows of a frame."""
+    forecasts, motions = forecasts_of(forecaster, frame, Rolling(stride=stride)), Motions()
+    ball = list(forecasts.windows.panel.vocabulary.types).index("ball")
+    torch.manual_seed(forecaster.seed)
+    for forecast in forecasts:
+        distribution, future, batch = forecast.distribution(), forecast.future, forecast.batch
+        values = forecasts.truth(future).to(distribution.mean)
+        log_prob = distribution.log_prob(values, future.present)
+        about = (future.present, batch.scene, batch.n_scenes)
+        motions.add(
+            distribution, Evaluation(values, *about, log_prob=log_prob), batch.types == ball
+        )
+    return motions.cells()
+
+
+def measure(name: str, given: Options) -> dict[str, float]:
+    """The figures of a head, fitted once."""
+    data = DATA[given.data]
+    setting = Setting(data.columns, data.context, data.horizon, data.train, data.test)
+    options = {"dropout": 0.0, "scale": "mirrored", "n_frequencies": 24, **data.model}
+    model = HiPerformer(given.width, 2, head=HEADS[name], **options)
+    more = {"learning_rate": 2e-3, "batch_size": 32, "series_dropout": 0.0}
+    every = {"trainer": {"val_check_interval": max(1, given.steps // 4)}}
+    return score(setting.fit(name, given, model, **more, **every), data.test(), data.stride)
+
+
+def sections(found: Found, given: Options) -> list[Section]:
+    """A row for each head."""
+    data = DATA[given.data]
+    frame = tidy({run: {name: [x] for name, x in kept.items()} for run, kept in found.items()})
+    columns = [name for name in frame if name not in ("arm", "seed")]
+    table = frame.groupby("arm", sort=False)[columns].agg(spread)
+    note = (
+        f"{data.context} steps -> {data.horizon} ({data.unit} a step), width {given.width}, "
+        f"{given.steps} steps of training at most, seeds {', '.join(map(str, given.seeds))}; a "
+        f"window every {data.stride} steps of scenes that training has not seen, which also chose "
+        f"the weights. NLL in nats per coordinate. Roughness and path length of players' draws "
+        f"over the truth's: 1 is right. Coverage of players' 90 % intervals, of positions and of "
+        f"their first and second differences along time, by the truth's rank among {DRAWS} draws. "
+        f"Minima over {BEST_OF} draws, of all agents."
+    )
+    return [Section(f"draws-{given.data}", f"Draws that move: {given.data}", table, note)]
+
+
+EXPERIMENTS = {
+    "draws": Experiment(
+        "Do draws move like players? Joint heads on five data sets",
+        "draws",
+        ("draws-*",),
+        measure,
+        sections,
+        tuple(HEADS),
+        options={"data": "soccer", "steps": 400, "width": 64},
+    )
+}
