@@ -16,14 +16,18 @@ from hierforecast._random import drawing, seeded
 from hierforecast.cutoffs import split_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, read_frame
+from hierforecast.inference import Forecasts
 from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.models import Model
 from hierforecast.plan import NO_STEPS, Fitted, Plan
+from hierforecast.report import Report, report_on
 from hierforecast.task import Task
-from hierforecast.windows import SeriesDropout, WindowDataset, sample_windows
+from hierforecast.windows import SeriesDropout, WindowDataset, few_windows, sample_windows
 
 # Rows of training windows from which units and baselines are learned.
 STATISTICS_ROWS = 50_000
+# Held-out windows for the report on a fit: their rows, and a share of the windows trained on.
+REPORT_ROWS, REPORT_SHARE = 5_000, 0.004
 _IMPORTING = threading.Lock()
 
 
@@ -56,16 +60,24 @@ def learn(
         with drawing(generator):
             some = sample_windows(windows, STATISTICS_ROWS, plan.seed, generator)
             model.fit_statistics(*some)
+    checks = None
+    if len(validation):
+        checks = WindowDataset(held_out or panel, validation, *plan.lengths, origin=model.origin)
     history, stopped = NO_STEPS.copy(), None
     if _is_trained(model):
-        checks = None
-        if len(validation):
-            checks = WindowDataset(
-                held_out or panel, validation, *plan.lengths, origin=model.origin
-            )
         about = _about(plan, panel, held_out, None if fresh else model)
         history, stopped = _train(plan, model, windows, checks, about, resume)
-    return Fitted(model.eval(), panel.vocabulary, panel.clock.step, history), stopped
+    report = Report()
+    if checks is not None and stopped is None:
+        report = _report(plan, model.eval(), checks, len(history))
+    return Fitted(model.eval(), panel.vocabulary, panel.clock.step, history, report), stopped
+
+
+def _report(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> Report:
+    """How well intervals cover, on so few held-out windows that a fit does not get longer."""
+    most = int(REPORT_SHARE * steps * plan.batch_size) if steps else len(checks)
+    some = few_windows(checks, max(most, 1), REPORT_ROWS, plan.seed)
+    return report_on(Forecasts(model, some, plan.batch_size, seeded(plan.seed)))
 
 
 def _is_trained(model: nn.Module) -> bool:

@@ -85,8 +85,8 @@ class Forecaster(Learned):
                 fitted anew.
 
         Returns:
-            The forecaster itself. Its `history_` is a pandas frame with a row for each step:
-            ``step``, ``loss``, ``val_loss`` (NaN between validations).
+            The forecaster itself. `history_` is a pandas frame of ``step``, ``loss``, ``val_loss``
+            (NaN between validations), `report_` says how often intervals cover held-out windows.
 
         Raises:
             DataError: if the frame cannot be used; the message names the column and the remedy. If

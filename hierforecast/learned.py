@@ -20,6 +20,7 @@ from hierforecast.frame.totals import Totals
 from hierforecast.inference import Forecasts, place
 from hierforecast.models import Model
 from hierforecast.plan import Fitted, Params, Plan
+from hierforecast.report import Report
 from hierforecast.windows import WindowDataset
 
 
@@ -36,17 +37,18 @@ class Learned(Params):
     vocabulary_: Vocabulary
     step_: str
     history_: pd.DataFrame
+    report_: Report
 
     def _learned(self, fitted: Fitted) -> None:
         """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
-        self.model_, self.vocabulary_, self.step_, self.history_ = fitted
+        self.model_, self.vocabulary_, self.step_, self.history_, self.report_ = fitted
 
     def _fitted(self) -> Fitted:
         if not hasattr(self, "model_"):
             raise NotFittedError(
                 "this Forecaster is not fitted: call fit(frame), or load a saved one"
             )
-        return Fitted(self.model_, self.vocabulary_, self.step_, self.history_)
+        return Fitted(self.model_, self.vocabulary_, self.step_, self.history_, self.report_)
 
     def _plan(self) -> Plan:
         """The options, checked."""

@@ -14,6 +14,7 @@ from hierforecast._options import number, share, show, whole
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.models import Model
 from hierforecast.models.former import current_params
+from hierforecast.report import Report
 
 # What Lightning knows.
 PRECISIONS = (
@@ -120,12 +121,14 @@ class Fitted(NamedTuple):
         model: in evaluation mode.
         vocabulary, step: of the training frame, for those that follow.
         history: losses by step.
+        report: what it is worth on held-out windows.
     """
 
     model: Model
     vocabulary: Vocabulary
     step: str
     history: pd.DataFrame
+    report: Report
 
     @property
     def dtype(self) -> np.dtype[Any]:

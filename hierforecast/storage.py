@@ -18,6 +18,7 @@ from hierforecast.io.weights import read_dtype
 from hierforecast.models import Model
 from hierforecast.models.former import current_options, current_weights
 from hierforecast.plan import NO_STEPS, Fitted, Plan
+from hierforecast.report import Report
 from hierforecast.task import Task
 
 OPTIONS, WHAT = "forecaster.json", "forecaster"
@@ -41,6 +42,7 @@ def save(plan: Plan, fitted: Fitted, path: Path) -> None:
         "step": fitted.step,
         "options": plan.options,
         "trainer": _plain(plan.trainer),
+        "report": fitted.report.to_dict(),
     }
     write_folder(path, OPTIONS, document, model, WHAT)
 
@@ -64,13 +66,14 @@ def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
     task = saved.part("task", lambda given: typed(Task.from_dict(given)))
     _check_task(saved, task, plan, vocabulary)
     dtype = saved.part("dtype", read_dtype)
+    report = saved.part("report", Report.from_dict) if "report" in saved.document else Report()
     saved.check()
     if model is None:
         saved = replace(saved, weights=current_weights(saved.weights))
     given = isinstance(model, Model)
     keys = "the model given" if given else "its keys 'model' and 'task'"
     built: Any = saved.fill(lambda: planned.for_task(task).to(dtype), keys, ours=not given)
-    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy())
+    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy(), report)
 
 
 def check_folder(path: Path) -> None:

@@ -7,6 +7,7 @@ copied once per window.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -240,8 +241,19 @@ def sample_windows(
     windows: WindowDataset, rows: int, seed: int, generator: torch.Generator | None = None
 ) -> Window:
     """Random windows of about so many rows in all (one window at least), as one batch."""
+    return windows.__getitems__(np.sort(_order(windows, rows, seed)), generator)
+
+
+def few_windows(windows: WindowDataset, most: int, rows: int, seed: int) -> WindowDataset:
+    """Random windows, so many at most, of about so many rows in all (one window at least)."""
+    some = copy(windows)
+    some.cutoffs = windows.cutoffs[np.sort(_order(windows, rows, seed)[:most])]
+    return some
+
+
+def _order(windows: WindowDataset, rows: int, seed: int) -> np.ndarray:
+    """Numbers of random windows of about so many rows in all."""
     scene, offset = windows.cutoffs[:, 0], windows.panel.row_offset
     size = offset[scene + 1] - offset[scene]
     order = np.random.default_rng(seed).permutation(len(scene))
-    count = max(1, int(np.searchsorted(np.cumsum(size[order]), rows)))
-    return windows.__getitems__(np.sort(order[:count]), generator)
+    return order[: max(1, int(np.searchsorted(np.cumsum(size[order]), rows)))]

@@ -93,6 +93,7 @@ def fit(
             forecaster.save(folder)
             tables.say_notes()
             say(f"saved {folder}")
+    say(str(forecaster.report_))
 
 
 def _refuse_tables(folder: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from hierforecast.plot.animate import animate_rollout
+from hierforecast.plot.calibration import plot_calibration
 from hierforecast.plot.courts import draw_court, draw_field, draw_pitch
 from hierforecast.plot.fan import plot_forecast, plot_groups
 from hierforecast.plot.horizon import plot_errors
@@ -18,6 +19,7 @@ __all__ = [
     "draw_field",
     "draw_pitch",
     "plot_attention",
+    "plot_calibration",
     "plot_correlation",
     "plot_errors",
     "plot_forecast",

@@ -1,0 +1,112 @@
+"""`Report`: what a fit says of itself, measured on windows that it did not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hierforecast.inference import Forecast, Forecasts
+
+# Nominal coverage of the intervals that are measured, in percent.
+LEVELS = (50, 80, 90, 95)
+_COLUMNS = {"part": object, "nominal": float, "covered": float, "cells": "int64"}
+
+
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in _COLUMNS.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """How well a fit's intervals cover what they should, on held-out windows.
+
+    Attributes:
+        coverage: a row for each part (``"all"``, then each group type) and level: ``part``,
+            ``nominal`` and ``covered``, shares in 0..1, and ``cells``, how many numbers (a series
+            at a step, one target) were looked at. It is empty where nothing was held out.
+    """
+
+    coverage: pd.DataFrame = field(default_factory=_nothing)
+
+    def __str__(self) -> str:
+        """A line for each part, under the nominal levels."""
+        if self.coverage.empty:
+            return "no held-out windows: coverage is not known"
+        table = self.coverage.pivot(index=["part", "cells"], columns="nominal", values="covered")
+        head = [f"{100 * nominal:.4g} %" for nominal in table.columns]
+        rows = [
+            (f"{part} ({cells:,} cells)", *(f"{100 * share:.1f} %" for share in shares))
+            for (part, cells), shares in zip(table.index, table.to_numpy(), strict=True)
+        ]
+        lines = [("held-out coverage of", *head), *rows]
+        first = max(len(line[0]) for line in lines)
+        return "\n".join(
+            line[0].ljust(first) + "".join(cell.rjust(9) for cell in line[1:]) for line in lines
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"coverage": self.coverage.to_dict("list")}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Report:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: for what is no such table.
+        """
+        columns = given["coverage"]
+        if list(columns) != list(_COLUMNS) or not all(
+            isinstance(x, list) for x in columns.values()
+        ):
+            raise ValueError(f"coverage must have the lists {', '.join(_COLUMNS)}")
+        table = pd.DataFrame(columns).astype(_COLUMNS)
+        shares = table[["nominal", "covered"]].to_numpy()
+        if not (((shares >= 0) & (shares <= 1)).all() and (table["cells"] > 0).all()):
+            raise ValueError("coverage has shares out of 0..1, or cells below one")
+        return cls(table)
+
+
+def report_on(forecasts: Forecasts) -> Report:
+    """How often the truth lies in the marginal intervals: over all cells, and by group type.
+
+    Args:
+        forecasts: of windows with an outcome. A family of distributions without quantiles gives
+            an empty report.
+    """
+    names = ["all", *map(str, forecasts.windows.panel.vocabulary.types)]
+    inside, cells = np.zeros((len(names), len(LEVELS)), int), np.zeros(len(names), int)
+    types = torch.from_numpy(forecasts.windows.panel.types)
+    try:
+        for forecast in forecasts:
+            found = _inside(forecasts, forecast)
+            kinds = types[forecast.future.rows]
+            every = torch.ones_like(kinds, dtype=torch.bool)
+            parts = [every, *(kinds == code for code in range(len(names) - 1))]
+            for part, chosen in enumerate(parts):
+                inside[part] += found[:, chosen].sum((1, 2, 3)).numpy()
+                cells[part] += int(forecast.future.present[chosen].sum()) * found.shape[-1]
+    except NotImplementedError:
+        return Report()
+    rows = [
+        (name, level / 100, hits / count, count)
+        for name, each, count in zip(names, inside, cells, strict=True)
+        for level, hits in zip(LEVELS, each, strict=True)
+        if count
+    ]
+    return Report(pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS))
+
+
+def _inside(forecasts: Forecasts, forecast: Forecast) -> torch.Tensor:
+    """Whether the truth lies in the intervals: (levels, P, H, D), False where it is missing."""
+    half = torch.tensor(LEVELS, dtype=torch.float64) / 200
+    low, high = (
+        forecast.numbers(forecast.raw.quantile(0.5 + side * half)).cpu() for side in (-1, 1)
+    )
+    truth = forecasts.truth(forecast.future)  # missing: NaN, which lies nowhere
+    return (low <= truth) & (truth <= high)
