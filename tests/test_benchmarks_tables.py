@@ -19,6 +19,7 @@ from benchmarks import (
     _draws_data,
     _nba,
     _risk,
+    futures,
     gpu,
     long_horizon,
     nba,
@@ -101,6 +102,12 @@ def modes(patch: Patch) -> None:
     patch.setattr(nba_modes, "games", games.__getitem__)
 
 
+def slow_and_fast(patch: Patch) -> None:
+    seeds = {"train": 0, "val": 1}
+    games = {k: simulate_basketball(n_scenes=4, n_steps=52, seed=s) for k, s in seeds.items()}
+    patch.setattr(futures, "games", lambda split, rate: games[split])
+
+
 def match(patch: Patch) -> None:
     patch.setattr(soccer, "matches", made_match)
     patch.setattr(soccer, "HiPerformer", narrow(8, 1, 2))
@@ -176,6 +183,7 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
     "nba-ablation": (ablation, (), {"steps": 2, "windows": 6, "rounds": 1}),
     "nba-missing": (missing, (), {"steps": 2, "windows": 6, "seeds": (0,)}),
     "nba-modes": (modes, (), {"steps": 2, "width": 8, "depth": 1}),
+    "futures": (slow_and_fast, (), {"steps": 2, "width": 8, "n_samples": 30}),
     "soccer": (match, (), {"steps": 1}),
     "soccer-choose": (match, (), {"steps": 1}),
     "soccer-visibility": (match, (), {"steps": 1}),

@@ -17,10 +17,10 @@ from PIL import Image
 from hierforecast import plot
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
-from hierforecast.plot.agents import sample_ellipse
 from hierforecast.plot.courts import THREE_POINT, court_lines, pitch_lines
 from hierforecast.plot.horizon import error_table
 from hierforecast.plot.matrix import correlation_of
+from hierforecast.plot.regions import sample_ellipse
 from hierforecast.plot.scene import read_scene
 from hierforecast.plot.style import group_colors
 

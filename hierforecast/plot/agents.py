@@ -16,10 +16,13 @@ from matplotlib.patches import Ellipse
 
 from hierforecast.plot.density import draw_density
 from hierforecast.plot.labels import SHORT, legible
+from hierforecast.plot.regions import region_of
 from hierforecast.plot.scene import SceneView
 from hierforecast.plot.style import BALL, HOME, INK, MUTED, TRUTH, arrowhead, scale_of
 
+GIVEN = "s"  # the marker of what was assumed
 DASHED, DOTTED = (0, (3.5, 2.2)), (0, (1.0, 1.6))
+WIDEST = 4.5  # of the most probable future; the area of a line's end is as its share
 MAX_PATHS = 240  # 20 draws of 12 series; more are spaghetti
 
 
@@ -92,6 +95,7 @@ def draw_view(
         _draw_region(brush, view)
         _draw_truth(brush, view, moving)
         _draw_forecast(brush, view, moving)
+        _draw_given(brush, view)
         _draw_now(brush, view, labels.get(series), moving)
     return brush.artists
 
@@ -131,8 +135,11 @@ def _draw_samples(brush: Brush, view: SceneView, moving: bool) -> None:
         )  # fmt: skip
         return
     lines = [xy if start is None else np.vstack([start, xy]) for xy in draws]
+    widths: Any = 0.9
+    if view.shares is not None:
+        widths, alpha = WIDEST * np.sqrt(view.shares / view.shares.max()), 0.5
     shade = to_rgba(brush.color, alpha)
-    drawn = LineCollection(lines, colors=[shade], linewidths=0.9 * brush.scale, zorder=1.5)
+    drawn = LineCollection(lines, colors=[shade], linewidths=widths * brush.scale, zorder=1.5)
     brush.ax.add_collection(drawn, autolim=False)
     brush.keep(drawn, "samples")
 
@@ -155,52 +162,6 @@ def _draw_region(brush: Brush, view: SceneView) -> None:
     )  # fmt: skip
     brush.ax.add_patch(drawn)
     brush.keep(drawn, "region")
-
-
-Shape = tuple[np.ndarray, float, float, float]  # center (2,), width, height, angle in degrees
-
-
-def region_of(view: SceneView, series: Hashable) -> Shape | None:
-    """The ellipse of a series at the last step: of its samples, or else of its two intervals."""
-    if view.level is None:
-        return None
-    if series in view.samples:
-        return sample_ellipse(view.samples[series][1][:, -1], view.level)
-    if series in view.region:
-        low, high = view.region[series]
-        return ((low + high) / 2, *(high - low), 0.0)
-    return None
-
-
-def box_of(shape: Shape) -> np.ndarray:
-    """The two corners (2, 2) of the upright box around an ellipse."""
-    center, width, height, angle = shape
-    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    half = np.hypot([width * cos, width * sin], [height * sin, height * cos]) / 2
-    return np.stack([center - half, center + half])
-
-
-def sample_ellipse(points: np.ndarray, level: float) -> Shape | None:
-    """The smallest ellipse of the samples' own shape that holds `level` percent of them.
-
-    Args:
-        points: (K, 2).
-        level: percent.
-
-    Returns:
-        center (2,), width, height and angle in degrees; None for fewer than five points or no
-        variance.
-    """
-    points = points[np.isfinite(points).all(axis=1)]
-    if len(points) < 5:
-        return None
-    center = points.mean(axis=0)
-    values, axes = np.linalg.eigh(np.cov(points.T))
-    if values[0] <= 1e-12:
-        return None
-    distance = np.linalg.norm((points - center) @ axes / np.sqrt(values), axis=1)
-    width, height = 2 * np.quantile(distance, level / 100) * np.sqrt(values)
-    return center, width, height, math.degrees(math.atan2(axes[1, 0], axes[0, 0]))
 
 
 def _draw_truth(brush: Brush, view: SceneView, moving: bool) -> None:
@@ -239,6 +200,18 @@ def _draw_forecast(brush: Brush, view: SceneView, moving: bool) -> None:
             xy[-1], "forecast-end", marker=arrowhead(_heading(xy)), markersize=13,
             markeredgecolor="white", markeredgewidth=0.7, zorder=4.2,
         )  # fmt: skip
+
+
+def _draw_given(brush: Brush, view: SceneView) -> None:
+    """A square at every step that was assumed."""
+    track = view.given.get(brush.name)
+    if track is None:
+        return
+    size, edge = 5.0 * brush.scale, 1.3 * brush.scale
+    brush.line(
+        track.values, "given", linestyle="none", marker=GIVEN, markersize=size,
+        markerfacecolor="white", markeredgewidth=edge, zorder=4.4,
+    )  # fmt: skip
 
 
 def _heading(xy: np.ndarray) -> float:

@@ -120,7 +120,7 @@ def models_of(frame: Frame, columns: Columns, what: str) -> list[str]:
     """
     table = nw.from_native(frame, eager_only=True)
     targets = columns.targets
-    parts = {"cutoff", "sample_id", *(name for _, name in columns.roles())}
+    parts = {"cutoff", "sample_id", "future_id", "share", *(name for _, name in columns.roles())}
     names = [n for n in names_of(frame) if not (n in parts or INTERVAL.match(n) or QUANTILE(n))]
     ending = f"_{targets[0]}"
     prefixed = [name[: -len(ending)] for name in names if name.endswith(ending)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 
 from hierforecast.errors import DataError
-from hierforecast.plot.columns import Frame, columns_for, key_columns, say
+from hierforecast.plot.columns import Frame, columns_for, key_columns, names_of, say
 from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks
 from hierforecast.plot.labels import choose, text_of
 from hierforecast.plot.panels import Fan, draw_fans
@@ -42,6 +42,7 @@ def plot_forecast(
     ids: Sequence[Hashable] | None = None,
     *,
     samples: Frame | None = None,
+    given: Frame | None = None,
     max_series: int = 12,
     **options: Unpack[FanOptions],
 ) -> np.ndarray:
@@ -54,6 +55,7 @@ def plot_forecast(
         groups: draw the series of these groups only, which may be of any level of `columns`.
         ids: draw these series, in this order; None takes the first ones of the forecast.
         samples: joint draws; bands are then their quantiles.
+        given: what-if: the plan that the forecast was given; its steps have squares.
         max_series: at most this many panels.
         **options: more of them, by name.
 
@@ -75,7 +77,7 @@ def plot_forecast(
         DataError: naming the column, series, group or level that is missing.
     """
     chart = Chart(**options)
-    chart.read(history, forecast, truth, samples)
+    chart.read(history, forecast, truth, samples, given)
     fans = [chart.of_series(series) for series in chart.choose(ids, groups)[:max_series]]
     return draw_fans(fans, chart.title, chart.share_y, _with_unit(chart.label, chart.unit))
 
@@ -144,7 +146,12 @@ class Chart:
     title: str | None = None
 
     def read(
-        self, history: Frame, forecast: Frame | None, truth: Frame | None, samples: Frame | None
+        self,
+        history: Frame,
+        forecast: Frame | None,
+        truth: Frame | None,
+        samples: Frame | None,
+        given: Frame | None = None,
     ) -> None:
         """Read the frames; the history ends where the forecast begins."""
         columns = columns_for(self.columns, history, self.target)
@@ -161,6 +168,8 @@ class Chart:
         ahead += [self.draws.times] if self.draws is not None and not ahead else []
         self.ahead = np.unique(np.concatenate(ahead))
         first, last = self.ahead[[0, -1]]
+        has = given is not None and targets[0] in names_of(given)
+        self.given = self.reader.observed(given, "given") if has else {}
         self.past = {s: t[t.times < first] for s, t in seen.items()}
         self.truth = {s: t[(t.times >= first) & (t.times <= last)] for s, t in known.items()}
 
@@ -202,7 +211,9 @@ class Chart:
         cutoff = max((t.times[-1] for t in self.past.values() if len(t)), default=None)
         joined = len(past) > 0 and past.times[-1] == cutoff
         truth = self.truth.get(series, nothing)
-        return self._fan(text_of(series), past, point, truth, bands, joined=joined)
+        given = self.given.get(series, nothing)
+        curve = given.times, given.values[:, 0]
+        return self._fan(text_of(series), past, point, truth, bands, joined=joined, given=curve)
 
     def of_group(self, name: str, members: list[Hashable], how: str) -> Fan:
         """The panel of the mean or sum of several series."""

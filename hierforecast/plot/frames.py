@@ -86,13 +86,15 @@ class Forecast:
 class Draws:
     """Joint draws: `values` (N, K, H, D) of sorted series, draws and `times` (H,); NaN for none.
 
-    `joint` says whether there is a row for every series, draw and time.
+    `joint` says whether there is a row for every series, draw and time. `shares` (K,) are those of
+    representative futures, None for draws.
     """
 
     series: list[Hashable]
     times: np.ndarray
     values: np.ndarray
     joint: bool
+    shares: np.ndarray | None = None
 
     def of(self, series: Hashable) -> np.ndarray:
         """The draws (K, H, D) of a series.
@@ -204,18 +206,19 @@ class Reader:
             points, {s: Track(t.times, t.values[:, :n]) for s, t in found.items()}, bands
         )
 
-    def draws(self, frame: Frame) -> Draws:
-        """What `Forecaster.sample` returned.
+    def draws(self, frame: Frame, number: str = "sample_id") -> Draws:
+        """What `Forecaster.sample` returned; with ``future_id`` what `Forecaster.futures` did.
 
         Raises:
             DataError: if a draw holds a series twice at one time, or nothing is of the scene.
         """
         points, time = self.points(frame, "samples"), self.columns.time
-        labels = {SERIES: self.columns.ids, DRAW: ("sample_id",)}
-        table = self.table(frame, "samples", labels, points)
+        labels = {SERIES: self.columns.ids, DRAW: (number,)}
+        weight = ["share"] if number == "future_id" else []
+        table = self.table(frame, "samples", labels, [*points, *weight])
         if table.duplicated([SERIES, TIME, DRAW]).any():
             raise DataError(
-                f"the samples hold {say(self.columns.ids)}, {time!r} and 'sample_id' of one draw "
+                f"the samples hold {say(self.columns.ids)}, {time!r} and {number!r} of one draw "
                 "several times: give those of one scene, or say how scenes are told apart with "
                 "columns=Columns(scene=...)"
             )
@@ -224,7 +227,8 @@ class Reader:
         values = np.full((*(len(labels) for _, labels in axes), len(points)), np.nan)
         values[tuple(codes for codes, _ in axes)] = table[points].to_numpy()
         joint = len(table) * len(points) == values.size
-        return Draws([key_of(s) for s in axes[0][1]], np.asarray(axes[2][1]), values, joint)
+        shares = table.groupby(DRAW)["share"].first().to_numpy() if weight else None
+        return Draws([key_of(s) for s in axes[0][1]], np.asarray(axes[2][1]), values, joint, shares)
 
     def _refuse_empty(self, found: Any, what: str) -> None:
         if not len(found):

@@ -32,6 +32,11 @@ from hierforecast.plot.style import (
     write_title,
 )
 
+# What was assumed: squares, in rollouts too.
+SQUARES: dict[str, Any] = {
+    "marker": "s", "markersize": 4.5, "markerfacecolor": "white", "markeredgewidth": 1.2,
+    "linestyle": "none",
+}  # fmt: skip
 Curve = tuple[np.ndarray, np.ndarray]  # times (T,), values (T,)
 
 
@@ -44,6 +49,7 @@ class Fan:
         past, truth, point: curves; empty ones are not drawn.
         bands: level in percent -> (lo, hi), each as long as `point`.
         joined: whether the past reaches the cutoff, so that the forecast starts at its end.
+        given: curve of the steps that were assumed.
     """
 
     title: str
@@ -53,6 +59,7 @@ class Fan:
     bands: Mapping[float, Interval] = field(default_factory=dict)
     note: str = ""
     joined: bool = True
+    given: Curve = (np.empty(0), np.empty(0))
 
 
 def draw_fans(
@@ -106,6 +113,8 @@ def draw_fan(ax: Axes, fan: Fan, color: str = HOME) -> Axes:
     ax.plot(*_from(start, fan.truth), color=TRUTH, linewidth=1.2, dashes=(2, 1.3), zorder=3.2,
             gid="truth")  # fmt: skip
     ax.plot(*_from(start, fan.point), color=color, linewidth=2.2, zorder=4, gid="forecast")
+    if len(fan.given[0]):
+        ax.plot(*fan.given, color=color, zorder=4.2, gid="given", **SQUARES)
     if len(fan.past[0]):
         ax.axvline(fan.past[0][-1], color=MUTED, linewidth=0.7, alpha=0.6, zorder=1)
     _panel_title(ax, fan)
@@ -157,6 +166,8 @@ def fan_handles(fans: Sequence[Fan]) -> list[Artist]:
     if any(len(fan.truth[0]) for fan in fans):
         handles.append(Line2D([], [], color=TRUTH, linewidth=1.2, dashes=(2, 1.3), label="truth"))
     handles.append(Line2D([], [], color=HOME, linewidth=2.2, label="forecast"))
+    if any(len(fan.given[0]) for fan in fans):
+        handles.append(Line2D([], [], color=HOME, label="given", **SQUARES))
     bands = _shades({level for fan in fans for level in fan.bands}, HOME)
     return handles + [Patch(facecolor=shade, label=f"{level:g} %") for level, shade in bands[::-1]]
 

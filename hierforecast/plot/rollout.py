@@ -39,14 +39,15 @@ def plot_rollout(
     the cutoff. (Without forecast and samples: those seen in the last `context` steps.) A series
     that the forecaster did not see at the cutoff has a hollow marker where it was seen last and
     dashed paths. The 90 % region is the ellipse around 90 % of the samples at the last step;
-    without samples it spans the interval of each coordinate.
+    without samples it spans the interval of each coordinate. Steps that were given have squares.
 
     Args:
         history: long frame (pandas, polars or pyarrow) with positions up to the cutoff. Rows at
             times of the forecast are not context: they serve as truth.
         forecast: what `Forecaster.predict` returned.
         truth: what happened; rows up to the cutoff may be in it and show hidden series' past.
-        samples: what `Forecaster.sample` returned: joint draws told apart by `sample_id`.
+        samples: what `Forecaster.sample` returned: joint draws told apart by `sample_id`; or what
+            `Forecaster.futures` did: the more probable of them are drawn wider, without a region.
         scene: which scene to draw; may be left out if there is only one.
         columns: column roles; None guesses `unique_id`, `ds`, `x`, `y`, `team`, `scene`.
         ax: axes to draw on; None makes a new figure at slide size.
@@ -60,6 +61,7 @@ def plot_rollout(
               function of the axes.
             - model: name of the model in the forecast's columns; None takes the first.
             - context: number of past steps shown; None shows all. [20]
+            - given: what-if: the plan that the forecast was given.
             - agents: series whose samples and regions are drawn; None draws those of all.
             - labels: `"auto"` writes the ends of ids, such as the 3 of `away_3`, if those of all
               fit into the dots; None writes none; a mapping or a function of the id writes what it

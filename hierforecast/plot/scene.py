@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierforecast.errors import DataError
-from hierforecast.plot.columns import Frame, columns_for
+from hierforecast.plot.columns import Frame, columns_for, names_of
 from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks, finite
 from hierforecast.plot.labels import choose
 
@@ -29,6 +29,8 @@ class SceneView:
         unseen: what truth knows up to the cutoff about series that history never shows.
         forecast: one point track per series.
         samples: series -> (times (H,), draws (K, H, 2)).
+        shares: (K,) of each draw, if they are representative futures; else None.
+        given: what was assumed of the future, where all of a position was.
         region: series -> (lo (2,), hi (2,)), the interval of each coordinate at the last step.
         level: of the interval, in percent; None draws none.
         group: series -> group.
@@ -56,6 +58,8 @@ class SceneView:
     targets: tuple[str, ...]
     extent: tuple[np.ndarray, np.ndarray]
     crowd: int
+    given: Tracks
+    shares: np.ndarray | None
 
     @property
     def series(self) -> list[Hashable]:
@@ -117,6 +121,7 @@ class SceneView:
             truth=cut(self.truth),
             unseen=cut(self.unseen),
             forecast=cut(self.forecast),
+            given=cut(self.given),
             samples={s: (t, xy) for s, (t, xy) in samples.items() if len(t)},
             region={},
             cutoff=min(time, self.cutoff),
@@ -135,6 +140,7 @@ def read_scene(
     level: float | None = 90,
     context: int | None = None,
     agents: Sequence[Hashable] | None = None,
+    given: Frame | None = None,
 ) -> SceneView:
     """Read one scene out of the frames that `plot_rollout` takes; see there.
 
@@ -156,7 +162,8 @@ def read_scene(
         raise DataError("the history of this scene has no row with finite positions")
     known = seen if truth is None else reader.observed(truth, "truth")
     future, region = ({}, {}) if forecast is None else _ahead(reader.forecast(forecast), level)
-    drawn = {} if samples is None else reader.draws(samples).whole()
+    draws = None if samples is None else reader.draws(samples, _number_of(samples))
+    drawn = {} if draws is None else draws.whole()
     ahead = [*(track.times for track in future.values()), *(times for times, _ in drawn.values())]
     times, present = np.unique(_times_of(seen), return_counts=True)
     before = times[times < min(t[0] for t in ahead)] if ahead else times
@@ -184,7 +191,21 @@ def read_scene(
         targets=columns.targets,
         extent=reader.extent(history),
         crowd=int(present.max()),
+        given={} if given is None else _given(reader, given, chosen),
+        shares=None if draws is None else draws.shares,
     )
+
+
+def _number_of(samples: Frame) -> str:
+    """The column that numbers them: draws, or representative futures."""
+    return "future_id" if "future_id" in names_of(samples) else "sample_id"
+
+
+def _given(reader: Reader, given: Frame, chosen: AbstractSet[Hashable]) -> Tracks:
+    """What is given of the series in the picture; a plan need not have all of the targets."""
+    if not set(reader.columns.targets) <= set(names_of(given)):
+        return {}
+    return {s: track for s, track in reader.observed(given, "given").items() if s in chosen}
 
 
 def _ahead(forecast: Forecast, level: float | None) -> tuple[Tracks, dict[Hashable, Interval]]:

@@ -13,9 +13,11 @@ from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hierforecast.plot.agents import DASHED, MAX_PATHS, box_of, region_of
+from hierforecast.plot.agents import DASHED, GIVEN, MAX_PATHS, WIDEST
+from hierforecast.plot.columns import Frame
 from hierforecast.plot.courts import Ground, Surface, find_ground
 from hierforecast.plot.labels import Labels, legend_text, series_labels, text_of
+from hierforecast.plot.regions import box_of, region_of
 from hierforecast.plot.scene import read_scene
 from hierforecast.plot.style import (
     BALL,
@@ -40,6 +42,7 @@ class StageOptions(TypedDict, total=False):
     model: str | None
     context: int | None
     agents: Sequence[Hashable] | None
+    given: Frame | None
     court: Surface
     labels: Labels
     unit: str | None
@@ -53,6 +56,7 @@ class Stage:
     model: str | None = None
     context: int | None = 20
     agents: Sequence[Hashable] | None = None
+    given: Frame | None = None
     court: Surface = "auto"
     labels: Labels = "auto"
     unit: str | None = None
@@ -61,8 +65,9 @@ class Stage:
     def read(self, *frames: Any, level: float | None) -> None:
         """Read the frames, and choose colors, texts and the surface; see `read_scene`."""
         self.view = view = read_scene(
-            *frames, level=level, model=self.model, context=self.context, agents=self.agents
-        )
+            *frames, level=level, model=self.model, context=self.context, agents=self.agents,
+            given=self.given,
+        )  # fmt: skip
         self.colors = group_colors(view.groups)
         self.texts = series_labels(view.series, view.group, self.labels)
         self.ground = find_ground(self.court, *view.extent, view.crowd)
@@ -87,7 +92,7 @@ class Stage:
     def _corners(self) -> np.ndarray:
         """The corners (2, 2) of the box that holds everything."""
         view = self.view
-        known = [view.past, view.truth, view.unseen, view.forecast]
+        known = [view.past, view.truth, view.unseen, view.forecast, view.given]
         points = [track.values for tracks in known for track in tracks.values()]
         points += [box_of(shape) for s in view.series if (shape := region_of(view, s)) is not None]
         draws = [xy.reshape(-1, 2) for _, xy in view.samples.values()]
@@ -153,6 +158,9 @@ class Stage:
         if view.forecast:
             head: Any = "o" if moving else arrowhead(0.0)
             handles.append(line("forecast", INK, linewidth=2.8, marker=head, markersize=9 * scale))
+        if view.given:
+            square = {"marker": GIVEN, "markerfacecolor": "white", "markersize": 5 * scale}
+            handles.append(line("given", INK, linewidth=2.8, markeredgewidth=1.3 * scale, **square))
         if view.truth:
             end = hollow | {"markeredgewidth": 1.4} if moving else {}
             handles.append(line("truth", TRUTH, linewidth=1.4, **end))
@@ -161,11 +169,16 @@ class Stage:
             handles.append(line("hidden", linewidth=1.4, **ring))
         if view.samples and not moving and view.n_paths > max_paths:
             handles.append(Patch(facecolor=to_rgba(MUTED, 0.4), label="samples, density"))
+        elif view.shares is not None and not moving:
+            label = "futures, the wider the likelier"
+            handles.append(line(label, tint(MUTED, 0.4), linewidth=0.7 * WIDEST * scale))
         elif view.samples:
             cloud = {"marker": "o", "markersize": 4, "linestyle": "none"} if moving else {}
-            handles.append(line("samples", tint(MUTED, 0.4), linewidth=1.0, **cloud))
-        if view.level is not None and (view.samples or view.region):
-            text = f"{view.level:g} % of samples" if view.samples else f"{view.level:g} % per axis"
+            what = "samples" if view.shares is None else "futures"
+            handles.append(line(what, tint(MUTED, 0.4), linewidth=1.0, **cloud))
+        drawn = view.samples and view.shares is None
+        if view.level is not None and (drawn or view.region):
+            text = f"{view.level:g} % of samples" if drawn else f"{view.level:g} % per axis"
             shade, border = to_rgba(MUTED, 0.15), to_rgba(MUTED, 0.6)
             handles.append(Patch(facecolor=shade, edgecolor=border, label=text))
         return handles
