@@ -21,12 +21,12 @@ from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.inference import Forecast
-from hierforecast.nn.heads import LowRankHead
+from hierforecast.nn.heads import CoupledHead, LowRankHead
 
 HEADS = {
     "independent rows": LowRankHead(0, 8, 2),
     "scene latents": LowRankHead(8, 4, 2),
-    "coupled": LowRankHead(0, 8, 2, coupled=3),
+    "coupled": CoupledHead(),
 }
 LEVEL = 0.9
 QUESTIONS = (

@@ -21,7 +21,7 @@ from hierforecast import (
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import SeriesDroppedWarning
-from hierforecast.nn.heads import LowRankHead
+from hierforecast.nn.heads import CoupledHead, LowRankHead
 from hierforecast.testing import randomize_
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
 
@@ -35,7 +35,7 @@ MODELS: dict[str, tuple[Any, Columns]] = {
         COLUMNS,
     ),
     "coupled": (
-        HiPerformer(12, 1, 2, head=LowRankHead(0, 2, memory=2, coupled=2), patch=4),
+        HiPerformer(12, 1, 2, head=CoupledHead(2, 2, 2), patch=4),
         COLUMNS,
     ),
     "rows": (HiPerformer(12, 1, 2, head="rows", patch=4), COLUMNS),

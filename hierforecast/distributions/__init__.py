@@ -1,7 +1,7 @@
 """Joint distributions over packed rows: `base` has the interface, each other file a family."""
 
 from hierforecast.distributions.base import SceneDistribution
-from hierforecast.distributions.coupled import CoupledNoise, couple
+from hierforecast.distributions.coupled import CoupledNoise, CoupledNormal
 from hierforecast.distributions.families import IndependentScenes
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.mixture import ModeMixture
@@ -13,6 +13,7 @@ from hierforecast.distributions.student import JointStudent
 
 __all__ = [
     "CoupledNoise",
+    "CoupledNormal",
     "DiagonalNoise",
     "IndependentParts",
     "IndependentRows",
@@ -24,5 +25,4 @@ __all__ = [
     "RecursiveNoise",
     "RowNoise",
     "SceneDistribution",
-    "couple",
 ]

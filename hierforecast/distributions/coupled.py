@@ -1,135 +1,273 @@
-"""Shocks of several rows that come together: the slow part of their errors is joint.
+"""Rows whose errors come together: their slow part is joint, each row's own distribution is kept.
 
 Errors of two players a step ahead hardly correlate, but how two players drift apart over a second
-does. So only the first K components of a row's shocks along time are shared out, and what each row
-does by itself is left exactly as it was.
+does. So errors are made white row by row, and only the first K components of these along time are
+shared out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import no_autocast
-from hierforecast.distributions.noise import RowNoise, whiten_cells
+from hierforecast.distributions.base import no_autocast, promote
+from hierforecast.distributions.lowrank import LowRankNormal, _to
+from hierforecast.distributions.noise import RowNoise
+from hierforecast.distributions.sums import Sums
+from hierforecast.distributions.whole import WholeNoise
 
-# Share of a coupled shock that stays a row's own, so that the joint covariance has an inverse.
+# Share of a coupled component that stays a row's own, so that the joint covariance has an inverse.
 _OWN = 1e-3
 
 
 class CoupledNoise(RowNoise):
-    """What is left to each row of shocks whose slow components are shared, see `couple`.
+    """What is left to each row of errors whose slow components are shared, see `CoupledNormal`.
 
-    x = T (u + S M e), M = I + F' (rest - I) F for each row and target.
+    x = L S^-1 (u + S M e), with L a root of the covariance of the whole row by itself, and
+    M = I + F (rest - I) F' for each target.
 
     Args:
-        inner: T and S, the noise of each row by itself.
+        inner: the noise of each row, nothing of it certain.
+        own: (P, H, D, Q), loads of latents of each row itself, as shocks of the noise.
         rest: (P, K, K), lower triangular, what is left of the K slow components.
         basis: (P, H, D, K), F: orthonormal along the steps.
+        scale: (P, H, D), S: the unit of u.
     """
 
-    def __init__(self, inner: RowNoise, rest: Tensor, basis: Tensor) -> None:
-        self.inner, self.rest, self.basis = inner, rest, basis
+    def __init__(
+        self, inner: RowNoise, own: Tensor, rest: Tensor, basis: Tensor, scale: Tensor
+    ) -> None:
+        self.inner, self.own, self.rest, self.basis, self.scale = inner, own, rest, basis, scale
 
     @property
-    def scale(self) -> Tensor:  # type: ignore[override]
-        """See `RowNoise`."""
-        return self.inner.scale
+    def _local(self) -> Tensor:
+        """A (P, H * D, Q), own loads in units of the noise."""
+        return (self.own / self.inner.scale[..., None]).flatten(1, 2)
 
-    def carry(self, shocks: Tensor) -> Tensor:
-        """See `RowNoise`."""
-        return self.inner.carry(shocks)
+    def _rooted(self, white: Tensor) -> Tensor:
+        """White errors (P, H * D, C) times the root of I + A A', the inverse of `_without`.
 
-    def draw(self, shocks: Tensor, white: Tensor) -> Tensor:
-        """See `RowNoise`."""
-        slow = torch.einsum("phdk,...phd->...pkd", self.basis, white)
-        return self.inner.draw(shocks, white + self._shown(self.rest - self._eye, slow))
+        It is I + A (I + B)^-1 A', B B' = I + A' A: X = (I + B')^-1 solves X + X' + X' (A' A) X = I.
+        """
+        own = self._local
+        eye = torch.eye(own.shape[2], dtype=own.dtype, device=own.device)
+        root = torch.linalg.cholesky(eye + own.mT @ own)
+        return white + own @ torch.linalg.solve_triangular(eye + root, own.mT @ white, upper=False)
 
-    def _shown(self, change: Tensor, slow: Tensor) -> Tensor:
-        """F' (change) of slow components (*s, P, K, D): (*s, P, H, D)."""
-        return torch.einsum("phdk,...pkd->...phd", self.basis, change @ slow)
+    @cached_property
+    def _root(self) -> Tensor:
+        """L (P, H * D, H * D)."""
+        eye = torch.eye(self.own[0].shape[:2].numel(), dtype=self.own.dtype).to(self.own)
+        local = self._rooted(eye.expand(len(self.own), -1, -1)).unflatten(1, self.scale.shape[1:])
+        return self.inner.carry(self.inner.scale[..., None] * local).flatten(1, 2)
 
-    def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """See `RowNoise`: components of rows seen whole; rows with gaps by their own covariance."""
-        gaps = (seen.any((1, 2)) & ~seen.all(2).all(1)).nonzero()[:, 0]
-        white, volume = self.inner.whiten(shocks, errors, seen)
-        change = torch.linalg.solve_triangular(self.rest, self._eye, upper=False) - self._eye
-        slow = torch.einsum("phdk,phdc->pdkc", self.basis, white)
-        white = white + torch.einsum("phdk,pdkc->phdc", self.basis, change[:, None] @ slow)
-        rest = self.rest.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        volume = volume + torch.where(seen.any((1, 2)), seen.shape[-1] * rest, 0)
-        if len(gaps):
-            some = self.change(lambda x: x[gaps])
-            columns = torch.cat([some.carry(shocks[gaps]), errors[gaps]], -1)
-            own, log_scale = whiten_cells(some.covariance, columns, seen[gaps])
-            white, volume = white.index_copy(0, gaps, own), volume.index_copy(0, gaps, log_scale)
-        return white, volume
-
-    @property
-    def variance(self) -> Tensor:
-        """See `RowNoise`."""
-        return self._root.square().sum(-1).movedim(1, 2)
-
-    @property
-    def covariance(self) -> Tensor:
-        """See `RowNoise`."""
-        root = self._root
-        return root @ root.mT
-
-    def change(self, parameter: Callable[[Tensor], Tensor]) -> CoupledNoise:
-        """See `RowNoise`."""
-        parts = parameter(self.rest), parameter(self.basis)
-        return CoupledNoise(self.inner.change(parameter), *parts)
-
-    def times(self, factor: Tensor) -> CoupledNoise:
-        """See `RowNoise`: shocks that change their sign do so in the components too."""
-        basis = self.basis * factor.sign()[..., None]
-        return CoupledNoise(self.inner.times(factor), self.rest, basis)
+    @cached_property
+    def _whole(self) -> Tensor:
+        """L M (P, H * D, H * D), a root of the covariance."""
+        basis = self.basis.movedim(1, 2)  # (P, D, H, K)
+        mixed = basis @ (self.rest - self._eye)[:, None] @ basis.mT
+        targets = torch.eye(mixed.shape[1], dtype=mixed.dtype, device=mixed.device)
+        mixed = torch.einsum("pdij,de->pidje", mixed, targets).flatten(3).flatten(1, 2)
+        return self._root + self._root @ mixed
 
     @property
     def _eye(self) -> Tensor:
         return torch.eye(self.rest.shape[-1], dtype=self.rest.dtype, device=self.rest.device)
 
+    def carry(self, shocks: Tensor) -> Tensor:
+        """See `RowNoise`."""
+        white = shocks / self.scale[..., None]
+        return (self._root @ white.flatten(1, 2)).unflatten(1, white.shape[1:3])
+
+    def draw(self, shocks: Tensor, white: Tensor) -> Tensor:
+        """See `RowNoise`."""
+        slow = torch.einsum("phdk,...phd->...pkd", self.basis, white)
+        slow = (self.rest - self._eye) @ slow
+        white = white + torch.einsum("phdk,...pkd->...phd", self.basis, slow)
+        flat = (white + shocks / self.scale).flatten(-2)
+        return torch.einsum("pij,...pj->...pi", self._root, flat).reshape(white.shape)
+
+    def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """See `RowNoise`: white by the inner noise, then less own latents, plus what is shared."""
+        inner, eye = self.inner, self._eye
+        # The shared part of unit white errors, a column for each component and target.
+        left = torch.linalg.cholesky(eye - self.rest @ self.rest.mT)
+        targets = torch.eye(seen.shape[2], dtype=eye.dtype, device=eye.device)
+        slow = torch.einsum("phdk,pkj,de->phdej", self.basis, left, targets).flatten(3)
+        white = torch.cat([slow, shocks / self.scale[..., None]], -1).flatten(1, 2)
+        white = self._rooted(white).unflatten(1, seen.shape[1:])
+        columns = torch.cat([self.own, inner.scale[..., None] * white], -1)
+        columns, volume = inner.whiten(columns, errors, seen)
+        own, columns = columns.flatten(1, 2).tensor_split((self.own.shape[-1],), -1)
+        columns, more = _without(columns, own, -1)
+        slow, columns = columns.tensor_split((slow.shape[-1],), -1)
+        columns, less = _without(columns, slow, 1)
+        return columns.unflatten(1, seen.shape[1:]), volume + more + less
+
+    def alone(self, errors: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors (P, H, D, C) made white row by row, without what is shared; log volume (P,)."""
+        every = torch.ones_like(self.scale, dtype=torch.bool)
+        white, volume = self.inner.whiten(errors[..., :0], errors, every)
+        white, more = _without(white.flatten(1, 2), self._local, -1)
+        return white.unflatten(1, errors.shape[1:3]), volume + more
+
     @property
-    def _root(self) -> Tensor:
-        """T S M (P, D, H, H), a root of the covariance."""
-        shocks = self.scale.movedim(1, 2).diag_embed().movedim(1, 2)  # (P, H, D, H)
-        root, basis = self.inner.carry(shocks).movedim(1, 2), self.basis.movedim(2, 1)
-        return root + root @ basis @ (self.rest - self._eye)[:, None] @ basis.mT
+    def variance(self) -> Tensor:
+        """See `RowNoise`."""
+        return self._whole.square().sum(-1).unflatten(1, self.scale.shape[1:])
+
+    @property
+    def dense(self) -> Tensor:
+        """See `RowNoise`."""
+        return self._whole @ self._whole.mT
+
+    def change(self, parameter: Callable[[Tensor], Tensor]) -> CoupledNoise:
+        """See `RowNoise`."""
+        parts = (parameter(x) for x in (self.own, self.rest, self.basis, self.scale))
+        return CoupledNoise(self.inner.change(parameter), *parts)
+
+    def times(self, factor: Tensor) -> CoupledNoise:
+        """See `RowNoise`: shocks that change their sign do so in the components too."""
+        own, basis = factor[..., None] * self.own, factor.sign()[..., None] * self.basis
+        return CoupledNoise(
+            self.inner.times(factor), own, self.rest, basis, factor.abs() * self.scale
+        )
+
+    def _alone(self) -> WholeNoise:
+        return WholeNoise.of(torch.linalg.cholesky(self.dense), self.scale.shape[-1])
+
+    def total(self, sums: Sums) -> WholeNoise:
+        """See `RowNoise`."""
+        return self._alone().total(sums)
+
+    def given(self, known: Tensor) -> tuple[RowNoise, Callable[[Tensor], Tensor]]:
+        """See `RowNoise`."""
+        return self._alone().given(known)
 
 
-def couple(noise: RowNoise, links: Tensor) -> tuple[Tensor, CoupledNoise]:
-    """Share the slow components of the rows' shocks out, and leave each row's own noise as it is.
+def _without(columns: Tensor, own: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+    """Columns (P, m, c) made white of covariance I - sign * A A', A (P, m, Q); log volume (P,).
 
-    Component k of a row's shocks, of each target alike, is a sum over rows j and components l of
-    ``links[row, k, j, l]`` times a standard normal number of (j, l), plus a little of its own, all
-    brought back to unit covariance within the row: one row may lead another. With the identity in
-    the place of a row itself, zero links leave rows independent.
+    The inverse of a root is I + sign * A (B (I + B'))^-1 A', with B B' = I - sign * A' A.
+    """
+    eye = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
+    root = torch.linalg.cholesky(eye - sign * own.mT @ own)
+    part = torch.linalg.solve_triangular(root, own.mT @ columns, upper=False)
+    part = torch.linalg.solve_triangular(eye + root.mT, part, upper=True)
+    return columns + sign * own @ part, root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+class CoupledNormal(LowRankNormal):
+    """Joint Gaussian whose rows share the slow components of their errors, pair by pair.
+
+    A row's errors are made white by the Cholesky factor of their covariance. Component k of them
+    along time (discrete cosine transform), of each target alike, is a sum over rows j and
+    components l of ``links[row, k, j, l]`` times a standard normal number of (j, l), plus a little
+    of its own, all brought back to unit covariance within the row: one row may lead another, and
+    the distribution of a row by itself is what it was. With the identity in the place of a row
+    itself, zero links leave rows independent.
+
+    The numbers (j, l) are latents of the scene: margins, conditions and totals are `LowRankNormal`.
+    Where rows are seen whole or not at all, the likelihood takes n * K dimensions a scene only.
 
     Args:
-        noise: of each row by itself, nothing of it certain.
-        links: (P, K, N, K), from the N rows of the scene at most, in any order that is one and the
-            same for all rows of a scene.
-
-    Returns:
-        The loads (P, H, D, N * K * D) of latents shared by the scene, to stand as `scene_factor` of
-        a `LowRankNormal`, and the noise that is left.
+        loc: (P, H, D), mean.
+        noise: of each row, nothing of it certain.
+        own: (P, H, D, Q), loads of latents of each row itself, as shocks of the noise.
+        links: (P, K, N, K), K at most H, from the N rows of the scene at most, whose order is one
+            and the same for all rows of a scene.
+        scene: (P,) int64, the scene of each row.
+        n_scenes: B.
+        validate_args: check values (not only shapes); torch's default if None.
     """
-    with no_autocast(links):
-        flat = links.to(noise.scale).flatten(2)  # (P, K, N * K)
+
+    def __init__(
+        self,
+        loc: Tensor,
+        noise: RowNoise,
+        own: Tensor,
+        links: Tensor,
+        scene: Tensor,
+        n_scenes: int,
+        validate_args: bool | None = None,
+    ) -> None:
+        loc, own, self.links = promote(loc, own, links)
+        with no_autocast(links):
+            flat, root = self._flat(self.links)
+            eye = math.sqrt(_OWN) * torch.eye(len(root.mT[0]), dtype=root.dtype, device=root.device)
+            mix, rest = (
+                torch.linalg.solve_triangular(root, x, upper=False)
+                for x in (flat, eye.expand_as(root))
+            )
+            basis = cosines(links.shape[1], loc.shape[1]).to(loc)
+            targets = torch.eye(loc.shape[2], dtype=loc.dtype, device=loc.device)
+            loads = torch.einsum("kh,de->hdek", basis, targets).flatten(2)
+            mix = torch.einsum("pkn,de->pdken", mix, targets).flatten(1, 2).flatten(2)
+        cells = basis.T[:, None].expand(*loc.shape, -1)
+        left = CoupledNoise(noise, own, rest, cells, torch.ones_like(loc))
+        loads = loads.expand(len(loc), -1, -1, -1)
+        super().__init__(loc, left, loads, None, scene, n_scenes, validate_args, scene_mix=mix)
+
+    @classmethod
+    def of(cls, apart: LowRankNormal, links: Tensor) -> CoupledNormal:
+        """Links between the rows of a distribution that has no latents of groups or scenes."""
+        series, *others = apart.levels
+        if any(level.rank for level in others):
+            raise ValueError("rows that are linked have no other latents in common: give none")
+        rows = apart.scene, apart.n_scenes, apart._validate_args
+        return cls(apart.loc, apart.noise, series.factor, links, *rows)
+
+    @staticmethod
+    def _flat(links: Tensor) -> tuple[Tensor, Tensor]:
+        """Links (P, K, N * K), and the Cholesky factor (P, K, K) of what they add up to."""
+        flat = links.flatten(2)
         eye = torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device)
-        root = torch.linalg.cholesky(flat @ flat.mT + _OWN * eye)
-        flat = torch.linalg.solve_triangular(root, flat, upper=False)
-        rest = math.sqrt(_OWN) * torch.linalg.solve_triangular(root, eye, upper=False)
-        basis = cosines(flat.shape[1], noise.scale.shape[1]).to(flat)
-        slow = torch.einsum("kh,pkn->phn", basis, flat)
-        targets = torch.eye(noise.scale.shape[2], dtype=flat.dtype, device=flat.device)
-        loads = noise.scale[..., None, None] * torch.einsum("phn,de->phdne", slow, targets)
-    cells = basis.T[:, None].expand(*noise.scale.shape, -1)
-    return loads.flatten(3), CoupledNoise(noise, rest, cells)
+        return flat, torch.linalg.cholesky(flat @ flat.mT + _OWN * eye)
+
+    def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        """In components: their covariance is that of the links, all others are independent."""
+        here = seen.any(2).any(1)
+        if not bool((here == seen.all(2).all(1)).all()):
+            return super()._log_prob(value, seen)
+        work = _to(torch.float32 if self.loc.is_mps else torch.float64)
+        error = torch.where(seen, work(value) - work(self.loc), 0)
+        error = error.reshape(math.prod(value.shape[:-3]), *seen.shape).movedim(0, -1)
+        noise = self.noise.change(work)
+        assert isinstance(noise, CoupledNoise)
+        white, volume = noise.alone(error)
+        slow = torch.einsum("phdk,phds->pkds", noise.basis, white)
+        links, root = self._flat(work(self.links))
+        apart = white.square().sum((1, 2)) - slow.square().sum((1, 2))
+        joint, joint_volume = self._joint(links, root @ slow.flatten(2), here)
+        volume = 2 * (volume - seen.shape[2] * root.diagonal(dim1=-2, dim2=-1).log().sum(-1))
+        volume = (volume + math.log(2 * math.pi) * seen[0].numel()) * here
+        per_scene = self._sum_by_scene(apart + volume[:, None])
+        per_scene = per_scene + joint.unflatten(1, (seen.shape[2], -1)).sum(1)
+        per_scene = per_scene + seen.shape[2] * joint_volume[:, None]
+        out = torch.promote_types(value.dtype, self.loc.dtype)
+        return (-0.5 * per_scene).mT.reshape(*value.shape[:-3], self.n_scenes).to(out)
+
+    def _joint(self, links: Tensor, slow: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared distances (B, C) and log determinant (B,) of components before their unit.
+
+        Args:
+            links: (P, K, N * K).
+            slow: (P, K, C).
+            here: (P,), rows that count; the others stand aside with unit covariance.
+        """
+        scenes = self.levels[-1]
+        one = here[:, None, None].to(links)
+        flat, slow, own = scenes.stacked(
+            links * one, slow, (1 + (_OWN - 1) * one).expand(-1, links.shape[1], 1)
+        )
+        own = torch.where(own > 0, own, 1).squeeze(-1)
+        root = torch.linalg.cholesky(flat @ flat.mT + own.diag_embed())
+        white = torch.linalg.solve_triangular(root, slow, upper=False)
+        return white.square().sum(1), 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
 def cosines(count: int, steps: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -17,19 +18,43 @@ class Latents:
     """Standard normal latents, R for each owner (a series, a group, a scene), and what they move.
 
     Attributes:
-        factor: (P, H, D, R), by how much the owner's latents move each cell of a row.
+        factor: (P, H, D, C), by how much the owner's latents move each cell of a row.
         owner: (P,) int64, the owner of each row; None: every row is its own.
         count: how many owners there are; some may be without rows.
+        mix: (P, C, R), what the columns of a row's factor are of many latents; None: they are the
+            latents, C = R.
     """
 
     factor: Tensor
     owner: Tensor | None
     count: int
+    mix: Tensor | None = None
 
     @property
     def rank(self) -> int:
         """R."""
-        return self.factor.shape[-1]
+        return (self.factor if self.mix is None else self.mix).shape[-1]
+
+    @property
+    def whole(self) -> Tensor:
+        """(P, H, D, R), the factor of the latents themselves."""
+        return (
+            self.factor
+            if self.mix is None
+            else torch.einsum("phdc,pcr->phdr", self.factor, self.mix)
+        )
+
+    @property
+    def variance(self) -> Tensor:
+        """(P, H, D), of what the latents move."""
+        if self.mix is None:
+            return self.factor.square().sum(-1)
+        own = self.mix @ self.mix.mT
+        return (torch.einsum("phdc,pck->phdk", self.factor, own) * self.factor).sum(-1)
+
+    def columns(self, latents: Tensor) -> Tensor:
+        """Latents (P, R, c) of each row's owner -> by what each column is multiplied, (P, C, c)."""
+        return latents if self.mix is None else self.mix.to(latents) @ latents
 
     @property
     def member(self) -> Tensor | None:
@@ -50,6 +75,24 @@ class Latents:
             return x
         return x.new_zeros(self.count, *x.shape[1:]).index_add(0, owner, x)
 
+    def gather(self, products: Tensor, row: Tensor | None) -> Tensor:
+        """Products (n, C, C + c) of columns with themselves and others -> (count, R, R + c)."""
+        if self.mix is None:
+            return self.add(products, row)
+        gram, load = products.tensor_split((self.mix.shape[1],), -1)
+        mix = self.mix.to(gram)
+        # An owner's rows below one another: one product each, and no (P, R, R) anywhere.
+        left, right = self.stacked(mix, torch.cat([gram @ mix, load], -1))
+        return left.mT @ right
+
+    def stacked(self, *each: Tensor) -> list[Tensor]:
+        """(P, C, r) -> (count, n * C, r): an owner's rows below one another, zero where none is."""
+        assert self.owner is not None
+        slot, most = places(self.owner, self.count)
+        at = self.owner, slot
+        empty = (x.new_zeros(self.count, most, *x.shape[1:]) for x in each)
+        return [x.index_put(at, y).flatten(1, 2) for x, y in zip(empty, each, strict=True)]
+
     def spread(self, x: Tensor, row: Tensor | None = None) -> Tensor:
         """(count, ...) -> (n, ...): that of its owner for each of rows (n,)."""
         owner = self.of(row)
@@ -60,7 +103,12 @@ class Latents:
         if self.owner is None:
             return Latents(self.factor[index], None, len(self.factor[index]))
         owners, owner = self.owner[index].unique(return_inverse=True)
-        return Latents(self.factor[index], owner, len(owners))
+        return self.take(index, owner, len(owners))
+
+    def take(self, index: Tensor, owner: Tensor, count: int) -> Latents:
+        """Those of some rows, whose owners are given."""
+        mix = None if self.mix is None else self.mix[index]
+        return Latents(self.factor[index], owner, count, mix)
 
     def shared(self, rows: Tensor) -> Tensor:
         """(n, n) bool, which of some rows (n,) have an owner in common."""
@@ -71,13 +119,54 @@ class Latents:
         """What drawn latents add: (*shape, P, H, D)."""
         latents = self.factor.new_empty(*shape, self.count, self.rank).normal_()
         each = latents if self.owner is None else latents.index_select(-2, self.owner)
+        if self.mix is not None:
+            each = torch.einsum("pcr,...pr->...pc", self.mix, each)
         return torch.einsum("phdr,...pr->...phd", self.factor, each)
 
     def given(self, root: Tensor) -> Latents:
         """Those that are left, as standard normal ones, of a precision's Cholesky factors."""
+        each = self.spread(root)
+        if self.mix is not None:
+            left = torch.linalg.solve_triangular(each, self.mix.mT, upper=False)
+            return replace(self, mix=left.mT)
         flat = self.factor.flatten(1, 2).mT
-        left = torch.linalg.solve_triangular(self.spread(root), flat, upper=False)
+        left = torch.linalg.solve_triangular(each, flat, upper=False)
         return replace(self, factor=left.mT.unflatten(1, self.factor.shape[1:3]))
+
+
+def check_nested(levels: Sequence[Latents], rows: int, values: bool | None) -> None:
+    """Raise a ValueError unless owners of levels, fine to coarse, are numbers of rows and nested.
+
+    Args:
+        levels: of groups, and that of the scenes at the end.
+        rows: P.
+        values: whether to look at the numbers as well.
+    """
+    for i, (fine, coarse) in enumerate(pairwise(levels)):
+        group, above = fine.owner, coarse.owner
+        assert group is not None and above is not None
+        if group.shape != (rows,) or group.dtype != torch.int64:
+            raise ValueError(
+                f"groups of group_factors[{i}] must be (P,) = ({rows},) int64, got "
+                f"{tuple(group.shape)} {group.dtype}"
+            )
+        if values and bool((group < 0).any()):
+            raise ValueError(f"groups of group_factors[{i}] must be numbered from 0")
+        if values and bool((above[fine.member][group] != above).any()):
+            raise ValueError(
+                f"a group of group_factors[{i}] lies in several of the next level, or in "
+                "several scenes: give levels fine to coarse, groups numbered over all scenes"
+            )
+
+
+def places(owner: Tensor, count: int) -> tuple[Tensor, int]:
+    """The place (P,) of each row among the rows of its owner, and how many rows these have."""
+    sizes = torch.bincount(owner, minlength=count)
+    order = owner.argsort(stable=True)
+    start = (sizes.cumsum(0) - sizes)[owner[order]]
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device) - start
+    return place, int(sizes.max()) if len(owner) else 0
 
 
 class Piece(NamedTuple):
@@ -133,14 +222,14 @@ def infer(
     """
     pieces, found = [Piece(columns, volume, None)], []
     for level in levels:
-        rank = level.rank
-        products = [level.add(x[..., :rank].mT @ x, row) for x, _, row in pieces]
-        gram, load = sum(products[1:], products[0]).tensor_split((rank,), -1)
+        rank = level.factor.shape[-1]
+        products = [level.gather(x[..., :rank].mT @ x, row) for x, _, row in pieces]
+        gram, load = sum(products[1:], products[0]).tensor_split((level.rank,), -1)
         root = _root(gram)
         best = torch.cholesky_solve(load, root)
         found.append(Found(best, root))
         pieces = [
-            Piece(x[..., rank:] - x[..., :rank] @ level.spread(best, row), size, row)
+            Piece(x[..., rank:] - x[..., :rank] @ level.columns(level.spread(best, row)), size, row)
             for x, size, row in pieces
         ]
         own = Piece(best, _volume(root), level.member)
@@ -180,7 +269,8 @@ def total(level: Latents, sums: Sums) -> Within:
     # Loads of each owner in each total.
     pair, place = (sums.total * max(level.count, 1) + owner).unique(return_inverse=True)
     of, owners = pair // max(level.count, 1), pair % max(level.count, 1)
-    flat = level.factor[sums.row].flatten(1, 2) * sums.weight.to(level.factor)[:, None, None]
+    factor = level.whole
+    flat = factor[sums.row].flatten(1, 2) * sums.weight.to(factor)[:, None, None]
     each = flat.new_zeros(len(pair), *flat.shape[1:]).index_add(0, place, flat)
     apart = several[of]
     own = each[apart] @ each[apart].mT
@@ -188,7 +278,7 @@ def total(level: Latents, sums: Sums) -> Within:
     uses = torch.bincount(owners, minlength=level.count)
     mixed = bool((uses[owners[apart]] > 1).any())
     numbers = torch.where(several, level.count + torch.arange(len(one), device=one.device), one)
-    load = torch.where(several[:, None, None, None], 0, sums.add(level.factor))
+    load = torch.where(several[:, None, None, None], 0, sums.add(factor))
     owners, kept = numbers.unique(return_inverse=True)
     return Within(Latents(load, kept, len(owners)), covariance, mixed)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution, check_finite, no_autocast, promote
-from hierforecast.distributions.latents import Found, Latents, Piece, infer, total
+from hierforecast.distributions.latents import Found, Latents, Piece, check_nested, infer, total
 from hierforecast.distributions.noise import DiagonalNoise, RowNoise
 from hierforecast.distributions.sums import Sums, root_of
 from hierforecast.distributions.totals import coherent
@@ -44,6 +43,8 @@ class LowRankNormal(SceneDistribution):
         validate_args: check values (not only shapes); torch's default if None.
         group_factors: of each level of groups, fine to coarse, G (P, H, D, R_l) and the group of
             each row, (P,) int64 from 0. A group lies within one of the next level, or one scene.
+        scene_mix: (P, C, R), where the latents of a scene are many and move a row in few ways: its
+            part of W is ``scene_factor @ scene_mix``, of a factor (P, H, D, C). None for none.
 
     Raises:
         ValueError: if shapes do not fit, a parameter is not finite, a scale is not positive, or
@@ -62,6 +63,7 @@ class LowRankNormal(SceneDistribution):
         n_scenes: int,
         validate_args: bool | None = None,
         group_factors: Sequence[tuple[Tensor, Tensor]] = (),
+        scene_mix: Tensor | None = None,
     ) -> None:
         noise = scale if isinstance(scale, RowNoise) else DiagonalNoise(scale)
         if series_factor is None:
@@ -90,27 +92,22 @@ class LowRankNormal(SceneDistribution):
         self.levels = (
             Latents(self.series_factor, None, len(scene)),
             *(Latents(*pair, _count(pair[1])) for pair in zip(of_groups, groups, strict=True)),
-            Latents(self.scene_factor, scene, self.n_scenes),
+            self._scene_latents(scene_mix, bool(groups)),
         )
-        self._check_groups()
+        check_nested(self.levels[1:], len(scene), self._validate_args)
 
-    def _check_groups(self) -> None:
-        """Groups are numbers of rows, and nested."""
-        for i, (fine, coarse) in enumerate(pairwise(self.levels[1:])):
-            group, above = fine.owner, coarse.owner
-            assert group is not None and above is not None
-            if group.shape != self.scene.shape or group.dtype != torch.int64:
-                raise ValueError(
-                    f"groups of group_factors[{i}] must be (P,) = ({len(self.scene)},) int64, got "
-                    f"{tuple(group.shape)} {group.dtype}"
-                )
-            if self._validate_args and bool((group < 0).any()):
-                raise ValueError(f"groups of group_factors[{i}] must be numbered from 0")
-            if self._validate_args and bool((above[fine.member][group] != above).any()):
-                raise ValueError(
-                    f"a group of group_factors[{i}] lies in several of the next level, or in "
-                    "several scenes: give levels fine to coarse, groups numbered over all scenes"
-                )
+    def _scene_latents(self, mix: Tensor | None, within: bool) -> Latents:
+        """The latents of scenes; the levels within are eliminated before them, in full."""
+        latents = Latents(self.scene_factor, self.scene, self.n_scenes)
+        if mix is None:
+            return latents
+        if mix.ndim != 3 or mix.shape[:2] != (len(self.scene), latents.rank):
+            raise ValueError(
+                f"scene_mix must start with (P, C) = {(len(self.scene), latents.rank)} and have "
+                f"one axis more, got {tuple(mix.shape)}"
+            )
+        latents = replace(latents, mix=mix.to(self.loc))
+        return replace(latents, factor=latents.whole, mix=None) if within else latents
 
     @property
     def scale(self) -> Tensor:
@@ -125,7 +122,7 @@ class LowRankNormal(SceneDistribution):
     @property
     def variance(self) -> Tensor:
         """(P, H, D): noise, and the latents of all levels together."""
-        return self.noise.variance + sum(x.factor.square().sum(-1) for x in self.loadings)
+        return self.noise.variance + sum(x.variance for x in self.loadings)
 
     @property
     def loadings(self) -> tuple[Latents, ...]:
@@ -141,6 +138,7 @@ class LowRankNormal(SceneDistribution):
         return LowRankNormal(
             loc, noise, scene.factor, series.factor, scene.owner, self.n_scenes,
             self._validate_args, [(x.factor, x.owner) for x in groups if x.owner is not None],
+            scene.mix,
         )  # fmt: skip
 
     def _draw(self, shape: torch.Size) -> Tensor:
@@ -215,12 +213,17 @@ class LowRankNormal(SceneDistribution):
             level = replace(self.levels[len(left)], factor=load)
             best, root = found[len(left)]
             known = level.spread(best).split([*(x.shape[-1] for x in coarser), len(value)], -1)
-            *known, explained = (torch.einsum("phdr,prc->phdc", load, x) for x in known)
+            *known, explained = (
+                torch.einsum("phdr,prc->phdc", load, level.columns(x)) for x in known
+            )
             moved = moved + explained
             left.append(level.given(root))
             loads = [x - y for x, y in zip(coarser, known, strict=True)]
         out = _to(self.loc.dtype)
-        left = [replace(x, factor=out(x.factor)) for x in left]
+        left = [
+            replace(x, factor=out(x.factor), mix=None if x.mix is None else out(x.mix))
+            for x in left
+        ]
         return out(moved.movedim(-1, 0)), (noise.change(out), left)
 
     def _aggregate(self, sums: Sums) -> SceneDistribution:
@@ -254,19 +257,18 @@ class LowRankNormal(SceneDistribution):
         noise = self.noise.change(lambda x: x[index])
         *finer, scene = self.levels
         levels = [*(level.rows(index) for level in finer),
-                  Latents(scene.factor[index], self.scene[index], self.n_scenes)]  # fmt: skip
+                  scene.take(index, self.scene[index], self.n_scenes)]  # fmt: skip
         return self._with(self.loc[index], noise, levels)
 
     def covariance(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.covariance`."""
         rows = self._rows_of(scene_index)
-        noise = self.noise.change(lambda x: x[rows]).covariance  # (n, D, H, H)
-        own = noise.movedim(1, -1).diag_embed().transpose(2, 3).flatten(3).flatten(1, 2)
+        own = self.noise.change(lambda x: x[rows]).dense
         blocks = own.new_zeros(len(rows), *own.shape).movedim(1, 0)
         i = torch.arange(len(rows), device=rows.device)
         blocks = blocks.index_put((i, i), own)
         for level in self.loadings:
-            load = level.factor[rows].flatten(1, 2)
+            load = level.whole[rows].flatten(1, 2)
             common = torch.einsum("iar,jbr->ijab", load, load)
             blocks = blocks + level.shared(rows)[..., None, None] * common
         return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
@@ -282,7 +284,7 @@ class LowRankNormal(SceneDistribution):
         """(n, n), covariance of like cells of rows (n,) of a scene, through latents of several."""
         across = self.loc.new_zeros(len(rows), len(rows))
         for level in self.loadings[1:]:
-            load = level.factor[rows].flatten(1)
+            load = level.whole[rows].flatten(1)
             across = across + level.shared(rows) * (load @ load.mT)
         return across
 

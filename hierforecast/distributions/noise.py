@@ -59,8 +59,8 @@ class RowNoise(ABC):
 
     @property
     @abstractmethod
-    def covariance(self) -> Tensor:
-        """(P, D, H, H), of the noise alone."""
+    def dense(self) -> Tensor:
+        """(P, H * D, H * D), the covariance of all cells of a row, of the noise alone."""
 
     @abstractmethod
     def change(self, parameter: Callable[[Tensor], Tensor]) -> RowNoise:
@@ -70,13 +70,11 @@ class RowNoise(ABC):
     def times(self, factor: Tensor) -> RowNoise:
         """That of errors times a factor (P, H, D), not zero."""
 
+    @abstractmethod
     def total(self, sums: Sums) -> RowNoise:
         """That of weighted sums of rows."""
-        covariance = sums.add(self.covariance, power=2)
-        free = covariance.diagonal(dim1=-2, dim2=-1) > 0
-        root = torch.where(free[..., None], _root(covariance, free), 0)
-        return DenseNoise(root, None if self.known is None else ~free.movedim(1, 2))
 
+    @abstractmethod
     def given(self, known: Tensor) -> tuple[RowNoise, Callable[[Tensor], Tensor]]:
         """The noise that is left once some errors are known, and their regression.
 
@@ -87,6 +85,32 @@ class RowNoise(ABC):
             The noise of the others, and a function of errors (P, H, D, C) that predicts all cells
             from the known ones; those that are known it hands back.
         """
+
+
+class TargetNoise(RowNoise):
+    """Noise whose targets are independent: T is of each target by itself."""
+
+    @property
+    @abstractmethod
+    def covariance(self) -> Tensor:
+        """(P, D, H, H), of the noise alone."""
+
+    @property
+    def dense(self) -> Tensor:
+        """See `RowNoise`."""
+        covariance = self.covariance
+        eye = torch.eye(covariance.shape[1], dtype=covariance.dtype, device=covariance.device)
+        return torch.einsum("pdij,de->pidje", covariance, eye).flatten(3).flatten(1, 2)
+
+    def total(self, sums: Sums) -> RowNoise:
+        """See `RowNoise`."""
+        covariance = sums.add(self.covariance, power=2)
+        free = covariance.diagonal(dim1=-2, dim2=-1) > 0
+        root = torch.where(free[..., None], _root(covariance, free), 0)
+        return DenseNoise(root, None if self.known is None else ~free.movedim(1, 2))
+
+    def given(self, known: Tensor) -> tuple[RowNoise, Callable[[Tensor], Tensor]]:
+        """See `RowNoise`."""
         every = known if self.known is None else known | self.known
         cells = (known if self.known is None else known & ~self.known).movedim(1, 2)  # (P, D, H)
         covariance = self.covariance
@@ -102,7 +126,7 @@ class RowNoise(ABC):
         return DenseNoise(rest, every), predict
 
 
-class DiagonalNoise(RowNoise):
+class DiagonalNoise(TargetNoise):
     """Independent errors.
 
     Args:
@@ -156,7 +180,7 @@ class DiagonalNoise(RowNoise):
         return DiagonalNoise(self.scale, both), lambda x: torch.where(known[..., None], x, 0)
 
 
-class DenseNoise(RowNoise):
+class DenseNoise(TargetNoise):
     """Errors of any covariance along the steps of a row: what is left of others once some is known.
 
     Args:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.noise import RowNoise, divide
+from hierforecast.distributions.noise import TargetNoise, divide
 
 
-class RecursiveNoise(RowNoise):
+class RecursiveNoise(TargetNoise):
     """An autoregression along time: x_h = a_1 x_(h-1) + ... + a_M x_(h-M) + shock, from rest.
 
     Any coefficients make a proper distribution: T is unit triangular whatever they are.

@@ -113,9 +113,10 @@ class HiPerformer(Model):
         features = self._head.features(task.n_targets, task.n_levels)
         self.decoder = decode(self.width, patch, locs, features, task.prediction_length)
         self.pairs = None
-        if self._head.coupled:
+        if self._head.components:
             in_space = isinstance(self.scaler, CoordinateScale)
-            self.pairs = PairNetwork(self.width, self._head.coupled, in_space)
+            components = min(self._head.components, task.prediction_length)
+            self.pairs = PairNetwork(self.width, components, in_space)
         self.linear = LinearForecast(task)
         self.horizon_scale: Tensor
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))

@@ -1,4 +1,4 @@
-"""Who moves together: from pairs of rows to the links of their slow shocks, see `couple`."""
+"""Who moves together: from pairs of rows to the links of their slow shocks, see `CoupledNormal`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.batch import SceneBatch
+from hierforecast.distributions.latents import places
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.scaled import clamp, fill_gaps
 
@@ -119,11 +120,8 @@ class _Padding:
 
     def __init__(self, batch: SceneBatch) -> None:
         scene, n_scenes = batch.scene, batch.n_scenes
-        order, count = scene.argsort(stable=True), torch.bincount(scene, minlength=n_scenes)
-        start = count.cumsum(0) - count
-        self.slot = torch.empty_like(scene)
-        self.slot[order] = torch.arange(len(scene), device=scene.device) - start[scene[order]]
-        self.shape = (n_scenes, max(1, int(count.max())) if len(scene) else 1)
+        self.slot, most = places(scene, n_scenes)
+        self.shape = (n_scenes, max(1, most))
         self.at = scene, self.slot
         here = self(batch.present.any(1))
         own = torch.eye(self.shape[1], dtype=torch.bool, device=scene.device)

@@ -31,7 +31,7 @@ class Scenes(NamedTuple):
         n_scenes: B.
         groups: (P,) int64 for each level of the hierarchy, fine to coarse: the group of each row,
             numbered over the whole batch; a group lies within one of the next level.
-        links: (P, K, N, K), see `couple`; None where the head asks for none.
+        links: (P, K, N, K), see `CoupledNormal`; None where the head asks for none.
     """
 
     scene: Tensor
@@ -68,8 +68,8 @@ class Head:
         return 0
 
     @property
-    def coupled(self) -> int:
-        """How many slow components of the rows' shocks are linked: K of `Scenes.links`."""
+    def components(self) -> int:
+        """How many slow components of the rows' errors are linked: K of `Scenes.links`."""
         return 0
 
     def features(self, n_targets: int, n_levels: int = 1) -> int:

@@ -21,7 +21,7 @@ from hierforecast.distributions import (
 )
 from hierforecast.errors import DataError
 from hierforecast.nn.head import Head, Scenes, check_options, distances, group_factors, widen
-from hierforecast.nn.lowrank import LowRankHead
+from hierforecast.nn.lowrank import CoupledHead, LowRankHead
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class MixtureHead(Head):
         modes: K.
         rank: latents of the errors shared by all series of a scene.
         series_rank: latents of the errors of one series.
-        memory, coupled, group_rank: of the errors, see `LowRankHead`.
+        memory, group_rank: of the errors, see `LowRankHead`.
         joint: weight of the scene's best mode in training, between 0 and 1; the rest is the weight
             of each series' own.
     """
@@ -155,7 +155,6 @@ class MixtureHead(Head):
     series_rank: int = 4
     joint: float = 0.5
     memory: int = 0
-    coupled: int = 0
     group_rank: int = 0
 
     def __post_init__(self) -> None:
@@ -173,7 +172,7 @@ class MixtureHead(Head):
 
     @property
     def _noise(self) -> LowRankHead:
-        ranks = self.rank, self.series_rank, self.memory, self.coupled, self.group_rank
+        ranks = self.rank, self.series_rank, self.memory, self.group_rank
         return LowRankHead(*ranks)
 
     def features(self, n_targets: int, n_levels: int = 1) -> int:
@@ -217,6 +216,7 @@ def _scatter(count: int, dims: int) -> Tensor:
 
 
 HEADS: dict[str, type[Any]] = {
+    "coupled": CoupledHead,
     "gaussian": GaussianHead,
     "lowrank": LowRankHead,
     "mixture": MixtureHead,

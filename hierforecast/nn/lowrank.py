@@ -7,13 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hierforecast.distributions import (
-    DiagonalNoise,
-    LowRankNormal,
-    RecursiveNoise,
-    RowNoise,
-    couple,
-)
+from hierforecast.distributions import CoupledNormal, LowRankNormal, RecursiveNoise
 from hierforecast.nn.head import Head, Scenes, check_options, group_factors, widen
 
 
@@ -29,15 +23,12 @@ class LowRankHead(Head):
         series_rank: latents of one series: how its own steps and targets move together.
         memory: steps from which an error carries on, see `RecursiveNoise`: 2 for what has a
             velocity, so that draws move as the data do; 0 for none.
-        coupled: slow components of the errors that series share pair by pair, see `couple`, so that
-            one series tells of another; 0 for none. Cost grows with the square of the scene.
         group_rank: latents shared by the series of a group, on every level of the hierarchy.
     """
 
     rank: int = 8
     series_rank: int = 4
     memory: int = 0
-    coupled: int = 0
     group_rank: int = 0
 
     def __post_init__(self) -> None:
@@ -63,7 +54,8 @@ class LowRankHead(Head):
         if self.series_rank:
             noise = 0.3 * noise
         groups = group_factors(scale, of_groups, scenes)
-        return _low_rank(loc, DiagonalNoise(noise), shared, private, groups, scenes)
+        rows = scenes.scene, scenes.n_scenes
+        return LowRankNormal(loc, noise, shared, private, *rows, group_factors=groups)
 
     def _recursive(
         self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
@@ -83,23 +75,44 @@ class LowRankHead(Head):
         noise = 0.5 * recursive.scale
         shared, private = noise[..., None] * shared, noise[..., None] * private
         groups = group_factors(noise, of_groups, scenes)
-        return _low_rank(loc, recursive, shared, private, groups, scenes)
+        rows = scenes.scene, scenes.n_scenes
+        return LowRankNormal(loc, recursive, shared, private, *rows, group_factors=groups)
 
 
-def _low_rank(
-    loc: Tensor,
-    noise: RowNoise,
-    shared: Tensor,
-    private: Tensor,
-    groups: list[tuple[Tensor, Tensor]],
-    scenes: Scenes,
-) -> LowRankNormal:
-    """The joint Gaussian, its rows coupled where there are links."""
-    if scenes.links is not None:
-        loads, noise = couple(noise, scenes.links)
-        shared = torch.cat([shared, loads], -1)
-    rows = scenes.scene, scenes.n_scenes
-    return LowRankNormal(loc, noise, shared, private, *rows, group_factors=groups)
+@dataclass(frozen=True)
+class CoupledHead(Head):
+    """A joint Gaussian in which series are linked pair by pair: one tells where another goes.
+
+    Each series has errors of its own, as `LowRankHead` without shared latents; `PairNetwork` says
+    how much the slow part of two series' errors has in common, see `CoupledNormal`. For agents that
+    watch one another. Cost and memory grow with the square of a scene's series.
+
+    Args:
+        series_rank, memory: of each series' own errors, see `LowRankHead`.
+        components: of a series' errors along time that are linked, the slowest ones.
+    """
+
+    series_rank: int = 8
+    memory: int = 2
+    components: int = 3
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def _apart(self) -> LowRankHead:
+        return LowRankHead(0, self.series_rank, self.memory)
+
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
+        """See `Head`."""
+        return self._apart.features(n_targets, n_levels)
+
+    def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> LowRankNormal:
+        """See `Head`; series are independent where there are no links."""
+        apart = self._apart(loc, scale, shape, scenes)
+        if scenes.links is None:
+            return apart
+        return CoupledNormal.of(apart, scenes.links)
 
 
 # What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, StudentT
 
 from hierforecast.distributions import (
+    CoupledNormal,
     IndependentRows,
     IndependentScenes,
     IndependentSteps,
@@ -19,7 +20,6 @@ from hierforecast.distributions import (
     ModeMixture,
     RecursiveNoise,
     SceneDistribution,
-    couple,
 )
 
 P, H, D, R, Q, B, K = 6, 5, 2, 3, 2, 3, 4
@@ -47,9 +47,7 @@ def coupled() -> LowRankNormal:
     slot = torch.tensor([0, 2, 1, 0, 2, 1])
     for row in range(P):
         links[row, :, slot[row]] = torch.eye(3, dtype=torch.float64)
-    loads, noise = couple(p.noise, links)
-    shared = torch.cat([p.scene_factor, loads], -1)
-    return LowRankNormal(p.loc, noise, shared, p.series_factor, SCENE, B)
+    return CoupledNormal(p.loc, p.noise, p.series_factor, links, SCENE, B)
 
 
 def grouped(levels: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:

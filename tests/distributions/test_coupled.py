@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from hierforecast.distributions import (
+    CoupledNormal,
     DiagonalNoise,
     LowRankNormal,
     RecursiveNoise,
     RowNoise,
-    couple,
 )
 from hierforecast.distributions.coupled import _OWN, cosines
 
@@ -44,22 +44,28 @@ def links_of(size: float = 1.0) -> Tensor:
     return links
 
 
+def own_of() -> Tensor:
+    return normal(P, H, D, Q, seed=4)
+
+
 def build(memory: int = 2, size: float = 1.0) -> LowRankNormal:
-    loads, noise = couple(noise_of(memory), links_of(size))
-    loc, own = normal(P, H, D, seed=3), normal(P, H, D, Q, seed=4)
-    return LowRankNormal(loc, noise, loads, own, SCENE, B)
+    return joined(noise_of(memory), own_of(), links_of(size))
+
+
+def joined(
+    noise: RowNoise, own: Tensor, links: Tensor, perm: Tensor | None = None
+) -> LowRankNormal:
+    perm = torch.arange(P) if perm is None else perm
+    return CoupledNormal(normal(P, H, D, seed=3)[perm], noise, own, links, SCENE[perm], B)
 
 
 def alone(memory: int = 2) -> LowRankNormal:
-    p = build(memory)
-    return LowRankNormal(
-        p.loc, noise_of(memory), p.scene_factor[..., :0], p.series_factor, SCENE, B
-    )
+    noise, own = noise_of(memory), own_of()
+    return LowRankNormal(normal(P, H, D, seed=3), noise, own[..., :0], own, SCENE, B)
 
 
 def written_out(memory: int, scene: int) -> Tensor:
     """The covariance of a scene, from the words: nothing of `couple` but the links is used."""
-    noise = noise_of(memory)
     rows = [int(((scene == SCENE) & (slot == SLOT)).nonzero()) for slot in range(3 + scene)]
     full = torch.stack([links_of()[row, :, : len(rows)].flatten(1) for row in rows])
     joint = full.flatten(0, 1) @ full.flatten(0, 1).T
@@ -68,30 +74,33 @@ def written_out(memory: int, scene: int) -> Tensor:
     unit = torch.linalg.inv(torch.block_diag(*map(torch.linalg.cholesky, blocks)))
     slow = unit @ joint @ unit.T
     basis = torch.from_numpy(dct(torch.eye(H).double().numpy(), axis=0, norm="ortho")[:K])
-    covariance = torch.zeros(len(rows), H, D, len(rows), H, D, dtype=torch.float64)
-    eye = torch.eye(H, dtype=torch.float64)
-    for d in range(D):
-        for i, one in enumerate(rows):
-            for j, two in enumerate(rows):
-                block = basis.T @ slow[i * K : i * K + K, j * K : j * K + K] @ basis
-                if i == j:
-                    block = block + eye - basis.T @ basis
-                left, right = (carried(noise, row, d) for row in (one, two))
-                covariance[i, :, d, j, :, d] = left @ block @ right.T
-    own = alone(memory).loadings[0].factor
-    for i, row in enumerate(rows):
-        flat = own[row].flatten(0, 1)
-        covariance[i, :, :, i] += (flat @ flat.T).unflatten(0, (H, D)).unflatten(2, (H, D))
+    white = torch.eye(len(rows) * H * D, dtype=torch.float64)
+    white = white.reshape(len(rows), H, D, len(rows), H, D)
+    for i in range(len(rows)):
+        for j in range(len(rows)):
+            block = slow[i * K : i * K + K, j * K : j * K + K] - (i == j) * EYE
+            for d in range(D):
+                white[i, :, d, j, :, d] += basis.T @ block @ basis
+    apart = alone(memory)
+    roots = [root_of(apart, row) for row in rows]
+    root = torch.block_diag(*roots)
+    covariance = root @ white.flatten(3).flatten(0, 2) @ root.T
+    covariance = covariance.reshape(len(rows), H * D, len(rows), H * D)
     order = torch.tensor([rows.index(row) for row in (scene == SCENE).nonzero()[:, 0].tolist()])
-    covariance = covariance[order][:, :, :, order]
-    return covariance.flatten(3).flatten(0, 2)
+    return covariance[order][:, :, order].flatten(2).flatten(0, 1)
 
 
-def carried(noise: RowNoise, row: int, target: int) -> Tensor:
-    """T S (H, H) of one row and target, shock by shock."""
-    shocks = torch.zeros(P, H, D, H, dtype=torch.float64)
-    shocks[row, :, target] = noise.scale[row, :, target].diag()
-    return noise.carry(shocks)[row, :, target]
+def root_of(p: LowRankNormal, row: int) -> Tensor:
+    """The root (H * D, H * D) by which errors of one row are white."""
+    shocks = torch.zeros(P, H, D, H * D, dtype=torch.float64)
+    shocks[row] = p.noise.scale[row].flatten().diag().unflatten(0, (H, D))
+    carried = p.noise.carry(shocks)[row].flatten(0, 1)
+    own = (p.series_factor[row] / p.noise.scale[row][..., None]).flatten(0, 1)
+    inner = torch.linalg.inv(torch.eye(Q) + torch.linalg.cholesky(torch.eye(Q) + own.T @ own))
+    root = carried @ (torch.eye(H * D) + own @ inner @ own.T)
+    alone = p.rows(torch.tensor([row])).covariance(int(SCENE[row]))
+    torch.testing.assert_close(root @ root.T, alone, rtol=1e-10, atol=1e-10)
+    return root
 
 
 @pytest.mark.parametrize("memory", [0, 1, 2])
@@ -141,13 +150,12 @@ def test_likelihood_with_gaps_is_the_dense_one(memory: int, share: float):
 def test_rows_may_change_places():
     """Rows in another order, with the links between the same two rows."""
     p, value = build(), normal(P, H, D, seed=8)
-    perm = torch.tensor([4, 5, 0, 1, 2, 3, 6])  # within scenes, as it is written
-    loads, noise = couple(noise_of(2).change(lambda x: x[perm]), links_of()[perm])
-    q = LowRankNormal(p.loc[perm], noise, loads, p.series_factor[perm], SCENE[perm], B)
+    perm = torch.tensor([4, 5, 0, 1, 2, 3, 6])
+    moved = noise_of(2).change(lambda x: x[perm]), own_of()[perm], links_of()[perm]
+    q = joined(*moved, perm)
     torch.testing.assert_close(q.log_prob(value[perm]), p.log_prob(value), rtol=1e-10, atol=1e-10)
     places = torch.tensor([3, 2, 1, 0])  # and places that are numbered anew
-    loads, noise = couple(noise_of(2), links_of()[:, :, places])
-    q = LowRankNormal(p.loc, noise, loads, p.series_factor, SCENE, B)
+    q = joined(noise_of(2), own_of(), links_of()[:, :, places])
     torch.testing.assert_close(q.log_prob(value), p.log_prob(value), rtol=1e-10, atol=1e-10)
 
 
@@ -162,14 +170,13 @@ def test_units_that_turn_signs_within_a_row():
 
 
 def test_gradients_reach_noise_and_links():
-    scale, memory, links = noise_of(2).scale, noise_of(2).memory, links_of()
-    parameters = [x.clone().requires_grad_() for x in (scale, memory, links)]
-    loads, noise = couple(RecursiveNoise(*parameters[:2]), parameters[2])
-    p = LowRankNormal(normal(P, H, D, seed=3), noise, loads, None, SCENE, B)
-    for seen in (torch.ones(P, H, dtype=torch.bool), normal(P, H, seed=11) > 0):
-        gradients = torch.autograd.grad(
-            p.log_prob(normal(P, H, D, seed=12), seen).sum(), parameters, retain_graph=True
-        )
+    scale, memory, own, links = noise_of(2).scale, noise_of(2).memory, own_of(), links_of()
+    parameters = [x.clone().requires_grad_() for x in (scale, memory, own, links)]
+    p = joined(RecursiveNoise(*parameters[:2]), *parameters[2:])
+    some = normal(P, H, seed=11) > 0
+    for seen in (torch.ones_like(some), some, some | (torch.arange(P) < 3)[:, None]):
+        total = p.log_prob(normal(P, H, D, seed=12), seen).sum()
+        gradients = torch.autograd.grad(total, parameters, retain_graph=True)
         assert all(x.isfinite().all() and (x != 0).any() for x in gradients)
 
 
@@ -180,12 +187,7 @@ def test_components_are_those_of_scipy():
 
 def test_shares_that_are_not_brought_back_to_unit_are_caught():
     """The broken twin: loads of the links as they are, beside the whole noise of each row."""
-    links, noise = links_of(), noise_of(2)
-    basis = cosines(K, H)
-    loads = (
-        torch.einsum("kh,pkn->phn", basis, links.flatten(2))[:, :, None] * noise.scale[..., None]
-    )
-    twin = LowRankNormal(
-        normal(P, H, D, seed=3), noise, loads, normal(P, H, D, Q, seed=4), SCENE, B
-    )
-    assert (twin.variance - alone().variance).abs().max() > 0.1
+    p, apart = build(), alone()
+    loads, mix = apart.scale[..., None] * p.scene_factor, p.levels[-1].mix
+    twin = LowRankNormal(apart.loc, noise_of(2), loads, own_of(), SCENE, B, scene_mix=mix)
+    assert (twin.variance - apart.variance).abs().max() > 0.1

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hierforecast import HiPerformer
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.heads import LowRankHead, MixtureHead
+from hierforecast.nn.heads import CoupledHead, LowRankHead, MixtureHead
 from hierforecast.testing import assert_equivariant, equivariance_error, in_modes, randomize_
 from tests.helpers import (
     FLAT,
@@ -37,8 +37,8 @@ OPTIONS = {
     "mixture": {"head": MixtureHead(modes=3, rank=2)},
     "rows": {"head": "rows", "patch": 4},
     "returns": {"scale": "returns", "head": "steps"},
-    "coupled": {"head": LowRankHead(rank=1, series_rank=2, coupled=2)},
-    "coupled, by series": {"scale": "series", "head": LowRankHead(0, 0, coupled=3)},
+    "coupled": {"head": CoupledHead(2, 0, 2)},
+    "coupled, by series": {"scale": "series", "head": CoupledHead(0, 1, 3)},
     "one patch": {"patch": 99, "head": LowRankHead(rank=2, series_rank=0)},
 }
 
