@@ -167,7 +167,7 @@ def test_a_head_survives_json_more_than_once(head):
 
 
 def test_unknown_heads_are_named():
-    with pytest.raises(ValueError, match=r"head='cubist' is not one of \['gaussian', 'lowrank'"):
+    with pytest.raises(ValueError, match=r"head='cubist' is not one of \['coupled', 'gaussian'"):
         make_head("cubist")
     with pytest.raises(TypeError, match=r"ByRow cannot be saved: register it"):
         head_to_dict(ByRow())
