@@ -20,7 +20,7 @@ from benchmarks.fits import Setting
 from hierforecast import ConstantVelocity, Forecaster, HiPerformer, Ridge
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.datasets import load_nba
-from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions import SceneDistribution, SceneMixture
 from hierforecast.metrics import Evaluation, MetricTable
 
 RATE, SAMPLES = 5.0, 20
@@ -44,7 +44,9 @@ def iid(distribution: SceneDistribution) -> Tensor:
 
 
 def modes(distribution: Any) -> Tensor:
-    """The twenty joint modes (20, P, H, D)."""
+    """The twenty joint modes (20, P, H, D), of a scene's likelier mirror image if it has two."""
+    if isinstance(distribution, SceneMixture):
+        distribution = distribution.likeliest
     found: Tensor = distribution.modes
     return found
 

@@ -74,6 +74,15 @@ class Hierarchy:
     group: Tensor
     levels: tuple[Level, ...]
 
+    @property
+    def groups(self) -> tuple[Tensor, ...]:
+        """(P,) index of each row's group at every level, fine to coarse."""
+        group, groups = self.group, []
+        for level in self.levels:
+            groups.append(group)
+            group = level.parent[group]
+        return tuple(groups)
+
 
 @dataclass
 class SceneBatch:
@@ -108,6 +117,33 @@ class SceneBatch:
     def to(self, *args: Any, **kwargs: Any) -> SceneBatch:
         """Move every tensor to a device, or cast the floating ones to a dtype."""
         return _map_tensors(self, lambda x: _move(x, *args, **kwargs))
+
+    def take(self, scenes: Tensor) -> tuple[SceneBatch, Tensor]:
+        """A batch of some scenes, one after the other, each as often as it is named.
+
+        Args:
+            scenes: (b,) int64, numbers of scenes of this batch.
+
+        Returns:
+            The batch, and the row (p,) of this one that each of its rows is.
+        """
+        by_scene = self.scene.argsort(stable=True)
+        count = torch.bincount(self.scene, minlength=self.n_scenes)
+        first, count = (count.cumsum(0) - count)[scenes], count[scenes]
+        scene = torch.arange(len(scenes), device=scenes.device).repeat_interleave(count)
+        within = torch.arange(len(scene), device=scenes.device) - (count.cumsum(0) - count)[scene]
+        row = by_scene[first[scene] + within]
+        codes = torch.stack(self.hierarchy.groups[::-1], 1)[row]
+        packed, hierarchy = hierarchy_of(scene.cpu().numpy(), codes.cpu().numpy())
+        order = torch.from_numpy(packed).to(row.device)
+        row = row[order]
+        named = ("values", "present", "past", "known", "static", "types", "level")
+        parts = {name: getattr(self, name) for name in named}
+        taken = {name: x[row] if isinstance(x, Tensor) else x for name, x in parts.items()}
+        hierarchy = _map_tensors(hierarchy, lambda x: x.to(row.device))
+        return SceneBatch(
+            **taken, scene=scene[order], n_scenes=len(scenes), hierarchy=hierarchy
+        ), row
 
 
 @dataclass

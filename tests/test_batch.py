@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hierforecast.batch import Hierarchy, Partition, hierarchy_of, pad_to_patches
-from tests.helpers import FLAT, NESTED, TASK, Rows, make_content, pack, path_codes
+from tests.helpers import FLAT, NESTED, TASK, Rows, make_content, pack, path_codes, task_for
 
 
 def sets_of(partition: Partition, members: list) -> list[list]:
@@ -128,3 +128,37 @@ def test_rows_of_helpers_say_what_they_should():
     assert rows.types.tolist() == [1, 0, 0, 0]
     assert rows.scene.tolist() == [0, 0, 0, 1]
     assert rows.symmetry.order == 2
+
+
+@pytest.mark.parametrize("rows", [FLAT, NESTED], ids=["flat", "nested"])
+def test_some_scenes_of_a_batch_as_often_as_they_are_named(rows):
+    batch = pack(rows, make_content(rows, task_for(rows)))
+    batch = replace(batch, level=torch.arange(len(rows)).double()[:, None, None])
+    named = [2, 0, 2, 1, 2]
+    found, row = batch.take(torch.tensor(named))
+    assert found.n_scenes == len(named)
+    for number, scene in enumerate(named):
+        mine, whole = row[found.scene == number], (batch.scene == scene).nonzero()[:, 0]
+        assert torch.equal(mine.sort().values, whole)
+    for name in ("values", "present", "past", "known", "static", "types", "level"):
+        torch.testing.assert_close(
+            getattr(found, name), getattr(batch, name)[row], rtol=0, atol=0, equal_nan=True
+        )
+    # The hierarchy is that of a batch made of these scenes from the start.
+    user = torch.from_numpy(rows.order)[row].numpy()
+    groups = path_codes(rows.groups)[user]
+    order, plan = hierarchy_of(found.scene.numpy(), groups)
+    assert order.tolist() == list(range(len(row)))  # it is packed
+    check(found.scene.numpy(), groups, order, found.hierarchy)
+    assert found.hierarchy.members == plan.members
+
+
+def test_groups_of_every_level():
+    batch = pack(NESTED, make_content(NESTED, task_for(NESTED)))
+    scene, groups = NESTED.scene[NESTED.order], path_codes(NESTED.groups)[NESTED.order]
+    found = batch.hierarchy.groups
+    assert len(found) == groups.shape[1]
+    for level, codes in enumerate(groups.T[::-1]):
+        keys = scene * 1000 + codes
+        same = found[level][:, None] == found[level]
+        assert np.array_equal(same.numpy(), keys[:, None] == keys)

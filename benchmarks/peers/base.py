@@ -11,8 +11,8 @@ from torch.distributions import Normal
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes
 from hierforecast.models import Model
+from hierforecast.nn.coordinates import CoordinateScale
 from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
-from hierforecast.nn.scale import CoordinateScale
 from hierforecast.nn.scaled import Scaled, clip_outliers
 from hierforecast.task import Task
 

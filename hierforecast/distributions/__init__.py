@@ -8,6 +8,7 @@ from hierforecast.distributions.mixture import ModeMixture
 from hierforecast.distributions.noise import DiagonalNoise, RowNoise
 from hierforecast.distributions.parts import IndependentParts, IndependentRows
 from hierforecast.distributions.recursive import RecursiveNoise
+from hierforecast.distributions.scene_mixture import SceneMixture
 from hierforecast.distributions.steps import IndependentSteps
 from hierforecast.distributions.student import JointStudent
 
@@ -25,4 +26,5 @@ __all__ = [
     "RecursiveNoise",
     "RowNoise",
     "SceneDistribution",
+    "SceneMixture",
 ]

@@ -194,6 +194,14 @@ class SceneDistribution(Distribution):
         """The unchecked implementation: level (*q, 1, 1, 1) float64 on the CPU -> (*q, P, H, D)."""
         raise NotImplementedError
 
+    def cdf(self, value: Tensor) -> Tensor:
+        """Marginal probabilities of at most a value (*s, P, H, D), each cell by itself."""
+        return self._cdf(promote(value)[0])
+
+    def _cdf(self, value: Tensor) -> Tensor:
+        """The unchecked implementation of `cdf`."""
+        raise NotImplementedError(f"{type(self).__name__} has no cdf: use quantile")
+
     def icdf(self, value: float | Tensor) -> Tensor:
         """The same as `quantile`, by torch's name."""
         return self.quantile(value)

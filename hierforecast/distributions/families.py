@@ -21,6 +21,7 @@ from hierforecast.distributions.base import (
     check_finite,
     promote,
 )
+from hierforecast.distributions.student import student_cdf
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import coherent
 
@@ -115,6 +116,12 @@ class IndependentScenes(SceneDistribution):
         df = base.df.detach().double().cpu().numpy()
         standard = torch.from_numpy(np.asarray(stdtrit(df, level.numpy())))
         return self._overlaid(base.loc.detach() + base.scale.detach() * standard.to(base.loc))
+
+    def _cdf(self, value: Tensor) -> Tensor:
+        base = self.base
+        if not isinstance(base, StudentT):
+            return base.cdf(value)
+        return student_cdf((value - base.loc) / base.scale, base.df)
 
     def _condition(self, value: Tensor, seen: Tensor) -> IndependentScenes:
         known = torch.where(seen, value, torch.nan if self.known is None else self.known)

@@ -249,6 +249,9 @@ class LowRankNormal(SceneDistribution):
     def _quantile(self, level: Tensor) -> Tensor:
         return self.loc + self.stddev * torch.special.ndtri(level).to(self.loc)
 
+    def _cdf(self, value: Tensor) -> Tensor:
+        return torch.special.ndtr((value - self.loc) / self.stddev)
+
     def _affine(self, loc: Tensor, scale: Tensor) -> LowRankNormal:
         return self._times(loc + scale * self.loc, scale * torch.ones_like(self.loc))
 

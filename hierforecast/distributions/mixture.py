@@ -149,13 +149,12 @@ class ModeMixture(SceneDistribution):
         low, high = at.amin(0) + away, at.amax(0) + away
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
-            below = sum(
-                weight * torch.special.ndtr((middle - mode) / stddev)
-                for mode, weight in zip(at, weights, strict=True)
-            )
-            short = below < level
+            short = _below(middle, at, weights, stddev) < level
             low, high = torch.where(short, middle, low), torch.where(short, high, middle)
         return self._certain(0.5 * (low + high)).to(self.locs)
+
+    def _cdf(self, value: Tensor) -> Tensor:
+        return _below(value, self._centers, self._row_weights, self.noise.stddev)
 
     def _affine(self, loc: Tensor, scale: Tensor) -> ModeMixture:
         noise = self.noise._affine(torch.zeros_like(loc), scale)
@@ -186,3 +185,13 @@ class ModeMixture(SceneDistribution):
         weights = self._row_weights[:, rows]
         modes = self._centers[:, rows]
         return weights.sqrt() * (modes - (weights * modes).sum(0))
+
+
+def _below(value: Tensor, modes: Tensor, weights: Tensor, stddev: Tensor) -> Tensor:
+    """The distribution function of normals about modes (K, P, H, D) of weights (K, P, 1, 1)."""
+    each = zip(modes, weights, strict=True)
+    below: Tensor = sum(
+        (weight * torch.special.ndtr((value - mode) / stddev) for mode, weight in each),
+        start=torch.zeros_like(value),
+    )
+    return below

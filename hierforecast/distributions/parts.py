@@ -91,6 +91,9 @@ class IndependentParts(SceneDistribution):
         found = self.base._quantile(level)
         return found.reshape(*level.shape[:-3], *self.event_shape)
 
+    def _cdf(self, value: Tensor) -> Tensor:
+        return self.base._cdf(self._split(value)).reshape(value.shape)
+
     def _affine(self, loc: Tensor, scale: Tensor) -> Self:
         moved = (self._split(x.expand(self.event_shape)) for x in (loc, scale))
         return self._with(self.base._affine(*moved))

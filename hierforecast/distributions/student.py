@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution, promote
@@ -96,6 +96,10 @@ class JointStudent(SceneDistribution):
         standard = np.asarray(stdtrit(df, level.numpy())) * np.sqrt((df - 2) / df)
         return self.mean + self.stddev * torch.from_numpy(standard).to(self.mean)
 
+    def _cdf(self, value: Tensor) -> Tensor:
+        df = self.df[self.scene][:, None, None]
+        return student_cdf((value - self.mean) / self.stddev * (df / (df - 2)).sqrt(), df)
+
     def _affine(self, loc: Tensor, scale: Tensor) -> JointStudent:
         return JointStudent(self.base._affine(loc, scale), self.df, self._validate_args)
 
@@ -110,3 +114,9 @@ class JointStudent(SceneDistribution):
     def series_correlation(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.series_correlation`."""
         return self.base.series_correlation(scene_index)
+
+
+def student_cdf(value: Tensor, df: Tensor) -> Tensor:
+    """The standard Student-t distribution function, by scipy: without gradients."""
+    numbers = (x.detach().double().cpu().numpy() for x in (df, value))
+    return torch.from_numpy(np.asarray(stdtr(*numbers))).to(value)

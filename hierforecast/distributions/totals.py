@@ -58,6 +58,13 @@ class Totals(SceneDistribution):
         found = np.quantile(draws.double().cpu().numpy(), level.flatten().numpy(), axis=0)
         return torch.from_numpy(found).to(draws).reshape(*level.shape[:-3], *self.event_shape)
 
+    def _cdf(self, value: Tensor) -> Tensor:
+        if self.margins is not None:
+            return self.margins._cdf(value)
+        draws = self.sample((_DRAWS,), generator=seeded(0))
+        each = [(draws <= x).to(x).mean(0) for x in value.reshape(-1, *self.event_shape)]
+        return torch.stack(each).view(value.shape)
+
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         raise NotImplementedError(
             "these totals share series, or their family is not closed under sums, and have no "

@@ -85,7 +85,8 @@ class Baseline(Model):
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The distribution of the horizon, (P, H, D) in the units of the batch."""
-        scaled = self.scaler(batch)
+        views = self.scaler.views(batch)
+        batch, scaled = views.batch, views.scaled
         if self.repeats and self.origin == "row":  # not through other units and back: exactly
             filled, _ = fill_gaps(batch.values, batch.present)
             loc = self.point(replace(scaled, relative=filled), batch)
@@ -93,7 +94,7 @@ class Baseline(Model):
             loc = scaled.loc + scaled.scale * self.point(scaled, batch)
         scale = scaled.scale.abs() * self.error_scale[self.codes(batch)]
         cells = Normal(loc, scale, validate_args=False)
-        return IndependentScenes(cells, batch.scene, batch.n_scenes)
+        return views.mix(IndependentScenes(cells, batch.scene, batch.n_scenes))
 
 
 class LastValue(Baseline):

@@ -19,6 +19,7 @@ from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
 from hierforecast.models.base import Model, Origin
 from hierforecast.models.former import OPTIONS
+from hierforecast.nn.coordinates import CoordinateScale
 from hierforecast.nn.coupling import PairNetwork
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
@@ -27,8 +28,8 @@ from hierforecast.nn.head import Head, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head
 from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
 from hierforecast.nn.parts import find_part, name_part
-from hierforecast.nn.scale import CoordinateScale, make_scale
-from hierforecast.nn.scaled import clamp, clip_outliers, root_mean_square
+from hierforecast.nn.scale import make_scale
+from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
 from hierforecast.task import Task
 
 
@@ -48,7 +49,8 @@ class HiPerformer(Model):
             steps independent: returns), or a `Head`.
         patch: steps in a token, the whole context at most.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
-            equals its mirror images: a court, a pitch), ``"series"`` (each by its own deviation),
+            equals its mirror images: a court, a pitch; see `MirroredScale` for scenes near its
+            center, which are seen in several), ``"series"`` (each by its own deviation),
             ``"returns"`` (each by its recent size; no direction is learned), or ``"auto"``:
             coordinates for several targets, series for one.
         n_frequencies: of Fourier features of where a series is at the end of each patch, by which
@@ -159,8 +161,10 @@ class HiPerformer(Model):
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint distribution of the horizon, (P, H, D) in the units of the batch."""
-        parts, origin, unit = self._parts(batch)
-        return self._around(*parts).affine(origin, unit)
+        views = self.scaler.views(batch)
+        scaled = views.scaled
+        around = self._around(*self._parts(views.batch, scaled))
+        return views.mix(around.affine(scaled.loc, scaled.scale))
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
         """Distance of the locs from the truth, plus the likelihood of the errors around them.
@@ -170,16 +174,17 @@ class HiPerformer(Model):
         mean. Both are in the network's units, per present cell, so no series outweighs the others.
         Where the scale says that no loc is learned, everything learns from the likelihood.
         """
-        (loc, *rest), origin, unit = self._parts(batch)
+        scaled = self.scaler.drawn(batch)
+        loc, scale, shape, scenes = self._parts(batch, scaled)
         seen = future.present
-        truth = clamp((future.values - origin) / (unit * self.horizon_scale))
-        around = self._around(loc.detach(), *rest)
+        truth = clamp(scaled.apply(future.values) / self.horizon_scale)
+        around = self._around(loc.detach(), scale, shape, scenes)
         likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
         likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
         likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
         if not self.scaler.learns_loc:
             return -likelihood
-        return self._head.distance(loc, truth, seen, rest[-1]) - likelihood
+        return self._head.distance(loc, truth, seen, scenes) - likelihood
 
     def _around(
         self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
@@ -196,9 +201,9 @@ class HiPerformer(Model):
         """What the linear forecast sees of a context (P, L, D), in typical steps."""
         return increments(relative) / self.embedding.step
 
-    def _parts(self, batch: SceneBatch) -> tuple[tuple[Any, ...], Tensor, Tensor]:
-        """Loc, scale, shape in the network's units, and scenes; origin and unit of the series."""
-        scaled = self.scaler(batch).clamp()
+    def _parts(self, batch: SceneBatch, scaled: Scaled) -> tuple[Tensor, Tensor, Tensor, Scenes]:
+        """Loc, scale, shape in the network's units, and scenes."""
+        scaled = scaled.clamp()
         tokens, present = self.embedding(batch, scaled)
         seen, ahead = None if present.all() else present, self.embedding.horizon_tokens
         tokens = self.encoder(tokens, batch.hierarchy, seen, ahead)
@@ -213,8 +218,7 @@ class HiPerformer(Model):
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
         if self._head.pooled:
             shape = _pool(shape, self._head.pooled, batch)
-        parts = (start + moved.reshape(start.shape), scale, shape, scenes)
-        return parts, scaled.loc, scaled.scale
+        return start + moved.reshape(start.shape), scale, shape, scenes
 
 
 def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:

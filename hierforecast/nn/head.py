@@ -42,11 +42,7 @@ class Scenes(NamedTuple):
     @classmethod
     def of(cls, batch: SceneBatch) -> Scenes:
         """Those of a batch."""
-        group, groups = batch.hierarchy.group, []
-        for level in batch.hierarchy.levels:
-            groups.append(group)
-            group = level.parent[group]
-        return cls(batch.scene, batch.n_scenes, tuple(groups))
+        return cls(batch.scene, batch.n_scenes, batch.hierarchy.groups)
 
 
 class Head:

@@ -7,105 +7,16 @@ values counted (see `WindowDataset`).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierforecast.batch import SceneBatch
 from hierforecast.errors import DataError
-from hierforecast.nn.scaled import Scaled, clip_outliers, fill_gaps
-
-# Sizes below this count as none: over them, float32 would overflow.
-TINY = 1e-30
-# The size of what never varied in training, in the unit of the training frame.
-STILL = 0.01
-
-
-class Scale(nn.Module):
-    """From the units of a batch to the network's; made for a number of targets.
-
-    Attributes:
-        origin: from where it wants values counted, see `WindowDataset`.
-        learns_loc: whether the network moves the loc of the linear forecast. It does not where the
-            past says nothing of the direction.
-        n_absolute: features of absolute position for each step.
-    """
-
-    origin: Literal["row", "zero"] = "row"
-    learns_loc = True
-    n_absolute: int
-
-    def __init__(self, n_targets: int) -> None:
-        super().__init__()
-
-    def fit(self, batch: SceneBatch) -> None:
-        """Learn what all series share from training windows."""
-        raise NotImplementedError
-
-    def forward(self, batch: SceneBatch) -> Scaled:
-        """Scale the context of a batch."""
-        raise NotImplementedError
-
-
-class CoordinateScale(Scale):
-    """For coordinates: relative to the last position, in one unit learned from the training frame.
-
-    A foot stays a foot for every series, and where it is stays visible: walls and hoops matter.
-
-    Args:
-        n_targets: D.
-    """
-
-    def __init__(self, n_targets: int) -> None:
-        super().__init__(n_targets)
-        self.n_absolute = n_targets
-        self.center: Tensor
-        self.scale: Tensor
-        self.register_buffer("center", torch.zeros(n_targets))
-        self.register_buffer("scale", torch.ones(n_targets))
-
-    def fit(self, batch: SceneBatch) -> None:
-        """Learn center and scale from the present context cells of training windows."""
-        if not batch.present.any():
-            return
-        cells = (batch.values + batch.level)[batch.present].double()
-        middle = cells.median(0).values
-        cells = middle + clip_outliers(cells - middle)
-        self.center.copy_(cells.mean(0))
-        self.scale.copy_(_positive(cells.std(0, correction=0), STILL))
-
-    def forward(self, batch: SceneBatch) -> Scaled:
-        """Scale the context of a batch."""
-        filled, last = fill_gaps(batch.values, batch.present)
-        scale = self.scale.expand_as(last)
-        absolute = (filled + (batch.level - self.center)) / self.scale
-        return Scaled((filled - last) / scale, absolute, last, scale)
-
-
-class MirroredScale(CoordinateScale):
-    """Coordinates in a space that has no preferred end and no preferred side: a court, a pitch.
-
-    Each scene is shown as the one of its mirror images (two for each target) in which its present
-    series, where they were last seen, lie on the positive side of the center on average. Forecasts
-    are thus exactly equivariant to mirroring, and what is learned at one end holds at the other.
-    The center is that of the training frame: the middle of the court, nearly, where play goes both
-    ways. This scale looks at the whole scene, and at nothing that tells its series apart.
-
-    Args:
-        n_targets: D.
-    """
-
-    def forward(self, batch: SceneBatch) -> Scaled:
-        """Scale the context of a batch."""
-        scaled = super().forward(batch)
-        here = (scaled.loc + (batch.level - self.center))[:, 0]
-        here = here * batch.present.any(1, keepdim=True)
-        middle = here.new_zeros(batch.n_scenes, here.shape[-1]).index_add(0, batch.scene, here)
-        side = torch.where(middle < 0, -1.0, 1.0).to(here.dtype)[batch.scene][:, None]
-        return Scaled(
-            scaled.relative * side, scaled.absolute * side, scaled.loc, scaled.scale * side
-        )
+from hierforecast.nn.coordinates import CoordinateScale, MirroredScale
+from hierforecast.nn.scaled import STILL, TINY, Scaled, clip_outliers, fill_gaps, positive
+from hierforecast.nn.views import Scale
 
 
 class SeriesScale(Scale):
@@ -137,7 +48,7 @@ class SeriesScale(Scale):
         # Saved before there was a usual deviation: then a share of the level counts, as it did.
         count = batch.present.sum(1)[:, None, None].clamp(min=1).to(mean.dtype)
         size = (mean + batch.level).abs() * count.square().reciprocal().clamp(min=0.01)
-        scale = _positive(torch.where(self.usual.isnan(), torch.maximum(std, size), scale))
+        scale = positive(torch.where(self.usual.isnan(), torch.maximum(std, size), scale))
         return Scaled((filled - mean) / scale, filled[..., :0], mean, scale)
 
     def _moments(self, batch: SceneBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,7 +62,7 @@ class SeriesScale(Scale):
         deviation = torch.where(present, shown - mean, shown.new_zeros(()))
         # Over the largest, so that squares neither overflow nor vanish.
         largest = deviation.abs().amax(1, keepdim=True)
-        square = (deviation / _positive(largest)).square().sum(1, keepdim=True) / count
+        square = (deviation / positive(largest)).square().sum(1, keepdim=True) / count
         return filled, last + mean, largest * square.sqrt()
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -189,7 +100,7 @@ class ReturnsScale(Scale):
         """Learn the usual size from the present context cells of training windows."""
         if batch.present.any():
             size = clip_outliers(batch.values[batch.present]).double().square().mean(0).sqrt()
-            self.usual.copy_(_positive(size))
+            self.usual.copy_(positive(size))
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
@@ -222,8 +133,3 @@ def make_scale(name: str, n_targets: int) -> Scale:
     if not isinstance(name, str) or name not in SCALES:
         raise DataError(f"scale={name!r} is not one of {['auto', *SCALES]}")
     return SCALES[name](n_targets)
-
-
-def _positive(scale: Tensor, other: float = 1.0) -> Tensor:
-    """Replace zeros by another size."""
-    return torch.where(scale > TINY, scale, torch.full_like(scale, other))

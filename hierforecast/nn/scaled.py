@@ -7,6 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+# Sizes below this count as none: over them, float32 would overflow.
+TINY = 1e-30
+# The size of what never varied in training, in the unit of the training frame.
+STILL = 0.01
+
 
 @dataclass(frozen=True)
 class Scaled:
@@ -26,6 +31,10 @@ class Scaled:
     def apply(self, values: Tensor) -> Tensor:
         """Values (P, ..., D) of the batch in the network's units."""
         return (values - self.loc) / self.scale
+
+    def mirrored(self, side: Tensor) -> Scaled:
+        """The same seen in a mirror: side (P, 1, D) is -1 for each target that is turned round."""
+        return Scaled(self.relative * side, self.absolute * side, self.loc, self.scale * side)
 
     def clamp(self) -> Scaled:
         """The same for a network, whose squares must fit: wild cells lie a million units off."""
@@ -83,3 +92,8 @@ def root_mean_square(x: Tensor, present: Tensor) -> Tensor:
     square = torch.where(present[..., None], x, x.new_zeros(())).square().flatten(0, -2).sum(0)
     size = (square / present.sum().clamp(min=1)).sqrt()
     return torch.where(size > 0, size, torch.ones_like(size))
+
+
+def positive(scale: Tensor, other: float = 1.0) -> Tensor:
+    """Replace zeros by another size."""
+    return torch.where(scale > TINY, scale, torch.full_like(scale, other))

@@ -1,0 +1,82 @@
+"""What a scale shows a network: each scene in one view, or in several that are mixed again."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from hierforecast.batch import SceneBatch
+from hierforecast.distributions import SceneDistribution, SceneMixture
+from hierforecast.nn.scaled import Scaled
+
+
+class Mixed(NamedTuple):
+    """How views become one distribution again.
+
+    Attributes:
+        batch: the scenes.
+        scene_of: (V,) the scene of each view.
+        row_of: the row of each row of the views.
+        logits: (V,) log weights of the views.
+    """
+
+    batch: SceneBatch
+    scene_of: Tensor
+    row_of: Tensor
+    logits: Tensor
+
+
+class Views(NamedTuple):
+    """A batch in the network's units, a scene in it for each view of a scene.
+
+    Attributes:
+        batch: every view a scene.
+        scaled: its context in the network's units.
+        mixed: which scenes they are views of; None where each scene has one.
+    """
+
+    batch: SceneBatch
+    scaled: Scaled
+    mixed: Mixed | None = None
+
+    def mix(self, base: SceneDistribution) -> SceneDistribution:
+        """The distribution of the scenes from that of the views, in the units of the batch."""
+        if self.mixed is None:
+            return base
+        batch, scene_of, row_of, logits = self.mixed
+        return SceneMixture(base, scene_of, row_of, logits, batch.scene, batch.n_scenes)
+
+
+class Scale(nn.Module):
+    """From the units of a batch to the network's; made for a number of targets.
+
+    Attributes:
+        origin: from where it wants values counted, see `WindowDataset`.
+        learns_loc: whether the network moves the loc of the linear forecast. It does not where the
+            past says nothing of the direction.
+        n_absolute: features of absolute position for each step.
+    """
+
+    origin: Literal["row", "zero"] = "row"
+    learns_loc = True
+    n_absolute: int
+
+    def __init__(self, n_targets: int) -> None:
+        super().__init__()
+
+    def fit(self, batch: SceneBatch) -> None:
+        """Learn what all series share from training windows."""
+        raise NotImplementedError
+
+    def forward(self, batch: SceneBatch) -> Scaled:
+        """Scale the context of a batch."""
+        raise NotImplementedError
+
+    def drawn(self, batch: SceneBatch) -> Scaled:
+        """The same for a loss: of several views of a scene, one at random in training."""
+        return self(batch)
+
+    def views(self, batch: SceneBatch) -> Views:
+        """The same for a forecast: all views of a scene."""
+        return Views(batch, self(batch))

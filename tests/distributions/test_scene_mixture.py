@@ -1,0 +1,351 @@
+"""A mixture scene by scene, against the same sums written out one scene and view at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal, StudentT
+
+from hierforecast.distributions import (
+    IndependentRows,
+    IndependentScenes,
+    IndependentSteps,
+    JointStudent,
+    LowRankNormal,
+    ModeMixture,
+    RecursiveNoise,
+    SceneDistribution,
+    SceneMixture,
+)
+
+H, D = 4, 2
+SCENE = torch.tensor([1, 0, 1, 2, 0, 1])
+VIEWS = torch.tensor([0, 2, 1, 1, 2, 1, 3, 3])  # scene 0 has one view, 1 three; 3 has no rows
+P, B = len(SCENE), 4
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed + 31 * len(shape) + sum(shape))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def rows_of_views() -> tuple[Tensor, Tensor]:
+    """The view and the row of each row of the views, shuffled."""
+    pairs = [
+        (view, row)
+        for view, scene in enumerate(VIEWS.tolist())
+        for row in (scene == SCENE).nonzero()[:, 0].tolist()
+    ]
+    order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(3))
+    view, row = torch.tensor(pairs)[order].T
+    return view, row
+
+
+def low_rank(scene: Tensor, memory: int = 0, rank: int = 2) -> LowRankNormal:
+    n = len(scene)
+    scale = 0.3 + normal(n, H, D).abs()
+    noise = RecursiveNoise(scale, normal(n, H, D, memory)) if memory else scale
+    factors = normal(n, H, D, rank), normal(n, H, D, 2, seed=1)
+    return LowRankNormal(2 * normal(n, H, D, seed=2), noise, *factors, scene, len(VIEWS))
+
+
+def student(scene: Tensor) -> JointStudent:
+    return JointStudent(low_rank(scene), 3 + normal(len(VIEWS)).abs())
+
+
+def modes(scene: Tensor) -> ModeMixture:
+    locs, logits = 2 * normal(3, len(scene), H, D), normal(len(VIEWS), 3)
+    return ModeMixture(locs, logits, low_rank(scene, memory=2))
+
+
+def steps(scene: Tensor) -> IndependentSteps:
+    n = len(scene)
+    parts = 2 * normal(n, H, D), 0.2 + normal(n, H, D).abs(), normal(n, H, D, 2)
+    return IndependentSteps.student(*parts, 4 + normal(n, H).abs(), scene, len(VIEWS))
+
+
+def rows(scene: Tensor) -> IndependentRows:
+    one = low_rank(scene, memory=2)
+    df = 4 + normal(len(scene)).abs()
+    return IndependentRows.student(one.loc, one.noise, one.series_factor, df, scene, len(VIEWS))
+
+
+def grouped(scene: Tensor) -> LowRankNormal:
+    """Rows of one view in two groups, each with latents of its own."""
+    one = low_rank(scene)
+    groups = 2 * scene + torch.arange(len(scene)) % 2, normal(len(scene), H, D, 1)
+    parts = one.loc, one.scale, one.scene_factor, one.series_factor, scene, len(VIEWS)
+    return LowRankNormal(*parts, group_factors=[groups[::-1]])
+
+
+def independent(scene: Tensor, heavy: bool = False) -> IndependentScenes:
+    loc, scale = 2 * normal(len(scene), H, D), 0.2 + normal(len(scene), H, D).abs()
+    base = StudentT(4.0 + 0 * loc, loc, scale) if heavy else Normal(loc, scale)
+    return IndependentScenes(base, scene, len(VIEWS))
+
+
+FAMILIES: dict[str, Callable[[Tensor], SceneDistribution]] = {
+    "diagonal": low_rank,
+    "recursive": lambda scene: low_rank(scene, memory=2),
+    "student": student,
+    "modes": modes,
+    "steps": steps,
+    "rows": rows,
+    "groups": grouped,
+    "independent": independent,
+    "independent student": lambda scene: independent(scene, heavy=True),
+}
+
+
+def make(name: str, kind: type[SceneMixture] = SceneMixture) -> SceneMixture:
+    view, row = rows_of_views()
+    logits = 3 + normal(len(VIEWS), seed=9)  # their sum is not one
+    return kind(FAMILIES[name](view), VIEWS, row, logits, SCENE, B)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> SceneMixture:
+    return make(request.param)
+
+
+def parts(p: SceneMixture, scene: int) -> list[tuple[float, SceneDistribution]]:
+    """Weight and distribution of each view of a scene, its rows in the order of the scene's."""
+    chosen = (scene == VIEWS).nonzero()[:, 0]
+    weights = p.logits[chosen].softmax(0)
+    mine = (scene == SCENE).nonzero()[:, 0]
+    out = []
+    for weight, view in zip(weights, chosen, strict=True):
+        where = [int(((p.base.scene == view) & (p.row_of == row)).nonzero()) for row in mine]
+        out.append((float(weight), p.base.rows(torch.tensor(where, dtype=torch.int64))))
+    return out
+
+
+def close(a: Tensor, b: Tensor, limit: float = 1e-10) -> None:
+    torch.testing.assert_close(a, b, rtol=limit, atol=limit)
+
+
+def log_prob_by_hand(p: SceneMixture, value: Tensor, seen: Tensor) -> Tensor:
+    out = []
+    for scene in range(B):
+        mine = scene == SCENE
+        each = [
+            math.log(weight) + one.log_prob(value[mine], seen[mine]).sum()
+            for weight, one in parts(p, scene)
+        ]
+        out.append(torch.stack(each).logsumexp(0))
+    return torch.stack(out)
+
+
+def moments_by_hand(p: SceneMixture, scene: int) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of a scene with three rows of views that a base numbers as it likes."""
+    pairs = parts(p, scene)
+    means = [one.mean.flatten() for _, one in pairs]
+    mean = sum(weight * m for (weight, _), m in zip(pairs, means, strict=True))
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    for (weight, one), m in zip(pairs, means, strict=True):
+        inside = one.covariance(int(one.scene[0]))
+        covariance += weight * (inside + torch.outer(m - mean, m - mean))
+    return mean, covariance
+
+
+def test_moments(family):
+    for scene in range(3):
+        mine = scene == SCENE
+        mean, covariance = moments_by_hand(family, scene)
+        close(family.mean[mine].flatten(), mean)
+        close(family.variance[mine].flatten(), covariance.diagonal())
+        close(family.covariance(scene), covariance)
+        cells = covariance.view(int(mine.sum()), H * D, int(mine.sum()), H * D)
+        across = cells.diagonal(dim1=1, dim2=3).sum(-1)
+        size = across.diagonal().sqrt()
+        close(family.series_correlation(scene), across / (size[:, None] * size))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.0])
+def test_the_likelihood_is_that_of_the_mixture(family, share):
+    seen = torch.rand(P, H, D, generator=torch.Generator().manual_seed(1)) < share
+    value = torch.where(seen, 2 * normal(P, H, D, seed=4), torch.nan)
+    found = family.log_prob(value, seen)
+    close(found, log_prob_by_hand(family, value, seen))
+    assert found[3] == 0 and (share or not found.any())
+    both = torch.stack([value, torch.where(seen, value + 1, torch.nan)])
+    close(family.log_prob(both, seen)[1], family.log_prob(both[1], seen))
+
+
+def test_quantiles_and_the_distribution_function_agree(family):
+    level = torch.tensor([0.02, 0.3, 0.5, 0.97], dtype=torch.float64)
+    found = family.quantile(level)
+    close(family.cdf(found), level[:, None, None, None].expand_as(found), 1e-9)
+    for scene in range(3):
+        mine = scene == SCENE
+        each = sum(w * one.cdf(found[:, mine]) for w, one in parts(family, scene))
+        close(each, family.cdf(found)[:, mine])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_the_distribution_function_of_its_quantiles(name):
+    base = FAMILIES[name](rows_of_views()[0])
+    level = torch.tensor([0.01, 0.4, 0.9], dtype=torch.float64)
+    found = base.quantile(level)
+    close(base.cdf(found), level[:, None, None, None].expand_as(found), 1e-9)
+
+
+@pytest.mark.parametrize("name", ["recursive", "modes"])
+def test_draws_have_the_moments_and_take_one_view_for_a_whole_scene(name):
+    p = make(name)
+    draws = p.sample((60_000,), generator=torch.Generator().manual_seed(0))
+    for scene in range(3):
+        mine = scene == SCENE
+        flat = draws[:, mine].flatten(1)
+        size = p.variance[mine].flatten().sqrt()
+        assert ((flat.mean(0) - p.mean[mine].flatten()) / size).abs().max() < 0.03
+        error = (torch.cov(flat.T) - p.covariance(scene)) / (size[:, None] * size)
+        assert error.abs().max() < 0.05
+
+
+class RowByRow(SceneMixture):
+    """Broken: every row takes a view of its own."""
+
+    def _draw(self, shape: torch.Size) -> Tensor:
+        every = [super(RowByRow, self)._draw(shape) for _ in range(P)]
+        return torch.stack([every[i][..., i, :, :] for i in range(P)], -3)
+
+
+def test_a_draw_that_mixes_views_is_noticed():
+    p = make("recursive", RowByRow)
+    draws = p.sample((20_000,), generator=torch.Generator().manual_seed(0))[:, SCENE == 1]
+    size = p.variance[SCENE == 1].flatten().sqrt()
+    error = (torch.cov(draws.flatten(1).T) - p.covariance(1)) / (size[:, None] * size)
+    assert error.abs().max() > 0.2
+
+
+def known_cells() -> Tensor:
+    known = torch.rand(P, H, D, generator=torch.Generator().manual_seed(6)) < 0.4
+    known[2], known[1] = True, False
+    return known
+
+
+def test_joint_is_marginal_times_conditional(family):
+    known, value = known_cells(), 2 * normal(P, H, D, seed=4)
+    left = family.condition(torch.where(known, value, torch.nan), known)
+    everything = torch.ones_like(known)
+    joint = family.log_prob(value, everything)
+    close(joint, family.log_prob(value, known) + left.log_prob(value, everything), 1e-9)
+    close(left.log_prob(value, known), torch.zeros(B, dtype=torch.float64))
+    for found in (left.mean, left.quantile(0.1), left.sample((3,))[1]):
+        assert torch.equal(found[known], value[known])
+    assert (left.variance[known] == 0).all() and (left.variance[~known] > 0).all()
+
+
+def test_conditioning_weighs_the_views_by_what_they_said(family):
+    known, value = known_cells(), 2 * normal(P, H, D, seed=4)
+    left = family.condition(torch.where(known, value, torch.nan), known)
+    for scene in range(3):
+        mine = scene == SCENE
+        pairs = parts(family, scene)
+        fit = [one.log_prob(value[mine], known[mine]).sum() + math.log(w) for w, one in pairs]
+        weights = torch.stack(fit).softmax(0)
+        means = [one.condition(value[mine], known[mine]).mean for _, one in pairs]
+        mean = sum(w * m for w, m in zip(weights, means, strict=True))
+        close(left.mean[mine], mean)
+
+
+def test_conditioning_twice_is_conditioning_on_both(family):
+    first, value = known_cells(), 2 * normal(P, H, D, seed=4)
+    second = first | (normal(P, H, D, seed=5) > 0.5)
+    at_once = family.condition(value, second)
+    one_by_one = family.condition(value, first).condition(value, second)
+    close(at_once.mean, one_by_one.mean, 1e-8)
+    close(at_once.variance, one_by_one.variance, 1e-8)
+
+
+def test_marginals(family):
+    index = torch.tensor([5, 1, 0])
+    some = family.rows(index)
+    seen = torch.zeros(P, H, D, dtype=torch.bool)
+    seen[index] = True
+    value = 2 * normal(P, H, D, seed=4)
+    close(some.mean, family.mean[index])
+    close(some.variance, family.variance[index])
+    close(some.log_prob(value[index]), family.log_prob(value, seen))
+    mask = seen[:, 0, 0]
+    close(family.rows(mask).mean, family.mean[mask])
+
+
+def test_rows_in_another_order_are_the_same_distribution(family):
+    perm = torch.randperm(P, generator=torch.Generator().manual_seed(2))
+    value = 2 * normal(P, H, D, seed=4)
+    close(family.rows(perm).log_prob(value[perm]), family.log_prob(value))
+    close(family.rows(perm).quantile(0.2), family.quantile(0.2)[perm])
+
+
+def test_affine(family):
+    loc, scale = normal(P, 1, 1), torch.tensor([-2.0, 0.5]).double()
+    moved, value = family.affine(loc, scale), 2 * normal(P, H, D, seed=4)
+    close(moved.mean, loc + scale * family.mean)
+    close(moved.variance, scale.square() * family.variance)
+    rows = torch.bincount(SCENE, minlength=B)
+    volume = H * rows * scale.abs().log().sum()
+    close(moved.log_prob(loc + scale * value), family.log_prob(value) - volume)
+
+
+def test_sums_of_rows(family):
+    matrix = torch.zeros(3, P, dtype=torch.float64)
+    matrix[0, [0, 5]] = torch.tensor([0.5, -2.0]).double()
+    matrix[1, [1, 4]], matrix[2, 2] = 1.0, 3.0
+    total = family.aggregate(matrix)
+    assert total.scene.tolist() == [1, 0, 1]
+    close(total.mean, torch.einsum("gp,phd->ghd", matrix, family.mean))
+    for scene in range(2):
+        of_scene = matrix[total.scene == scene][:, scene == SCENE]
+        n = of_scene.shape[1]
+        cells = family.covariance(scene).view(n, H, D, n, H, D)
+        dense = torch.einsum("gp,phdqhd,gq->ghd", of_scene, cells, of_scene)
+        close(total.variance[total.scene == scene], dense)
+    draws = total.sample((20_000,), generator=torch.Generator().manual_seed(0))
+    assert ((draws.std(0) - total.stddev) / total.stddev).abs().max() < 0.1
+
+
+def test_totals_of_gaussian_views_have_a_density():
+    p = make("recursive")
+    matrix = torch.zeros(2, P, dtype=torch.float64)
+    matrix[0, [0, 5]], matrix[1, 2] = 1.0, 1.0
+    total, value = p.aggregate(matrix), normal(2, H, D)
+    each = []
+    for weight, one in parts(p, 1):  # rows 0, 2 and 5
+        own = torch.tensor([[1.0, 0, 1], [0, 1, 0]], dtype=torch.float64)
+        each.append(math.log(weight) + one.aggregate(own).log_prob(value).sum())
+    close(total.log_prob(value)[1], torch.stack(each).logsumexp(0))
+    shared = p.aggregate(torch.ones(1, P).double() * (SCENE == 1) * torch.ones(2, 1).double())
+    close(shared.mean[0], shared.mean[1])
+
+
+def test_scenes_of_one_view_are_that_view():
+    base = low_rank(torch.tensor([0, 1, 1, 0]))
+    scene = torch.tensor([1, 0, 0, 1])
+    p = SceneMixture(
+        base, torch.tensor([1, 0, 2, 3, 4, 5, 6, 7]), torch.arange(4), torch.zeros(8), scene, 8
+    )
+    assert torch.equal(p.mean, base.mean) and torch.equal(p.quantile(0.1), base.quantile(0.1))
+    close(p.log_prob(base.mean)[:2], base.log_prob(base.mean)[[1, 0]])
+
+
+def test_the_likeliest_views():
+    p = make("modes")
+    found = p.likeliest
+    for scene in range(3):
+        _, best = max(parts(p, scene), key=lambda pair: pair[0])
+        close(found.mean[scene == SCENE], best.mean)
+    assert found.modes.shape == (3, P, H, D)
+
+
+def test_shapes_are_checked():
+    base = low_rank(torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"scene_of and logits of shape \(8,\)"):
+        SceneMixture(base, VIEWS[:3], torch.arange(3), torch.zeros(3), SCENE, B)
+    with pytest.raises(ValueError, match="logits holds NaN"):
+        SceneMixture(base, VIEWS, torch.arange(3), torch.full((8,), torch.nan), SCENE[:3], B, True)
