@@ -14,7 +14,8 @@ from hierforecast import HiPerformer, Ridge
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution, SceneMixture
 from hierforecast.nn.coordinates import MirroredScale
-from hierforecast.nn.heads import LowRankHead, MixtureHead
+from hierforecast.nn.heads import MixtureHead
+from hierforecast.nn.lowrank import CoupledHead, LowRankHead
 from hierforecast.testing import assert_equivariant, randomize_
 from tests.helpers import (
     FLAT,
@@ -35,6 +36,9 @@ HEADS: dict[str, Any] = {
     "student": "student",
     "steps": "steps",
     "mixture": MixtureHead(modes=3, rank=2),
+    "rows": "rows",
+    "coupled": CoupledHead(2, 2),
+    "groups": LowRankHead(rank=1, group_rank=2),
 }
 MIRRORS = [(-1, 1), (1, -1), (-1, -1)]
 
