@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,12 +48,15 @@ class RecursiveNoise(TargetNoise):
         Where a row is seen without gaps its shocks are what its errors say; the others are filtered
         (Kalman, 1960), all columns with the same gains.
         """
-        columns = torch.cat([shocks, self._shocks(errors)], -1)
-        white, volume = divide(columns, self.scale, seen)
+        both = shocks, self._shocks(errors)
         gaps = ((~seen).cumsum(1).bool() & seen).any(2).any(1)
+        if bool(gaps.all()):
+            return self._filter(torch.cat([x.movedim(1, 0) for x in both], -1), seen)
+        columns = torch.cat(both, -1)
+        white, volume = divide(columns, self.scale, seen)
         if bool(gaps.any()):
             some = self.change(lambda x: x[gaps])
-            filtered, log_scale = some._filter(columns[gaps], seen[gaps])
+            filtered, log_scale = some._filter(columns[gaps].movedim(1, 0), seen[gaps])
             white, volume = (
                 x.index_put((gaps,), y) for x, y in ((white, filtered), (volume, log_scale))
             )
@@ -70,36 +73,49 @@ class RecursiveNoise(TargetNoise):
     def _filter(self, shocks: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Innovations (P, H, D, C) of the seen errors, whitened, and their log volume (P,).
 
-        The state is by how much the last M errors, as the shocks make them, miss what was expected
-        of them from those that are seen. The errors of cells that are not seen may be anything.
+        The state is by how much the last M errors, as the shocks (H, P, D, C) make them, miss what
+        was expected of them from those that are seen. The errors of cells that are not seen may be
+        anything.
         """
         variance, gains = self._gains(seen)
         # Steps first, so that each is one piece of memory.
-        first = (x.movedim(1, 0).contiguous() for x in (shocks, self.memory, gains, seen))
-        innovations = _Filter.apply(*first).movedim(0, 1)
+        rest = (x.movedim(1, 0) for x in (self.memory, gains, seen))
+        innovations = _Filter.apply(*(x.contiguous() for x in (shocks, *rest))).movedim(0, 1)
         volume = torch.where(seen, 0.5 * variance.log(), 0).sum((1, 2))
         return innovations * variance.rsqrt()[..., None], volume
 
     def _gains(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Variances (P, H, D) of the innovations, and gains (P, H, D, M) of the state."""
+        """Variances (P, H, D) of the innovations, and gains (P, H, D, M - 1) of earlier errors.
+
+        That of the error which is seen itself is one: nothing of it is left to expect.
+        """
         lags = range(self.memory.shape[-1])
         nothing = torch.zeros_like(self.scale[:, 0])
-        covariance: list[list[Any]] = [
-            [nothing for _ in lags] for _ in lags
-        ]  # covariance of the state
+        # Covariance of the state, of each error with those before it.
+        covariance: list[list[Tensor]] = [[nothing] * (i + 1) for i in lags]
         variances, gains = [], []
-        steps = self.memory.unbind(1), self.scale.square().unbind(1), seen.unbind(1)
-        for memory, own, here in zip(*steps, strict=True):
+        here = seen.to(self.scale)
+        steps = (x.unbind(1) for x in (self.memory, self.scale.square(), here, 1 - here))
+        for memory, own, one, zero in zip(*steps, strict=True):
             back = memory.unbind(-1)
-            cross = [sum(back[i] * covariance[i][j] for i in lags) for j in lags]
-            variance = own + sum(back[j] * cross[j] for j in lags)
-            top = [variance, *cross[:-1]]
-            covariance = [top, *([top[i], *covariance[i - 1][:-1]] for i in lags[1:])]
-            gain = [torch.where(here, x / variance, 0) for x in top]
-            covariance = [[covariance[i][j] - gain[i] * top[j] for j in lags] for i in lags]
+            cross = [_dot(back, [covariance[max(i, j)][min(i, j)] for i in lags]) for j in lags]
+            variance = _dot(back, cross, own)
+            weight = one / variance
+            gain = [x * weight for x in cross[:-1]]
+            kept = [x * zero for x in (variance, *cross[:-1])]
+            covariance = [
+                [
+                    kept[i] if j == 0 else
+                    torch.addcmul(covariance[i - 1][j - 1], gain[i - 1], cross[j - 1], value=-1)
+                    for j in range(i + 1)
+                ]
+                for i in lags
+            ]  # fmt: skip
             variances.append(variance)
-            gains.append(torch.stack(gain, -1))
-        return torch.stack(variances, 1), torch.stack(gains, 1)
+            gains.append(gain)
+        each = [torch.stack(gain, 1) for gain in zip(*gains, strict=True)]
+        variance = torch.stack(variances, 1)
+        return variance, torch.stack(each, -1) if each else self.memory[..., :0]
 
     @property
     def variance(self) -> Tensor:
@@ -125,26 +141,40 @@ class RecursiveNoise(TargetNoise):
         return RecursiveNoise(factor.abs() * self.scale, self.memory * ratio)
 
 
+def _dot(one: Sequence[Tensor], other: Sequence[Tensor], start: Tensor | None = None) -> Tensor:
+    """Sum of products, added to a start."""
+    pairs = iter(zip(one, other, strict=True))
+    total = torch.mul(*next(pairs)) if start is None else start
+    for a, b in pairs:
+        total = torch.addcmul(total, a, b)
+    return total
+
+
 class _Filter(torch.autograd.Function):
     """Innovations of columns of shocks by given gains; its gradient is a recursion backwards.
 
     m = (m_1, .., m_M) is by how much the last errors miss what was expected of them. At each step
     n = shock + a . m, the innovation e = n where the cell is seen and 0 elsewhere, and then
-    m <- (n, m_1, .., m_(M-1)) - g e. A graph of all steps would take many times as long.
+    m <- (n - e, m_1 - g_1 e, .., m_(M-1) - g_(M-1) e). A graph of all steps would take many times
+    as long.
     """
 
     @staticmethod
     def forward(ctx: Any, shocks: Tensor, memory: Tensor, gains: Tensor, seen: Tensor) -> Tensor:
-        """Shocks (H, P, D, C), memory and gains (H, P, D, M), seen (H, P, D): (H, P, D, C)."""
-        states = shocks.new_zeros(len(shocks) + 1, memory.shape[-1], *shocks.shape[1:])
-        innovations = torch.empty_like(shocks)
-        back, gain, here = (x.movedim(-1, 1)[..., None] for x in (memory, gains, seen[..., None]))
-        for step, shock in enumerate(shocks):
+        """Shocks (H, P, D, C), memory (.., M), gains (.., M - 1), seen (H, P, D): as shocks."""
+        back, gain, here = _by_lag(memory, gains, seen)
+        states = shocks.new_empty(len(shocks) + 1, *back.shape[1:-1], shocks.shape[-1])
+        states[0] = 0
+        innovations, now = torch.empty_like(shocks), torch.empty_like(shocks[0])
+        for step, (shock, innovation) in enumerate(zip(shocks, innovations, strict=True)):
             before, after = states[step], states[step + 1]
-            now = shock + (back[step] * before).sum(0)
-            innovations[step] = torch.where(here[step, 0], now, 0)
-            after[0], after[1:] = now, before[:-1]
-            after -= gain[step] * innovations[step]
+            torch.addcmul(shock, back[step, 0], before[0], out=now)
+            for a, m in zip(back[step, 1:], before[1:], strict=True):
+                now.addcmul_(a, m)
+            torch.mul(now, here[step], out=innovation)
+            torch.sub(now, innovation, out=after[0])
+            for lag, g in enumerate(gain[step]):
+                torch.addcmul(before[lag], g, innovation, value=-1, out=after[lag + 1])
         ctx.save_for_backward(states, innovations, memory, gains, seen)
         return innovations
 
@@ -153,15 +183,24 @@ class _Filter(torch.autograd.Function):
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of shocks, memory and gains."""
         states, innovations, memory, gains, seen = ctx.saved_tensors
-        back, gain, here = (x.movedim(-1, 1)[..., None] for x in (memory, gains, seen[..., None]))
-        shocks, adjoints = torch.empty_like(innovations), torch.empty_like(states)
-        adjoints[-1] = 0
+        back, gain, here = _by_lag(memory, gains, seen)
+        shocks = torch.empty_like(innovations)
+        to_memory, to_gains = (torch.empty_like(x[..., 0]) for x in (back, gain))
+        after, before = torch.zeros_like(states[0]), torch.empty_like(states[0])
         for step in reversed(range(len(innovations))):
-            after, before = adjoints[step + 1], adjoints[step]
-            own = above[step] - (gain[step] * after).sum(0)
-            shocks[step] = after[0] + torch.where(here[step, 0], own, 0)
-            torch.mul(back[step], shocks[step], out=before)
+            own, shock = above[step] - after[0], shocks[step]
+            for g, m in zip(gain[step], after[1:], strict=True):
+                own.addcmul_(g, m, value=-1)
+            torch.addcmul(after[0], here[step], own, out=shock)
+            to_gains[step] = (innovations[step] * after[1:]).sum(-1).neg()
+            to_memory[step] = (shock * states[step]).sum(-1)
+            torch.mul(back[step], shock, out=before)
             before[:-1] += after[1:]
-        to_memory = torch.einsum("hpdc,hmpdc->hpdm", shocks, states[:-1])
-        to_gains = -torch.einsum("hpdc,hmpdc->hpdm", innovations, adjoints[1:])
-        return shocks, to_memory, to_gains, None
+            after, before = before, after
+        return shocks, to_memory.movedim(1, -1), to_gains.movedim(1, -1), None
+
+
+def _by_lag(memory: Tensor, gains: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Memory and gains (H, M, P, D, 1), and seen cells (H, P, D, 1) as zeros and ones."""
+    back, gain = (x.movedim(-1, 1).contiguous()[..., None] for x in (memory, gains))
+    return back, gain, seen[..., None].to(memory)

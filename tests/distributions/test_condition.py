@@ -169,6 +169,30 @@ def test_likelihood_is_that_of_the_dense_covariance(name: str, seen: str):
     assert found[2] == 0
 
 
+@pytest.mark.parametrize("memory", [1, 2, 3, 9])
+@pytest.mark.parametrize("rows_without_gaps", [True, False])
+def test_gradients_through_gaps_are_those_of_the_dense_covariance(memory, rows_without_gaps):
+    like = low_rank(memory)
+    leaves = (like.noise.scale, like.noise.memory, like.scene_factor, like.series_factor)
+    leaves = tuple(x.clone().requires_grad_() for x in leaves)
+    scale, back, *factors = leaves
+    p = LowRankNormal(like.loc, RecursiveNoise(scale, back), *factors, SCENE, B)
+    cells, value = scattered(), normal(P, H, D, seed=8)
+    cells[:, -1], cells[:, 1] = True, False  # every row has a gap
+    if rows_without_gaps:
+        cells[1], cells[2] = True, False
+    dense = []
+    for scene in range(2):
+        which = cells_of(p, scene, cells)
+        covariance = p.covariance(scene)[which][:, which]
+        normal_ = MultivariateNormal(cells_of(p, scene, p.mean)[which], covariance)
+        dense.append(normal_.log_prob(cells_of(p, scene, value)[which]))
+    found = torch.autograd.grad(p.log_prob(value, cells).sum(), leaves)
+    wanted = torch.autograd.grad(torch.stack(dense).sum(), leaves)
+    for one, other in zip(found, wanted, strict=True):
+        close(one, other, 1e-9)
+
+
 def test_recursion_is_the_one_that_is_written_down():
     p = low_rank(2)
     scale, memory = p.noise.scale, p.noise.memory
