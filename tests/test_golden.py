@@ -23,7 +23,7 @@ from hierforecast import (
     Ridge,
     SeasonalNaive,
 )
-from hierforecast.nn.heads import MixtureHead
+from hierforecast.nn.heads import MixtureHead, StepsHead
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
 
 NOW = 20
@@ -43,6 +43,10 @@ CASES: dict[str, dict[str, Any]] = {
         "columns": EVERYTHING,
     },
     "steps, returns": {
+        "model": HiPerformer(8, 1, 2, head=StepsHead(group_rank=0), patch=4, scale="returns"),
+        "columns": ONE,
+    },
+    "steps of groups, returns": {
         "model": HiPerformer(8, 1, 2, head="steps", patch=4, scale="returns"),
         "columns": ONE,
     },

@@ -28,7 +28,8 @@ from hierforecast import (
 from hierforecast.cli import app
 from hierforecast.io import atomic
 from hierforecast.io.folders import OLD_FORMAT, OLD_WEIGHTS
-from hierforecast.nn.heads import LowRankHead
+from hierforecast.models import hiperformer
+from hierforecast.nn.heads import LowRankHead, StepsHead, make_head
 from hierforecast.storage import OPTIONS
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
 
@@ -259,3 +260,19 @@ def test_trainer_options_that_json_cannot_hold_stay_behind(frame, tmp_path):
     forecaster = tiny(LastValue(), trainer={"accelerator": "cpu", "callbacks": [object()]})
     forecaster.fit(frame).save(tmp_path / "f")
     assert Forecaster.load(tmp_path / "f").trainer == {"accelerator": "cpu"}
+
+
+@pytest.mark.parametrize("saved", ["steps", {"name": "steps", "options": {"rank": 8}}])
+def test_heads_are_what_they_were_when_they_were_saved(saved, frame, tmp_path, monkeypatch):
+    """Files of before latents of groups say nothing of them, and have no weights for them."""
+    model = HiPerformer(12, 1, 2, head=StepsHead(group_rank=0), scale="returns")
+    was = tiny(model, max_steps=1).fit(frame)
+    with monkeypatch.context() as patch:
+        patch.setattr(hiperformer, "head_to_dict", lambda head: saved)
+        was.save(tmp_path / "f")
+    history = frame[frame.ds < NOW]
+    found = Forecaster.load(tmp_path / "f").predict(history)
+    pd.testing.assert_frame_equal(found, was.predict(history))
+    today = tiny(HiPerformer(12, 1, 2, head="steps"), max_steps=1).fit(frame)
+    today.save(tmp_path / "g")
+    assert make_head(Forecaster.load(tmp_path / "g").model_.head) == StepsHead()

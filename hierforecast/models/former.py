@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from hierforecast._options import warn_former
+from hierforecast.nn.heads import former_head
 
 T = TypeVar("T")
 
@@ -26,9 +27,10 @@ WEIGHTS = {
 
 
 def current_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved options of a model by their names of today."""
+    """Saved options of a model by their names of today, and with the defaults of then."""
     kept = {name: value for name, value in options.items() if name not in OPTIONS}
-    return kept | {OPTIONS[name]: value for name, value in options.items() if name in OPTIONS}
+    kept |= {OPTIONS[name]: value for name, value in options.items() if name in OPTIONS}
+    return kept | ({"head": former_head(kept["head"])} if "head" in kept else {})
 
 
 def current_params(params: Mapping[str, Any]) -> dict[str, Any]:

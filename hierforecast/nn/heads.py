@@ -71,7 +71,7 @@ class StepsHead(Head):
     """
 
     rank: int = 8
-    group_rank: int = 0
+    group_rank: int = 2
     pooled = 1
 
     def __post_init__(self) -> None:
@@ -226,6 +226,19 @@ HEADS: dict[str, type[Any]] = {
 }
 
 
+# What options were before files named them: heads whose default has changed since.
+UNNAMED: dict[str, dict[str, Any]] = {"steps": {"group_rank": 0}}
+
+
+def former_head(head: Any) -> Any:
+    """A head as a file has it, with what the file of an earlier version does not say."""
+    name = head.get("name") if isinstance(head, Mapping) else head
+    if not isinstance(name, str) or name not in UNNAMED:
+        return head
+    options = head.get("options", {}) if isinstance(head, Mapping) else {}
+    return {"name": name, "options": {**UNNAMED[name], **options}}
+
+
 def make_head(head: str | Head | Mapping[str, Any]) -> Head:
     """A head by its name, as it is, or from what `head_to_dict` wrote."""
     if isinstance(head, Head):
@@ -240,7 +253,7 @@ def make_head(head: str | Head | Mapping[str, Any]) -> Head:
 def head_to_dict(head: str | Head | Mapping[str, Any]) -> str | dict[str, Any]:
     """A head as plain JSON values, for saving."""
     if isinstance(head, str):
-        return head
+        return head_to_dict(HEADS[head]()) if head in UNNAMED else head
     if isinstance(head, Mapping):
         return dict(head)
     for name, kind in HEADS.items():
