@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -50,6 +51,19 @@ def test_python_runs(short_fit):
     assert "away_3" not in set(forecast.unique_id), "the hidden player is not forecast"
     assert len(forecast) == history.scene.nunique() * 10 * 10
     assert set(names["scores"].part) == {"all", "ball", "player"}
+    plt.close("all")
+
+
+def test_the_picture_of_the_what_if_is_made_by_its_code(short_fit, monkeypatch):
+    path = ROOT / "docs" / "what_if.py"
+    spec = importlib.util.spec_from_file_location("what_if", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.block() in blocks("python")
+    few = hierforecast.datasets.simulate_basketball
+    monkeypatch.setattr(script, "simulate_basketball", lambda n_scenes, seed: few(20, seed=seed))
+    script.main(Path("what_if.png"))
+    assert Path("what_if.png").stat().st_size > 10_000
     plt.close("all")
 
 

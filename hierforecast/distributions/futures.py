@@ -109,8 +109,8 @@ def _nearest(gram: np.ndarray, label: np.ndarray, count: int) -> np.ndarray:
     """The cluster (K,) with the nearest centroid; an empty one gets the point furthest from its."""
     member = np.eye(count)[label]
     share = member / member.sum(0)
-    square = np.einsum("ic,ij,jc->c", share, gram, share, optimize=True)
-    apart = square - 2 * gram @ share
+    inner = gram @ share  # of points and centroids
+    apart = (share * inner).sum(0) - 2 * inner
     found = np.asarray(apart.argmin(1))
     own = np.diag(gram) + apart[np.arange(len(gram)), found]
     for empty in np.flatnonzero(np.bincount(found, minlength=count) == 0):
