@@ -29,6 +29,7 @@ from benchmarks import (
     soccer,
     stocks,
     stocks_risk,
+    stocks_what_if,
 )
 from benchmarks import _volatility as volatility
 from benchmarks._nba import Arm, averaged, rolled
@@ -133,6 +134,13 @@ def desk(patch: Patch) -> None:
     patch.setattr(stocks_risk, "CHOOSE_TRAIN_END", "2016-12-01")
 
 
+def what_if(patch: Patch) -> None:
+    market = _risk.Market.of(made_returns())
+    changed = {"market_of": market.thin, "HiPerformer": narrow(8), "SECTOR": "S1", "SHARE": 0.4}
+    for name, value in changed.items():
+        patch.setattr(stocks_what_if, name, value)
+
+
 def two_waves(patch: Patch) -> None:
     ds, lengths = np.tile(np.arange(120), 2), (80, 20, 20)
     y = np.concatenate([np.sin(np.arange(120)), 100 + np.arange(120.0)])
@@ -189,6 +197,7 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
     "soccer-visibility": (match, (), {"steps": 1}),
     "stocks": (tickers, (), {"steps": 1}),
     "stocks-risk": (desk, (), {"steps": 1, "stride": 20}),
+    "stocks-what-if": (what_if, (), {"steps": 1}),
     "stocks-choose": (desk, ("returns, steps",), {"steps": 1, "stride": 20, "thin": 2}),
     "long-horizon": (two_waves, ("ETTh1*",), {"steps": 2}),
     "peers-nba": (rivals, (), {"steps": 2, "stride": 5, "rounds": 1}),
