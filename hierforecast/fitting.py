@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hierforecast.frame import Panel, read_frame
 from hierforecast.inference import Forecasts
 from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.models import Model
+from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.report import Report, report_on
 from hierforecast.task import Task
@@ -26,8 +28,8 @@ from hierforecast.windows import SeriesDropout, WindowDataset, few_windows, samp
 
 # Rows of training windows from which units and baselines are learned.
 STATISTICS_ROWS = 50_000
-# Held-out windows for the report on a fit: their rows, and a share of the windows trained on.
-REPORT_ROWS, REPORT_SHARE = 5_000, 0.004
+# Held-out windows looked at after training: their rows, and a share of the windows trained on.
+HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
 _IMPORTING = threading.Lock()
 
 
@@ -69,15 +71,33 @@ def learn(
         history, stopped = _train(plan, model, windows, checks, about, resume)
     report = Report()
     if checks is not None and stopped is None:
-        report = _report(plan, model.eval(), checks, len(history))
+        _calibrate(plan, model.eval(), checks, len(history))
+        report = report_on(_held_out(plan, model, checks, REPORT_SHARE, len(history)))
     return Fitted(model.eval(), panel.vocabulary, panel.clock.step, history, report), stopped
 
 
-def _report(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> Report:
-    """How well intervals cover, on so few held-out windows that a fit does not get longer."""
-    most = int(REPORT_SHARE * steps * plan.batch_size) if steps else len(checks)
-    some = few_windows(checks, max(most, 1), REPORT_ROWS, plan.seed)
-    return report_on(Forecasts(model, some, plan.batch_size, seeded(plan.seed)))
+def _calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> None:
+    """Stretch the distributions of a model that has a temperature, if held-out windows say so."""
+    temperature = getattr(model, "temperature", None)
+    if isinstance(temperature, Temperature):
+        temperature.reset()  # a warm start brings one along
+        some = _held_out(plan, model, checks, CALIBRATION_SHARE, steps)
+        size = min(plan.batch_size, -(-len(some.windows) // 8))
+        temperature.fit(
+            [
+                Seen(each.raw, each.batch.types, each.future.values, each.future.present)
+                for each in replace(some, batch_size=size)
+            ]
+        )
+
+
+def _held_out(
+    plan: Plan, model: Model, checks: WindowDataset, share: float, steps: int
+) -> Forecasts:
+    """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""
+    most = int(share * steps * plan.batch_size) if steps else len(checks)
+    some = few_windows(checks, max(most, 1), HELD_OUT_ROWS, plan.seed)
+    return Forecasts(model, some, plan.batch_size, seeded(plan.seed))
 
 
 def _is_trained(model: nn.Module) -> bool:

@@ -95,6 +95,7 @@ def fill(
     try:
         with Budget(weights.values()) if ours else nullcontext():
             module = build()
+        weights = {**_added(module), **weights}
         found, wanted = (
             {k: f"{v.dtype} {tuple(v.shape)}".removeprefix("torch.") for k, v in some.items()}
             for some in (weights, module.state_dict())
@@ -109,6 +110,15 @@ def fill(
         f"has other weights than {keys} would build: {odd!r} is "
         f"{found.get(odd, 'missing')} there and should be {wanted.get(odd, 'missing')}"
     )
+
+
+def _added(module: nn.Module) -> dict[str, Tensor]:
+    """What a part lists as ``added``, as it is when fresh: earlier versions saved none of it."""
+    return {
+        f"{path}.{name}": getattr(part, name)
+        for path, part in module.named_modules()
+        for name in getattr(part, "added", ())
+    }
 
 
 class Budget(TorchFunctionMode):

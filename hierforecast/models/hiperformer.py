@@ -30,6 +30,7 @@ from hierforecast.nn.linear import LinearForecast, increments, type_and_visibili
 from hierforecast.nn.parts import find_part, name_part
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
+from hierforecast.nn.temperature import Temperature
 from hierforecast.task import Task
 
 
@@ -122,6 +123,7 @@ class HiPerformer(Model):
         self.linear = LinearForecast(task)
         self.horizon_scale: Tensor
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
+        self.temperature = Temperature(task.n_types)
 
     @property
     def origin(self) -> Origin:
@@ -164,7 +166,8 @@ class HiPerformer(Model):
         views = self.scaler.views(batch)
         scaled = views.scaled
         around = self._around(*self._parts(views.batch, scaled))
-        return views.mix(around.affine(scaled.loc, scaled.scale))
+        mixed = views.mix(around.affine(scaled.loc, scaled.scale))
+        return self.temperature(mixed, batch.types)
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
         """Distance of the locs from the truth, plus the likelihood of the errors around them.
