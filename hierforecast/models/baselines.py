@@ -21,6 +21,7 @@ from hierforecast.models.base import Model, Origin
 from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled, clip_outliers, fill_gaps
+from hierforecast.nn.unseen import Unseen
 from hierforecast.task import Task
 
 
@@ -46,6 +47,7 @@ class Baseline(Model):
         self.error_scale: Tensor
         shape = (2 * task.n_types, task.prediction_length, task.n_targets)
         self.register_buffer("error_scale", torch.ones(shape))
+        self.unseen = Unseen(task)
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """The forecast in the network's units: (P, H, D)."""
@@ -75,7 +77,9 @@ class Baseline(Model):
         scaled = self.scaler(batch)
         ahead = clip_outliers(scaled.apply(future.values), future.present)
         self.fit_point(scaled, batch, ahead, future.present)
-        error = (ahead - self.point(scaled, batch)).double().square()
+        error = (ahead - self.point(scaled, batch)).double()
+        self.unseen.fit(error, future.present, batch)
+        error = error.square()
         codes = self.codes(batch)
         for code in range(len(self.error_scale)):
             seen = future.present & (codes == code)[:, None]
@@ -92,7 +96,7 @@ class Baseline(Model):
             loc = self.point(replace(scaled, relative=filled), batch)
         else:
             loc = scaled.loc + scaled.scale * self.point(scaled, batch)
-        scale = scaled.scale.abs() * self.error_scale[self.codes(batch)]
+        scale = scaled.scale.abs() * self.error_scale[self.codes(batch)] * self.unseen(batch)
         cells = Normal(loc, scale, validate_args=False)
         return views.mix(IndependentScenes(cells, batch.scene, batch.n_scenes))
 

@@ -31,6 +31,7 @@ from hierforecast.nn.parts import find_part, name_part
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
 from hierforecast.nn.temperature import Temperature
+from hierforecast.nn.unseen import Unseen
 from hierforecast.task import Task
 
 
@@ -120,7 +121,7 @@ class HiPerformer(Model):
             in_space = isinstance(self.scaler, CoordinateScale)
             components = min(self._head.components, task.prediction_length)
             self.pairs = PairNetwork(self.width, components, in_space)
-        self.linear = LinearForecast(task)
+        self.linear, self.unseen = LinearForecast(task), Unseen(task)
         self.horizon_scale: Tensor
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
         self.temperature = Temperature(task.n_types)
@@ -159,7 +160,9 @@ class HiPerformer(Model):
         for at in range(ahead.shape[1]):
             self.horizon_scale[at] = root_mean_square(ahead[:, at], future.present[:, at])
         history, codes = clip_outliers(self._history(scaled.relative)), self._codes(batch)
-        self.linear.fit(history, ahead / self.horizon_scale, future.present, codes, batch.scene)
+        ahead = ahead / self.horizon_scale
+        self.linear.fit(history, ahead, future.present, codes, batch.scene)
+        self.unseen.fit(ahead - self.linear(history, codes), future.present, batch)
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint distribution of the horizon, (P, H, D) in the units of the batch."""
@@ -216,7 +219,7 @@ class HiPerformer(Model):
             scenes = scenes._replace(links=self.pairs(tokens.detach(), batch, scenes))
         codes = self._codes(batch)
         base = self.linear(self._history(scaled.relative), codes)
-        scale = self.linear.error_scale[codes]
+        scale = self.linear.error_scale[codes] * self.unseen(batch)
         start = self._head.start(base, scale)
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
         if self._head.pooled:

@@ -1,0 +1,75 @@
+"""How much less certain a forecast is the longer its series has not been seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hierforecast.batch import SceneBatch
+from hierforecast.task import Task
+
+# So many cells of usual error are mixed in: what training windows hardly show changes little.
+PRIOR = 50.0
+DOUBLINGS = 6
+
+
+def steps_unseen(present: Tensor) -> Tensor:
+    """Steps (P,) from when a row was last seen to the cutoff: 0 in view; present (P, L)."""
+    return present.flip(1).to(torch.uint8).argmax(1)
+
+
+class Unseen(nn.Module):
+    """Factors of the scale of errors by group type and by time since a series was last seen.
+
+    Times count in doubling bins: 1 step, 2 or 3, 4 to 7, 8 to 15, 16 to 31, and more. In view the
+    factor is one; it is one everywhere in what was saved by earlier versions.
+
+    Args:
+        task: shapes of the data.
+    """
+
+    added = ("factor",)
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        shape = (task.n_types, 1 + DOUBLINGS, task.prediction_length, task.n_targets)
+        self.factor: Tensor
+        self.register_buffer("factor", torch.ones(shape))
+
+    def forward(self, batch: SceneBatch) -> Tensor:
+        """The factor of each row, (P, H, D)."""
+        return self.factor[batch.types, self._bin(batch)]
+
+    @torch.no_grad()
+    def fit(self, errors: Tensor, present: Tensor, batch: SceneBatch) -> None:
+        """Learn from the errors of training windows.
+
+        A factor is the root mean square of a bin's errors over that of all series of the type that
+        are out of view.
+
+        Args:
+            errors: (P, H, D) of a forecast that knows whether a series is in view.
+            present: (P, H) where the truth is known.
+            batch: the windows.
+        """
+        self.factor.fill_(1)
+        bins, square = self._bin(batch), errors.double().square()
+        for code in range(len(self.factor)):
+            away = present & ((batch.types == code) & (bins > 0))[:, None]
+            usual, _ = _mean(square, away)
+            for each in range(1, self.factor.shape[1]):
+                mean, count = _mean(square, away & (bins == each)[:, None])
+                mixed = (count * mean + PRIOR * usual) / (count + PRIOR)
+                ratio = torch.where(usual > 0, mixed / usual, 1).sqrt()
+                self.factor[code, each] = ratio.to(self.factor)
+
+    def _bin(self, batch: SceneBatch) -> Tensor:
+        """Number (P,) of a row's bin, 0 in view."""
+        starts = 2 ** torch.arange(DOUBLINGS, device=batch.present.device)
+        return torch.bucketize(steps_unseen(batch.present), starts, right=True)
+
+
+def _mean(square: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (H, D) over the rows of some cells (P, H), and how many there are (H, 1)."""
+    count = cells.sum(0)[:, None].to(square)
+    return torch.where(cells[..., None], square, 0).sum(0) / count.clamp(min=1), count
