@@ -42,7 +42,8 @@ class Temperature(nn.Module):
 
     Every deviation from the mean is multiplied by the temperature of the row's type: the family,
     the mean, correlations within a type and every symmetry stay as they are. It is one until `fit`
-    finds that another is better on windows that it was not learned from.
+    finds that another is better on windows that it was not learned from. A model of your own takes
+    part if its ``temperature`` is one and its `forward` ends in it.
 
     Args:
         n_types: group types.
