@@ -224,7 +224,8 @@ class HiPerformer(Model):
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
         if self._head.pooled:
             shape = _pool(shape, self._head.pooled, batch)
-        return start + moved.reshape(start.shape), scale, shape, scenes
+        loc = start + self._head.path(moved.reshape(start.shape))
+        return loc, scale, shape, scenes
 
 
 def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:

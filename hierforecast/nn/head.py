@@ -86,6 +86,14 @@ class Head:
         """
         return loc
 
+    def path(self, moved: Tensor) -> Tensor:
+        """What the network adds to the locs, from as many raw numbers (*loc_shape, P, H, D).
+
+        They are taken as they are. A head whose errors carry on along time lets these carry on
+        too: numbers that jitter from step to step would make draws rougher than the data.
+        """
+        return moved
+
     def distance(self, loc: Tensor, truth: Tensor, present: Tensor, scenes: Scenes) -> Tensor:
         """How far the locs lie from the truth, a mean over present cells.
 

@@ -120,6 +120,10 @@ class RowsHead(Head):
         """See `Head`."""
         return self._noise.features(n_targets) + 1
 
+    def path(self, moved: Tensor) -> Tensor:
+        """See `Head`."""
+        return self._noise.path(moved)
+
     def __call__(
         self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
     ) -> IndependentRows:
@@ -183,6 +187,10 @@ class MixtureHead(Head):
         """See `Head`: the modes lie about the linear forecast as its errors do."""
         away = _scatter(self.modes, scale.shape[-1]).to(scale)
         return loc + scale * away[:, None, None]
+
+    def path(self, moved: Tensor) -> Tensor:
+        """See `Head`."""
+        return self._noise.path(moved)
 
     def distance(self, loc: Tensor, truth: Tensor, present: Tensor, scenes: Scenes) -> Tensor:
         """See `Head`: that of the winners."""

@@ -39,6 +39,25 @@ class LowRankHead(Head):
         ranks = self.rank + self.series_rank + self.memory + n_levels * self.group_rank
         return n_targets * (1 + ranks)
 
+    def path(self, moved: Tensor) -> Tensor:
+        """See `Head`: as errors that start with these shocks, each number as large as before."""
+        if not self.memory:
+            return moved
+        way = self._way(moved)
+        way = way / torch.linalg.vector_norm(way, dim=1, keepdim=True)
+        return torch.einsum("hk,...kd->...hd", way, moved)
+
+    @property
+    def _start(self) -> tuple[float, ...]:
+        return _CARRY[min(self.memory, 2)] + (0.0,) * (self.memory - 2)
+
+    def _way(self, like: Tensor) -> Tensor:
+        """From shocks to errors (H, H), as they carry on at first along the steps of (.., H, D)."""
+        steps = like.shape[-2]
+        memory = like.new_tensor(self._start).expand(1, steps, 1, -1)
+        noise = RecursiveNoise(like.new_ones(1, steps, 1), memory)
+        return noise.carry(torch.eye(steps).to(like)[None, :, None])[0, :, 0]
+
     def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> LowRankNormal:
         """See `Head`."""
         if self.memory:
@@ -66,8 +85,8 @@ class LowRankHead(Head):
         """
         own = (self.rank, self.series_rank, self.memory)
         ranks = (*own, *(self.group_rank for _ in scenes.groups))
-        start = scale.new_tensor(_CARRY[min(self.memory, 2)] + (0.0,) * (self.memory - 2))
-        unit = scale / _growth(start, scale.shape[1])[:, None]
+        start = scale.new_tensor(self._start)
+        unit = scale / torch.linalg.vector_norm(self._way(scale), dim=1)[:, None]
         wider, rest = widen(torch.ones_like(scale), shape)
         rest = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
         shared, private, memory, *of_groups = rest.split(ranks, dim=-1)
@@ -107,6 +126,10 @@ class CoupledHead(Head):
         """See `Head`."""
         return self._apart.features(n_targets, n_levels)
 
+    def path(self, moved: Tensor) -> Tensor:
+        """See `Head`."""
+        return self._apart.path(moved)
+
     def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> LowRankNormal:
         """See `Head`; series are independent where there are no links."""
         apart = self._apart(loc, scale, shape, scenes)
@@ -117,10 +140,3 @@ class CoupledHead(Head):
 
 # What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.
 _CARRY = {1: (1.0,), 2: (1.6, -0.6)}
-
-
-def _growth(memory: Tensor, steps: int) -> Tensor:
-    """The deviation (H,) of errors by which unit shocks carry on with these coefficients (M,)."""
-    ones = torch.ones(1, steps, 1, dtype=memory.dtype, device=memory.device)
-    noise = RecursiveNoise(ones, memory.expand(1, steps, 1, -1))
-    return noise.variance[0, :, 0].sqrt()

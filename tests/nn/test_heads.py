@@ -19,8 +19,10 @@ from hierforecast.distributions import (
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.heads import (
     HEADS,
+    CoupledHead,
     GaussianHead,
     LowRankHead,
+    MixtureHead,
     RowsHead,
     StepsHead,
     StudentTHead,
@@ -209,3 +211,26 @@ def test_errors_that_carry_on_start_as_large_as_the_scale(memory: int):
     )
     growth = even.noise.scale[0, :, 0].reciprocal()
     assert (growth.diff() > 0).all()
+
+
+@pytest.mark.parametrize("memory", [0, 1, 2, 3])
+@pytest.mark.parametrize("kind", [LowRankHead, CoupledHead, RowsHead, MixtureHead])
+def test_locs_move_as_errors_do(kind: type, memory: int):
+    """Numbers that jitter become a path as smooth as errors are, each as large as it was."""
+    head, steps = kind(memory=memory), 12
+    raw = torch.randn(20_000, steps, TARGETS, generator=torch.Generator().manual_seed(0)).double()
+    path = head.path(raw)
+    if not memory:
+        assert torch.equal(path, raw)
+        return
+    shocks, errors = raw[..., 0], []
+    carry = {1: (1.0, 0.0), 2: (1.6, -0.6), 3: (1.6, -0.6)}[memory]
+    for h in range(steps):
+        before = sum(c * x for c, x in zip(carry, errors[:-3:-1], strict=False))
+        errors.append(before + shocks[:, h])
+    expected = torch.stack(errors, 1)
+    growth = (expected / path[..., 0]).median(0).values
+    torch.testing.assert_close(path[..., 0] * growth, expected)
+    assert (path.std(0) - 1).abs().max() < 0.03
+    rough = path.diff(2, dim=1).std(0)[-1] / raw.diff(2, dim=1).std(0)[-1]
+    assert (rough < 0.7).all() if memory == 1 else (rough < 0.2).all()

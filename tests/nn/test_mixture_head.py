@@ -153,9 +153,10 @@ def trained() -> tuple[HiPerformer, Any, Any]:
 
 def test_locations_learn_from_the_distance_and_the_rest_from_the_likelihood():
     model, batch, future = trained()
-    (loc, scale, shape, _), origin, unit = model._parts(batch)
+    scaled = model.scaler(batch)
+    loc, scale, shape, _ = model._parts(batch, scaled)
     rows = batch.scene, batch.n_scenes
-    truth = (future.values - origin) / unit
+    truth = scaled.apply(future.values)
     distance = model._head.distance(loc, truth, future.present, Scenes(*rows))
     likelihood = model._head(loc, scale, shape, Scenes(*rows)).log_prob(truth, future.present).sum()
     part = likelihood / (2 * future.present.sum())
