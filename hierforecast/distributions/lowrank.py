@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -91,7 +92,10 @@ class LowRankNormal(SceneDistribution):
             raise ValueError("scale must be > 0: end the head in a softplus plus a small floor")
         self.levels = (
             Latents(self.series_factor, None, len(scene)),
-            *(Latents(*pair, _count(pair[1])) for pair in zip(of_groups, groups, strict=True)),
+            *(
+                Latents(factor, group, int(group.max()) + 1 if len(group) else 0)
+                for factor, group in zip(of_groups, groups, strict=True)
+            ),
             self._scene_latents(scene_mix, bool(groups)),
         )
         check_nested(self.levels[1:], len(scene), self._validate_args)
@@ -119,7 +123,7 @@ class LowRankNormal(SceneDistribution):
         """(P, H, D)."""
         return self.loc
 
-    @property
+    @cached_property  # a quantile of a mixture asks for it many times
     def variance(self) -> Tensor:
         """(P, H, D): noise, and the latents of all levels together."""
         return self.noise.variance + sum(x.variance for x in self.loadings)
@@ -290,11 +294,6 @@ class LowRankNormal(SceneDistribution):
             load = level.whole[rows].flatten(1)
             across = across + level.shared(rows) * (load @ load.mT)
         return across
-
-
-def _count(group: Tensor) -> int:
-    """How many groups there are, numbered from 0."""
-    return int(group.max()) + 1 if len(group) else 0
 
 
 def _to(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -170,14 +170,17 @@ class SceneMixture(SceneDistribution):
         """By bisection: the quantile lies between the views' lowest and highest."""
         each = self._each(self.base._quantile(level))
         low, high = each.amin(-4), each.amax(-4)
-        if self._rows.shape[1] == 1:
+        several = (self.log_weights > -torch.inf).sum(1)[self.scene] > 1
+        if not several.any():
             return low
-        below = level.to(low)
+        part, below, out = self.rows(several), level.to(low), low.clone()
+        low, high = low[..., several, :, :], high[..., several, :, :]
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
-            short = self._cdf(middle) < below
+            short = part._cdf(middle) < below
             low, high = torch.where(short, middle, low), torch.where(short, high, middle)
-        return 0.5 * (low + high)
+        out[..., several, :, :] = 0.5 * (low + high)
+        return out
 
     def _cdf(self, value: Tensor) -> Tensor:
         each = self._each(self.base._cdf(value[..., self.row_of, :, :]))
