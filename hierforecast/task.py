@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from hierforecast.frame import Panel
 from hierforecast.frame.step import season_of
 
@@ -21,6 +23,7 @@ class Task:
         n_types: kinds of groups that are not interchangeable.
         past, known, static: for each covariate its number of categories, or None if numeric.
         season: steps of a season that the step of time suggests, or None.
+        n_series: of the largest scene; None if that is not known.
     """
 
     context_length: int
@@ -32,6 +35,7 @@ class Task:
     known: tuple[int | None, ...] = ()
     static: tuple[int | None, ...] = ()
     season: int | None = None
+    n_series: int | None = None
 
     @classmethod
     def of(cls, panel: Panel, context_length: int, prediction_length: int) -> Task:
@@ -43,6 +47,7 @@ class Task:
             n_levels=panel.groups.shape[1],
             **panel.vocabulary.sizes(),
             season=season_of(panel.clock.step),
+            n_series=int(np.bincount(panel.row_scene).max(initial=0)),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,7 +31,9 @@ NUMBERS = Path(__file__).parent / "golden" / "numbers.json"
 ONE = Columns(target="x", group="team", scene="scene")
 BLIND = Columns(target=["x", "y"], group=None, scene="scene")
 CASES: dict[str, dict[str, Any]] = {
-    "lowrank, coordinates": {"model": HiPerformer(16, 2, 2, patch=4, scale="coordinates")},
+    "lowrank, coordinates": {
+        "model": HiPerformer(16, 2, 2, head="lowrank", patch=4, scale="coordinates")
+    },
     "mixture, mirrored, Fourier": {
         "model": HiPerformer(
             8, 1, 2, head=MixtureHead(modes=3, rank=2), patch=4, scale="mirrored", n_frequencies=3
@@ -51,7 +53,7 @@ CASES: dict[str, dict[str, Any]] = {
         "columns": ONE,
     },
     "lowrank, one target": {"model": HiPerformer(8, 1, 2), "columns": ONE},
-    "no groups": {"model": HiPerformer(8, 1, 2, dropout=0.0), "columns": BLIND},
+    "no groups": {"model": HiPerformer(8, 1, 2, dropout=0.0, head="lowrank"), "columns": BLIND},
     "last value": {"model": LastValue()},
     "constant velocity": {"model": ConstantVelocity("series")},
     "seasonal": {"model": SeasonalNaive(3)},

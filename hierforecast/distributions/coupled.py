@@ -198,7 +198,7 @@ class CoupledNormal(LowRankNormal):
         loc, own, self.links = promote(loc, own, links)
         with no_autocast(links):
             flat, root = self._flat(self.links)
-            eye = math.sqrt(_OWN) * torch.eye(len(root.mT[0]), dtype=root.dtype, device=root.device)
+            eye = math.sqrt(_OWN) * torch.eye(links.shape[1], dtype=root.dtype, device=root.device)
             mix, rest = (
                 torch.linalg.solve_triangular(root, x, upper=False)
                 for x in (flat, eye.expand_as(root))
@@ -244,7 +244,7 @@ class CoupledNormal(LowRankNormal):
         apart = white.square().sum((1, 2)) - slow.square().sum((1, 2))
         joint, joint_volume = self._joint(links, root @ slow.flatten(2), here)
         volume = 2 * (volume - seen.shape[2] * root.diagonal(dim1=-2, dim2=-1).log().sum(-1))
-        volume = (volume + math.log(2 * math.pi) * seen[0].numel()) * here
+        volume = (volume + math.log(2 * math.pi) * seen.shape[1] * seen.shape[2]) * here
         per_scene = self._sum_by_scene(apart + volume[:, None])
         per_scene = per_scene + joint.unflatten(1, (seen.shape[2], -1)).sum(1)
         per_scene = per_scene + seen.shape[2] * joint_volume[:, None]

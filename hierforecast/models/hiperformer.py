@@ -25,7 +25,7 @@ from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
 from hierforecast.nn.head import Head, Scenes
-from hierforecast.nn.heads import head_to_dict, make_head
+from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
 from hierforecast.nn.parts import find_part, name_part
 from hierforecast.nn.scale import make_scale
@@ -45,10 +45,13 @@ class HiPerformer(Model):
         depth: blocks.
         heads: attention heads.
         dropout: on every layer's output.
-        head: ``"lowrank"`` (joint Gaussian), ``"mixture"`` (several joint futures), ``"gaussian"``
-            (independent), ``"student"`` (heavy tails), ``"rows"`` (each row joint and heavy-tailed,
-            rows independent: tracks that jump), ``"steps"`` (joint and heavy-tailed in each step,
-            steps independent: returns), or a `Head`.
+        head: ``"coupled"`` (joint Gaussian of agents that move and watch one another),
+            ``"lowrank"`` (joint Gaussian by shared latents), ``"mixture"`` (several joint futures),
+            ``"gaussian"`` (independent), ``"student"`` (heavy tails), ``"rows"`` (each row joint
+            and heavy-tailed, rows independent: tracks that jump), ``"steps"`` (joint and
+            heavy-tailed in each step, steps independent: returns), a `Head`, or ``"auto"``: coupled
+            for coordinates (each by itself where scenes are larger than 64 series), lowrank for all
+            else.
         patch: steps in a token, the whole context at most.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
             equals its mirror images: a court, a pitch; see `MirroredScale` for scenes near its
@@ -77,7 +80,7 @@ class HiPerformer(Model):
         depth: int = 2,
         heads: int = 8,
         dropout: float = 0.1,
-        head: str | Head | Mapping[str, Any] = "lowrank",
+        head: str | Head | Mapping[str, Any] = "auto",
         patch: int = 20,
         scale: str = "auto",
         n_frequencies: int = 0,
@@ -93,8 +96,9 @@ class HiPerformer(Model):
         if self.width % self.heads:
             raise DataError(f"width={width} is not a multiple of heads={heads}: give one that is")
         self.head, self.scale, self.block, self.tokens = head, scale, block, tokens
-        self._head = make_head(head)
         # An unknown name is an error here, not at fit.
+        if head != "auto":
+            make_head(head)
         make_scale(scale, n_targets=1)
         find_part("block", block, BLOCKS)
         find_part("tokens", tokens, TOKENS)
@@ -106,6 +110,9 @@ class HiPerformer(Model):
         """Make the layers for a task."""
         patch = min(self.patch, task.context_length)
         self.scaler = make_scale(self.scale, task.n_targets)
+        in_space = isinstance(self.scaler, CoordinateScale)
+        usual = usual_head(in_space, task.n_series)
+        self._head = usual if self.head == "auto" else make_head(self.head)
         embed = find_part("tokens", self.tokens, TOKENS)
         self.embedding = embed(task, self.width, patch, self.scaler.n_absolute, self.n_frequencies)
         block = find_part("block", self.block, BLOCKS)
@@ -118,7 +125,6 @@ class HiPerformer(Model):
         self.decoder = decode(self.width, patch, locs, features, task.prediction_length)
         self.pairs = None
         if self._head.components:
-            in_space = isinstance(self.scaler, CoordinateScale)
             components = min(self._head.components, task.prediction_length)
             self.pairs = PairNetwork(self.width, components, in_space)
         self.linear, self.unseen = LinearForecast(task), Unseen(task)
@@ -142,7 +148,8 @@ class HiPerformer(Model):
             TypeError: if a part is passed in that is not registered under a name.
         """
         parts = {
-            "head": head_to_dict(self.head),
+            # What was built: another version may choose otherwise.
+            "head": head_to_dict(self.head if self.task is None else self._head),
             "block": name_part("block", self.block, BLOCKS),
             "tokens": name_part("tokens", self.tokens, TOKENS),
         }

@@ -258,6 +258,22 @@ def make_head(head: str | Head | Mapping[str, Any]) -> Head:
     return HEADS[name](**options)
 
 
+# The largest scene whose series are linked pair by pair without being asked for.
+_PAIRED = 64
+
+
+def usual_head(in_space: bool, n_series: int | None) -> Head:
+    """The head where none is chosen; benchmarks/results/draws.md has the measurements.
+
+    Args:
+        in_space: whether targets are coordinates: errors have a velocity, and agents watch others.
+        n_series: of the largest scene, if that is known: pairs are too many in a large one.
+    """
+    if not in_space:
+        return LowRankHead()
+    return CoupledHead() if (n_series or 0) <= _PAIRED else LowRankHead(0, 8, memory=2)
+
+
 def head_to_dict(head: str | Head | Mapping[str, Any]) -> str | dict[str, Any]:
     """A head as plain JSON values, for saving."""
     if isinstance(head, str):
