@@ -21,7 +21,7 @@ from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.whole import WholeNoise
 
 # Share of a coupled component that stays a row's own, so that the joint covariance has an inverse.
-_OWN = 1e-3
+_OWN = 1e-2
 
 
 class CoupledNoise(RowNoise):

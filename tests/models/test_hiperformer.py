@@ -29,10 +29,11 @@ from tests.helpers import (
 
 ROWS = {"flat": FLAT, "nested": NESTED}
 OPTIONS = {
-    "lowrank": {},
+    "lowrank": {"head": "lowrank"},
     "gaussian": {"head": "gaussian"},
     "student": {"head": "student", "depth": 1},
-    "mirrored": {"scale": "mirrored", "n_frequencies": 3},
+    "mirrored": {"scale": "mirrored", "n_frequencies": 3, "head": "lowrank"},
+    "coupled, mirrored": {"scale": "mirrored", "n_frequencies": 3, "head": CoupledHead(4, 1, 2)},
     "by series": {"scale": "series", "patch": 4},
     "mixture": {"head": MixtureHead(modes=3, rank=2)},
     "rows": {"head": "rows", "patch": 4},
