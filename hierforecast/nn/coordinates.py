@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,6 +72,7 @@ class MirroredScale(CoordinateScale):
         seam: (D,) half its width; 0 in what was saved before there was one.
     """
 
+    added = ("seam",)
     generator: torch.Generator | None = None
 
     def __init__(self, n_targets: int) -> None:
@@ -135,10 +135,6 @@ class MirroredScale(CoordinateScale):
             for x in (here * seen, seen.to(here))
         )
         return torch.where(count > 0, total / count.clamp(min=1), torch.inf)
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        state.setdefault(f"{prefix}seam", torch.zeros_like(self.seam))
-        super()._load_from_state_dict(state, prefix, *rest)
 
 
 def _sign(x: Tensor) -> Tensor:

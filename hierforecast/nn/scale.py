@@ -7,8 +7,6 @@ values counted (see `WindowDataset`).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -29,11 +27,13 @@ class SeriesScale(Scale):
         n_targets: D.
     """
 
+    added = ("usual",)
+
     def __init__(self, n_targets: int) -> None:
         super().__init__(n_targets)
         self.n_absolute = 0
         self.usual: Tensor
-        self.register_buffer("usual", torch.ones(n_targets))
+        self.register_buffer("usual", torch.full((n_targets,), torch.nan))
 
     def fit(self, batch: SceneBatch) -> None:
         """Learn the usual deviation: the median of those of training windows that show one."""
@@ -64,10 +64,6 @@ class SeriesScale(Scale):
         largest = deviation.abs().amax(1, keepdim=True)
         square = (deviation / positive(largest)).square().sum(1, keepdim=True) / count
         return filled, last + mean, largest * square.sqrt()
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        state.setdefault(f"{prefix}usual", torch.full_like(self.usual, torch.nan))
-        super()._load_from_state_dict(state, prefix, *rest)
 
 
 class ReturnsScale(Scale):

@@ -56,8 +56,10 @@ class Scale(nn.Module):
         learns_loc: whether the network moves the loc of the linear forecast. It does not where the
             past says nothing of the direction.
         n_absolute: features of absolute position for each step.
+        added: buffers that models saved before did not have; they are as fresh ones there.
     """
 
+    added: tuple[str, ...] = ()
     origin: Literal["row", "zero"] = "row"
     learns_loc = True
     n_absolute: int
