@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -66,6 +66,11 @@ class Scale(nn.Module):
 
     def __init__(self, n_targets: int) -> None:
         super().__init__()
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in self.added:
+            state.setdefault(f"{prefix}{name}", getattr(self, name))
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def fit(self, batch: SceneBatch) -> None:
         """Learn what all series share from training windows."""
