@@ -69,7 +69,8 @@ class Scale(nn.Module):
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in self.added:
-            state.setdefault(f"{prefix}{name}", getattr(self, name))
+            fresh = getattr(type(self)(len(getattr(self, name))), name)
+            state.setdefault(f"{prefix}{name}", fresh)
         super()._load_from_state_dict(state, prefix, *rest)
 
     def fit(self, batch: SceneBatch) -> None:
