@@ -123,10 +123,17 @@ class LowRankNormal(SceneDistribution):
         """(P, H, D)."""
         return self.loc
 
-    @cached_property  # a quantile of a mixture asks for it many times
+    @property
     def variance(self) -> Tensor:
         """(P, H, D): noise, and the latents of all levels together."""
+        return self._spread() if torch.is_grad_enabled() else self._once
+
+    def _spread(self) -> Tensor:
         return self.noise.variance + sum(x.variance for x in self.loadings)
+
+    @cached_property  # a quantile of a mixture asks many times; without gradients only
+    def _once(self) -> Tensor:
+        return self._spread()
 
     @property
     def loadings(self) -> tuple[Latents, ...]:

@@ -186,6 +186,16 @@ def test_quantiles_and_the_distribution_function_agree(family):
         close(each, family.cdf(found)[:, mine])
 
 
+def test_the_variance_has_gradients_after_quantiles_too():
+    view, row = rows_of_views()
+    scale = (0.3 + normal(len(view), H, D).abs()).requires_grad_()
+    base = LowRankNormal(0 * scale, scale, 0 * scale[..., None], None, view, len(VIEWS))
+    p = SceneMixture(base, VIEWS, row, normal(len(VIEWS)), SCENE, B)
+    p.quantile(0.1)
+    (gradient,) = torch.autograd.grad(p.variance.sum(), scale)
+    assert (gradient > 0).all()
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_has_the_distribution_function_of_its_quantiles(name):
     base = FAMILIES[name](rows_of_views()[0])
