@@ -75,9 +75,9 @@ class Temperature(nn.Module):
         """Learn from held-out windows, unless that does not help for certain.
 
         Two halves of the windows are each other's judges: the temperatures of one are tried on the
-        other. They are kept (learned anew from all) if the log-likelihood of a window grows on both
-        halves, by more than `SURE` standard errors: a single wild window, which would ask for a
-        huge temperature, convinces nobody.
+        other. They are kept (learned anew from all) if so the log-likelihood of a window grows by
+        more than `SURE` standard errors: a single wild window, which would ask for a huge
+        temperature, convinces nobody.
 
         Args:
             batches: held-out windows in their order; neighbors in time side by side.
@@ -88,7 +88,7 @@ class Temperature(nn.Module):
         if sum(each.raw.n_scenes for each in batches) < FEWEST or not half:
             return
         found = [self._best(some) for some in halves]
-        if all(_helps(log, other) for log, other in zip(found, halves[::-1], strict=True)):
+        if _helps(found, halves[::-1]):
             with torch.no_grad():
                 self.log.copy_(self._best(batches))
 
@@ -130,10 +130,11 @@ def _log_prob(seen: Seen, log: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _helps(log: Tensor, batches: Sequence[Seen]) -> bool:
-    """Whether windows are more likely at these temperatures than at one, for certain."""
-    gain = torch.cat(
-        [_log_prob(each, log) - _log_prob(each, torch.zeros_like(log)) for each in batches]
-    ).double()
-    error = gain.std() / len(gain) ** 0.5
-    return bool(gain.mean() > SURE * error)
+def _helps(logs: Sequence[Tensor], parts: Sequence[Sequence[Seen]]) -> bool:
+    """Whether the windows of each part are more likely at its temperatures than at one."""
+    gain = torch.cat([
+        _log_prob(each, log) - _log_prob(each, torch.zeros_like(log))
+        for log, part in zip(logs, parts, strict=True)
+        for each in part
+    ]).double()  # fmt: skip
+    return bool(gain.mean() > SURE * gain.std() / len(gain) ** 0.5)
