@@ -10,8 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.sums import Sums
-
 
 @dataclass(frozen=True)
 class Latents:
@@ -29,6 +27,21 @@ class Latents:
     owner: Tensor | None
     count: int
     mix: Tensor | None = None
+
+    @classmethod
+    def mixed(cls, factor: Tensor, owner: Tensor, count: int, mix: Tensor, whole: bool) -> Latents:
+        """Those of a factor (P, H, D, C) and a mix (P, C, R); multiplied out where `whole`.
+
+        Raises:
+            ValueError: if their shapes do not fit.
+        """
+        if mix.ndim != 3 or mix.shape[:2] != (len(factor), factor.shape[-1]):
+            raise ValueError(
+                f"scene_mix must start with (P, C) = {(len(factor), factor.shape[-1])} and have "
+                f"one axis more, got {tuple(mix.shape)}"
+            )
+        latents = cls(factor, owner, count, mix.to(factor))
+        return cls(latents.whole, owner, count) if whole else latents
 
     @property
     def rank(self) -> int:
@@ -240,47 +253,6 @@ def infer(
         else:
             pieces.append(own)
     return pieces, found
-
-
-class Within(NamedTuple):
-    """What becomes of a level's latents in totals.
-
-    Attributes:
-        latents: of the totals whose rows have one owner; nothing of the others, each of which is
-            an owner of its own.
-        covariance: (G, m, m), what the others have of all their owners, over the m cells of a row.
-        mixed: whether an owner's latents are in several totals, of which one has other owners too.
-    """
-
-    latents: Latents
-    covariance: Tensor
-    mixed: bool
-
-
-def total(level: Latents, sums: Sums) -> Within:
-    """The latents of totals: those that move all of a total's rows stay what they are."""
-    every = torch.arange(len(level.factor), device=sums.row.device)
-    owner = (every if level.owner is None else level.owner)[sums.row]
-    one = owner.new_zeros(sums.count).scatter_(0, sums.total, owner)
-    several = torch.zeros_like(one, dtype=torch.bool)
-    several = several.index_fill(0, sums.total[one[sums.total] != owner], True)
-    if level.owner is None:
-        several = torch.ones_like(several)
-    # Loads of each owner in each total.
-    pair, place = (sums.total * max(level.count, 1) + owner).unique(return_inverse=True)
-    of, owners = pair // max(level.count, 1), pair % max(level.count, 1)
-    factor = level.whole
-    flat = factor[sums.row].flatten(1, 2) * sums.weight.to(factor)[:, None, None]
-    each = flat.new_zeros(len(pair), *flat.shape[1:]).index_add(0, place, flat)
-    apart = several[of]
-    own = each[apart] @ each[apart].mT
-    covariance = own.new_zeros(sums.count, *own.shape[1:]).index_add(0, of[apart], own)
-    uses = torch.bincount(owners, minlength=level.count)
-    mixed = bool((uses[owners[apart]] > 1).any())
-    numbers = torch.where(several, level.count + torch.arange(len(one), device=one.device), one)
-    load = torch.where(several[:, None, None, None], 0, sums.add(factor))
-    owners, kept = numbers.unique(return_inverse=True)
-    return Within(Latents(load, kept, len(owners)), covariance, mixed)
 
 
 def _root(gram: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution, check_finite, no_autocast, promote
-from hierforecast.distributions.latents import Found, Latents, Piece, check_nested, infer, total
+from hierforecast.distributions.latents import Found, Latents, Piece, check_nested, infer
 from hierforecast.distributions.noise import DiagonalNoise, RowNoise
 from hierforecast.distributions.sums import Sums, root_of
-from hierforecast.distributions.totals import coherent
+from hierforecast.distributions.totals import coherent, total
 
 
 class LowRankNormal(SceneDistribution):
@@ -90,28 +90,18 @@ class LowRankNormal(SceneDistribution):
         certain = 0 if self.noise.known is None else self.noise.known
         if self._validate_args and bool(((self.scale <= 0) > certain).any()):
             raise ValueError("scale must be > 0: end the head in a softplus plus a small floor")
+        scenes = Latents(self.scene_factor, scene, self.n_scenes)
+        if scene_mix is not None:  # the levels within are eliminated before it is multiplied out
+            scenes = Latents.mixed(self.scene_factor, scene, n_scenes, scene_mix, bool(groups))
         self.levels = (
             Latents(self.series_factor, None, len(scene)),
             *(
                 Latents(factor, group, int(group.max()) + 1 if len(group) else 0)
                 for factor, group in zip(of_groups, groups, strict=True)
             ),
-            self._scene_latents(scene_mix, bool(groups)),
+            scenes,
         )
         check_nested(self.levels[1:], len(scene), self._validate_args)
-
-    def _scene_latents(self, mix: Tensor | None, within: bool) -> Latents:
-        """The latents of scenes; the levels within are eliminated before them, in full."""
-        latents = Latents(self.scene_factor, self.scene, self.n_scenes)
-        if mix is None:
-            return latents
-        if mix.ndim != 3 or mix.shape[:2] != (len(self.scene), latents.rank):
-            raise ValueError(
-                f"scene_mix must start with (P, C) = {(len(self.scene), latents.rank)} and have "
-                f"one axis more, got {tuple(mix.shape)}"
-            )
-        latents = replace(latents, mix=mix.to(self.loc))
-        return replace(latents, factor=latents.whole, mix=None) if within else latents
 
     @property
     def scale(self) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from hierforecast._random import seeded
 from hierforecast.distributions.base import SceneDistribution
+from hierforecast.distributions.latents import Latents
 from hierforecast.distributions.sums import Sums
 
 # Draws behind a quantile where a sum has no closed form.
@@ -88,3 +91,44 @@ def summed(base: SceneDistribution, sums: Sums) -> Totals:
     """Totals whose draws are sums of the base's own draws, whatever family they are of."""
     each = base._aggregate(sums)
     return Totals(base, sums, each.margins if isinstance(each, Totals) else each)
+
+
+class Within(NamedTuple):
+    """What becomes of a level's latents in totals.
+
+    Attributes:
+        latents: of the totals whose rows have one owner; nothing of the others, each of which is
+            an owner of its own.
+        covariance: (G, m, m), what the others have of all their owners, over the m cells of a row.
+        mixed: whether an owner's latents are in several totals, of which one has other owners too.
+    """
+
+    latents: Latents
+    covariance: Tensor
+    mixed: bool
+
+
+def total(level: Latents, sums: Sums) -> Within:
+    """The latents of totals: those that move all of a total's rows stay what they are."""
+    every = torch.arange(len(level.factor), device=sums.row.device)
+    owner = (every if level.owner is None else level.owner)[sums.row]
+    one = owner.new_zeros(sums.count).scatter_(0, sums.total, owner)
+    several = torch.zeros_like(one, dtype=torch.bool)
+    several = several.index_fill(0, sums.total[one[sums.total] != owner], True)
+    if level.owner is None:
+        several = torch.ones_like(several)
+    # Loads of each owner in each total.
+    pair, place = (sums.total * max(level.count, 1) + owner).unique(return_inverse=True)
+    of, owners = pair // max(level.count, 1), pair % max(level.count, 1)
+    factor = level.whole
+    flat = factor[sums.row].flatten(1, 2) * sums.weight.to(factor)[:, None, None]
+    each = flat.new_zeros(len(pair), *flat.shape[1:]).index_add(0, place, flat)
+    apart = several[of]
+    own = each[apart] @ each[apart].mT
+    covariance = own.new_zeros(sums.count, *own.shape[1:]).index_add(0, of[apart], own)
+    uses = torch.bincount(owners, minlength=level.count)
+    mixed = bool((uses[owners[apart]] > 1).any())
+    numbers = torch.where(several, level.count + torch.arange(len(one), device=one.device), one)
+    load = torch.where(several[:, None, None, None], 0, sums.add(factor))
+    owners, kept = numbers.unique(return_inverse=True)
+    return Within(Latents(load, kept, len(owners)), covariance, mixed)
