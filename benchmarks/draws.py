@@ -18,12 +18,13 @@ from hierforecast import Forecaster, HiPerformer
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.distributions import SceneDistribution
 from hierforecast.metrics import Evaluation, MetricTable
-from hierforecast.nn.heads import LowRankHead, MixtureHead, RowsHead
+from hierforecast.nn.heads import CoupledHead, LowRankHead, MixtureHead, RowsHead
 
 HEADS = {
     "low rank, memory 0": LowRankHead(),
     "low rank, memory 2": LowRankHead(memory=2),
     "low rank, memory 2, own latents": LowRankHead(0, 8, 2),
+    "coupled": CoupledHead(),
     "mixture, memory 2": MixtureHead(memory=2),
     "rows, memory 2": RowsHead(),
     "rows, memory 4": RowsHead(memory=4),
