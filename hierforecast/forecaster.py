@@ -9,6 +9,7 @@ from typing import Any
 
 from hierforecast import storage
 from hierforecast.backtesting import Rolling, forecasts_of
+from hierforecast.conformal import Conformal, check_conformal
 from hierforecast.distributions import SceneDistribution
 from hierforecast.fitting import learn
 from hierforecast.frame import Columns
@@ -113,6 +114,7 @@ class Forecaster(Learned):
         by: str | Sequence[str] | None = None,
         how: str = "sum",
         weights: str | None = None,
+        conformal: Any = None,
     ) -> Any:
         """Forecast the steps after each scene's last observed time.
 
@@ -133,6 +135,8 @@ class Forecaster(Learned):
                 are linear maps of one joint distribution: levels add up, draws of one seed too.
             how: ``"sum"`` or ``"mean"``, over the series that are forecast.
             weights: column of a number for each series, by which it is multiplied first.
+            conformal: held-out frame with outcomes, whose errors say how wide the intervals of
+                single numbers are, by group type and step, see `Conformal`.
 
         Returns:
             A frame of the library that was given, one row per series and future step:
@@ -147,7 +151,12 @@ class Forecaster(Learned):
                 within the context.
         """
         totals = Totals.read(frame, self.columns, by, how, weights)
-        return self._ahead(frame, known, given, totals).to_frame(level, quantiles)
+        forecasts = self._ahead(frame, known, given, totals)
+        if conformal is not None:
+            check_conformal(level, given, totals)
+            held_out = forecasts_of(self, conformal, Rolling())
+            forecasts = replace(forecasts, interval=Conformal.of(held_out))
+        return forecasts.to_frame(level, quantiles)
 
     def sample(
         self,

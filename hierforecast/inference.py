@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -112,6 +112,11 @@ def place(model: Model, accelerator: Any) -> Model:
         return model.to(device).eval()
 
 
+def central(forecast: Forecast, percent: float) -> list[Tensor]:
+    """The interval in the middle of each cell's distribution."""
+    return [forecast.raw.quantile((50 + side * percent / 2) / 100) for side in (-1, 1)]
+
+
 @dataclass
 class Forecasts:
     """A model's forecasts of windows, batch after batch.
@@ -124,6 +129,7 @@ class Forecasts:
         given: (R, H, D) float64 of the panel's rows, what is assumed of the horizon and NaN where
             nothing is; None for nothing. Forecasts are conditioned on it.
         totals: what is added up; None for the series themselves.
+        interval: lower and upper ends of a forecast's intervals, in the units of the batch.
     """
 
     model: Model
@@ -132,6 +138,7 @@ class Forecasts:
     generator: torch.Generator
     given: np.ndarray | None = field(default=None, kw_only=True)
     totals: Totals | None = field(default=None, kw_only=True)
+    interval: Callable[[Forecast, float], Sequence[Tensor]] = field(default=central, kw_only=True)
 
     def __iter__(self) -> Iterator[Forecast]:
         device = next(iter((*self.model.parameters(), *self.model.buffers()))).device
@@ -164,8 +171,7 @@ class Forecasts:
         for forecast in self:
             cells = {"mean": forecast.numbers(forecast.raw.mean)}
             for percent in percents:
-                for side, share in (("lo", 50 - percent / 2), ("hi", 50 + percent / 2)):
-                    bound = forecast.raw.quantile(share / 100)
+                for side, bound in zip(("lo", "hi"), self.interval(forecast, percent), strict=True):
                     cells[f"-{side}-{percent:.10g}"] = forecast.numbers(bound)
             for share in probabilities:
                 cells[f"-q-{100 * share:.10g}"] = forecast.numbers(forecast.raw.quantile(share))

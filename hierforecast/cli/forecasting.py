@@ -133,12 +133,16 @@ def predict(
     by: Annotated[Names, option("--by", "Column: totals by it; '' for the whole scene.")] = None,
     how: Annotated[str, option("--how", "Of totals: sum or mean.")] = "sum",
     weights: Annotated[str | None, option("--weights", "Column: a weight for each series.")] = None,
+    conformal: Annotated[
+        str | None, option("--conformal", "Table: held out, its errors make --level intervals.")
+    ] = None,
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
 ) -> None:
     """Forecast the steps that follow a table."""
     labels = [name for name in by if name] if by else None
     totals: dict[str, Any] = {"by": labels, "how": how, "weights": weights}
-    _check_draws(samples, futures, seed, {"--level": level, "--quantile": quantile}, totals)
+    intervals = {"--level": level, "--quantile": quantile, "--conformal": conformal}
+    _check_draws(samples, futures, seed, intervals, totals)
     _refuse_tables(folder)
     if out is not None:
         check_kind(out)
@@ -156,6 +160,8 @@ def predict(
     elif samples is not None:
         forecast = forecaster.sample(history, samples, seed=seed, **asked, **totals)
     else:
+        held_out = tables.read(conformal, columns) if conformal else None
+        asked["conformal"] = held_out
         forecast = forecaster.predict(history, level, quantiles=quantile, **asked, **totals)
     deliver(tables.restore(forecast, columns), out)
     tables.say_notes()
