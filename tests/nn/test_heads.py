@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hierforecast import HiPerformer
 from hierforecast.distributions import (
     IndependentRows,
     IndependentScenes,
@@ -28,7 +29,9 @@ from hierforecast.nn.heads import (
     StudentTHead,
     head_to_dict,
     make_head,
+    usual_head,
 )
+from hierforecast.task import Task
 from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, NESTED, moves_of
 
@@ -234,3 +237,14 @@ def test_locs_move_as_errors_do(kind: type, memory: int):
     assert (path.std(0) - 1).abs().max() < 0.03
     rough = path.diff(2, dim=1).std(0)[-1] / raw.diff(2, dim=1).std(0)[-1]
     assert (rough < 0.7).all() if memory == 1 else (rough < 0.2).all()
+
+
+def test_the_usual_head_is_that_of_what_is_forecast():
+    """Coordinates are coupled but in large scenes; what is saved is what was built."""
+    assert usual_head(True, None) == usual_head(True, 64) == CoupledHead()
+    assert usual_head(True, 65) == LowRankHead(0, 8, memory=2)
+    assert usual_head(False, 3) == LowRankHead()
+    built = HiPerformer(8, 1, 2).for_task(Task(8, 4, n_targets=2, n_series=11))
+    assert built.to_dict()["head"] == head_to_dict(CoupledHead())
+    assert built.pairs is not None and HiPerformer(8, 1, 2).to_dict()["head"] == "auto"
+    assert HiPerformer(8, 1, 2).for_task(Task(8, 4)).pairs is None
