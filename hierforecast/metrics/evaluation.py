@@ -186,12 +186,17 @@ class Evaluation:
     def with_interval(self, level: float) -> Evaluation:
         """The same, with `lower` and `upper` the central `level` % interval of the samples.
 
+        Of K samples the k-th smallest counts as the k / (K + 1) quantile: one number more of the
+        same kind lies between two of them as often as they say. The ends of K samples are 1 and K
+        at most, whatever the level.
+
         Args:
             level: in percent, between 0 and 100, as in ``predict(level=[90])``.
         """
         (level,) = levels([level])
-        tail = (1 - level / 100) / 2
-        lower, upper = sample_quantiles(self.sorted_samples, (tail, 1 - tail))
+        count, tail = len(self.sorted_samples), (1 - level / 100) / 2
+        first = min(max((tail * (count + 1) - 1) / max(count - 1, 1), 0.0), 0.5)
+        lower, upper = sample_quantiles(self.sorted_samples, (first, 1 - first))
         return replace(self, lower=lower, upper=upper)
 
     def scene_sum(self, values: Tensor, dim: int = 0) -> Tensor:
