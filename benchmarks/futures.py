@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks._scenes import COLUMNS
 from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.fits import Setting
+from benchmarks.nba_modes import modes
 from hierforecast import Forecaster, HiPerformer
 from hierforecast._random import seeded
 from hierforecast.backtesting import Rolling, forecasts_of
@@ -64,7 +65,7 @@ def ways(head: str, n_samples: int, seed: int) -> dict[str, Callable[[Any], Tens
         return representatives(distribution, N, n_samples, generator).centers
 
     found = {f"{N} draws": draws, f"futures({N})": futures}
-    return found | ({"its modes": lambda d: d.modes} if head == "mixture" else {})
+    return found | ({"its modes": modes} if head == "mixture" else {})
 
 
 @torch.no_grad()

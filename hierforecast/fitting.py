@@ -153,9 +153,11 @@ def _model(
 def _check_alike(earlier: Model, planned: Model, task: Task) -> None:
     """Refuse a warm start that would need weights of other shapes."""
     assert earlier.task is not None
+    with drawing(seeded(0)):  # what "auto" chooses shows once it is built
+        now = {**planned.for_task(task).to_dict(), **task.to_dict()}
     then = {**earlier.to_dict(), **earlier.task.to_dict()}
-    for name, value in {**planned.to_dict(), **task.to_dict()}.items():
-        if then.get(name) != value:
+    for name, value in now.items():
+        if then.get(name) != value and name != "n_series":
             raise DataError(
                 f"warm_start=True goes on with a model of {name}={then.get(name)!r}, but "
                 f"{name}={value!r} is asked for: set it back, or fit with warm_start=False"
