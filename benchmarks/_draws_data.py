@@ -12,11 +12,14 @@ from typing import Any
 import pandas as pd
 
 from benchmarks._scenes import COLUMNS, games
+from benchmarks.experiment import Options
+from benchmarks.fits import Setting
 from benchmarks.soccer import CHOOSE_TEST, CHOOSE_TRAIN, matches
-from hierforecast import Columns
+from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.datasets import load_nba, simulate_basketball
 from hierforecast.io.fetch import RemoteFile, locate
 from hierforecast.io.reading import read_table
+from hierforecast.nn.head import Head
 
 Frame = Callable[[], pd.DataFrame]
 
@@ -42,6 +45,15 @@ class Motion:
     unit: str
     model: dict[str, Any] = field(default_factory=dict)
     columns: Columns = COLUMNS
+
+    def fit(self, name: str, given: Options, head: Head, series_dropout: float) -> Forecaster:
+        """A head on this data, fitted once under its name; the tests also choose its weights."""
+        setting = Setting(self.columns, self.context, self.horizon, self.train, self.test)
+        options = {"dropout": 0.0, "scale": "mirrored", "n_frequencies": 24, **self.model}
+        model = HiPerformer(given.width, 2, head=head, **options)
+        more = {"learning_rate": 2e-3, "batch_size": 32, "series_dropout": series_dropout}
+        every = {"trainer": {"val_check_interval": max(1, given.steps // 4)}}
+        return setting.fit(name, given, model, **more, **every)
 
 
 @functools.cache

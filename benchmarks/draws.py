@@ -13,8 +13,7 @@ from torch import Tensor
 
 from benchmarks._draws_data import DATA
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
-from benchmarks.fits import Setting
-from hierforecast import Forecaster, HiPerformer
+from hierforecast import Forecaster
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.distributions import SceneDistribution
 from hierforecast.metrics import Evaluation, MetricTable
@@ -93,12 +92,8 @@ def score(forecaster: Forecaster, frame: Any, stride: int) -> dict[str, float]:
 def measure(name: str, given: Options) -> dict[str, float]:
     """The figures of a head, fitted once."""
     data = DATA[given.data]
-    setting = Setting(data.columns, data.context, data.horizon, data.train, data.test)
-    options = {"dropout": 0.0, "scale": "mirrored", "n_frequencies": 24, **data.model}
-    model = HiPerformer(given.width, 2, head=HEADS[name], **options)
-    more = {"learning_rate": 2e-3, "batch_size": 32, "series_dropout": 0.0}
-    every = {"trainer": {"val_check_interval": max(1, given.steps // 4)}}
-    return score(setting.fit(name, given, model, **more, **every), data.test(), data.stride)
+    fitted = data.fit(name, given, HEADS[name], series_dropout=0.0)
+    return score(fitted, data.test(), data.stride)
 
 
 def sections(found: Found, given: Options) -> list[Section]:

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from benchmarks._draws_data import DATA
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
-from benchmarks.fits import Setting
-from hierforecast import Forecaster, HiPerformer
+from hierforecast import Forecaster
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
@@ -119,12 +118,8 @@ def _last(forecast: Forecast) -> Tensor:
 def measure(name: str, given: Options) -> pd.DataFrame:
     """The sums of a head, fitted once."""
     data = DATA[given.data]
-    setting = Setting(data.columns, data.context, data.horizon, data.train, data.test)
-    options = {"dropout": 0.0, "scale": "mirrored", "n_frequencies": 24, **data.model}
-    model = HiPerformer(given.width, 2, head=HEADS[name], **options)
-    more = {"learning_rate": 2e-3, "batch_size": 32, "series_dropout": 0.05}
-    every = {"trainer": {"val_check_interval": max(1, given.steps // 4)}}
-    return score(setting.fit(name, given, model, **more, **every), data.test(), data.stride)
+    fitted = data.fit(name, given, HEADS[name], series_dropout=0.05)
+    return score(fitted, data.test(), data.stride)
 
 
 def table(found: pd.DataFrame) -> pd.DataFrame:

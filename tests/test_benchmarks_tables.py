@@ -207,6 +207,11 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
         ("low rank, memory 0", "rows*"),
         {"data": "simulated", "steps": 2, "width": 8},
     ),
+    "what-if": (
+        made_plays,
+        ("independent rows", "coupled"),
+        {"data": "simulated", "steps": 2, "width": 8},
+    ),
     "gpu": (one_head, ("parity", "speed"), {"seconds": 0.01}),
 }
 

@@ -61,7 +61,8 @@ class CoupledNoise(RowNoise):
     @cached_property
     def _root(self) -> Tensor:
         """L (P, H * D, H * D)."""
-        eye = torch.eye(self.own[0].shape[:2].numel(), dtype=self.own.dtype).to(self.own)
+        cells = math.prod(self.scale.shape[1:])
+        eye = torch.eye(cells, dtype=self.own.dtype, device=self.own.device)
         local = self._rooted(eye.expand(len(self.own), -1, -1)).unflatten(1, self.scale.shape[1:])
         return self.inner.carry(self.inner.scale[..., None] * local).flatten(1, 2)
 

@@ -180,6 +180,12 @@ def test_gradients_reach_noise_and_links():
         assert all(x.isfinite().all() and (x != 0).any() for x in gradients)
 
 
+def test_no_rows():
+    p = build().rows(torch.zeros(0, dtype=torch.int64))
+    assert p.variance.shape == (0, H, D) and p.sample((3,)).shape == (3, 0, H, D)
+    assert p.log_prob(p.mean).tolist() == [0, 0]
+
+
 def test_components_are_those_of_scipy():
     expected = dct(torch.eye(9).double().numpy(), axis=0, norm="ortho")[:4]
     torch.testing.assert_close(cosines(4, 9), torch.from_numpy(expected), rtol=0, atol=1e-14)
