@@ -52,19 +52,20 @@ def learn(
     if start is None:
         end = np.zeros(len(panel.length), dtype=np.int64)
         np.maximum.at(end, training[:, 0], training[:, 1] + plan.prediction_length)
-        panel.vocabulary = panel.learn_units(end)
+        panel.vocabulary = panel.learn(end)
     (held_out or panel).vocabulary = panel.vocabulary
     generator = seeded(plan.seed)
     fresh, model = _model(plan, panel, start, generator)
     hide = SeriesDropout(plan.series_dropout) if plan.series_dropout else None
-    windows = WindowDataset(panel, training, *plan.lengths, hide=hide, origin=model.origin)
+    how: dict[str, Any] = {"origin": model.origin, "calendar": model.uses_calendar}
+    windows = WindowDataset(panel, training, *plan.lengths, hide=hide, **how)
     if fresh:
         with drawing(generator):
             some = sample_windows(windows, STATISTICS_ROWS, plan.seed, generator)
             model.fit_statistics(*some)
     checks = None
     if len(validation):
-        checks = WindowDataset(held_out or panel, validation, *plan.lengths, origin=model.origin)
+        checks = WindowDataset(held_out or panel, validation, *plan.lengths, **how)
     history, stopped = NO_STEPS.copy(), None
     if _is_trained(model):
         about = _about(plan, panel, held_out, None if fresh else model)

@@ -69,7 +69,8 @@ class Learned(Params):
 
     def _forecasts(self, panel: Panel, cutoffs: np.ndarray) -> Forecasts:
         lengths = self.context_length, self.prediction_length
-        windows = WindowDataset(panel, cutoffs, *lengths, origin=self.model_.origin)
+        how: dict[str, Any] = {"origin": self.model_.origin, "calendar": self.model_.uses_calendar}
+        windows = WindowDataset(panel, cutoffs, *lengths, **how)
         model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
         return Forecasts(model, windows, self.batch_size, seeded(self.seed))
 

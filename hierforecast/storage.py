@@ -10,6 +10,7 @@ from typing import Any
 from hierforecast import models
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Vocabulary
+from hierforecast.frame.calendar import check_calendar
 from hierforecast.frame.step import Step
 from hierforecast.frame.vocabulary import Units
 from hierforecast.io.folders import Saved, check_place, read_folder, write_folder
@@ -119,6 +120,7 @@ def _vocabulary(given: dict[str, Any], columns: Columns) -> Vocabulary:
         raise ValueError("a unit is not above zero")
     if any(c.categories is not None and c.units != Units() for c in found.covariates):
         raise ValueError("categories have units")
+    check_calendar(found.calendar)
     return found
 
 
@@ -135,6 +137,8 @@ def _check_task(saved: Saved, task: Task, plan: Plan, vocabulary: Vocabulary) ->
         "prediction_length": plan.prediction_length,
         "n_targets": len(columns.targets),
         "n_levels": max(1, len(columns.levels)),
+        "calendar": vocabulary.calendar,
+        "calendar_stated": columns.states_calendar,
         **vocabulary.sizes(),
     }
     for name, value in expected.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ class Task:
         past, known, static: for each covariate its number of categories, or None if numeric.
         season: steps of a season that the step of time suggests, or None.
         n_series: of the largest scene; None if that is not known.
+        calendar: names of the features of the calendar that a model may ask for.
+        calendar_stated: whether the user asks for them.
     """
 
     context_length: int
@@ -36,6 +38,8 @@ class Task:
     static: tuple[int | None, ...] = ()
     season: int | None = None
     n_series: int | None = None
+    calendar: tuple[str, ...] = ()
+    calendar_stated: bool = False
 
     @classmethod
     def of(cls, panel: Panel, context_length: int, prediction_length: int) -> Task:
@@ -48,7 +52,13 @@ class Task:
             **panel.vocabulary.sizes(),
             season=season_of(panel.clock.step),
             n_series=int(np.bincount(panel.row_scene).max(initial=0)),
+            calendar=panel.vocabulary.calendar,
+            calendar_stated=panel.columns.states_calendar,
         )
+
+    def with_calendar(self) -> Task:
+        """The task as a model that uses the calendar sees it: its features are known covariates."""
+        return replace(self, known=self.known + (None,) * len(self.calendar))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

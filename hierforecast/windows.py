@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from hierforecast.batch import Future, SceneBatch, hierarchy_of
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel
+from hierforecast.frame.calendar import Calendar
 from hierforecast.frame.vocabulary import AS_THEY_ARE
 
 EPSILON = np.finfo(np.float64).eps
@@ -101,6 +102,7 @@ class WindowDataset(Dataset[Window]):
         hide: hides context cells in training.
         origin: ``"row"``: each row's own last visible value; ``"zero"``: none, but the units of the
             training frame still; None: the user's numbers as they are.
+        calendar: whether the model uses the calendar, see `Model.uses_calendar`.
 
     Raises:
         DataError: if the user's numbers as they are would not fit the panel's dtype.
@@ -114,6 +116,7 @@ class WindowDataset(Dataset[Window]):
         prediction_length: int,
         hide: Hide | None = None,
         origin: str | None = None,
+        calendar: bool = False,
     ) -> None:
         self.panel, self.cutoffs, self.hide, self.origin = panel, cutoffs, hide, origin
         self.context_length, self.prediction_length = context_length, prediction_length
@@ -122,6 +125,8 @@ class WindowDataset(Dataset[Window]):
         self.middle, self.unit = np.array([(u.offset, u.unit) for u in learned]).T
         if origin == "zero":
             self.unit = np.maximum(self.unit, np.exp2(np.frexp(self.middle)[1]))
+        names = panel.vocabulary.calendar if calendar else ()
+        self.calendar = Calendar(panel.clock, names) if names else None
         if origin is None:
             _check_squares(panel)
 
@@ -158,6 +163,9 @@ class WindowDataset(Dataset[Window]):
         known = self._covariates("known", cells)
         if short:
             known[step[window] < 0] = np.nan
+        if self.calendar is not None:
+            ahead = self.calendar.at(scenes, step)[window].astype(panel.dtype)
+            known = np.concatenate([known, ahead], axis=-1)
         # A missing step hides all that was observed with it, also where a frame still holds it.
         past = self._covariates("past", cells[:, :length])
         past[~present] = np.nan

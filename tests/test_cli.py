@@ -7,12 +7,13 @@ import json
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import hierforecast
-from hierforecast import errors, training
+from hierforecast import Forecaster, errors, training
 from hierforecast.cli import app
 from hierforecast.cli.data import LOADERS
 from hierforecast.datasets import simulate_basketball
@@ -196,6 +197,32 @@ def test_dates_and_several_covariates(tmp_path):
     forecast = pd.read_csv(tmp_path / "f.csv", dtype=str, keep_default_na=False)
     assert set(forecast.ticker) == {"NA", "007", "7"}, "labels keep their spelling"
     assert set(forecast.day) == {"2024-02-10", "2024-02-11"}
+
+
+def test_the_calendar_is_named_and_known_ahead(tmp_path):
+    days = pd.date_range("2024-01-01", periods=60, freq="D").astype(str)
+    table = pd.DataFrame({"unique_id": "a", "ds": days, "y": np.arange(60) % 7 + 1.0})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    fit = ["fit", tmp_path / "t.csv", "--context", 5, "--horizon", 2, *SMALL]
+    answers = {}
+    for given in ("weekday", "none", "auto"):
+        call(*fit[:2], tmp_path / given, *fit[2:], "--calendar", given)
+        saved = Forecaster.load(tmp_path / given)
+        wanted = {"weekday": ("weekday",), "none": None, "auto": "auto"}[given]
+        assert saved.columns.calendar == wanted
+        out = tmp_path / f"{given}.csv"
+        call("predict", tmp_path / "t.csv", tmp_path / given, "--out", out)
+        answers[given] = pd.read_csv(out)
+        pd.testing.assert_frame_equal(
+            saved.predict(read_table(tmp_path / "t.csv", saved.columns)).astype({"ds": str}),
+            answers[given].astype({"ds": str}),
+            check_dtype=False,
+        )
+    assert answers["weekday"].ds.tolist() == ["2024-03-01", "2024-03-02"]
+    assert (answers["weekday"].HiPerformer != answers["none"].HiPerformer).all()
+    pd.testing.assert_frame_equal(answers["auto"], answers["none"])
+    assert "give some of" in complaint(*fit[:2], tmp_path / "x", *fit[2:], "--calendar", "date")
+    assert "is no country" in complaint(*fit[:2], tmp_path / "x", *fit[2:], "--holidays", "us")
 
 
 def test_labels_and_times_of_a_csv(tmp_path):

@@ -376,7 +376,7 @@ def test_static_numbers_may_be_rounded_twice_in_any_order():
 
 def panel_of(frame: pd.DataFrame) -> Any:
     panel = read_frame(frame, EVERYTHING, dtype=np.float64)
-    panel.vocabulary = panel.learn_units(panel.length)
+    panel.vocabulary = panel.learn(panel.length)
     return panel
 
 
@@ -476,8 +476,8 @@ def test_units_come_from_the_steps_that_are_trained_on():
     late = np.arange(len(panel.present)) % 40 >= 30
     later.values[late], later.past[late] = 1e9, 1e9
     end = np.array([30])
-    assert panel.learn_units(end) == later.learn_units(end)
-    assert panel.learn_units(end) != later.learn_units(np.array([40]))
+    assert panel.learn(end) == later.learn(end)
+    assert panel.learn(end) != later.learn(np.array([40]))
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,15 @@ FREQ: dict[str, Any] = {
     "freq": Annotated[
         Text, option("--freq", "Step of the times: B, W-SUN, 15min, 'Mon Tue Wed', 10. [found]")
     ],
+    "calendar": Annotated[
+        Names,
+        option(
+            "--calendar",
+            "Features of the times: hour, weekday, day, week, month, quarter, or "
+            "'none'; repeat. [auto]",
+        ),
+    ],
+    "holidays": Annotated[Names, option("--holidays", "Country, US or DE-BY; repeat.")],
 }
 
 Settings = Annotated[Names, option("--set", "Option KEY=VALUE, see above; repeat.")]
@@ -56,6 +65,8 @@ def columns_of(given: Mapping[str, Any]) -> Columns:
     roles["group"] = [level.split(",") for level in roles.get("group", ())] or None
     if roles.get("freq", "").isdigit():
         roles["freq"] = int(roles["freq"])
+    if roles.get("calendar") in (["none"], ["auto"]):
+        roles["calendar"] = None if roles["calendar"] == ["none"] else "auto"
     return Columns(**roles)
 
 

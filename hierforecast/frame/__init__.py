@@ -12,7 +12,8 @@ A long frame has one row per series and time. `reading.read_frame` calls each st
 5. `values`: targets, groups and covariates as numbers (`categories`, `vocabulary`: as in training).
 6. `panel`: all of it as arrays, and answers as frames.
 7. `known`: what is known in advance of the steps to forecast; `given`: what is assumed of them;
-   `totals`: which series are added up.
+   `totals`: which series are added up; `calendar`: what the clock says of each step
+   (`public_holidays`).
 
 `remedies` is code for the user that mends a frame; errors of every step carry it. `resampling` (and
 `newsteps`) bring a frame to another step.

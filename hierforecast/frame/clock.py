@@ -12,9 +12,9 @@ from hierforecast.errors import DataError
 from hierforecast.frame.codes import pair, rank
 from hierforecast.frame.infer import infer_step, is_evident, most_common
 from hierforecast.frame.labels import Rows
-from hierforecast.frame.step import NANOSECONDS, Step
+from hierforecast.frame.step import NANOSECONDS, Step, per_day, split_days
 from hierforecast.frame.table import Table
-from hierforecast.frame.times import LARGEST, Times, from_wall
+from hierforecast.frame.times import LARGEST, Times, from_wall, local
 
 # A series of so many rows shows its step.
 ROWS = 4
@@ -62,6 +62,22 @@ class Clock:
         if step.wall and self.zone is not None:
             times = from_wall(times, self.unit, self.zone)
         return times.view(f"{'m' if self.duration else 'M'}8[{self.unit}]")
+
+    def wall(self, scene: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Days since 1970 (m,) int64 on the clock on the wall, and the share of each that has gone.
+
+        Of dates only.
+        """
+        step = Step.parse(self.step)
+        try:
+            ordinals = _advance(self.start[scene], steps, step.stride(self.unit))
+            times = step.times(ordinals, self.of_day[scene], self.unit)
+        except OverflowError:
+            return self._coarser().wall(scene, steps)
+        if self.zone is not None and not step.wall:
+            times = local(times, str(self.unit), self.zone)
+        days, of_day = split_days(times, self.unit)
+        return days, of_day / per_day(self.unit)
 
     def steps(self, scene: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Step number of each time (m,) int64 within its scene, and whether it is on the grid."""

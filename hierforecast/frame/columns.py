@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -11,6 +12,10 @@ from hierforecast.frame.freq import freq_to_json, plain_freq
 
 # Roles whose columns are read as labels, which may share columns.
 LABELS = {"id", "scene", "group", "group_type", "static"}
+# Options that name no columns.
+NO_ROLES = ("freq", "calendar", "holidays")
+# What a calendar may tell of a step, see `calendar`.
+CYCLES = ("hour", "weekday", "day", "week", "month", "quarter")
 
 Names: TypeAlias = str | Sequence[str]
 
@@ -36,6 +41,37 @@ def _label(role: str, given: Any) -> Any:
     if len(set(names)) < len(names):
         raise DataError(f"Columns({role}={list(names)}) names a column twice: name it once")
     return names[0] if len(names) == 1 else names
+
+
+def _calendar(given: Any) -> str | tuple[str, ...] | None:
+    """``"auto"``, the names of some `CYCLES`, or None."""
+    if given is None or given == "auto":
+        return given
+    names = tuple(dict.fromkeys((given,) if isinstance(given, str) else given))
+    unknown = [name for name in names if name not in CYCLES]
+    if unknown:
+        raise DataError(
+            f"Columns(calendar={plain(names)}) names {unknown[0]!r}: give some of {list(CYCLES)}, "
+            "'auto' or None; holidays are named by their country, holidays='US'"
+        )
+    return names or None
+
+
+def _countries(given: Any) -> tuple[str, ...]:
+    """Codes of countries, ``DE`` or ``DE-BY``."""
+    codes = _names("holidays", given)
+    for code in codes:
+        if not is_country(code):
+            raise DataError(
+                f"Columns(holidays={code!r}) is no country: give a code of ISO 3166, such as 'US', "
+                "'DE-BY' or 'JP'"
+            )
+    return codes
+
+
+def is_country(code: str) -> bool:
+    """Whether a text may be the code of a country, with a subdivision or without."""
+    return re.fullmatch(r"[A-Z]{2,3}(-\w+)?", code) is not None
 
 
 def plain(value: Any) -> Any:
@@ -65,6 +101,12 @@ class Columns:
             (``"Mon Tue Wed Thu Fri Sat"``), ``CustomBusinessDay(weekmask=..., holidays=[...])`` or
             ``{"weekmask": ..., "holidays": [...]}``, a duration, or an integer for integer times.
             None finds it in the data.
+        calendar: features of the time of each step, known in advance without being told: some of
+            ``"hour"`` (of the day), ``"weekday"``, ``"day"`` (of the month), ``"week"`` (of the
+            year), ``"month"``, ``"quarter"``, as sines and cosines; ``"auto"``: those that suit the
+            step and that the training frame shows twice, for models that ask for them; None: none.
+        holidays: code of a country whose public holidays are features, or several: ``"US"``,
+            ``"DE-BY"`` (needs the extra `calendar`).
 
     Raises:
         DataError: if a role has no column or a wrong one, a column has two roles, or `freq` is no
@@ -82,6 +124,8 @@ class Columns:
     known_covariates: Sequence[str] = ()
     static: Sequence[str] = ()
     freq: Any = None
+    calendar: Names | None = "auto"
+    holidays: Names = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "freq", plain_freq(self.freq))
@@ -105,6 +149,8 @@ class Columns:
                 raise DataError(f"Columns({role}=...) must be the name of one column{more}")
         if not self.targets:
             raise DataError("Columns(target=...) names no column: give at least one to forecast")
+        object.__setattr__(self, "calendar", _calendar(self.calendar))
+        object.__setattr__(self, "holidays", _countries(self.holidays))
         self._check_roles()
 
     def _check_roles(self) -> None:
@@ -150,10 +196,15 @@ class Columns:
         """The columns of all levels in one row."""
         return tuple(dict.fromkeys(name for level in self.levels for name in level))
 
+    @property
+    def states_calendar(self) -> bool:
+        """Whether features of the calendar are asked for, so that every network gets them."""
+        return bool(self.holidays) or self.calendar not in (None, "auto")
+
     def roles(self) -> list[tuple[str, str]]:
         """(role, column) for every column needed, in the order of the arguments."""
         pairs: list[tuple[str, str]] = []
-        for role in (name for name in self.__dataclass_fields__ if name != "freq"):
+        for role in (name for name in self.__dataclass_fields__ if name not in NO_ROLES):
             names = self.groups if role == "group" else _names(role, getattr(self, role))
             pairs += [(role, name) for name in names]
         return pairs
@@ -164,5 +215,5 @@ class Columns:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Columns:
-        """Inverse of `to_dict`."""
-        return cls(**given)
+        """Inverse of `to_dict`; without a calendar where there was none yet."""
+        return cls(**{"calendar": None, **given})

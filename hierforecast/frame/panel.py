@@ -9,6 +9,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
+from hierforecast.frame.calendar import learn_calendar
 from hierforecast.frame.clock import Clock
 from hierforecast.frame.columns import Columns
 from hierforecast.frame.grid import Grid
@@ -161,8 +162,8 @@ class Panel:
             out.append(column.alias(name))
         return out[0].to_frame().with_columns(*out[1:]).to_native()
 
-    def learn_units(self, end: np.ndarray) -> Vocabulary:
-        """The vocabulary with the units of the numbers.
+    def learn(self, end: np.ndarray) -> Vocabulary:
+        """The vocabulary with the units of the numbers and the features of the calendar.
 
         Args:
             end: (S,) only the first so many steps of each scene are looked at.
@@ -182,7 +183,9 @@ class Panel:
                 covariates.append(covariate)
         observed = self.values[cells & self.present]
         targets = tuple(map(Units.of, observed.T))
-        return replace(self.vocabulary, covariates=tuple(covariates), targets=targets)
+        calendar = learn_calendar(self.columns, self.clock, np.minimum(end, self.length))
+        learned: dict[str, Any] = {"targets": targets, "calendar": calendar}
+        return replace(self.vocabulary, covariates=tuple(covariates), **learned)
 
 
 def _cells(columns: list[np.ndarray], covariates: tuple[Covariate, ...], grid: Grid) -> np.ndarray:

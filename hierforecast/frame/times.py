@@ -137,8 +137,8 @@ def to_wall(times: np.ndarray, unit: str, zone: Any) -> np.ndarray:
     zones), the first moment after it stands for that time: it is what `from_wall` gives for it,
     and `resample` of pandas, too.
     """
-    wall = _local(times, unit, zone)
-    gap = wall - _local(times - 1, unit, zone) - 1
+    wall = local(times, unit, zone)
+    gap = wall - local(times - 1, unit, zone) - 1
     late = gap > 0
     if late.any():
         _, of_day = split_days(wall, unit)
@@ -154,7 +154,8 @@ def _most_common(values: np.ndarray) -> int:
     return int(distinct[counts.argmax()])
 
 
-def _local(times: np.ndarray, unit: str, zone: Any) -> np.ndarray:
+def local(times: np.ndarray, unit: str, zone: Any) -> np.ndarray:
+    """UTC times (n,) int64 on the clock of `zone`, as it is put forward and back."""
     utc = pd.DatetimeIndex(times.view(f"M8[{unit}]")).tz_localize("UTC")
     local = utc.tz_convert(zone).tz_localize(None)
     return local.to_numpy().astype(f"M8[{unit}]").view(np.int64)

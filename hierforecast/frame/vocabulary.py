@@ -92,17 +92,19 @@ class Covariate:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What was learned from the training frame: covariates, their categories, types, units.
+    """What was learned from the training frame: covariates, categories, types, units, calendar.
 
     Args:
         covariates: in the order past, known, static, and within a role as in `Columns`.
         types: labels of `Columns.group_type`, sorted; empty without that column.
         targets: units of each target; empty (they are taken as they are) before version 0.3.
+        calendar: names of features of the calendar, see `learn_calendar`.
     """
 
     covariates: tuple[Covariate, ...] = ()
     types: tuple[Any, ...] = ()
     targets: tuple[Units, ...] = ()
+    calendar: tuple[str, ...] = ()
 
     def of(self, role: str) -> tuple[Covariate, ...]:
         """The covariates of one role: ``"past"``, ``"known"`` or ``"static"``."""
@@ -123,7 +125,12 @@ class Vocabulary:
             for c in self.covariates
         ]
         targets = [asdict(units) for units in self.targets]
-        return {"covariates": covariates, "types": list(self.types), "targets": targets}
+        return {
+            "covariates": covariates,
+            "types": list(self.types),
+            "targets": targets,
+            "calendar": list(self.calendar),
+        }
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Vocabulary:
@@ -138,4 +145,5 @@ class Vocabulary:
             for c in given["covariates"]
         )
         targets = tuple(Units(**units) for units in given.get("targets", ()))
-        return cls(covariates, tuple(given["types"]), targets)
+        calendar = tuple(given.get("calendar", ()))
+        return cls(covariates, tuple(given["types"]), targets, calendar)

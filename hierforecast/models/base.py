@@ -38,6 +38,11 @@ class Model(nn.Module):
         """From where the model wants values counted, see `WindowDataset`; None: as they are."""
         return None
 
+    @property
+    def uses_calendar(self) -> bool:
+        """Whether `SceneBatch.known` is to end with the features that `Task.calendar` names."""
+        return False
+
     def build(self, task: Task) -> None:
         """Make layers and buffers for the shapes of the data."""
         raise NotImplementedError

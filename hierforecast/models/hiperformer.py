@@ -114,7 +114,8 @@ class HiPerformer(Model):
         usual = usual_head(in_space, task.n_series)
         self._head = usual if self.head == "auto" else make_head(self.head)
         embed = find_part("tokens", self.tokens, TOKENS)
-        self.embedding = embed(task, self.width, patch, self.scaler.n_absolute, self.n_frequencies)
+        seen = task.with_calendar() if self.uses_calendar else task
+        self.embedding = embed(seen, self.width, patch, self.scaler.n_absolute, self.n_frequencies)
         block = find_part("block", self.block, BLOCKS)
         self.encoder = Encoder(
             self.width, self.depth, self.heads, self.dropout, task.n_levels, block
@@ -136,6 +137,11 @@ class HiPerformer(Model):
     def origin(self) -> Origin:
         """From where the model wants values counted, see `WindowDataset`."""
         return self.scaler.origin
+
+    @property
+    def uses_calendar(self) -> bool:
+        """Whether the scale suits data that have one, or the user names its features."""
+        return self.scaler.uses_calendar or (self.task is not None and self.task.calendar_stated)
 
     def for_task(self, task: Task) -> Self:
         """A fresh model of the same options, built for a task, which the hub keeps as an option."""

@@ -56,12 +56,14 @@ class Scale(nn.Module):
         learns_loc: whether the network moves the loc of the linear forecast. It does not where the
             past says nothing of the direction.
         n_absolute: features of absolute position for each step.
+        uses_calendar: whether the hour, the weekday or the month says something of such data.
         added: buffers that models saved before did not have; they are as fresh ones there.
     """
 
     added: tuple[str, ...] = ()
     origin: Literal["row", "zero"] = "row"
     learns_loc = True
+    uses_calendar = False
     n_absolute: int
 
     def __init__(self, n_targets: int) -> None:
