@@ -1,6 +1,7 @@
 """Joint distributions over packed rows: `base` has the interface, each other file a family."""
 
 from hierforecast.distributions.base import SceneDistribution
+from hierforecast.distributions.counts import NegativeBinomial, Rounded
 from hierforecast.distributions.coupled import CoupledNoise, CoupledNormal
 from hierforecast.distributions.families import IndependentScenes
 from hierforecast.distributions.lowrank import LowRankNormal
@@ -11,6 +12,8 @@ from hierforecast.distributions.recursive import RecursiveNoise
 from hierforecast.distributions.scene_mixture import SceneMixture
 from hierforecast.distributions.steps import IndependentSteps
 from hierforecast.distributions.student import JointStudent
+from hierforecast.distributions.warped import Warped
+from hierforecast.distributions.warps import Log, Root, Sinh, Warp
 
 __all__ = [
     "CoupledNoise",
@@ -21,10 +24,17 @@ __all__ = [
     "IndependentScenes",
     "IndependentSteps",
     "JointStudent",
+    "Log",
     "LowRankNormal",
     "ModeMixture",
+    "NegativeBinomial",
     "RecursiveNoise",
+    "Root",
+    "Rounded",
     "RowNoise",
     "SceneDistribution",
     "SceneMixture",
+    "Sinh",
+    "Warp",
+    "Warped",
 ]

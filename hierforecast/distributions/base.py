@@ -259,6 +259,10 @@ class SceneDistribution(Distribution):
         """The unchecked implementation of `aggregate`."""
         raise NotImplementedError(f"{type(self).__name__} cannot be added up")
 
+    def _total_variance(self, sums: Sums) -> Tensor:
+        """(G, H, D) of weighted sums of rows, here of rows that are independent."""
+        return sums.add(self.variance, power=2)
+
     def entangled(self, sums: Sums) -> bool:
         """Whether totals depend on one another in ways that their family has no room for."""
         return sums.overlap

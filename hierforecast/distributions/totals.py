@@ -49,7 +49,7 @@ class Totals(SceneDistribution):
         """(G, H, D)."""
         if self.margins is not None:
             return self.margins.variance
-        return self.sums.add(self.base.variance, power=2)  # of rows that are independent
+        return self.base._total_variance(self.sums)
 
     def _draw(self, shape: torch.Size) -> Tensor:
         return self.sums.add(self.base._draw(shape), axis=-3)

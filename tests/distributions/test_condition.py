@@ -20,6 +20,8 @@ from hierforecast.distributions import (
     ModeMixture,
     RecursiveNoise,
     SceneDistribution,
+    Sinh,
+    Warped,
 )
 
 P, H, D, R, Q, B, K = 6, 5, 2, 3, 2, 3, 4
@@ -83,6 +85,14 @@ def independent(heavy: bool = False) -> IndependentScenes:
     return IndependentScenes(base, SCENE, B)
 
 
+def warped(levels: int = 0) -> Warped:
+    """Heavy tails of each row; other maps are in test_warped.py."""
+    p = low_rank(levels=levels)
+    size = 1 / p.stddev
+    tail = 0.5 * normal(P, 1, 1, seed=24)
+    return Warped(p.affine(-size * p.mean, size), Sinh(normal(P, H, D, seed=25), 1.5, tail))
+
+
 FAMILIES: dict[str, Callable[[], SceneDistribution]] = {
     "diagonal": lambda: low_rank(0),
     "order 1": lambda: low_rank(1),
@@ -101,6 +111,8 @@ FAMILIES: dict[str, Callable[[], SceneDistribution]] = {
     "steps, three levels": lambda: steps(levels=3),
     "rows": rows,
     "rows, diagonal": lambda: rows(0),
+    "warped": warped,
+    "warped, two levels": lambda: warped(2),
     "independent": independent,
     "independent student": lambda: independent(heavy=True),
 }
