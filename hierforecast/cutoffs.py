@@ -9,6 +9,9 @@ from hierforecast.errors import DataError, Remedy, SeriesDroppedWarning, warn_us
 from hierforecast.frame import Panel
 from hierforecast.frame.table import show
 
+# Held-out windows below which nothing should be chosen by them.
+ENOUGH = 8
+
 
 def cutoffs_of(
     panel: Panel, context_length: int, prediction_length: int, stride: int = 1
@@ -40,7 +43,7 @@ def cutoffs_of(
             f"{int(room.max()) + prediction_length}; give longer scenes, or fit with a smaller "
             "prediction_length"
         )
-    counts = np.where(room >= 1, np.maximum(room - context_length, 0) // stride + 1, 0)
+    counts = _count(panel, context_length, prediction_length, stride)
     scene = np.repeat(np.arange(len(counts)), counts)
     back = np.arange(len(scene)) - np.repeat(np.cumsum(counts) - counts, counts)
     cutoff = panel.cutoff[scene] - prediction_length - stride * back
@@ -97,25 +100,68 @@ def split_cutoffs(
     """Windows to train on and windows to stop by: (W, 2) and (V, 2), sharing no horizon step.
 
     Without a held-out panel a tenth of the scenes is held out; if that is less than one scene, the
-    last tenth of each scene's time.
+    last tenth of each scene's time, or as much of it as `ENOUGH` windows take. Held-out windows are
+    a horizon apart, less where they would be fewer than that.
     """
     lengths = context_length, prediction_length
     _check_lengths(panel, *lengths)
     every = cutoffs_of(panel, *lengths)
     if held_out is not None:
-        return every, cutoffs_of(held_out, *lengths, stride=prediction_length)
-    sparse = cutoffs_of(panel, *lengths, stride=prediction_length)
+        return every, cutoffs_of(held_out, *lengths, stride=_stride(held_out, *lengths))
     scenes = np.unique(every[:, 0])
     if len(scenes) >= 10:
+        sparse = cutoffs_of(panel, *lengths, stride=prediction_length)
         kept = np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 10]
         return every[~np.isin(every[:, 0], kept)], sparse[np.isin(sparse[:, 0], kept)]
-    held = np.maximum((panel.cutoff - panel.begin) // 10, prediction_length)
-    from_step = panel.cutoff - held
-    early = every[:, 1] + prediction_length <= from_step[every[:, 0]]
-    late = sparse[:, 1] >= from_step[sparse[:, 0]]
+    held, stride = _held_steps(panel, *lengths)
+    until_end = panel.cutoff[every[:, 0]] - every[:, 1]
+    held, stride = held[every[:, 0]], stride[every[:, 0]]
+    early = until_end >= held + prediction_length
+    late = (until_end <= held) & ((until_end - prediction_length) % stride == 0)
     if not early.any():  # too short to hold anything out
         return every, every[:0]
-    return every[early], sparse[late]
+    return every[early], every[late]
+
+
+def _held_steps(
+    panel: Panel, context_length: int, prediction_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps at each scene's end that are held out (S,), and steps between cutoffs there (S,).
+
+    It is the last tenth, with windows a horizon apart, if these are enough. If not, each scene
+    holds out as many as it takes to be enough together, spread over a fifth of its time at most,
+    overlapping where that is too short. A scene keeps as many windows to train on as it holds out.
+    """
+    length = panel.cutoff - panel.begin
+    tenth = np.maximum(length // 10, prediction_length)
+    stride = np.full_like(tenth, prediction_length)
+    windows = _count(panel, context_length, prediction_length)
+    sparse = _count(panel, context_length, prediction_length, prediction_length)
+    if np.minimum(tenth // prediction_length, sparse).sum() >= ENOUGH:
+        return tenth, stride
+    # So many overlapping windows take prediction_length - 1 more from those to train on.
+    most = np.maximum(windows - prediction_length + 1, 0) // 2
+    each = (n for n in range(1, ENOUGH) if np.minimum(most, n).sum() >= ENOUGH)
+    counts = np.minimum(most, next(each, ENOUGH))
+    room = np.minimum(length // 5, windows - counts) - prediction_length
+    stride = np.clip(room // np.maximum(counts - 1, 1), 1, prediction_length)
+    return np.where(counts, prediction_length + stride * (counts - 1), 0), stride
+
+
+def _count(
+    panel: Panel, context_length: int, prediction_length: int, stride: int = 1
+) -> np.ndarray:
+    """Windows of each scene (S,), whatever is observed in them; see `cutoffs_of`."""
+    room = panel.cutoff - panel.begin - prediction_length
+    return np.where(room >= 1, np.maximum(room - context_length, 0) // stride + 1, 0)
+
+
+def _stride(panel: Panel, context_length: int, prediction_length: int) -> int:
+    """The horizon, or the longest stride below it with which a panel has `ENOUGH` windows."""
+    for stride in range(prediction_length, 1, -1):
+        if _count(panel, context_length, prediction_length, stride).sum() >= ENOUGH:
+            return stride
+    return 1
 
 
 def _check_lengths(panel: Panel, context_length: int, prediction_length: int) -> None:

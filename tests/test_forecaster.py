@@ -585,18 +585,25 @@ def test_the_model_that_is_given_stays_a_plan(frame):
 # --- windows to stop by --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("scenes", "steps"), [(12, 24), (1, 80), (3, 40)])
-def test_held_out_windows_share_no_horizon_with_training(scenes, steps):
-    panel = read_frame(make_frame(scenes, steps), COLUMNS)
+@pytest.mark.parametrize(
+    ("scenes", "steps", "count"),
+    [(12, 24, 3), (1, 400, 10), (1, 80, 8), (1, 33, 8), (1, 30, 6), (1, 21, 2), (3, 40, 9),
+     (9, 24, 9), (2, 18, 0)],
+)  # fmt: skip
+def test_held_out_windows_are_enough_and_share_no_horizon_with_training(scenes, steps, count):
+    panel = read_frame(make_frame(scenes, steps, missing=0.0), COLUMNS)
     train, held = split_cutoffs(panel, L, H, seed=0)
 
     def cells(pairs: np.ndarray) -> set[tuple[int, int]]:
         return {(s, c + h) for s, c in pairs.tolist() for h in range(H)}
 
-    assert len(train) and len(held)
+    assert len(held) == count and len(train) >= len(held)
     assert not cells(train) & cells(held)
     if scenes >= 10:
         assert not set(train[:, 0]) & set(held[:, 0])
+    for scene in np.unique(held[:, 0]):  # the last ones, evenly spaced
+        own = held[held[:, 0] == scene, 1]
+        assert own[-1] == steps - H and len(set(np.diff(own))) <= 1
     again = split_cutoffs(panel, L, H, seed=0)
     assert all((x == y).all() for x, y in zip((train, held), again, strict=True))
 
@@ -605,6 +612,24 @@ def test_too_short_to_hold_anything_out():
     panel = read_frame(make_frame(2, L + H), COLUMNS)
     train, held = split_cutoffs(panel, L, H, seed=0)
     assert len(train) == 2 and not len(held)
+
+
+def test_scenes_of_unlike_length_hold_out_enough_together():
+    long, short = make_frame(1, 60, missing=0.0), make_frame(2, 16, missing=0.0)
+    short["scene"] += 1
+    panel = read_frame(pd.concat([long, short]), COLUMNS)
+    train, held = split_cutoffs(panel, L, H, seed=0)
+    assert np.bincount(held[:, 0], minlength=3).tolist() == [8, 0, 0], "16 steps are two windows"
+    assert np.bincount(train[:, 0])[1:].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(("steps", "stride"), [(80, 4), (40, 3), (24, 1), (16, 1)])
+def test_a_frame_to_stop_by_is_cut_as_often_as_is_enough(steps, stride):
+    panel, val = (read_frame(make_frame(1, n, missing=0.0), COLUMNS) for n in (30, steps))
+    train, held = split_cutoffs(panel, L, H, 0, val)
+    assert len(train) == 30 - L - H + 1, "all of them"
+    assert held[-1, 1] == steps - H and set(np.diff(held[:, 1])) == {stride}
+    assert len(held) >= min(8, steps - L - H + 1)
 
 
 def test_a_frame_to_stop_by_may_be_given(frame):
