@@ -37,14 +37,16 @@ class Decoder(_Steps):
 
     The shape is read from tokens whose gradient is cut. The encoder thus learns for the loc alone,
     and the likelihood, steep wherever the distribution is sharp, cannot drown it: trained together,
-    the loc hardly left the linear forecast (benchmarks/results/tried.md).
+    the loc hardly left the linear forecast (benchmarks/results/tried.md). The loc begins at zero, so
+    before the first step a forecast is the one that it is added to.
     """
 
     def _build(self, width: int, n_features: int) -> None:
         self.norm = nn.LayerNorm(width)
         self.mean = nn.Linear(width, self.patch * self.n_locs)
         self.shape = _shape_layers(width, self.patch * n_features)
-        _start_small(self.mean, self.shape[-1])
+        nn.init.zeros_(self.mean.weight)
+        nn.init.zeros_(self.mean.bias)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Horizon tokens (P, t, width) -> loc (P, H, n_locs), shape (P, H, F)."""
@@ -59,7 +61,6 @@ class ShapeDecoder(_Steps):
 
     def _build(self, width: int, n_features: int) -> None:
         self.shape = _shape_layers(width, self.patch * n_features)
-        _start_small(self.shape[-1])
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Horizon tokens (P, t, width) -> loc (P, H, n_locs), shape (P, H, F)."""
@@ -68,13 +69,9 @@ class ShapeDecoder(_Steps):
 
 
 def _shape_layers(width: int, outputs: int) -> nn.Sequential:
+    """Layers whose outputs begin small: a distribution starts close to the linear forecast's."""
     last = nn.Linear(2 * width, outputs)
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), last)
-
-
-def _start_small(*layers: nn.Module) -> None:
-    """Let a forecast begin close to the linear one."""
-    for layer in layers:
-        assert isinstance(layer, nn.Linear)
-        nn.init.normal_(layer.weight, std=0.02)
-        nn.init.zeros_(layer.bias)
+    layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), last)
+    nn.init.normal_(last.weight, std=0.02)
+    nn.init.zeros_(last.bias)
+    return layers

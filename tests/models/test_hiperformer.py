@@ -322,6 +322,23 @@ def test_statistics_come_from_present_cells_only():
         assert x.isfinite().all() and torch.equal(x, y), name
 
 
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+def test_before_the_first_step_the_loc_is_the_linear_forecast_to_the_bit(options):
+    model = HiPerformer(**{"width": 12, "depth": 1, "heads": 2, "patch": 3, **options})
+    model = model.for_task(TASK).double().eval()
+    batch, future = pack(FLAT, make_content(FLAT, TASK)), make_future(FLAT, TASK)
+    model.fit_statistics(batch, future)
+    scaled, codes = model.scaler(batch), model._codes(batch)
+    line = model.linear(model._history(scaled.relative), codes)
+    scale = model.linear.error_scale[codes] * model.unseen(batch)
+    loc, *_ = model._parts(batch, scaled)
+    assert line.abs().max() > 0.01 and torch.equal(loc, model._head.start(line, scale))
+    if isinstance(model._head, MixtureHead):
+        assert (loc[1:] != loc[:1]).any(), "the modes are apart"
+    randomize_(model.decoder)
+    assert model.scaler.learns_loc != torch.equal(model._parts(batch, scaled)[0], loc)
+
+
 def test_mirrored_forecasts_mirror_with_the_scene():
     model, content = build(FLAT, scale="mirrored"), make_content(FLAT, task_for(FLAT))
     mirror = torch.tensor([-1.0, 1.0], dtype=torch.float64)

@@ -30,12 +30,20 @@ def test_the_decoder_tells_each_step_from_its_own_token():
 
 
 def test_the_shape_teaches_the_encoder_nothing():
-    decoder = Decoder(WIDTH, 3, n_locs=2, n_features=5, prediction_length=7)
+    decoder = randomize_(Decoder(WIDTH, 3, n_locs=2, n_features=5, prediction_length=7))
     tokens = torch.randn(2, 3, WIDTH, requires_grad=True)
     mean, shape = decoder(tokens)
     (of_shape,) = torch.autograd.grad(shape.sum(), tokens, retain_graph=True, allow_unused=True)
     (of_mean,) = torch.autograd.grad(mean.square().sum(), tokens)
     assert of_shape is None and (of_mean != 0).any()
+
+
+def test_the_mean_begins_at_exactly_zero_and_learns_from_the_first_step_on():
+    decoder = Decoder(WIDTH, 3, n_locs=2, n_features=5, prediction_length=7)
+    mean, shape = decoder(torch.randn(2, 3, WIDTH))
+    assert not mean.any() and (shape != 0).all() and shape.abs().max() < 1
+    (mean - 1).square().sum().backward()
+    assert decoder.mean.weight.grad.abs().amax(1).gt(0).sum() == 3 * 2
 
 
 def test_without_a_mean_to_learn_the_shape_teaches_the_encoder():
