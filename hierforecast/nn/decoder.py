@@ -37,7 +37,7 @@ class Decoder(_Steps):
 
     The shape is read from tokens whose gradient is cut. The encoder thus learns for the loc alone,
     and the likelihood, steep wherever the distribution is sharp, cannot drown it: trained together,
-    the loc hardly left the linear forecast (benchmarks/results/tried.md). The loc begins at zero, so
+    the loc hardly left the linear forecast (benchmarks/results/tried.md). The loc begins at zero:
     before the first step a forecast is the one that it is added to.
     """
 
