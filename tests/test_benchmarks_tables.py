@@ -25,6 +25,7 @@ from benchmarks import (
     nba,
     nba_ablation,
     nba_modes,
+    panels,
     peer_tables,
     soccer,
     stocks,
@@ -33,12 +34,14 @@ from benchmarks import (
 )
 from benchmarks import _volatility as volatility
 from benchmarks._nba import Arm, averaged, rolled
+from benchmarks._panels import Windows
 from benchmarks._scenes import COLUMNS
 from benchmarks.experiment import Section, experiments
 from benchmarks.peers import AgentFormer
 from hierforecast import HiPerformer
 from hierforecast.datasets import simulate_basketball
 from tests.test_benchmarks_nba import SMALL
+from tests.test_benchmarks_panels import made as made_counts
 from tests.test_benchmarks_soccer import made as made_match
 from tests.test_benchmarks_stocks import made as made_returns
 
@@ -152,6 +155,15 @@ def two_waves(patch: Patch) -> None:
     patch.setitem(long_horizon.SEASON, "ETTh1", 4)
 
 
+def shops(patch: Patch) -> None:
+    patch.setattr(panels, "windows_of", lambda name: Windows(made_counts(), 4, 7, 3, 5))
+    patch.setattr(panels, "CONTEXTS", dict.fromkeys(panels.CONTEXTS, (7, 10)))
+    patch.setattr(panels, "NAIVE", {"Walmart": (7,), "PJM": (2, 7), "M5": (7,)})
+    patch.setattr(panels, "HiPerformer", lambda: HiPerformer(8, 1, 2, scale="series"))
+    cells = [np.full((n, 3, 4), size) for n in (3, 1) for size in (3.0, 2.0)]
+    patch.setattr(panels, "smoothed", lambda w, c, *rest: cells[:2] if len(c) > 1 else cells[2:])
+
+
 class Refusing(AgentFormer):
     def point(self, scaled, batch):
         if len(batch.types) % 11:
@@ -200,6 +212,7 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
     "stocks-what-if": (what_if, (), {"steps": 1}),
     "stocks-choose": (desk, ("returns, steps",), {"steps": 1, "stride": 20, "thin": 2}),
     "long-horizon": (two_waves, ("ETTh1*",), {"steps": 2}),
+    "panels": (shops, (), {"steps": 2}),
     "peers-nba": (rivals, (), {"steps": 2, "stride": 5, "rounds": 1}),
     "peers-soccer": (rivals, (), {"steps": 2}),
     "draws": (

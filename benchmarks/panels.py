@@ -1,0 +1,185 @@
+"""Panels of demand: Walmart's weeks, hours of PJM's load, days of eight products of M5.
+
+`HiPerformer()` stands there without an option. ETS needs the extra `peers`, in an environment of
+its own if need be; without it its rows are empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks._ets import smoothed
+from benchmarks._panels import COLUMNS, Windows, windows_of
+from benchmarks._panels import Found as Forecasts
+from benchmarks.experiment import Experiment, Found, Options, Section, once, spread, tidy
+from benchmarks.fits import Setting
+from hierforecast import HiPerformer, LastValue, Ridge, SeasonalNaive
+from hierforecast.models import Model
+
+CONTEXTS = {"Walmart": (8, 26, 52), "PJM": (48, 168, 336), "M5": (28, 56, 182)}
+NAIVE = {"Walmart": (52,), "PJM": (24, 168), "M5": (7,)}
+GOALS = {
+    "Walmart": "Goal: an MAE of at most 38,000 in the last 8 weeks, and better than Ridge and ETS.",
+    "PJM": "Goal: better than both naive forecasts and Ridge.",
+    "M5": "Goal: at most 1.55 nats, no bound below zero, .85 to .94 covered.",
+}
+UNITS = {"Walmart": "dollars a week", "PJM": "MW", "M5": "units a day"}
+TITLES = {"Walmart": "Weekly sales, Walmart", "PJM": "Hourly load, PJM", "M5": "Daily units, M5"}
+NATS = (
+    "Nats: negative log probability of the number sold, per cell; of a continuous distribution the "
+    "probability of y is that of [y - 1/2, y + 1/2], with all below zero counted as zero."
+)
+DIGITS = {"Walmart": 0, "PJM": 1, "M5": 3}
+
+
+class Study:
+    """One panel: every arm, fitted before the first cutoff.
+
+    Args:
+        name: of the panel.
+        windows: its test windows.
+        given: folder, seed, steps.
+    """
+
+    def __init__(self, name: str, windows: Windows, given: Options) -> None:
+        self.name, self.windows, self.given = name, windows, given
+
+    @property
+    def context(self) -> int:
+        """Steps of context, by Ridge's CRPS on as many windows before the first cutoff."""
+        test = windows_of(self.name)
+        stem = self.given.folder / "fits" / f"{self.name}-context"
+        return once(stem, lambda: choose(test.before(), CONTEXTS[self.name]))
+
+    def of(self, arm: str) -> Forecasts:
+        """Forecasts of an arm."""
+        if arm == "AutoETS":
+            windows, place = self.windows, f"{self.name}-{len(self.windows.cutoffs)}-ets"
+            stem = self.given.folder / "fits" / place
+            return Forecasts.normal(*smoothed(windows, windows.cutoffs, False, stem), windows)
+        model, context = ARMS[arm](self.name), self.context
+        if isinstance(model, SeasonalNaive):
+            context = max(context, model.season)
+        name = f"{self.name}, {arm}, {len(self.windows.cutoffs)}"
+        return fitted(model, context, self.windows, self.given, name)
+
+
+def fitted(model: Model, context: int, windows: Windows, given: Options, name: str) -> Forecasts:
+    """Forecasts of a model that is fitted before the first cutoff."""
+    setting = Setting(COLUMNS, context, windows.horizon, lambda: windows.train)
+    forecaster = setting.fit(name, given, model, trainer={"enable_progress_bar": False})
+    return Forecasts.of(forecaster, windows)
+
+
+def choose(windows: Windows, contexts: tuple[int, ...]) -> int:
+    """The context under which Ridge has the least CRPS."""
+    nowhere = Options(folder=Path(), seed=0, steps=1)
+    scores = {
+        context: fitted(ridge(), context, windows, nowhere, "").scores()["CRPS"]
+        for context in contexts
+    }
+    return min(scores, key=lambda context: scores[context])
+
+
+def ridge() -> Ridge:
+    """Ridge regression of each series in its own units."""
+    return Ridge(scale="series")
+
+
+ARMS: dict[str, Callable[[str], Model]] = {
+    "LastValue": lambda name: LastValue(scale="series"),
+    "SeasonalNaive": lambda name: SeasonalNaive(NAIVE[name][0], scale="series"),
+    "SeasonalNaive, a week": lambda name: SeasonalNaive(NAIVE[name][-1], scale="series"),
+    "Ridge": lambda name: ridge(),
+    "HiPerformer": lambda name: HiPerformer(),
+}
+ROWS = (*list(ARMS)[:4], "AutoETS", "HiPerformer")
+
+
+def arms(given: Options) -> list[str]:
+    """The rows of each panel."""
+    every = [(name, arm) for name, arm in product(NAIVE, ROWS)]
+    return [f"{name}, {arm}" for name, arm in every if "week" not in arm or len(NAIVE[name]) > 1]
+
+
+def measure(name: str, given: Options) -> pd.DataFrame | None:
+    """Scores of an arm on a panel; nothing where a library is missing."""
+    panel, arm = name.split(", ", 1)
+    windows = windows_of(panel)
+    try:
+        found = Study(panel, windows, given).of(arm)
+        scores = found.scores()
+        if panel == "M5":
+            scores["nats"] = found.nats()
+        if panel == "Walmart":
+            last = Study(panel, windows.last(), given).of(arm)
+            scores["MAE, last 8 weeks"] = last.scores()["MAE"]
+    except ModuleNotFoundError as error:
+        print(f"{arm}: {error}; install the extra 'peers'")
+        return None
+    return pd.DataFrame([scores])
+
+
+def sections(found: Found, given: Options) -> list[Section]:
+    """A table for each panel."""
+    every = tidy(found)
+    every[["panel", "row"]] = every["arm"].str.split(", ", n=1, expand=True)
+    return [section(name, part, given) for name, part in every.groupby("panel", sort=False)]
+
+
+def section(name: str, found: pd.DataFrame, given: Options) -> Section:
+    """Mean over seeds and their deviation, for each arm and score."""
+    scores = found.drop(columns=["arm", "seed", "panel", "row"]).dropna(axis=1, how="all")
+    rows = {}
+    for row in dict.fromkeys(found["row"]):
+        of_row = scores[found["row"] == row]
+        rows[row] = {score: cell(of_row[score], score, name) for score in scores}
+    seeds = found[found["row"] == "HiPerformer"]["seed"].nunique()
+    table = pd.DataFrame(rows).T.fillna("-")
+    return Section(f"panels-{name.lower()}", TITLES[name], table, note(name, seeds, given))
+
+
+def note(name: str, seeds: int, given: Options) -> str:
+    """What a reader of a panel's table must know."""
+    windows = windows_of(name)
+    parts = [
+        f"{len(windows.series)} series, {windows.steps} steps. {windows.count} cutoffs, "
+        f"{windows.stride} steps apart, the last {windows.horizon} steps before the end; horizon "
+        f"{windows.horizon}; everything is fitted once, before the first cutoff"
+        f"{', and anew before the last 8 weeks' * (name == 'Walmart')}.",
+        f"MAE (of the point forecast) and CRPS (twice the pinball loss, mean of 99 levels) in "
+        f"{UNITS[name]}, share of cells within the 90 % interval, share whose lower bound is below "
+        "zero.",
+        NATS * (name == "M5"),
+        f"Context {Study(name, windows, given).context}, of "
+        f"{', '.join(map(str, CONTEXTS[name]))} by Ridge's CRPS on as many windows before.",
+        f"HiPerformer() without options, {given.steps} steps at most, {seeds} seed(s), mean ± "
+        "deviation.",
+        "AutoETS of each series by itself, normal, its form chosen before the first cutoff"
+        f"{' (a season of 52 is too long for it)' * (name == 'Walmart')}.",
+        GOALS[name],
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def cell(values: pd.Series, score: str, name: str) -> str:
+    """A score of one row; one that no seed changes has no deviation."""
+    digits = 2 if score in ("coverage", "below zero") else DIGITS[name]
+    return spread(values.drop_duplicates() if values.nunique() == 1 else values, digits)
+
+
+EXPERIMENTS = {
+    "panels": Experiment(
+        "Panels of demand: Walmart, PJM's load, M5, by HiPerformer() as it comes",
+        "demand",
+        tuple(f"panels-{name.lower()}" for name in NAIVE),
+        measure,
+        sections,
+        arms,
+        options={"steps": 300},
+    )
+}
