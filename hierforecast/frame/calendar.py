@@ -158,8 +158,14 @@ class Calendar:
 
         Holidays are counted in the step, see `spans_of`.
         """
-        every = np.repeat(scene, steps.shape[1])
-        days, share = self.clock.wall(every, steps.reshape(-1))
+        # Windows overlap: every step once.
+        first = int(steps.min(initial=0))
+        span = int(steps.max(initial=0)) - first + 1
+        distinct, place = np.unique(scene[:, None] * span + steps - first, return_inverse=True)
+        return self._features(distinct // span, distinct % span + first)[place.reshape(steps.shape)]
+
+    def _features(self, scene: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        days, share = self.clock.wall(scene, steps)
         out = np.empty((len(days), len(self.names)))
         for name, cycle in _CYCLES.items():
             waves = {n: i for i, n in enumerate(self.names) if n.startswith(f"{name} ")}
@@ -169,4 +175,4 @@ class Calendar:
         for column, name in enumerate(self.names):
             if name.startswith(HOLIDAY):
                 out[:, column] = count_holidays(name.removeprefix(HOLIDAY), *spans)
-        return out.reshape(*steps.shape, len(self.names))
+        return out

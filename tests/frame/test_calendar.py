@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +88,16 @@ def test_every_library_has_the_hours_of_its_own_clock_also_when_it_is_put_back(n
     panel = read_frame(frame, PLAIN)
     found = Calendar(panel.clock, ALL).at(np.array([0, 0]), np.arange(24 * 9).reshape(2, -1))
     np.testing.assert_allclose(found.reshape(-1, len(ALL)), expected(ALL, times), atol=1e-9)
+
+
+def test_hours_of_another_clock_or_of_the_step_before_are_caught():
+    """The comparison above can fail: for a clock in UTC, and for one that is a step late."""
+    times = pd.date_range("2024-10-31", periods=60, freq="h", tz="America/New_York")
+    clock, steps = read_frame(series(times), PLAIN).clock, np.arange(60)[None]
+    wanted = expected(ALL, times)
+    for broken, late in ((replace(clock, zone=None), 0), (clock, 1)):
+        found = Calendar(broken, ALL).at(np.array([0]), steps - late)[0]
+        assert np.abs(found - wanted).max() > 0.1
 
 
 def test_days_of_a_zone_are_days_of_its_wall():
