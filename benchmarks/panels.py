@@ -71,13 +71,14 @@ class Study:
 def fitted(model: Model, context: int, windows: Windows, given: Options, name: str) -> Forecasts:
     """Forecasts of a model that is fitted before the first cutoff."""
     setting = Setting(COLUMNS, context, windows.horizon, lambda: windows.train)
-    forecaster = setting.fit(name, given, model, trainer={"enable_progress_bar": False})
+    options = {"batch_size": given.batch_size, "trainer": {"enable_progress_bar": False}}
+    forecaster = setting.fit(name, given, model, **options)
     return Forecasts.of(forecaster, windows)
 
 
 def choose(windows: Windows, contexts: tuple[int, ...]) -> int:
     """The context under which Ridge has the least CRPS."""
-    nowhere = Options(folder=Path(), seed=0, steps=1)
+    nowhere = Options(folder=Path(), seed=0, steps=1, batch_size=64)
     scores = {
         context: fitted(ridge(), context, windows, nowhere, "").scores()["CRPS"]
         for context in contexts
@@ -157,8 +158,8 @@ def note(name: str, seeds: int, given: Options) -> str:
         NATS * (name == "M5"),
         f"Context {Study(name, windows, given).context}, of "
         f"{', '.join(map(str, CONTEXTS[name]))} by Ridge's CRPS on as many windows before.",
-        f"HiPerformer() without options, {given.steps} steps at most, {seeds} seed(s), mean ± "
-        "deviation.",
+        f"HiPerformer() without options, {given.steps} steps of {given.batch_size} windows at "
+        f"most, {seeds} seed(s), mean ± deviation.",
         "AutoETS of each series by itself, normal, its form chosen before the first cutoff"
         f"{' (a season of 52 is too long for it)' * (name == 'Walmart')}.",
         GOALS[name],
@@ -180,6 +181,6 @@ EXPERIMENTS = {
         measure,
         sections,
         arms,
-        options={"steps": 300},
+        options={"steps": 300, "batch_size": 16},
     )
 }
