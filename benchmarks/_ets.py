@@ -1,22 +1,42 @@
-"""Exponential smoothing of single series by statsforecast's AutoETS, kept once computed."""
+"""Exponential smoothing of single series by statsforecast, kept once computed: AutoETS, MSTL."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from benchmarks._kept import once
-from hierforecast.datasets import Demand
 
 LEVEL = 90
 
 
+class Series(Protocol):
+    """n series of equal length, and how they are forecast; `Demand` is one."""
+
+    horizon: int
+    season: int
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The ids."""
+        ...
+
+    def values(self) -> np.ndarray:
+        """The numbers (n, steps) in the order of `series`."""
+        ...
+
+
 def smoothed(
-    demand: Demand, cutoffs: list[int], refit: bool, stem: Path
+    demand: Series,
+    cutoffs: list[int],
+    refit: bool,
+    stem: Path,
+    seasons: tuple[int, ...] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every series after every cutoff.
 
@@ -28,6 +48,7 @@ def smoothed(
         cutoffs: C steps at which horizons start, ascending.
         refit: choose and fit again at every cutoff.
         stem: of the file of an earlier run.
+        seasons: of several lengths, which MSTL takes away before; empty: that of the series alone.
 
     Returns:
         Two arrays (C, n, horizon). The deviation is that of the 90 % prediction interval.
@@ -36,14 +57,22 @@ def smoothed(
         ModuleNotFoundError: without statsforecast, which the extra `peers` brings.
     """
     shape = len(cutoffs), len(demand.series), demand.horizon
-    table = once(stem, lambda: _forecasts(demand.values(), cutoffs, demand, refit))
+    table = once(stem, lambda: _forecasts(demand, cutoffs, refit, seasons))
     return table["mean"].to_numpy().reshape(shape), table["scale"].to_numpy().reshape(shape)
 
 
-def _forecasts(values: np.ndarray, cutoffs: list[int], demand: Demand, refit: bool) -> pd.DataFrame:
-    """A row a cutoff, series and step, in this order: mean and scale."""
-    from statsforecast.models import AutoETS
+def _model(season: int, seasons: tuple[int, ...]) -> Any:
+    """A fresh model of one series."""
+    from statsforecast.models import MSTL, AutoETS
 
+    return MSTL(season_length=list(seasons)) if seasons else AutoETS(season_length=season)
+
+
+def _forecasts(
+    demand: Series, cutoffs: list[int], refit: bool, seasons: tuple[int, ...]
+) -> pd.DataFrame:
+    """A row a cutoff, series and step, in this order: mean and scale."""
+    values = demand.values()
     mean = np.empty((len(cutoffs), len(values), demand.horizon))
     scale = np.empty_like(mean)
     z = NormalDist().inv_cdf(0.5 + LEVEL / 200)
@@ -52,7 +81,7 @@ def _forecasts(values: np.ndarray, cutoffs: list[int], demand: Demand, refit: bo
         for i, series in enumerate(values):
             for c, cutoff in enumerate(cutoffs):
                 if refit or c == 0:
-                    model = AutoETS(season_length=demand.season).fit(series[:cutoff])
+                    model = _model(demand.season, seasons).fit(series[:cutoff])
                     found = model.predict(demand.horizon, level=[LEVEL])
                 else:
                     found = model.forward(series[:cutoff], demand.horizon, level=[LEVEL])

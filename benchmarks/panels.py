@@ -33,6 +33,11 @@ NATS = (
     "Nats: negative log probability of the number sold, per cell; of a continuous distribution the "
     "probability of y is that of [y - 1/2, y + 1/2], with all below zero counted as zero."
 )
+ETS = {
+    "Walmart": " (a season of 52 is too long for it)",
+    "PJM": " (it chooses one without a season), MSTL with AutoETS of the trend before each",
+    "M5": "",
+}
 DIGITS = {"Walmart": 0, "PJM": 1, "M5": 3}
 
 
@@ -57,10 +62,11 @@ class Study:
 
     def of(self, arm: str) -> Forecasts:
         """Forecasts of an arm."""
-        if arm == "AutoETS":
-            windows, place = self.windows, f"{self.name}-{len(self.windows.cutoffs)}-ets"
-            stem = self.given.folder / "fits" / place
-            return Forecasts.normal(*smoothed(windows, windows.cutoffs, False, stem), windows)
+        if arm in SMOOTHED:
+            windows, place = self.windows, f"{self.name}-{len(self.windows.cutoffs)}-{arm}"
+            stem, seasons = self.given.folder / "fits" / place, SMOOTHED[arm]
+            found = smoothed(windows, windows.cutoffs, bool(seasons), stem, seasons)
+            return Forecasts.normal(*found, windows)
         model, context = ARMS[arm](self.name), self.context
         if isinstance(model, SeasonalNaive):
             context = max(context, model.season)
@@ -98,7 +104,9 @@ ARMS: dict[str, Callable[[str], Model]] = {
     "Ridge": lambda name: ridge(),
     "HiPerformer": lambda name: HiPerformer(),
 }
-ROWS = (*list(ARMS)[:4], "AutoETS", "HiPerformer")
+# Arms by statsforecast: seasons that are taken away before, where there are several.
+SMOOTHED: dict[str, tuple[int, ...]] = {"AutoETS": (), "MSTL, day and week": (24, 168)}
+ROWS = (*list(ARMS)[:4], *SMOOTHED, "HiPerformer")
 
 
 def arms(given: Options) -> list[str]:
@@ -161,7 +169,7 @@ def note(name: str, seeds: int, given: Options) -> str:
         f"HiPerformer() without options, {given.steps} steps of {given.batch_size} windows at "
         f"most, {seeds} seed(s), mean ± deviation.",
         "AutoETS of each series by itself, normal, its form chosen before the first cutoff"
-        f"{' (a season of 52 is too long for it)' * (name == 'Walmart')}.",
+        f"{ETS[name]}.",
         GOALS[name],
     ]
     return " ".join(part for part in parts if part)

@@ -109,7 +109,7 @@ def test_ets_is_left_out_where_its_library_is_missing(tmp_path, monkeypatch, cap
     assert panels.measure("M5, AutoETS", given) is None
     assert "install the extra 'peers'" in capsys.readouterr().out
     cells = pd.DataFrame({"mean": np.full(24, 3.0), "scale": np.full(24, 2.0)})
-    once(tmp_path / "fits" / "M5-2-ets", lambda: cells)
+    once(tmp_path / "fits" / "M5-2-AutoETS", lambda: cells)
     monkeypatch.undo()
     monkeypatch.setattr(panels, "windows_of", lambda name: windows)
     kept = panels.measure("M5, AutoETS", given)
