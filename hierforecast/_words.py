@@ -21,7 +21,8 @@ RENAMED = {
 ARGUMENTS = (
     *RENAMED, "batch_size", "learning_rate", "seed", "stride", "level", "known", "given",
     "n_windows", "start", "refit", "sep", "decimal", "thousands", "encoding", "date_format", "zone",
-    "time_step", "names", "file_column", "fill", "freq", "how",
+    "time_step", "names", "file_column", "fill", "freq", "how", "calendar",
+    "holidays",
 )  # fmt: skip
 PHRASES = {
     "group=None": "no --group",

@@ -222,7 +222,11 @@ def test_the_calendar_is_named_and_known_ahead(tmp_path):
     assert (answers["weekday"].HiPerformer != answers["none"].HiPerformer).all()
     pd.testing.assert_frame_equal(answers["auto"], answers["none"])
     assert "give some of" in complaint(*fit[:2], tmp_path / "x", *fit[2:], "--calendar", "date")
-    assert "is no country" in complaint(*fit[:2], tmp_path / "x", *fit[2:], "--holidays", "us")
+    message = complaint(*fit[:2], tmp_path / "x", *fit[2:], "--holidays", "us")
+    assert "--holidays=us is no country" in message
+    table.assign(ds=range(60)).to_csv(tmp_path / "steps.csv", index=False)
+    numbered = ["fit", tmp_path / "steps.csv", tmp_path / "x", *fit[2:], "--calendar", "hour"]
+    assert "give dates, or leave out --calendar and --holidays" in complaint(*numbered)
 
 
 def test_labels_and_times_of_a_csv(tmp_path):

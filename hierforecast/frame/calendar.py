@@ -95,7 +95,7 @@ def learn_calendar(columns: Columns, clock: Clock, end: np.ndarray) -> tuple[str
         if columns.states_calendar:
             raise DataError(
                 f"column {columns.time!r} holds {'durations' if clock.unit else 'integers'}, which "
-                "have no calendar: give dates, or leave calendar and holidays out of Columns(...)"
+                "have no calendar: give dates, or leave out calendar=... and holidays=..."
             )
         return ()
     scene = np.flatnonzero(end > 0)

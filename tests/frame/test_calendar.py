@@ -149,7 +149,7 @@ def test_integers_and_durations_have_no_calendar(times):
     panel = read_frame(series(times), PLAIN)
     assert learn_calendar(panel.columns, panel.clock, panel.length) == ()
     stated = Columns(group=None, calendar="hour")
-    with pytest.raises(DataError, match="have no calendar: give dates, or leave calendar"):
+    with pytest.raises(DataError, match="have no calendar: give dates, or leave out calendar"):
         learn_calendar(stated, panel.clock, panel.length)
 
 
