@@ -11,6 +11,7 @@ from hierforecast.distributions.parts import IndependentParts, IndependentRows
 from hierforecast.distributions.recursive import RecursiveNoise
 from hierforecast.distributions.scene_mixture import SceneMixture
 from hierforecast.distributions.steps import IndependentSteps
+from hierforecast.distributions.stretched import ScaleMixture
 from hierforecast.distributions.student import JointStudent
 from hierforecast.distributions.warped import Warped
 from hierforecast.distributions.warps import Log, Root, Sinh, Warp
@@ -32,6 +33,7 @@ __all__ = [
     "Root",
     "Rounded",
     "RowNoise",
+    "ScaleMixture",
     "SceneDistribution",
     "SceneMixture",
     "Sinh",

@@ -58,26 +58,15 @@ class JointStudent(SceneDistribution):
         return self.mean + stretch * (self.base._draw(shape) - self.mean)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
-        top, square, cells = self._distance(value, seen)
+        top, square, cells = distance(self.base, value, seen)
         df = self.df.to(top)
         stretched = -0.5 * (df + cells) * torch.log1p(square / (df - 2))
         volume = torch.lgamma(0.5 * (df + cells)) - torch.lgamma(0.5 * df)
         return top + volume - 0.5 * cells * (0.5 * (df - 2)).log() + stretched
 
-    def _distance(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The Gaussian's log density at its mean (B,), squared distances (*s, B), cells seen (B,).
-
-        The density at the mean knows the volume, and the fall from there the distance.
-        """
-        if self.base.noise.known is not None:
-            seen = seen & ~self.base.noise.known
-        top = self.base._log_prob(torch.where(seen, self.mean, 0), seen)
-        square = 2 * (top - self.base._log_prob(value, seen)).clamp(min=0)
-        return top, square, self._sum_by_scene(seen.sum((1, 2))).to(top)
-
     def _condition(self, value: Tensor, seen: Tensor) -> JointStudent:
         """Ding, "On the conditional distribution of the multivariate t distribution" (2016)."""
-        _, square, cells = self._distance(value, seen)
+        _, square, cells = distance(self.base, value, seen)
         df = self.df.to(cells)
         stretch = ((df - 2 + square) / (df - 2 + cells)).sqrt()
         base = self.base._condition(value, seen).stretched(stretch)
@@ -114,6 +103,18 @@ class JointStudent(SceneDistribution):
     def series_correlation(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.series_correlation`."""
         return self.base.series_correlation(scene_index)
+
+
+def distance(base: LowRankNormal, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A Gaussian's log density at its mean (B,), squared distances (*s, B), cells seen (B,).
+
+    The density at the mean knows the volume, and the fall from there the distance.
+    """
+    if base.noise.known is not None:
+        seen = seen & ~base.noise.known
+    top = base._log_prob(torch.where(seen, base.mean, 0), seen)
+    square = 2 * (top - base._log_prob(value, seen)).clamp(min=0)
+    return top, square, base._sum_by_scene(seen.sum((1, 2))).to(top)
 
 
 def student_cdf(value: Tensor, df: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from hierforecast.distributions import (
     LowRankNormal,
     ModeMixture,
     RecursiveNoise,
+    ScaleMixture,
     SceneDistribution,
     Sinh,
     Warped,
@@ -85,12 +86,16 @@ def independent(heavy: bool = False) -> IndependentScenes:
     return IndependentScenes(base, SCENE, B)
 
 
-def warped(levels: int = 0) -> Warped:
+def stretched(memory: int = 2, levels: int = 0) -> ScaleMixture:
+    scales = torch.tensor([0.5, 0.9, 1.7], dtype=torch.float64)
+    return ScaleMixture(low_rank(memory, levels=levels), scales, normal(B, 3, seed=26))
+
+
+def warped(base: SceneDistribution) -> Warped:
     """Heavy tails of each row; other maps are in test_warped.py."""
-    p = low_rank(levels=levels)
-    size = 1 / p.stddev
-    tail = 0.5 * normal(P, 1, 1, seed=24)
-    return Warped(p.affine(-size * p.mean, size), Sinh(normal(P, H, D, seed=25), 1.5, tail))
+    size, tail = 1 / base.stddev, 0.5 * normal(P, 1, 1, seed=24)
+    moved = base.affine(-size * base.mean, size)
+    return Warped(moved, Sinh(normal(P, H, D, seed=25), 1.5, tail))
 
 
 FAMILIES: dict[str, Callable[[], SceneDistribution]] = {
@@ -111,8 +116,11 @@ FAMILIES: dict[str, Callable[[], SceneDistribution]] = {
     "steps, three levels": lambda: steps(levels=3),
     "rows": rows,
     "rows, diagonal": lambda: rows(0),
-    "warped": warped,
-    "warped, two levels": lambda: warped(2),
+    "stretched": stretched,
+    "stretched, two levels": lambda: stretched(levels=2),
+    "warped": lambda: warped(low_rank()),
+    "warped, two levels": lambda: warped(low_rank(levels=2)),
+    "warped, stretched": lambda: warped(stretched()),
     "independent": independent,
     "independent student": lambda: independent(heavy=True),
 }
