@@ -6,7 +6,7 @@ common to the horizon would need one for each day and factor; here each step has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import torch
@@ -45,6 +45,7 @@ class IndependentSteps(IndependentParts):
         scene: Tensor,
         n_scenes: int,
         group_factors: Sequence[tuple[Tensor, Tensor]] = (),
+        family: Callable[[LowRankNormal, Tensor], SceneDistribution] = JointStudent,
     ) -> Self:
         """Each step a `JointStudent` about a `LowRankNormal`.
 
@@ -57,6 +58,8 @@ class IndependentSteps(IndependentParts):
             n_scenes: B.
             group_factors: of each level of groups, fine to coarse, (P, H, D, R_l) of the latents
                 that a group's series of a step share, and the group (P,) of each row.
+            family: of a step, from its normal and degrees of freedom (B * H,): `JointStudent`, or
+                ``ScaleMixture.student``.
         """
         loc_, scale_, factor_ = (x.flatten(0, 1).unsqueeze(1) for x in (loc, scale, factor))
         total, rows = (
@@ -70,7 +73,7 @@ class IndependentSteps(IndependentParts):
             (x.flatten(0, 1).unsqueeze(1), split(group, loc.shape[1])) for x, group in group_factors
         ]
         base = LowRankNormal(loc_, scale_, factor_, None, cells, each.numel(), group_factors=groups)
-        return cls(JointStudent(base, each.flatten()), scene, n_scenes)
+        return cls(family(base, each.flatten()), scene, n_scenes)
 
     def _aggregate(self, sums: Sums) -> SceneDistribution:
         total, row = (split(x, self.shares) for x in (sums.total, sums.row))

@@ -24,9 +24,10 @@ from hierforecast.nn.coupling import PairNetwork
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
-from hierforecast.nn.head import Head, Scenes
+from hierforecast.nn.head import Head, Loads, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
+from hierforecast.nn.market import MarketStart
 from hierforecast.nn.parts import find_part, name_part
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
@@ -111,7 +112,7 @@ class HiPerformer(Model):
         patch = min(self.patch, task.context_length)
         self.scaler = make_scale(self.scale, task.n_targets)
         in_space = isinstance(self.scaler, CoordinateScale)
-        usual = usual_head(in_space, task.n_series)
+        usual = usual_head(in_space, task.n_series, not self.scaler.learns_loc)
         self._head = usual if self.head == "auto" else make_head(self.head)
         embed = find_part("tokens", self.tokens, TOKENS)
         seen = task.with_calendar() if self.uses_calendar else task
@@ -128,6 +129,9 @@ class HiPerformer(Model):
         if self._head.components:
             components = min(self._head.components, task.prediction_length)
             self.pairs = PairNetwork(self.width, components, in_space)
+        self.market = None
+        if self._head.factors is not None:
+            self.market = MarketStart(task.prediction_length, self._head.factors)
         self.linear, self.unseen = LinearForecast(task), Unseen(task)
         self.horizon_scale: Tensor
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
@@ -176,6 +180,25 @@ class HiPerformer(Model):
         ahead = ahead / self.horizon_scale
         self.linear.fit(history, ahead, future.present, codes, batch.scene)
         self.unseen.fit(ahead - self.linear(history, codes), future.present, batch)
+        if self.market is not None:
+            self._fit_market(self.market, batch, scaled.clamp(), future)
+
+    def _fit_market(
+        self, market: MarketStart, batch: SceneBatch, scaled: Scaled, future: Future
+    ) -> None:
+        """Let the start of who moves with whom be likely before the network adds to it."""
+        truth = clamp(scaled.apply(future.values))
+        scale = self.linear.error_scale[self._codes(batch)] * self.unseen(batch)
+        features = self._head.features(truth.shape[-1], len(batch.hierarchy.groups))
+
+        def likelihood(loads: Loads, rows: Tensor, steps: Tensor, scenes: Scenes) -> Tensor:
+            at = rows[:, None], steps
+            size, seen = (scale * self.horizon_scale)[at], future.present[at]
+            shape = size.new_zeros(*size.shape[:2], features)
+            found = self._head(0 * size, size, shape, scenes._replace(loads=loads))
+            return found.log_prob(truth[at], seen).sum() / seen.sum().clamp(min=1)
+
+        market.fit(scaled.relative, batch.present, Scenes.of(batch), likelihood)
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint distribution of the horizon, (P, H, D) in the units of the batch."""
@@ -230,6 +253,8 @@ class HiPerformer(Model):
         scenes = Scenes.of(batch)
         if self.pairs is not None:  # learns from the likelihood, as the shape does
             scenes = scenes._replace(links=self.pairs(tokens.detach(), batch, scenes))
+        if self.market is not None:
+            scenes = scenes._replace(loads=self.market(scaled.relative, batch.present, scenes))
         codes = self._codes(batch)
         base = self.linear(self._history(scaled.relative), codes)
         scale = self.linear.error_scale[codes] * self.unseen(batch)

@@ -23,6 +23,26 @@ _ONE = 0.5413
 _FLOOR = 1e-3
 
 
+class Loads(NamedTuple):
+    """What the next returns begin with, in the units of what it was made of; of unit variance.
+
+    Attributes:
+        size: (P, H, D), of a typical return.
+        scene: (P, D, 1 + R), loads of the market and of its principal factors.
+        groups: (P, D) for each level of groups, fine to coarse.
+        noise: (P, D), what is each series' own.
+        tail: () log of `Sinh`'s.
+        degrees: () log of the degrees of freedom of a step, three less.
+    """
+
+    size: Tensor
+    scene: Tensor
+    groups: tuple[Tensor, ...]
+    noise: Tensor
+    tail: Tensor
+    degrees: Tensor
+
+
 class Scenes(NamedTuple):
     """Which rows belong together.
 
@@ -32,12 +52,14 @@ class Scenes(NamedTuple):
         groups: (P,) int64 for each level of the hierarchy, fine to coarse: the group of each row,
             numbered over the whole batch; a group lies within one of the next level.
         links: (P, K, N, K), see `CoupledNormal`; None where the head asks for none.
+        loads: who moves with whom to begin with; None where the head asks for none.
     """
 
     scene: Tensor
     n_scenes: int
     groups: tuple[Tensor, ...] = ()
     links: Tensor | None = None
+    loads: Loads | None = None
 
     @classmethod
     def of(cls, batch: SceneBatch) -> Scenes:
@@ -67,6 +89,11 @@ class Head:
     def components(self) -> int:
         """How many slow components of the rows' errors are linked: K of `Scenes.links`."""
         return 0
+
+    @property
+    def factors(self) -> int | None:
+        """How many principal factors `Scenes.loads` has; None where the head asks for no loads."""
+        return None
 
     def features(self, n_targets: int, n_levels: int = 1) -> int:
         """How many numbers the head needs for each series and step, besides the loc.

@@ -22,6 +22,7 @@ from hierforecast.distributions import (
 from hierforecast.errors import DataError
 from hierforecast.nn.head import Head, Scenes, check_options, distances, group_factors, widen
 from hierforecast.nn.lowrank import CoupledHead, LowRankHead
+from hierforecast.nn.returns import ReturnsHead
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,7 @@ HEADS: dict[str, type[Any]] = {
     "gaussian": GaussianHead,
     "lowrank": LowRankHead,
     "mixture": MixtureHead,
+    "returns": ReturnsHead,
     "rows": RowsHead,
     "steps": StepsHead,
     "student": StudentTHead,
@@ -262,13 +264,16 @@ def make_head(head: str | Head | Mapping[str, Any]) -> Head:
 _PAIRED = 64
 
 
-def usual_head(in_space: bool, n_series: int | None) -> Head:
+def usual_head(in_space: bool, n_series: int | None, changes: bool = False) -> Head:
     """The head where none is chosen; benchmarks/results/draws.md has the measurements.
 
     Args:
         in_space: whether targets are coordinates: errors have a velocity, and agents watch others.
         n_series: of the largest scene, if that is known: pairs are too many in a large one.
+        changes: whether targets are returns, whose direction nothing says.
     """
+    if changes:
+        return ReturnsHead()
     if not in_space:
         return LowRankHead()
     return CoupledHead() if (n_series or 0) <= _PAIRED else LowRankHead(0, 8, memory=2)

@@ -1,0 +1,219 @@
+"""What the recent returns of a market say of the next: sizes, and who moves with whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hierforecast.distributions.latents import places
+from hierforecast.nn.head import Loads, Scenes
+
+# Learned numbers, and where they begin: chosen on stocks of 2013 to 2015.
+_BEGIN = {
+    "fast": 0.7,  # logit of the decay of recent sizes
+    "slow": 5.2,  # and of usual ones
+    "memory": 4.9,  # and of what correlations are made of
+    "prior": 0.9,  # log of cells of a market's usual size
+    "own": -0.7,  # logit of how much of a series' recent size lasts
+    "common": 0.5,  # and of the market's
+    "fading": -3.0,  # log of how much less lasts at each further step
+    "size": -0.25,
+    "bend": -0.6,  # log of the tail by which returns are made normal
+    "tail": -0.35,  # log of the tail of the next returns
+    "scene": 3.8,  # log of steps for which a load of the market is one
+    "group": 2.3,
+    "noise": 1.6,
+    "principal": 0.2,  # logit of a share of the principal factors
+    "degrees": 1.7,
+}
+# Of their fit; scenes at a time, and rows at least; how far they go.
+_RATE, _STEPS, _SCENES, _ROWS, _FARTHEST = 0.05, 60, 8, 2_000, 4.0
+# What a square is at least, in units of the scale.
+_LEAST = 1e-6
+
+
+class MarketStart(nn.Module):
+    """Loads from the means of the market and of its groups over the context.
+
+    Each series is regressed on the mean over its scene, what is left on the means of its groups,
+    coarse to fine, and the rest has principal factors. Coefficients are shrunk to one, variances to
+    the usual one. Sizes revert: a series' recent size and the market's last in part. All of it
+    commutes with permutations of series and groups, scenes are strangers to one another, and a cell
+    that is missing counts for nothing. The few numbers that it takes are fitted to training
+    windows, before the network learns what to add.
+
+    Args:
+        steps: H.
+        rank: R, principal factors.
+    """
+
+    def __init__(self, steps: int, rank: int) -> None:
+        super().__init__()
+        self.steps, self.rank = steps, rank
+        self.numbers: Tensor
+        self.register_buffer("numbers", torch.tensor(list(_BEGIN.values())))
+
+    def forward(self, x: Tensor, present: Tensor, scenes: Scenes) -> Loads:
+        """From returns over a unit of each row.
+
+        Args:
+            x: (P, L, D), anything where missing.
+            present: (P, L) bool.
+            scenes: which rows belong together.
+        """
+        return self._loads(dict(zip(_BEGIN, self.numbers, strict=True)), x, present, scenes)
+
+    @torch.no_grad()
+    def fit(
+        self,
+        x: Tensor,
+        present: Tensor,
+        scenes: Scenes,
+        likelihood: Callable[[Loads, Tensor, Tensor, Scenes], Tensor],
+    ) -> None:
+        """Fit the numbers to training windows, by gradients of a likelihood.
+
+        Args:
+            x, present, scenes: as `forward` takes them.
+            likelihood: of loads, the rows (p,) and the steps that they are of, and their scenes.
+        """
+        rows = max(1, len(x) // max(scenes.n_scenes, 1))
+        some = max(_SCENES, _ROWS // rows)
+        numbers = {name: torch.tensor(value).to(x) for name, value in _BEGIN.items()}
+        with torch.enable_grad():
+            for number in numbers.values():
+                number.requires_grad_()
+            optimizer = torch.optim.Adam(numbers.values(), lr=_RATE)
+            rates = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, _STEPS)
+            for at in range(_STEPS):
+                part, own = _part(scenes, at * some, some)
+                loads = self._loads(numbers, x[part], present[part], own)
+                steps = torch.tensor(sorted({0, at % self.steps}), device=x.device)
+                loads = loads._replace(size=loads.size[:, steps])
+                loss = -likelihood(loads, part, steps, own)
+                if not bool(loss.isfinite()):
+                    return
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                rates.step()
+        found = torch.stack([x.detach() for x in numbers.values()])
+        begin = torch.tensor(list(_BEGIN.values())).to(found)
+        self.numbers.copy_(begin + (found - begin).clamp(-_FARTHEST, _FARTHEST))
+
+    def _loads(self, p: dict[str, Tensor], x: Tensor, present: Tensor, scenes: Scenes) -> Loads:
+        scene, n_scenes, groups = scenes.scene, scenes.n_scenes, scenes.groups
+        seen = present.to(x)[..., None]
+        x = torch.where(present[..., None], x, 0)
+        slow, size = self._sizes(p, x, seen, scene, n_scenes)
+        bend = p["bend"].exp()
+        y = torch.asinh(bend * x / slow.sqrt()[:, None]) / bend
+        weight = _decay(p["memory"], x) * seen
+        left, of_groups = y * seen, []
+        owners = (scene, *reversed(groups))
+        steps = (p["scene"], *(p["group"] for _ in groups))
+        for owner, strength in zip(owners, steps, strict=True):
+            count = int(owner.max()) + 1 if len(owner) else 0
+            left, load = _explain(left, seen, weight, owner, count, strength.exp())
+            of_groups.append(load)
+        scene_load, *of_groups = of_groups
+        principal = self._principal(p, left, weight, scene, n_scenes)
+        total = weight.sum(1)
+        variance = (weight * left.square()).sum(1)
+        usual = _mean(variance, scene, n_scenes) / _mean(total, scene, n_scenes).clamp(min=1e-6)
+        some = p["noise"].exp()
+        variance = (variance + some * usual[scene] + _LEAST) / (total + some)
+        explained = principal.square().sum(-1)
+        variance = (variance - explained).maximum(0.05 * variance)
+        parts = [scene_load.square(), explained, variance, *(load.square() for load in of_groups)]
+        norm = sum(parts[1:], parts[0]).sqrt()
+        scene_loads = torch.cat([scene_load[..., None], principal], -1) / norm[..., None]
+        return Loads(
+            size, scene_loads, tuple(load / norm for load in reversed(of_groups)),
+            variance.sqrt() / norm, p["tail"], p["degrees"],
+        )  # fmt: skip
+
+    def _sizes(
+        self, p: dict[str, Tensor], x: Tensor, seen: Tensor, scene: Tensor, n_scenes: int
+    ) -> tuple[Tensor, Tensor]:
+        """Mean squares (P, D) of a series as usual, and the size (P, H, D) of what comes."""
+        square, count = x.square(), seen.sum(1)
+        each = square.sum(1) / count.clamp(min=1)
+        typical = _mean((count > 0) * each, scene, n_scenes)
+        typical = typical / _mean((count > 0).to(x), scene, n_scenes).clamp(min=1e-6)
+        prior = p["prior"].exp()
+        fast, slow = (
+            ((weight * square).sum(1) + prior * typical[scene] + _LEAST)
+            / ((weight * seen).sum(1) + prior)
+            for weight in (_decay(p["fast"], x), _decay(p["slow"], x))
+        )
+        ratio = (fast / slow).log()
+        common = _mean(ratio, scene, n_scenes)[scene]
+        lasting = torch.exp(-p["fading"].exp() * torch.arange(self.steps).to(x))[:, None]
+        own, shared = (torch.sigmoid(p[name]) * lasting for name in ("own", "common"))
+        log = slow.log()[:, None] + own * (ratio - common)[:, None] + shared * common[:, None]
+        return slow, (0.5 * log + p["size"]).exp()
+
+    def _principal(
+        self, p: dict[str, Tensor], left: Tensor, weight: Tensor, scene: Tensor, n_scenes: int
+    ) -> Tensor:
+        """Loads (P, D, R) of the principal factors of what is left in each scene."""
+        whole = _decay(p["memory"], left).sum()
+        left = (left * weight.sqrt() / whole.sqrt()).movedim(1, 2).detach()  # (P, D, L)
+        slot, most = places(scene, n_scenes)
+        side = left.new_zeros(n_scenes, max(1, most), *left.shape[1:])
+        side = side.index_put((scene, slot), left).movedim(2, 1)  # (B, D, N, L)
+        _, vectors = torch.linalg.eigh((side.mT @ side).double())
+        rank = min(self.rank, vectors.shape[-1])
+        factors = vectors[..., vectors.shape[-1] - rank :].to(left)[scene]  # (P, D, L, R)
+        loads = (left[..., None, :] @ factors).squeeze(-2)
+        loads = torch.nn.functional.pad(loads, (self.rank - rank, 0))
+        return torch.sigmoid(p["principal"]) * loads
+
+
+def _part(scenes: Scenes, start: int, count: int) -> tuple[Tensor, Scenes]:
+    """Rows (p,) of some scenes, going round, and their own scenes."""
+    chosen = torch.arange(start, start + min(count, scenes.n_scenes)) % max(scenes.n_scenes, 1)
+    place = torch.full((scenes.n_scenes,), -1, device=scenes.scene.device)
+    place[chosen.to(place.device)] = torch.arange(len(chosen), device=place.device)
+    rows = (place[scenes.scene] >= 0).nonzero()[:, 0]
+    groups = tuple(group[rows] for group in scenes.groups)
+    return rows, Scenes(place[scenes.scene[rows]], len(chosen), groups)
+
+
+def _decay(logit: Tensor, like: Tensor) -> Tensor:
+    """Weights (L, 1) of steps, one for the last."""
+    age = torch.arange(like.shape[1] - 1, -1, -1, device=like.device, dtype=like.dtype)
+    return (torch.sigmoid(logit) ** age)[:, None]
+
+
+def _total(x: Tensor, owner: Tensor, count: int) -> Tensor:
+    """Sums (count, ...) of rows (P, ...)."""
+    return x.new_zeros(count, *x.shape[1:]).index_add(0, owner, x)
+
+
+def _mean(x: Tensor, owner: Tensor, count: int) -> Tensor:
+    """Means (count, ...) of rows (P, ...), zero of no rows."""
+    rows = _total(x.new_ones(len(x)), owner, count).clamp(min=1)
+    return _total(x, owner, count) / rows.view(-1, *(1 for _ in x.shape[1:]))
+
+
+def _explain(
+    y: Tensor, seen: Tensor, weight: Tensor, owner: Tensor, count: int, strength: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What the mean over an owner's rows does not explain (P, L, D), and loads (P, D) of it.
+
+    A load is the regression coefficient, shrunk to one by `strength` steps, times the size of the
+    mean; an owner of one row explains nothing.
+    """
+    cells = _total(seen, owner, count)
+    mean = _total(y, owner, count) / cells.clamp(min=1)
+    mean = torch.where(cells.amax(1, keepdim=True) > 1, mean, 0)
+    lasting = _total(weight, owner, count) / cells.clamp(min=1)
+    square = (lasting * mean.square()).sum(1) / lasting.sum(1).clamp(min=1e-6)  # (count, D)
+    factor, typical = mean[owner], square[owner] + 1e-9
+    across = (weight * y * factor).sum(1) + strength * typical
+    slope = across / ((weight * factor.square()).sum(1) + strength * typical)
+    return (y - slope[:, None] * factor) * seen, slope * square[owner].clamp(min=1e-12).sqrt()
