@@ -40,6 +40,7 @@ MODELS: dict[str, tuple[Any, Columns]] = {
     ),
     "rows": (HiPerformer(12, 1, 2, head="rows", patch=4), COLUMNS),
     "steps, returns": (HiPerformer(12, 1, 2, head="steps", scale="returns"), COLUMNS),
+    "returns": (HiPerformer(12, 1, 2, scale="returns"), COLUMNS),
     "latents of groups": (
         HiPerformer(12, 1, 2, head=LowRankHead(4, 2, memory=2, group_rank=2), patch=4),
         EVERYTHING,

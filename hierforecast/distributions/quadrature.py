@@ -12,14 +12,35 @@ from torch import Tensor
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.parts import IndependentParts
+from hierforecast.distributions.stretched import ScaleMixture
 
 # Standard deviations to either side that quadrature looks at, and its nodes.
 _REACH, _NODES = 8.2, 256
 
 
-def is_normal(p: SceneDistribution) -> bool:
-    """Whether the cells of a distribution are jointly normal."""
-    return is_normal(p.base) if isinstance(p, IndependentParts) else isinstance(p, LowRankNormal)
+def components(p: SceneDistribution) -> list[tuple[Tensor, Tensor, Tensor]] | None:
+    """The normals that every cell is a mixture of: weights, means, variances; None of others.
+
+    The correlations of all components are the same. Each is (P, H, D), or can be broadcast to it.
+    """
+    if isinstance(p, LowRankNormal):
+        return [(torch.ones_like(p.mean[:1, :1, :1]), p.mean, p.variance)]
+    if isinstance(p, ScaleMixture):
+        weights = p.weights[p.scene, :, None, None].to(p.mean)
+        pairs = zip(p.scales.to(p.mean), weights.unbind(1), strict=True)
+        return [(weight, p.mean, scale.square() * p.base.variance) for scale, weight in pairs]
+    found = components(p.base) if isinstance(p, IndependentParts) else None
+    if found is None:
+        return None
+    shape = p.base.event_shape
+    return [tuple(x.expand(shape).reshape(p.event_shape) for x in each) for each in found]  # type: ignore[misc]
+
+
+def parts(p: SceneDistribution) -> Tensor:
+    """(P, H, D), the independent part of its scene that a cell belongs to."""
+    if isinstance(p, IndependentParts):
+        return parts(p.base).reshape(p.event_shape)
+    return p.scene[:, None, None].expand(p.event_shape)
 
 
 def quadrature(value: Callable[[Tensor], Tensor], base: SceneDistribution) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from hierforecast._random import seeded
 from hierforecast.distributions.atoms import Atoms
 from hierforecast.distributions.base import SceneDistribution, check_finite, promote
-from hierforecast.distributions.quadrature import is_normal, normal_nodes, precise
+from hierforecast.distributions.quadrature import components, normal_nodes, parts, precise
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import Totals
 from hierforecast.distributions.warps import Warp
@@ -35,8 +35,9 @@ class Warped(SceneDistribution):
     that of the others given these, at the same places.
 
     Args:
-        base: of z, any family; the mean and covariance have closed forms if it is a
-            `LowRankNormal`, and are found by quadrature otherwise (the mean and variance only).
+        base: of z, any family; the mean and covariance have closed forms if its cells are normal
+            or mixtures of normals of several scales; the mean and variance are found by quadrature
+            otherwise.
         warp: its parameters can be broadcast to (P, H, D).
         validate_args: check values (not only shapes); torch's default if None.
         known: (P, H, D) values of cells that are certain, NaN for the others; None for none.
@@ -172,7 +173,7 @@ class Warped(SceneDistribution):
     def _total_variance(self, sums: Sums) -> Tensor:
         """From the dense covariance, where that has a size for it; else that of seeded draws."""
         cells = self.event_shape[1:].numel()
-        if not is_normal(self.base) or int(sums.total.bincount().max()) * cells > _DENSE:
+        if components(self.base) is None or int(sums.total.bincount().max()) * cells > _DENSE:
             return sums.add(self.sample((_DRAWS,), generator=seeded(0)), axis=-3).var(0)
         total = self.variance.new_zeros(sums.count, *self.event_shape[1:])
         for which in range(sums.count):
@@ -192,32 +193,53 @@ class Warped(SceneDistribution):
         return Warped(*parts, self._validate_args, known, atoms)
 
     def covariance(self, scene_index: int) -> Tensor:
-        """As `SceneDistribution.covariance`, of a normal base: by Mehler's series.
+        """As `SceneDistribution.covariance`, of normals and of scale mixtures: by Mehler's series.
 
         cov(f(z), g(z')) = sum_k f_k g_k rho^k, f_k the coefficients in orthonormal Hermite
         polynomials: to 1e-10 for smooth maps, to .005 of the variances with zeros or counts.
         """
-        if not is_normal(self.base):
+        normals = components(self.base)
+        if normals is None:
             raise NotImplementedError(
                 f"Warped has no covariance over a {type(self.base).__name__}: use draws"
             )
         rows = self._rows_of(scene_index)
-        loc, std = (precise(x[rows].flatten()) for x in (self.base.mean, self.base.stddev))
-        across = precise(self.base.covariance(scene_index)) / self._positive(std[:, None] * std)
-        x, weight = (a.to(std) for a in normal_nodes())
-        cells = self.warp.rows(rows)
-        nodes = (loc + std * x[:, None]).view(len(x), *self.base.mean[rows].shape)
-        value = cells.from_base(nodes.to(self.base.mean)).flatten(1).to(std) * weight[:, None]
-        before, now = torch.zeros_like(x), torch.ones_like(x)
-        power, total = torch.ones_like(across), torch.zeros_like(across)
-        for k in range(_TERMS):
-            before, now = now, (x * now - k**0.5 * before) / (k + 1) ** 0.5
-            coefficient, power = now @ value, power * across
-            total = total + power * coefficient[:, None] * coefficient
-        own = self.variance[rows].flatten().to(total)
+        std = precise(self.base.stddev[rows].flatten())
+        rho = precise(self.base.covariance(scene_index)) / self._positive(std[:, None] * std)
+        part, own = parts(self.base)[rows].flatten(), self.variance[rows].flatten().to(std)
+        total = torch.zeros_like(rho)
+        for weight, loc, square in normals:
+            each = (precise(x.expand(self.event_shape)[rows]) for x in (weight, loc, square))
+            total = total + self._across(rows, rho, part[:, None] == part, *each)
         free = own > 0
         total = torch.where(free[:, None] & free, total, 0)
         return (total - total.diag().diag() + own.diag()).to(self.base.mean)
+
+    def _across(
+        self, rows: Tensor, rho: Tensor, same: Tensor, weight: Tensor, loc: Tensor, square: Tensor
+    ) -> Tensor:
+        """What one component (n, H, D) of a mixture adds to the covariance of cells, Mehler's sum.
+
+        Args:
+            rows: (n,).
+            rho: (n*H*D, n*H*D), the correlation of z.
+            same: whether cells are of one part: two cells have a component in common only then.
+            weight, loc, square: of the component.
+        """
+        x, measure = (a.to(loc) for a in normal_nodes())
+        warp = self.warp.rows(rows)
+        z = (loc + square.sqrt() * x[:, None, None, None]).to(self.base.mean)
+        mean = self.mean[rows]
+        value = (warp.from_base(z) - mean).flatten(1).to(loc) * measure[:, None]
+        before, now = torch.zeros_like(x), torch.ones_like(x)
+        root = weight.flatten().sqrt()
+        power, total = same.to(loc), torch.zeros_like(rho)
+        for k in range(_TERMS):
+            coefficient = root * (now @ value)
+            total = total + power * coefficient[:, None] * coefficient
+            before, now = now, (x * now - k**0.5 * before) / (k + 1) ** 0.5
+            power = power * rho
+        return total
 
     @staticmethod
     def _positive(x: Tensor) -> Tensor:

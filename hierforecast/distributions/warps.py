@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution
-from hierforecast.distributions.quadrature import is_normal, precise, quadrature
+from hierforecast.distributions.quadrature import components, precise, quadrature
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +74,15 @@ class Warp(ABC):
 
     def moments(self, base: SceneDistribution) -> tuple[Tensor, Tensor]:
         """Mean and variance (P, H, D) of y, z being of a distribution; see `quadrature`."""
-        if is_normal(base):
-            mean, variance = self._moments(*(precise(x) for x in (base.mean, base.variance)))
-        else:
+        normals = components(base)
+        if normals is None:
             mean, variance = quadrature(self._down, base)
+        else:
+            weights = [precise(weight) for weight, _, _ in normals]
+            each = [self._moments(precise(loc), precise(square)) for _, loc, square in normals]
+            mean = torch.stack([w * m for w, (m, _) in zip(weights, each, strict=True)]).sum(0)
+            squares = [v + (m - mean).square() for m, v in each]
+            variance = torch.stack([w * v for w, v in zip(weights, squares, strict=True)]).sum(0)
         unit = torch.as_tensor(self.unit)
         return self.at + unit * mean.to(base.mean), unit.square() * variance.to(base.mean)
 

@@ -49,8 +49,9 @@ class HiPerformer(Model):
         head: ``"coupled"`` (joint Gaussian of agents that move and watch one another),
             ``"lowrank"`` (joint Gaussian by shared latents), ``"mixture"`` (several joint futures),
             ``"gaussian"`` (independent), ``"student"`` (heavy tails), ``"rows"`` (each row joint
-            and heavy-tailed, rows independent: tracks that jump), ``"steps"`` (joint and
-            heavy-tailed in each step, steps independent: returns), a `Head`, or ``"auto"``: coupled
+            and heavy-tailed, rows independent: tracks that jump), ``"returns"`` (tails of each
+            series, joint in each step by market and groups), ``"steps"`` (as that was before), a
+            `Head`, or ``"auto"``: returns for the scale of that name, coupled
             for coordinates (each by itself where scenes are larger than 64 series), lowrank for all
             else.
         patch: steps in a token, the whole context at most.

@@ -122,7 +122,7 @@ class MarketStart(nn.Module):
         principal = self._principal(p, left, weight, scene, n_scenes)
         total = weight.sum(1)
         variance = (weight * left.square()).sum(1)
-        usual = _mean(variance, scene, n_scenes) / _mean(total, scene, n_scenes).clamp(min=1e-6)
+        usual = _total(variance, scene, n_scenes) / _total(total, scene, n_scenes).clamp(min=1e-6)
         some = p["noise"].exp()
         variance = (variance + some * usual[scene] + _LEAST) / (total + some)
         explained = principal.square().sum(-1)
@@ -140,17 +140,21 @@ class MarketStart(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Mean squares (P, D) of a series as usual, and the size (P, H, D) of what comes."""
         square, count = x.square(), seen.sum(1)
-        each = square.sum(1) / count.clamp(min=1)
-        typical = _mean((count > 0) * each, scene, n_scenes)
-        typical = typical / _mean((count > 0).to(x), scene, n_scenes).clamp(min=1e-6)
+        here = (count > 0).to(x)
+        rows = _total(here, scene, n_scenes).clamp(min=1)
+
+        def usual(of: Tensor) -> Tensor:
+            """The mean (P, D) over the rows of a scene that are there."""
+            return (_total(here * of, scene, n_scenes) / rows)[scene]
+
+        typical = usual(square.sum(1) / count.clamp(min=1))
         prior = p["prior"].exp()
         fast, slow = (
-            ((weight * square).sum(1) + prior * typical[scene] + _LEAST)
-            / ((weight * seen).sum(1) + prior)
+            ((weight * square).sum(1) + prior * typical + _LEAST) / ((weight * seen).sum(1) + prior)
             for weight in (_decay(p["fast"], x), _decay(p["slow"], x))
         )
         ratio = (fast / slow).log()
-        common = _mean(ratio, scene, n_scenes)[scene]
+        common = usual(ratio)
         lasting = torch.exp(-p["fading"].exp() * torch.arange(self.steps).to(x))[:, None]
         own, shared = (torch.sigmoid(p[name]) * lasting for name in ("own", "common"))
         log = slow.log()[:, None] + own * (ratio - common)[:, None] + shared * common[:, None]
@@ -192,12 +196,6 @@ def _decay(logit: Tensor, like: Tensor) -> Tensor:
 def _total(x: Tensor, owner: Tensor, count: int) -> Tensor:
     """Sums (count, ...) of rows (P, ...)."""
     return x.new_zeros(count, *x.shape[1:]).index_add(0, owner, x)
-
-
-def _mean(x: Tensor, owner: Tensor, count: int) -> Tensor:
-    """Means (count, ...) of rows (P, ...), zero of no rows."""
-    rows = _total(x.new_ones(len(x)), owner, count).clamp(min=1)
-    return _total(x, owner, count) / rows.view(-1, *(1 for _ in x.shape[1:]))
 
 
 def _explain(

@@ -46,7 +46,7 @@ class ReturnsHead(Head):
         shape, calm = shape.tensor_split((-self.pooled,), dim=-1)
         each = shape.unflatten(-1, (scale.shape[-1], -1))
         tail, (size, noise, market, principal, *groups) = (
-            (loads.tail + each[..., 0].mean(1, keepdim=True)).clamp(-8, 1).exp(),
+            (loads.tail + each[..., 0].mean(1, keepdim=True)).clamp(-8, 0.3).exp(),
             each[..., 1:].clamp(-3, 3).exp().unbind(-1),
         )
         grown = torch.cat([market[..., None], principal[..., None].expand(

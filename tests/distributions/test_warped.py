@@ -21,11 +21,13 @@ from hierforecast.distributions import (
     NegativeBinomial,
     Root,
     Rounded,
+    ScaleMixture,
     Sinh,
     Warp,
     Warped,
 )
 from hierforecast.distributions.parts import split
+from hierforecast.distributions.quadrature import quadrature
 from hierforecast.distributions.totals import Totals
 from tests.distributions.test_condition import (
     KNOWN,
@@ -575,6 +577,16 @@ def test_other_bases_have_quadratures() -> None:
         heavy.covariance(0)
     flat = (x.flatten(0, 1)[:, None] for x in (normal(P, H, D), normal(P, H, D).abs() + 0.1))
     steps = LowRankNormal(*flat, normal(P * H, 1, D, 2), None, split(SCENE, H), B * H)
+    calm = ScaleMixture.student(
+        steps.affine(0.0, 0.2), 4 + normal(B * H).abs(), count=3, widest=1.5
+    )
+    mixed = Warped(IndependentSteps(calm, SCENE, B), Log(0.0, 1.0, 0.2))
+    close(quadrature(mixed.warp._down, mixed.base)[0], mixed.mean, 1e-4)
+    smaller = Warped(IndependentSteps(calm, SCENE, B), Sinh(0.0, 1.0, 0.3))
+    draws = smaller.sample((100_000,), generator=torch.Generator().manual_seed(7))
+    found, flat = smaller.covariance(0), draws[:, SCENE == 0].flatten(1)
+    size = found.diag().sqrt()
+    assert ((torch.cov(flat.T) - found) / (size[:, None] * size)).abs().max() < 0.06
     p = Warped(IndependentSteps(steps, SCENE, B), Log(0.0, 1.0, 0.0))
     cells = p.covariance(0).view(3, H, D, 3, H, D)
     assert (cells[:, 0, :, :, 1] == 0).all() and (cells[0, 0, :, 1, 0] != 0).all()
