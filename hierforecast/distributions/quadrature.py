@@ -29,7 +29,9 @@ def components(p: SceneDistribution) -> list[tuple[Tensor, Tensor, Tensor]] | No
         weights = p.weights[p.scene, :, None, None].to(p.mean)
         pairs = zip(p.scales.to(p.mean), weights.unbind(1), strict=True)
         return [(weight, p.mean, scale.square() * p.base.variance) for scale, weight in pairs]
-    found = components(p.base) if isinstance(p, IndependentParts) else None
+    if not isinstance(p, IndependentParts):
+        return None
+    found = components(p.base)
     if found is None:
         return None
     shape = p.base.event_shape
