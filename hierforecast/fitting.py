@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from copy import deepcopy
@@ -14,22 +15,34 @@ import torch
 from torch import nn
 
 from hierforecast._random import drawing, seeded
-from hierforecast.cutoffs import split_cutoffs
+from hierforecast.cutoffs import cutoffs_of, split_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, read_frame
 from hierforecast.inference import Forecasts
 from hierforecast.io.checkpoints import digest, trainer_options
+from hierforecast.ladder import climb
 from hierforecast.models import Model
+from hierforecast.models.base import Rung
 from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.report import Report, report_on
 from hierforecast.task import Task
-from hierforecast.windows import SeriesDropout, WindowDataset, few_windows, sample_windows
+from hierforecast.windows import (
+    SeriesDropout,
+    Window,
+    WindowDataset,
+    few_windows,
+    sample_windows,
+)
 
 # Rows of training windows from which units and baselines are learned.
 STATISTICS_ROWS = 50_000
+# The same for a baseline that is only compared with.
+BASELINE_ROWS = 10_000
 # Held-out windows looked at after training: their rows, and a share of the windows trained on.
 HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
+# The same for the choice of a rung; up to so many windows all of them, however short the fit.
+RUNG_SHARE, FEWEST_JUDGED = 0.003, 64
 _IMPORTING = threading.Lock()
 
 
@@ -61,20 +74,53 @@ def learn(
     windows = WindowDataset(panel, training, *plan.lengths, hide=hide, **how)
     if fresh:
         with drawing(generator):
-            some = sample_windows(windows, STATISTICS_ROWS, plan.seed, generator)
-            model.fit_statistics(*some)
+            model.fit_statistics(*_statistics(plan, windows, generator))
     checks = None
     if len(validation):
         checks = WindowDataset(held_out or panel, validation, *plan.lengths, **how)
     history, stopped = NO_STEPS.copy(), None
+    before = deepcopy(model)
     if _is_trained(model):
         about = _about(plan, panel, held_out, None if fresh else model)
         history, stopped = _train(plan, model, windows, checks, about, resume)
     report = Report()
     if checks is not None and stopped is None:
-        _calibrate(plan, model.eval(), checks, len(history))
-        report = report_on(_held_out(plan, model, checks, REPORT_SHARE, len(history)))
+        seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
+        answer, report = _judge(plan, model.eval(), before, seen, checks, len(history))
+        model = answer.model
+        if fresh and held_out is None and answer.learn is not None:
+            windows.cutoffs = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
+            with drawing(generator):
+                answer.learn(*_statistics(plan, windows, generator))
     return Fitted(model.eval(), panel.vocabulary, panel.clock.step, history, report), stopped
+
+
+def _judge(
+    plan: Plan,
+    model: Model,
+    before: Model,
+    seen: Window | None,
+    checks: WindowDataset,
+    steps: int,
+) -> tuple[Rung, Report]:
+    """The rung of a model that answers, calibrated, and what held-out windows say of it."""
+    answer, rungs = Rung("", model, learn=model.fit_statistics), None
+    if _is_trained(model):
+        levels = model.rungs(before, seen)
+        most = max(int(RUNG_SHARE * steps * plan.batch_size), FEWEST_JUDGED)
+        some = few_windows(checks, most, sys.maxsize, plan.seed)
+        accelerator = (plan.trainer or {}).get("accelerator", "auto")
+        answer, rungs = climb(levels, some, plan.batch_size, plan.seed, accelerator)
+    _calibrate(plan, answer.model.eval(), checks, steps)
+    report = report_on(_held_out(plan, answer.model, checks, REPORT_SHARE, steps))
+    return answer, report if rungs is None else replace(report, rungs=rungs)
+
+
+def _statistics(
+    plan: Plan, windows: WindowDataset, generator: torch.Generator, rows: int = STATISTICS_ROWS
+) -> Window:
+    """Windows from which units, baselines and linear forecasts are learned."""
+    return sample_windows(windows, rows, plan.seed, generator)
 
 
 def _calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> None:

@@ -87,7 +87,8 @@ class Forecaster(Learned):
 
         Returns:
             The forecaster itself. `history_` is a pandas frame of ``step``, ``loss``, ``val_loss``
-            (NaN between validations), `report_` says how often intervals cover held-out windows.
+            (NaN between validations), `report_` says what answers, the trained model or a simpler
+            one that held-out windows prefer, and how often intervals cover them.
 
         Raises:
             DataError: if the frame cannot be used; the message names the column and the remedy. If

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,26 +16,57 @@ from hierforecast.inference import Forecast, Forecasts
 # Nominal coverage of the intervals that are measured, in percent.
 LEVELS = (50, 80, 90, 95)
 _COLUMNS = {"part": object, "nominal": float, "covered": float, "cells": "int64"}
+RUNG_COLUMNS = {"rung": object, "distance": float, "nll": float, "chosen": bool}
 
 
-def _nothing() -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in _COLUMNS.items()})
+def _empty(columns: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """How well a fit's intervals cover what they should, on held-out windows.
+    """What held-out windows say of a fit: how well its intervals cover, and which rung answers.
 
     Attributes:
         coverage: a row for each part (``"all"``, then each group type) and level: ``part``,
             ``nominal`` and ``covered``, shares in 0..1, and ``cells``, how many numbers (a series
             at a step, one target) were looked at. It is empty where nothing was held out.
+        rungs: a row for each model that was compared after the training, from the simplest up:
+            ``rung``, its ``distance`` from what came (NaN where a model tells none) and ``nll``,
+            its negative log-likelihood, both in the model's own units, and whether it was
+            ``chosen``. It is empty where nothing was trained or nothing held out.
     """
 
-    coverage: pd.DataFrame = field(default_factory=_nothing)
+    coverage: pd.DataFrame = field(default_factory=partial(_empty, _COLUMNS))
+    rungs: pd.DataFrame = field(default_factory=partial(_empty, RUNG_COLUMNS))
 
     def __str__(self) -> str:
-        """A line for each part, under the nominal levels."""
+        """Which rung answers, then a line for each part, under the nominal levels."""
+        return "\n".join(filter(None, [self._answers(), self._covers()]))
+
+    @property
+    def rung(self) -> str | None:
+        """Name of the rung that answers; None where there was nothing to choose."""
+        return None if self.rungs.empty else str(self.rungs.rung[self.rungs.chosen].iloc[0])
+
+    def _answers(self) -> str:
+        """Which rung answers, against the trained model or, if it is that, the best other one."""
+        if self.rungs.empty:
+            return ""
+        one = self.rungs[self.rungs.chosen].iloc[0]
+        others = self.rungs[~self.rungs.chosen]
+        if others.empty:
+            return f"answers: {one.rung}"
+        other = others.iloc[-1]
+        if self.rungs.chosen.iloc[-1]:
+            other = others.loc[others.distance.fillna(others.nll).fillna(np.inf).idxmin()]
+        share = other.distance / one.distance - 1 if one.distance else np.nan
+        if np.isnan(share) or not share:
+            return f"answers: {one.rung} (nll {one.nll:.3f}, {other.rung} {other.nll:.3f})"
+        how = "worse" if share > 0 else "better"
+        return f"answers: {one.rung} ({other.rung} {100 * abs(share):.2f} % {how})"
+
+    def _covers(self) -> str:
         if self.coverage.empty:
             return "no held-out windows: coverage is not known"
         table = self.coverage.pivot(index=["part", "cells"], columns="nominal", values="covered")
@@ -51,7 +83,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"coverage": self.coverage.to_dict("list")}
+        rungs = self.rungs.astype(object).where(self.rungs.notna(), None)
+        return {"coverage": self.coverage.to_dict("list"), "rungs": rungs.to_dict("list")}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Report:
@@ -60,16 +93,31 @@ class Report:
         Raises:
             ValueError: for what is no such table.
         """
-        columns = given["coverage"]
-        if list(columns) != list(_COLUMNS) or not all(
-            isinstance(x, list) for x in columns.values()
-        ):
-            raise ValueError(f"coverage must have the lists {', '.join(_COLUMNS)}")
-        table = pd.DataFrame(columns).astype(_COLUMNS)
+        table = _table(given, "coverage", _COLUMNS)
         shares = table[["nominal", "covered"]].to_numpy()
         if not (((shares >= 0) & (shares <= 1)).all() and (table["cells"] > 0).all()):
             raise ValueError("coverage has shares out of 0..1, or cells below one")
-        return cls(table)
+        if "rungs" not in given:  # saved by an earlier version
+            return cls(table)
+        rungs = _table(given, "rungs", RUNG_COLUMNS)
+        if len(rungs) and not (rungs.chosen.sum() == 1 and not (rungs.distance < 0).any()):
+            raise ValueError("rungs has not one that is chosen, or distances below zero")
+        return cls(table, rungs)
+
+
+def _table(given: Mapping[str, Any], name: str, dtypes: Mapping[str, Any]) -> pd.DataFrame:
+    """A table of a saved report.
+
+    Raises:
+        ValueError: for what is no such table.
+    """
+    columns = given[name]
+    if list(columns) != list(dtypes) or not all(isinstance(x, list) for x in columns.values()):
+        raise ValueError(f"{name} must have the lists {', '.join(dtypes)}")
+    for column, kind in {"part": str, "rung": str, "chosen": bool}.items():
+        if not all(isinstance(x, kind) for x in columns.get(column, ())):
+            raise ValueError(f"{name} has a {column} that is no {kind.__name__}")
+    return pd.DataFrame(columns).astype(dict(dtypes))
 
 
 def report_on(forecasts: Forecasts) -> Report:

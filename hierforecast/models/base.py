@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
-from typing import Any, Literal, Self
+from math import nan
+from typing import Any, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -16,6 +17,22 @@ from hierforecast.distributions import SceneDistribution
 from hierforecast.task import Task
 
 Origin = Literal["row", "zero"]
+
+
+class Rung(NamedTuple):
+    """What may answer after a training: the trained model, or one that it must beat.
+
+    Attributes:
+        name: in reports.
+        model: that would answer.
+        margin: share by which its distance must be below that of every lower rung.
+        learn: learns it anew from windows (batch, future), where it has a closed form; else None.
+    """
+
+    name: str
+    model: Model
+    margin: float = 0.0
+    learn: Callable[[SceneBatch, Future], None] | None = None
 
 
 class Model(nn.Module):
@@ -58,6 +75,30 @@ class Model(nn.Module):
         """What training lowers, a number: the negative log-likelihood per present cell."""
         likelihood = self(batch).log_prob(future.values, future.present).sum()
         return -likelihood / (future.present.sum().clamp(min=1) * future.values.shape[-1])
+
+    def score(self, batch: SceneBatch, future: Future) -> tuple[Tensor, Tensor]:
+        """What rungs are compared by: distance from the truth, and negative log-likelihood.
+
+        Both are numbers, means over present cells. Here the first is NaN, the second `loss`.
+        """
+        loss = self.loss(batch, future)
+        return loss.new_tensor(nan), loss
+
+    def rungs(self, start: Self, seen: tuple[SceneBatch, Future] | None) -> list[list[Rung]]:
+        """What may answer after this model was trained, from the simplest up.
+
+        `fit` takes the list whose distance is the smallest on held-out windows, and of it the rung
+        of the highest likelihood; of equal ones the lower.
+
+        Args:
+            start: this model before its training.
+            seen: training windows, as for `fit_statistics`; None in a warm start, which keeps what
+                was learned from others.
+
+        Returns:
+            Lists of rungs whose locs are the same: those of one list have one distance.
+        """
+        return [[Rung("start", start), Rung("trained", self)]]
 
     def for_task(self, task: Task) -> Self:
         """A fresh model of the same options, built for a task."""

@@ -17,8 +17,9 @@ from hierforecast._options import number, renamed, whole
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
-from hierforecast.models.base import Model, Origin
+from hierforecast.models.base import Origin
 from hierforecast.models.former import OPTIONS
+from hierforecast.models.linear_start import LinearStart
 from hierforecast.nn.coordinates import CoordinateScale
 from hierforecast.nn.coupling import PairNetwork
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
@@ -26,7 +27,7 @@ from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
 from hierforecast.nn.head import Head, Loads, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
-from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
+from hierforecast.nn.linear import LinearForecast
 from hierforecast.nn.market import MarketStart
 from hierforecast.nn.parts import find_part, name_part
 from hierforecast.nn.scale import make_scale
@@ -36,7 +37,7 @@ from hierforecast.nn.unseen import Unseen
 from hierforecast.task import Task
 
 
-class HiPerformer(Model):
+class HiPerformer(LinearStart):
     """Forecasts grouped series; commutes with every permutation that respects the groups.
 
     Without a `task` it is a plan only; `Forecaster.fit` builds it for the data at hand.
@@ -134,7 +135,6 @@ class HiPerformer(Model):
         if self._head.factors is not None:
             self.market = MarketStart(task.prediction_length, self._head.factors)
         self.linear, self.unseen = LinearForecast(task), Unseen(task)
-        self.horizon_scale: Tensor
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
         self.temperature = Temperature(task.n_types)
 
@@ -177,10 +177,7 @@ class HiPerformer(Model):
         ahead = clip_outliers(scaled.apply(future.values), future.present)
         for at in range(ahead.shape[1]):
             self.horizon_scale[at] = root_mean_square(ahead[:, at], future.present[:, at])
-        history, codes = clip_outliers(self._history(scaled.relative)), self._codes(batch)
-        ahead = ahead / self.horizon_scale
-        self.linear.fit(history, ahead, future.present, codes, batch.scene)
-        self.unseen.fit(ahead - self.linear(history, codes), future.present, batch)
+        self.fit_linear(batch, future)
         if self.market is not None:
             self._fit_market(self.market, batch, scaled.clamp(), future)
 
@@ -217,6 +214,11 @@ class HiPerformer(Model):
         mean. Both are in the network's units, per present cell, so no series outweighs the others.
         Where the scale says that no loc is learned, everything learns from the likelihood.
         """
+        distance, cost = self.score(batch, future)
+        return distance + cost if self.scaler.learns_loc else cost
+
+    def score(self, batch: SceneBatch, future: Future) -> tuple[Tensor, Tensor]:
+        """See `Model`; both in the network's units, the likelihood that of the errors."""
         scaled = self.scaler.drawn(batch)
         loc, scale, shape, scenes = self._parts(batch, scaled)
         seen = future.present
@@ -225,9 +227,7 @@ class HiPerformer(Model):
         likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
         likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
         likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
-        if not self.scaler.learns_loc:
-            return -likelihood
-        return self._head.distance(loc, truth, seen, scenes) - likelihood
+        return self._head.distance(loc, truth, seen, scenes), -likelihood
 
     def _around(
         self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
@@ -235,14 +235,6 @@ class HiPerformer(Model):
         """The distribution in the series' own units, in which steps can be compared."""
         steps = self.horizon_scale
         return self._head(loc * steps, scale * steps, shape, scenes)
-
-    def _codes(self, batch: SceneBatch) -> Tensor:
-        assert self.task is not None
-        return type_and_visibility(batch, self.task.n_types)
-
-    def _history(self, relative: Tensor) -> Tensor:
-        """What the linear forecast sees of a context (P, L, D), in typical steps."""
-        return increments(relative) / self.embedding.step
 
     def _parts(self, batch: SceneBatch, scaled: Scaled) -> tuple[Tensor, Tensor, Tensor, Scenes]:
         """Loc, scale, shape in the network's units, and scenes."""

@@ -27,6 +27,14 @@ class _Steps(nn.Module):
     def _build(self, width: int, n_features: int) -> None:
         raise NotImplementedError
 
+    @property
+    def moves(self) -> bool:
+        """Whether there is any loc but zero."""
+        return False
+
+    def hold(self) -> None:
+        """Make the loc zero, whatever the tokens are."""
+
     def _steps(self, x: Tensor) -> Tensor:
         """Patches to steps: (P, t, patch * f) -> (P, H, f)."""
         return rearrange(x, "p t (k f) -> p (t k) f", k=self.patch)[:, : self.prediction_length]
@@ -45,6 +53,15 @@ class Decoder(_Steps):
         self.norm = nn.LayerNorm(width)
         self.mean = nn.Linear(width, self.patch * self.n_locs)
         self.shape = _shape_layers(width, self.patch * n_features)
+        self.hold()
+
+    @property
+    def moves(self) -> bool:
+        """See `_Steps`."""
+        return any(bool(x.any()) for x in self.mean.parameters())
+
+    def hold(self) -> None:
+        """See `_Steps`."""
         nn.init.zeros_(self.mean.weight)
         nn.init.zeros_(self.mean.bias)
 

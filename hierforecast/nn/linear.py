@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch
+from hierforecast.nn.scaled import root_mean_square
 from hierforecast.task import Task
 
 
@@ -99,6 +100,34 @@ class LinearForecast(nn.Module):
                 error = errors[best, step] / max(both.rows, 1)
                 scale = torch.where(error > 0, error, 1.0).sqrt()
                 self.error_scale[code, step] = scale.to(self.error_scale)
+
+    @torch.no_grad()
+    def repeat(self, values: Tensor) -> None:
+        """Set it to fixed weights of the values of a context, for all codes.
+
+        Args:
+            values: (H, L, D), what a target's value at each step counts for each step ahead of it.
+                They become weights of `increments`, from which every value can be told.
+        """
+        length, targets = values.shape[1:]
+        # A value is the last one less the differences that came after it.
+        back = -torch.ones(length, length, dtype=torch.float64).triu()
+        back[:, -1] = 1
+        onto = torch.einsum("hld,lk->hkd", values.double().cpu(), back)
+        weight = self.weight.weight.unflatten(0, self.shape).unflatten(-1, (length, targets))
+        weight.zero_()
+        for target in range(targets):
+            weight[:, :, target, :, target] = onto[..., target].to(weight)
+        self.weight.bias.zero_()
+
+    @torch.no_grad()
+    def fit_errors(self, errors: Tensor, present: Tensor, codes: Tensor) -> None:
+        """Learn the scale of errors (P, H, D) for each code and step from present cells (P, H)."""
+        for code in range(self.shape[0]):
+            rows = codes == code
+            for step in range(self.shape[1]):
+                size = root_mean_square(errors[rows, step].double(), present[rows, step])
+                self.error_scale[code, step] = size.to(self.error_scale)
 
     def _moments(
         self, inputs: Tensor, ahead: Tensor, present: Tensor, rows: Tensor, step: int

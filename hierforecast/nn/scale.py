@@ -15,6 +15,7 @@ from hierforecast.errors import DataError
 from hierforecast.nn.coordinates import CoordinateScale, MirroredScale
 from hierforecast.nn.scaled import STILL, TINY, Scaled, clip_outliers, fill_gaps, positive
 from hierforecast.nn.views import Scale
+from hierforecast.task import Task
 
 
 class SeriesScale(Scale):
@@ -97,6 +98,10 @@ class ReturnsScale(Scale):
         if batch.present.any():
             size = clip_outliers(batch.values[batch.present]).double().square().mean(0).sqrt()
             self.usual.copy_(positive(size))
+
+    def baselines(self, task: Task) -> Tensor:
+        """See `Scale`: no change."""
+        return torch.zeros(1, task.prediction_length, task.context_length)
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""

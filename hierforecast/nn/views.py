@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution, SceneMixture
 from hierforecast.nn.scaled import Scaled
+from hierforecast.task import Task
 
 
 class Mixed(NamedTuple):
@@ -82,6 +85,18 @@ class Scale(nn.Module):
     def forward(self, batch: SceneBatch) -> Scaled:
         """Scale the context of a batch."""
         raise NotImplementedError
+
+    def baselines(self, task: Task) -> Tensor:
+        """Forecasts that every other one must beat, as weights of scaled values: (K, H, L).
+
+        The last value, the mean, and the season before where the step of time has one that fits
+        into the context. The closest on training windows counts, see `LinearStart.fit_baseline`.
+        """
+        length, ahead = task.context_length, torch.arange(task.prediction_length)
+        season = task.season if task.season and task.season <= length else 1
+        last = [length - lag + ahead % lag for lag in sorted({1, season})]
+        found = F.one_hot(torch.stack(last), length).double()
+        return torch.cat([found, torch.full_like(found[:1], 1 / length)])
 
     def drawn(self, batch: SceneBatch) -> Scaled:
         """The same for a loss: of several views of a scene, one at random in training."""

@@ -1,0 +1,115 @@
+"""`LinearStart`: a network that starts from a linear forecast, and what may answer in its place.
+
+A network adds moves to a linear forecast and shapes a distribution around it. With few windows
+the moves may be noise while the shape is worth having, so the two are chosen one by one.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from hierforecast.batch import Future, SceneBatch
+from hierforecast.models.base import Model, Rung
+from hierforecast.nn.decoder import Decoder, ShapeDecoder
+from hierforecast.nn.embedding import TokenEmbedding
+from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
+from hierforecast.nn.scaled import Scaled, clip_outliers
+from hierforecast.nn.unseen import Unseen
+from hierforecast.nn.views import Scale
+
+# A network whose locs are not closer than those below by this share of the distance is refused.
+MARGIN = 0.005
+
+
+class LinearStart(Model):
+    """A model whose locs are a linear forecast of each series and a network's moves.
+
+    Attributes:
+        scaler, embedding, decoder: its parts; the decoder makes the moves.
+        linear, unseen: the linear forecast, and the scale of its errors.
+        horizon_scale: (H, D), units of the steps ahead.
+    """
+
+    scaler: Scale
+    embedding: TokenEmbedding
+    decoder: Decoder | ShapeDecoder
+    linear: LinearForecast
+    unseen: Unseen
+    horizon_scale: Tensor
+
+    @torch.no_grad()
+    def fit_linear(self, batch: SceneBatch, future: Future) -> None:
+        """Solve the linear forecast in the units that are learned already."""
+        scaled, ahead, codes = self._examples(batch, future)
+        history = clip_outliers(self._history(scaled.relative))
+        self.linear.fit(history, ahead, future.present, codes, batch.scene)
+        self.unseen.fit(ahead - self.linear(history, codes), future.present, batch)
+
+    @torch.no_grad()
+    def fit_baseline(self, batch: SceneBatch, future: Future) -> None:
+        """Put the best of the scale's baselines in the place of the linear forecast."""
+        assert self.task is not None
+        scaled, ahead, codes = self._examples(batch, future)
+        history = self._history(scaled.relative)
+        found: list[tuple[float, int, Tensor, Tensor]] = []
+        for values in self.scaler.baselines(self.task).to(self.horizon_scale):
+            weights = values[..., None] * self.embedding.step / self.horizon_scale[:, None]
+            self.linear.repeat(weights)
+            error = clip_outliers(ahead - self.linear(history, codes), future.present)
+            found.append((float(error[future.present].abs().sum()), len(found), weights, error))
+        *_, weights, error = min(found)
+        self.linear.repeat(weights)
+        self.linear.fit_errors(error, future.present, codes)
+        self.unseen.fit(error, future.present, batch)
+
+    def rungs(self, start: Self, seen: tuple[SceneBatch, Future] | None) -> list[list[Rung]]:
+        """See `Model`.
+
+        - ``"baseline"``: the last value, the mean or the season before, see `Scale.baselines`.
+        - ``"linear start"``: ridge regression, from which the network starts.
+        - ``"network"``: that and the network's moves.
+
+        The first two have the shape from before the training, or as ``", trained shape"`` the
+        network's own. A warm start has no baseline, and ``"start"`` is what it goes on with. Where
+        no moves are learned (returns) the network is the linear start with the trained shape.
+        """
+        levels, name = [], "start"
+        if seen is not None:
+            baseline, name = deepcopy(start), "linear start"
+            baseline.fit_baseline(*seen)
+            pairs = self._shapes("baseline", baseline)
+            levels.append([Rung(each, model, learn=model.fit_baseline) for each, model in pairs])
+        pairs = self._shapes(name, start)
+        levels.append([Rung(each, model, learn=model.fit_linear) for each, model in pairs])
+        if not self.scaler.learns_loc:
+            levels[-1][-1] = Rung("network", self, learn=self.fit_linear)
+            return levels
+        if start.decoder.moves:  # they would be those of another encoder
+            del levels[-1][-1]
+        return [*levels, [Rung("network", self, MARGIN)]]
+
+    def _shapes(self, name: str, other: Self) -> list[tuple[str, Self]]:
+        """Another model, and this one with the other's linear forecast and no moves."""
+        shaped = deepcopy(self)
+        shaped.decoder.hold()
+        shaped.linear.load_state_dict(other.linear.state_dict())
+        shaped.unseen.load_state_dict(other.unseen.state_dict())
+        return [(name, other), (f"{name}, trained shape", shaped)]
+
+    def _examples(self, batch: SceneBatch, future: Future) -> tuple[Scaled, Tensor, Tensor]:
+        """Contexts, what came after them in the network's units (P, H, D), and codes (P,)."""
+        scaled = self.scaler(batch)
+        ahead = clip_outliers(scaled.apply(future.values), future.present) / self.horizon_scale
+        return scaled, ahead, self._codes(batch)
+
+    def _codes(self, batch: SceneBatch) -> Tensor:
+        assert self.task is not None
+        return type_and_visibility(batch, self.task.n_types)
+
+    def _history(self, relative: Tensor) -> Tensor:
+        """What the linear forecast sees of a context (P, L, D), in typical steps."""
+        return increments(relative) / self.embedding.step
