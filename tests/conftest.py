@@ -49,3 +49,13 @@ def shared_data() -> Path:
         if place.is_dir():
             return place
     pytest.skip("real data stand neither in HIERFORECAST_DATA nor in ../shared/data")
+
+
+@pytest.fixture(scope="module")
+def networks() -> Iterator[None]:
+    """For tests of what networks do, also where a simpler rung would be as good."""
+    from tests.helpers import trained_answers
+
+    with pytest.MonkeyPatch.context() as patch:
+        trained_answers(patch)
+        yield

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from torch import Tensor, nn
 
-from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast import Columns, Forecaster, HiPerformer, fitting
 from hierforecast.batch import Future, Hierarchy, SceneBatch, hierarchy_of
 from hierforecast.nn.head import Scenes
+from hierforecast.report import Report
 from hierforecast.symmetry import HierarchicalPermutation
 from hierforecast.task import Task
 
@@ -78,6 +80,11 @@ def tiny(model: Any = None, **options: Any) -> Forecaster:
         **options,
     }
     return Forecaster(HiPerformer(16, 1, 2, patch=4) if model is None else model, **given)
+
+
+def trained_answers(patch: pytest.MonkeyPatch) -> None:
+    """Let what was trained answer, whatever held-out windows say of it."""
+    patch.setattr(fitting, "climb", lambda levels, *_: (levels[-1][-1], Report().rungs))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from hierforecast.frame import Columns
 from hierforecast.io.files import write_table
 from hierforecast.io.reading import read_table
 from hierforecast.plan import NO_STEPS
+from tests.helpers import trained_answers
 
 COURT = ("--scene scene --group {} --group-type kind", "--target x --target y")
 ROLES = " ".join(COURT).format("team").split()
@@ -199,7 +200,8 @@ def test_dates_and_several_covariates(tmp_path):
     assert set(forecast.day) == {"2024-02-10", "2024-02-11"}
 
 
-def test_the_calendar_is_named_and_known_ahead(tmp_path):
+def test_the_calendar_is_named_and_known_ahead(tmp_path, monkeypatch):
+    trained_answers(monkeypatch)
     days = pd.date_range("2024-01-01", periods=60, freq="D").astype(str)
     table = pd.DataFrame({"unique_id": "a", "ds": days, "y": np.arange(60) % 7 + 1.0})
     table.to_csv(tmp_path / "t.csv", index=False)

@@ -26,6 +26,8 @@ from hierforecast.errors import SeriesDroppedWarning, UnknownLabelsWarning
 from hierforecast.frame import read_frame
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, H, L, make_frame, tiny
 
+pytestmark = pytest.mark.usefixtures("networks")
+
 NOW = 20
 KEYS = ["scene", "unique_id", "ds"]
 ONE = Columns()  # Nixtla's names: unique_id, ds, y, group

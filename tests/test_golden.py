@@ -22,11 +22,9 @@ from hierforecast import (
     LastValue,
     Ridge,
     SeasonalNaive,
-    fitting,
 )
 from hierforecast.nn.heads import MixtureHead, StepsHead
-from hierforecast.report import Report
-from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
+from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny, trained_answers
 
 NOW = 20
 NUMBERS = Path(__file__).parent / "golden" / "numbers.json"
@@ -70,7 +68,7 @@ def fit(case: str, frame: pd.DataFrame, trainer: dict[str, Any] = DOUBLE) -> For
     """The forecaster of a case, fitted by three steps; what was trained answers."""
     options = {"columns": COLUMNS, "max_steps": 3, **CASES[case]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "climb", lambda levels, *_: (levels[-1][-1], Report().rungs))
+        trained_answers(patch)
         return tiny(**options, trainer=trainer).fit(frame)
 
 

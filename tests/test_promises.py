@@ -25,6 +25,8 @@ from hierforecast.nn.heads import CoupledHead, LowRankHead
 from hierforecast.testing import randomize_
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
 
+pytestmark = pytest.mark.usefixtures("networks")  # what is promised is promised of them
+
 NOW = 20  # history ends before this step
 KEYS = ["scene", "unique_id", "ds"]
 MODELS: dict[str, tuple[Any, Columns]] = {
@@ -336,7 +338,7 @@ def test_the_context_is_all_that_is_seen(forecaster, frame):
 
 
 def test_later_training_data_do_not_teach_the_units():
-    """Nor does `fit` look at the steps that it holds out."""
+    """Nor does `fit` look at the steps that it holds out, where the network answers."""
     frame = make_frame(n_scenes=2, steps=60, missing=0.0)
     late = frame.copy()
     late.loc[late.ds >= 54, ["x", "y"]] *= 50

@@ -16,12 +16,11 @@ import pandas as pd
 import pytest
 import torch
 
-from hierforecast import Columns, Forecaster, HiPerformer, LastValue, fitting
+from hierforecast import Columns, Forecaster, HiPerformer, LastValue
 from hierforecast._lightning import cosine
 from hierforecast.errors import DataError, Interrupted, NotFittedError
 from hierforecast.io.checkpoints import LAST
-from hierforecast.report import Report
-from tests.helpers import EVERYTHING, QUIET, make_frame, tiny
+from tests.helpers import EVERYTHING, QUIET, make_frame, tiny, trained_answers
 
 
 @pytest.fixture(scope="module")
@@ -288,8 +287,7 @@ def test_nothing_changes_before_the_first_step_or_by_an_error(error, frame):
 
 def test_early_stopping_keeps_the_best_weights(frame, monkeypatch):
     """A learning rate that ruins the model: training stops long before the end."""
-    rungs = Report().rungs  # whatever it is worth, the network answers
-    monkeypatch.setattr(fitting, "climb", lambda levels, *_: (levels[-1][-1], rungs))
+    trained_answers(monkeypatch)
     forecaster = tiny(model(), max_steps=100, learning_rate=2.0).fit(frame)
     losses, best = forecaster.history_, best_of(forecaster)
     assert len(losses) == best + 5 * 5 < 100
