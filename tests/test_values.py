@@ -33,6 +33,9 @@ from tests.frames import LIBRARIES, mended, pa, to_pandas
 from tests.helpers import DOUBLE, EVERYTHING, QUIET, H, L, make_frame
 
 ONE, TWO = Columns(group=None), Columns(target=["y", "x"], group=None)
+
+pytestmark = pytest.mark.usefixtures("networks")
+
 KEYS = ["unique_id", "ds"]
 
 

@@ -24,6 +24,8 @@ from hierforecast.storage import OPTIONS
 from tests.frames import LIBRARIES, PLAIN, both, series, to_pandas
 from tests.helpers import DOUBLE, QUIET, assert_same_frame
 
+pytestmark = pytest.mark.usefixtures("networks")
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 YEARS = [2023, 2024]
 ALL = tuple(f"{name} {wave}" for name in CYCLES for wave in calendar._CYCLES[name].waves)
