@@ -48,7 +48,8 @@ def smoothed(
         cutoffs: C steps at which horizons start, ascending.
         refit: choose and fit again at every cutoff.
         stem: of the file of an earlier run.
-        seasons: of several lengths, which MSTL takes away before; empty: that of the series alone.
+        seasons: of several lengths, which MSTL takes away before, learned from the last twelve of
+            the longest; empty: AutoETS, of the season of the series.
 
     Returns:
         Two arrays (C, n, horizon). The deviation is that of the 90 % prediction interval.
@@ -72,7 +73,7 @@ def _forecasts(
     demand: Series, cutoffs: list[int], refit: bool, seasons: tuple[int, ...]
 ) -> pd.DataFrame:
     """A row a cutoff, series and step, in this order: mean and scale."""
-    values = demand.values()
+    values, most = demand.values(), 12 * max(seasons, default=0)
     mean = np.empty((len(cutoffs), len(values), demand.horizon))
     scale = np.empty_like(mean)
     z = NormalDist().inv_cdf(0.5 + LEVEL / 200)
@@ -81,7 +82,7 @@ def _forecasts(
         for i, series in enumerate(values):
             for c, cutoff in enumerate(cutoffs):
                 if refit or c == 0:
-                    model = _model(demand.season, seasons).fit(series[:cutoff])
+                    model = _model(demand.season, seasons).fit(series[:cutoff][-most:])
                     found = model.predict(demand.horizon, level=[LEVEL])
                 else:
                     found = model.forward(series[:cutoff], demand.horizon, level=[LEVEL])

@@ -35,7 +35,8 @@ NATS = (
 )
 ETS = {
     "Walmart": " (a season of 52 is too long for it)",
-    "PJM": " (it chooses one without a season), MSTL with AutoETS of the trend before each",
+    "PJM": " (it chooses one without a season); MSTL, with AutoETS of the trend, fitted to the "
+    "twelve weeks before each cutoff",
     "M5": "",
 }
 DIGITS = {"Walmart": 0, "PJM": 1, "M5": 3}
