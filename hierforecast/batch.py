@@ -101,6 +101,8 @@ class SceneBatch:
         hierarchy: who meets whom.
         level: (P, 1, D), where each row's offset lies: what to add to its values before they can
             be compared with those of other rows; 0.0 where they can be as they are.
+        naive: (P, H, D) the season before as smoothing sees it, see `History`; None where the model
+            does not ask for it.
     """
 
     values: Tensor
@@ -113,6 +115,7 @@ class SceneBatch:
     n_scenes: int
     hierarchy: Hierarchy
     level: Tensor | float = 0.0
+    naive: Tensor | None = None
 
     def to(self, *args: Any, **kwargs: Any) -> SceneBatch:
         """Move every tensor to a device, or cast the floating ones to a dtype."""
@@ -137,7 +140,7 @@ class SceneBatch:
         packed, hierarchy = hierarchy_of(scene.cpu().numpy(), codes.cpu().numpy())
         order = torch.from_numpy(packed).to(row.device)
         row = row[order]
-        named = ("values", "present", "past", "known", "static", "types", "level")
+        named = ("values", "present", "past", "known", "static", "types", "level", "naive")
         parts = {name: getattr(self, name) for name in named}
         taken = {name: x[row] if isinstance(x, Tensor) else x for name, x in parts.items()}
         hierarchy = _map_tensors(hierarchy, lambda x: x.to(row.device))
@@ -155,8 +158,11 @@ class Future:
         present: (P, H) whether they are observed.
         rows: (P,) row of the panel that each packed row came from.
         cutoff: (P,) step of the scene at which the horizon starts.
-        offset: (P, 1, D) float64 and
-        unit: (D,) float64, on the CPU: ``offset + unit * values`` are the user's numbers.
+        offset: (P, 1, D) float64, or (P, H, D), and
+        unit: (D,) float64, or (P, H, D), on the CPU: ``offset + unit * values`` are the user's
+            numbers, or what `warp` makes those of.
+        warp: how the user's numbers were shown to the model; None: as they are.
+        truth: (P, H, D) float64 the user's numbers, where there is a warp.
     """
 
     values: Tensor
@@ -166,6 +172,8 @@ class Future:
     # Arrays: a device may have no float64, and a cast must not reach them.
     offset: np.ndarray | float = 0.0
     unit: np.ndarray | float = 1.0
+    warp: Any = None
+    truth: Any = None
 
     def to(self, *args: Any, **kwargs: Any) -> Future:
         """Move every tensor to a device, or cast the floating ones to a dtype."""

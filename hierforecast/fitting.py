@@ -18,6 +18,7 @@ from hierforecast._random import drawing, seeded
 from hierforecast.cutoffs import cutoffs_of, split_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, read_frame
+from hierforecast.history import learn_smoothing, settled, thin
 from hierforecast.inference import Forecasts
 from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.ladder import climb
@@ -66,9 +67,16 @@ def learn(
         end = np.zeros(len(panel.length), dtype=np.int64)
         np.maximum.at(end, training[:, 0], training[:, 1] + plan.prediction_length)
         panel.vocabulary = panel.learn(end)
-    (held_out or panel).vocabulary = panel.vocabulary
     generator = seeded(plan.seed)
     fresh, model = _model(plan, panel, start, generator)
+    if model.origin == "history":
+        if start is None:
+            smoothing = learn_smoothing(panel, end, plan.prediction_length)
+            panel.vocabulary = replace(panel.vocabulary, smoothing=smoothing)
+        assert panel.vocabulary.smoothing is not None
+        training = settled(panel, training, panel.vocabulary.smoothing.seasons)
+        training = thin(panel, training, plan.prediction_length)
+    (held_out or panel).vocabulary = panel.vocabulary
     hide = SeriesDropout(plan.series_dropout) if plan.series_dropout else None
     how: dict[str, Any] = {"origin": model.origin, "calendar": model.uses_calendar}
     windows = WindowDataset(panel, training, *plan.lengths, hide=hide, **how)

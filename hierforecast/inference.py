@@ -18,6 +18,7 @@ from hierforecast.distributions import SceneDistribution
 from hierforecast.distributions.futures import representatives
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import summed
+from hierforecast.distributions.warped import Warped
 from hierforecast.errors import DataError
 from hierforecast.frame.totals import Totals
 from hierforecast.models import Model
@@ -43,7 +44,8 @@ class Forecast(NamedTuple):
         value = torch.from_numpy(given).to(self.raw.mean.device)
         offset, unit = self._way_back()
         known = ~value.isnan()
-        raw = self.raw.condition((value - offset) / unit, known) if known.any() else self.raw
+        shown = value if self.future.warp is None else self.future.warp.to_base(value)
+        raw = self.raw.condition((shown - offset) / unit, known) if known.any() else self.raw
         return self._replace(raw=raw, given=value)
 
     def add(self, totals: Totals) -> Forecast:
@@ -69,17 +71,30 @@ class Forecast(NamedTuple):
         """Joint draws of the user's numbers, (n, P, H, D) float64; the next ones at each call."""
         return self.numbers(self.raw.sample((n,), self.generator))
 
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the user's numbers, (P, H, D) float64."""
+        if self.future.warp is None:
+            return self.numbers(self.raw.mean)
+        return self._given(self.distribution().mean.detach())
+
     def numbers(self, values: Tensor) -> Tensor:
         """Values (..., P, H, D) as the user's numbers, float64."""
         offset, unit = self._way_back()
         numbers = offset + unit * values.detach().double()
+        if self.future.warp is not None:
+            numbers = self.future.warp.from_base(numbers)
+        return self._given(numbers)
+
+    def _given(self, numbers: Tensor) -> Tensor:
         if self.given is None:
             return numbers
         return torch.where(self.given.isnan(), numbers, self.given)  # the user's, to the bit
 
     def distribution(self) -> SceneDistribution:
         """The distribution of the user's numbers, float64 if the model names its origin."""
-        return self._moved(*self._way_back())
+        moved = self._moved(*self._way_back())
+        return moved if self.future.warp is None else Warped(moved, self.future.warp)
 
     def _moved(self, offset: Tensor, unit: Tensor) -> SceneDistribution:
         """Offset plus unit times the distribution; a model's own may know no such thing."""
@@ -98,11 +113,15 @@ class Forecast(NamedTuple):
         if rows is not None:
             seen = seen & rows.to(seen.device)[:, None]
         offset, unit = self._way_back()
+        if future.warp is not None:
+            truth = torch.from_numpy(future.truth).to(seen.device)
+            return self.distribution().log_prob(truth, seen)
         # In the batch's units, but in float64, where a truth far off has a likelihood too.
         raw = self._moved(0 * offset, unit / unit)
-        cells = self.raw.scene.new_zeros(self.batch.n_scenes)
-        cells = cells.index_add(0, self.raw.scene, seen.sum(1))
-        return raw.log_prob(future.values.double(), seen) - unit.log().sum() * cells
+        volume = torch.where(seen[..., None], unit.log().expand(self.raw.event_shape), 0)
+        scenes = volume.new_zeros(self.batch.n_scenes)
+        scenes = scenes.index_add(0, self.raw.scene, volume.sum((1, 2)))
+        return raw.log_prob(future.values.double(), seen) - scenes
 
 
 def place(model: Model, accelerator: Any) -> Model:
@@ -169,7 +188,7 @@ class Forecasts:
         self._check_names(["cutoff"] * truth, truth)
         tables = []
         for forecast in self:
-            cells = {"mean": forecast.numbers(forecast.raw.mean)}
+            cells = {"mean": forecast.mean}
             for percent in percents:
                 for side, bound in zip(("lo", "hi"), self.interval(forecast, percent), strict=True):
                     cells[f"-{side}-{percent:.10g}"] = forecast.numbers(bound)

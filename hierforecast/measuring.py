@@ -110,7 +110,7 @@ class _Measure:
         def quantile(q: float) -> Tensor:
             return forecast.numbers(distribution.quantile(q))
 
-        given: dict[str, Any] = {"point": forecast.numbers(distribution.mean)}
+        given: dict[str, Any] = {"point": forecast.mean}
         if "samples" in self.needs:
             given["samples"] = forecast.draws(self.n_samples)
         if "distribution" in self.needs:

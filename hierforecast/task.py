@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hierforecast.frame import Panel
-from hierforecast.frame.step import season_of
+from hierforecast.frame.step import season_of, seasons_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Task:
         n_series: of the largest scene; None if that is not known.
         calendar: names of the features of the calendar that a model may ask for.
         calendar_stated: whether the user asks for them.
+        smooth: whether it is demand: one target that is never negative, and a season.
     """
 
     context_length: int
@@ -40,6 +41,7 @@ class Task:
     n_series: int | None = None
     calendar: tuple[str, ...] = ()
     calendar_stated: bool = False
+    smooth: bool = False
 
     @classmethod
     def of(cls, panel: Panel, context_length: int, prediction_length: int) -> Task:
@@ -50,7 +52,8 @@ class Task:
             n_targets=panel.values.shape[1],
             n_levels=panel.groups.shape[1],
             **panel.vocabulary.sizes(),
-            season=season_of(panel.clock.step),
+            season=_season(panel),
+            smooth=_is_demand(panel),
             n_series=int(np.bincount(panel.row_scene).max(initial=0)),
             calendar=panel.vocabulary.calendar,
             calendar_stated=panel.columns.states_calendar,
@@ -69,3 +72,18 @@ class Task:
         """The inverse of `to_dict`."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**plain)
+
+
+def _season(panel: Panel) -> int | None:
+    """Steps of the shortest season."""
+    given = panel.columns.season
+    if given is None:
+        return season_of(panel.clock.step)
+    return min(seasons_of(panel.clock.step, given), default=None)
+
+
+def _is_demand(panel: Panel) -> bool:
+    """Whether there is one target, never negative, and a season."""
+    seasons = seasons_of(panel.clock.step, panel.columns.season)
+    one = panel.values.shape[1] == 1
+    return one and bool(seasons) and bool((panel.values >= 0).all())

@@ -20,6 +20,7 @@ from hierforecast.errors import DataError
 from hierforecast.frame import Panel
 from hierforecast.frame.calendar import Calendar
 from hierforecast.frame.vocabulary import AS_THEY_ARE
+from hierforecast.history import Ahead, History, show, warp_of
 
 EPSILON = np.finfo(np.float64).eps
 
@@ -101,7 +102,8 @@ class WindowDataset(Dataset[Window]):
         prediction_length: H.
         hide: hides context cells in training.
         origin: ``"row"``: each row's own last visible value; ``"zero"``: none, but the units of the
-            training frame still; None: the user's numbers as they are.
+            training frame still; ``"history"``: what smoothing forecasts, see `History`; None: the
+            user's numbers as they are.
         calendar: whether the model uses the calendar, see `Model.uses_calendar`.
 
     Raises:
@@ -127,6 +129,8 @@ class WindowDataset(Dataset[Window]):
             self.unit = np.maximum(self.unit, np.exp2(np.frexp(self.middle)[1]))
         names = panel.vocabulary.calendar if calendar else ()
         self.calendar = Calendar(panel.clock, names) if names else None
+        self.history = History(panel, cutoffs, prediction_length) if origin == "history" else None
+        self.warp = None if self.history is None else warp_of(panel.vocabulary.smoothing)
         if origin is None:
             _check_squares(panel)
 
@@ -159,17 +163,23 @@ class WindowDataset(Dataset[Window]):
         rows, window, cells, present = rows[kept], window[kept], cells[kept], present[kept]
         seen, tensor = panel.present[cells], torch.from_numpy
         seen[:, :length] = present
-        values, offset = self._targets(cells, present, seen)
+        ahead = None
+        if self.history is None:
+            values, offset = self._targets(cells, present, seen)
+            unit, level = self.unit, self._level(offset)
+        else:
+            ahead = self.history.ahead(rows, cutoffs[window])
+            offset, unit, level = ahead.loc, ahead.unit, np.zeros((len(rows), 1, 1))
+            values = self._residuals(cells, present, seen, ahead)
         known = self._covariates("known", cells)
         if short:
             known[step[window] < 0] = np.nan
         if self.calendar is not None:
-            ahead = self.calendar.at(scenes, step)[window].astype(panel.dtype)
-            known = np.concatenate([known, ahead], axis=-1)
+            dates = self.calendar.at(scenes, step)[window].astype(panel.dtype)
+            known = np.concatenate([known, dates], axis=-1)
         # A missing step hides all that was observed with it, also where a frame still holds it.
         past = self._covariates("past", cells[:, :length])
         past[~present] = np.nan
-        level = (offset - self.middle) / self.unit if self.origin == "row" else 0.0 * offset
         batch = SceneBatch(
             values=tensor(values[:, :length]),
             present=tensor(present),
@@ -181,15 +191,33 @@ class WindowDataset(Dataset[Window]):
             n_scenes=len(scenes),
             hierarchy=hierarchy,
             level=tensor(level.astype(panel.dtype)),
+            naive=None if ahead is None else tensor(ahead.naive.astype(panel.dtype)),
         )
         future = Future(
             tensor(values[:, length:]),
             tensor(seen[:, length:]),
             tensor(rows),
             tensor(cutoffs[window]),
-            *((offset, self.unit) if self.origin else ()),
+            *((offset, unit) if self.origin else ()),
+            warp=self.warp,
+            truth=panel.values[cells[:, length:]] if self.warp is not None else None,
         )
         return Window(batch, future)
+
+    def _level(self, offset: np.ndarray) -> np.ndarray:
+        """Where offsets (P, 1, D) lie, see `SceneBatch`."""
+        return (offset - self.middle) / self.unit if self.origin == "row" else 0.0 * offset
+
+    def _residuals(
+        self, cells: np.ndarray, present: np.ndarray, seen: np.ndarray, ahead: Ahead
+    ) -> np.ndarray:
+        """Errors of smoothing (P, L + H, D) in its units: one step ahead, then from the cutoff."""
+        assert self.history is not None
+        length = present.shape[1]
+        truth = show(self.panel.values[cells[:, length:]], self.warp)
+        context = np.where(present[..., None], self.history.errors[cells[:, :length]], 0.0)
+        horizon = np.where(seen[:, length:, None], (truth - ahead.loc) / ahead.unit, 0.0)
+        return np.concatenate([context, horizon], axis=1).astype(self.panel.dtype)
 
     def _rows(self, scenes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Window and row of the panel (P,) of every series of the scenes (W,) of the windows."""

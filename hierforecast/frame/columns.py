@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
+from hierforecast._options import whole
 from hierforecast.errors import DataError
 from hierforecast.frame.freq import freq_to_json, plain_freq
 
 # Roles whose columns are read as labels, which may share columns.
 LABELS = {"id", "scene", "group", "group_type", "static"}
 # Options that name no columns.
-NO_ROLES = ("freq", "calendar", "holidays")
+NO_ROLES = ("freq", "season", "calendar", "holidays")
 # What a calendar may tell of a step, see `calendar`.
 CYCLES = ("hour", "weekday", "day", "week", "month", "quarter")
 
@@ -74,6 +75,15 @@ def is_country(code: str) -> bool:
     return re.fullmatch(r"[A-Z]{2,3}(-\w+)?", code) is not None
 
 
+def _season(given: Any) -> int | tuple[int, ...] | None:
+    """Steps of a season or of several, checked."""
+    if given is None or isinstance(given, int):
+        return given if given is None else whole("season", given, 2)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise DataError(f"Columns(season={given!r}) must be a number of steps, or several: 7")
+    return tuple(whole("season", each, 2) for each in given)
+
+
 def plain(value: Any) -> Any:
     """Tuples as lists and pandas' days of one's own in words, as JSON has them."""
     return [plain(v) for v in value] if isinstance(value, tuple) else freq_to_json(value)
@@ -101,6 +111,8 @@ class Columns:
             (``"Mon Tue Wed Thu Fri Sat"``), ``CustomBusinessDay(weekmask=..., holidays=[...])`` or
             ``{"weekmask": ..., "holidays": [...]}``, a duration, or an integer for integer times.
             None finds it in the data.
+        season: steps of a season, or of several (``(24, 168)``), where the step of time does not
+            say them; ``()`` for none.
         calendar: features of the time of each step, known in advance without being told: some of
             ``"hour"`` (of the day), ``"weekday"``, ``"day"`` (of the month), ``"week"`` (of the
             year), ``"month"``, ``"quarter"``, as sines and cosines; ``"auto"``: those that suit the
@@ -124,11 +136,13 @@ class Columns:
     known_covariates: Sequence[str] = ()
     static: Sequence[str] = ()
     freq: Any = None
+    season: int | Sequence[int] | None = None
     calendar: Names | None = "auto"
     holidays: Names = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "freq", plain_freq(self.freq))
+        object.__setattr__(self, "season", _season(self.season))
         for role in ("past_covariates", "known_covariates", "static"):
             object.__setattr__(self, role, _names(role, getattr(self, role)))
         object.__setattr__(self, "id", _label("id", self.id))

@@ -252,3 +252,13 @@ def season_of(step: str) -> int | None:
     else:
         steps = 7 * DAY / known.size if known.size < 7 * DAY else 52 * 7 * DAY / known.size
     return int(steps) if steps >= 1 and steps == int(steps) else None
+
+
+def seasons_of(step: str, given: int | tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """Steps of every usual season, or those given: of steps below a day, a day and a week."""
+    if given is not None:
+        return (given,) if isinstance(given, int) else given
+    season, known = season_of(step), Step.parse(step)
+    if season is None or season < 2:
+        return ()
+    return (season, 7 * season) if known.kind not in "MB" and known.size < DAY else (season,)

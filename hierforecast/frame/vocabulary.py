@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from hierforecast.smoothing import Usual
+
 # Units from the offset beyond which a number is refused.
 FARTHEST = 1e15
 # Numbers of which the median is taken, about.
@@ -91,6 +93,35 @@ class Covariate:
 
 
 @dataclass(frozen=True)
+class Smoothing:
+    """How series are smoothed before a model sees them; see `hierforecast.history`.
+
+    Args:
+        seasons: steps of each season.
+        shifts: of each target, in its own units: demand above it grows by factors, below it by
+            amounts. Empty where a target is below zero: they are smoothed as they are.
+        steps: of each target, the usual change from step to step, as it is smoothed.
+        growth: of each target, usual errors of the H steps forecast, in such changes.
+    """
+
+    seasons: tuple[int, ...] = ()
+    shifts: tuple[float, ...] = ()
+    steps: tuple[float, ...] = ()
+    growth: tuple[tuple[float, ...], ...] = ()
+
+    def usual(self, target: int) -> Usual:
+        """What series of a target usually do."""
+        return Usual(self.steps[target], np.array(self.growth[target]))
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Smoothing:
+        """Inverse of `dataclasses.asdict`, from JSON."""
+        growth = tuple(map(tuple, given["growth"]))
+        plain = (tuple(given[name]) for name in ("seasons", "shifts", "steps"))
+        return cls(*plain, growth)
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """What was learned from the training frame: covariates, categories, types, units, calendar.
 
@@ -99,12 +130,14 @@ class Vocabulary:
         types: labels of `Columns.group_type`, sorted; empty without that column.
         targets: units of each target; empty (they are taken as they are) before version 0.3.
         calendar: names of features of the calendar, see `learn_calendar`.
+        smoothing: for models that ask for it.
     """
 
     covariates: tuple[Covariate, ...] = ()
     types: tuple[Any, ...] = ()
     targets: tuple[Units, ...] = ()
     calendar: tuple[str, ...] = ()
+    smoothing: Smoothing | None = None
 
     def of(self, role: str) -> tuple[Covariate, ...]:
         """The covariates of one role: ``"past"``, ``"known"`` or ``"static"``."""
@@ -125,12 +158,13 @@ class Vocabulary:
             for c in self.covariates
         ]
         targets = [asdict(units) for units in self.targets]
-        return {
+        plain: dict[str, Any] = {
             "covariates": covariates,
             "types": list(self.types),
             "targets": targets,
             "calendar": list(self.calendar),
         }
+        return plain if self.smoothing is None else {**plain, "smoothing": asdict(self.smoothing)}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Vocabulary:
@@ -146,4 +180,7 @@ class Vocabulary:
         )
         targets = tuple(Units(**units) for units in given.get("targets", ()))
         calendar = tuple(given.get("calendar", ()))
-        return cls(covariates, tuple(given["types"]), targets, calendar)
+        smoothing = given.get("smoothing")
+        if smoothing is not None:
+            smoothing = Smoothing.from_dict(smoothing)
+        return cls(covariates, tuple(given["types"]), targets, calendar, smoothing)

@@ -16,7 +16,7 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.task import Task
 
-Origin = Literal["row", "zero"]
+Origin = Literal["row", "zero", "history"]
 
 
 class Rung(NamedTuple):

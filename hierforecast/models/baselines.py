@@ -192,12 +192,12 @@ class Ridge(Baseline):
 
     def fit_point(self, scaled: Scaled, batch: SceneBatch, ahead: Tensor, present: Tensor) -> None:
         """See `Baseline`."""
-        history = clip_outliers(increments(scaled.relative))
+        history = clip_outliers(increments(scaled.relative))[:, None]
         self.linear.fit(history, ahead, present, self.codes(batch), batch.scene, self.penalty)
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""
-        return self.linear(increments(scaled.relative), self.codes(batch))
+        return self.linear(increments(scaled.relative)[:, None], self.codes(batch))
 
 
 def _at(values: Tensor, step: Tensor) -> Tensor:

@@ -27,7 +27,6 @@ from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
 from hierforecast.nn.head import Head, Loads, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
-from hierforecast.nn.linear import LinearForecast
 from hierforecast.nn.market import MarketStart
 from hierforecast.nn.parts import find_part, name_part
 from hierforecast.nn.scale import make_scale
@@ -58,9 +57,11 @@ class HiPerformer(LinearStart):
         patch: steps in a token, the whole context at most.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
             equals its mirror images: a court, a pitch; see `MirroredScale` for scenes near its
-            center, which are seen in several), ``"series"`` (each by its own deviation),
-            ``"returns"`` (each by its recent size; no direction is learned), or ``"auto"``:
-            coordinates for several targets, series for one.
+            center, which are seen in several), ``"demand"`` (by what exponential smoothing of the
+            whole history forecasts; never below zero where the data are not), ``"series"`` (each
+            by its own deviation), ``"returns"`` (each by its recent size; no direction is learned),
+            or ``"auto"``: coordinates for several targets, demand for one that is never negative
+            and has a season, series for any other.
         n_frequencies: of Fourier features of where a series is at the end of each patch, by which
             attention finds who is near: 24 on a court or a pitch; 0 for none, and without effect
             where the scale keeps no positions.
@@ -112,12 +113,13 @@ class HiPerformer(LinearStart):
     def build(self, task: Task) -> None:
         """Make the layers for a task."""
         patch = min(self.patch, task.context_length)
-        self.scaler = make_scale(self.scale, task.n_targets)
+        self.scaler = make_scale(self.scale, task.n_targets, task.smooth)
         in_space = isinstance(self.scaler, CoordinateScale)
         usual = usual_head(in_space, task.n_series, not self.scaler.learns_loc)
         self._head = usual if self.head == "auto" else make_head(self.head)
         embed = find_part("tokens", self.tokens, TOKENS)
-        seen = task.with_calendar() if self.uses_calendar else task
+        # The linear forecast uses a calendar well; a network does if there are many years of it.
+        seen = task.with_calendar() if task.calendar_stated else task
         self.embedding = embed(seen, self.width, patch, self.scaler.n_absolute, self.n_frequencies)
         block = find_part("block", self.block, BLOCKS)
         self.encoder = Encoder(
@@ -134,7 +136,7 @@ class HiPerformer(LinearStart):
         self.market = None
         if self._head.factors is not None:
             self.market = MarketStart(task.prediction_length, self._head.factors)
-        self.linear, self.unseen = LinearForecast(task), Unseen(task)
+        self.linear, self.unseen = self.scaler.linear(task), Unseen(task)
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
         self.temperature = Temperature(task.n_types)
 
@@ -249,7 +251,7 @@ class HiPerformer(LinearStart):
         if self.market is not None:
             scenes = scenes._replace(loads=self.market(scaled.relative, batch.present, scenes))
         codes = self._codes(batch)
-        base = self.linear(self._history(scaled.relative), codes)
+        base = self.linear(self._inputs(batch, scaled), codes)
         scale = self.linear.error_scale[codes] * self.unseen(batch)
         start = self._head.start(base, scale)
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])

@@ -16,7 +16,7 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.models.base import Model, Rung
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TokenEmbedding
-from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
+from hierforecast.nn.linear import LinearForecast, type_and_visibility
 from hierforecast.nn.scaled import Scaled, clip_outliers
 from hierforecast.nn.unseen import Unseen
 from hierforecast.nn.views import Scale
@@ -44,22 +44,22 @@ class LinearStart(Model):
     @torch.no_grad()
     def fit_linear(self, batch: SceneBatch, future: Future) -> None:
         """Solve the linear forecast in the units that are learned already."""
-        scaled, ahead, codes = self._examples(batch, future)
-        history = clip_outliers(self._history(scaled.relative))
-        self.linear.fit(history, ahead, future.present, codes, batch.scene)
-        self.unseen.fit(ahead - self.linear(history, codes), future.present, batch)
+        self.linear.fit_units(batch)
+        inputs, ahead, codes = self._examples(batch, future)
+        inputs = clip_outliers(inputs)
+        self.linear.fit(inputs, ahead, future.present, codes, batch.scene)
+        self.unseen.fit(ahead - self.linear(inputs, codes), future.present, batch)
 
     @torch.no_grad()
     def fit_baseline(self, batch: SceneBatch, future: Future) -> None:
         """Put the best of the scale's baselines in the place of the linear forecast."""
         assert self.task is not None
-        scaled, ahead, codes = self._examples(batch, future)
-        history = self._history(scaled.relative)
+        inputs, ahead, codes = self._examples(batch, future)
         found: list[tuple[float, int, Tensor, Tensor]] = []
         for values in self.scaler.baselines(self.task).to(self.horizon_scale):
             weights = values[..., None] * self.embedding.step / self.horizon_scale[:, None]
             self.linear.repeat(weights)
-            error = clip_outliers(ahead - self.linear(history, codes), future.present)
+            error = clip_outliers(ahead - self.linear(inputs, codes), future.present)
             found.append((float(error[future.present].abs().sum()), len(found), weights, error))
         *_, weights, error = min(found)
         self.linear.repeat(weights)
@@ -100,16 +100,16 @@ class LinearStart(Model):
         shaped.unseen.load_state_dict(other.unseen.state_dict())
         return [(name, other), (f"{name}, trained shape", shaped)]
 
-    def _examples(self, batch: SceneBatch, future: Future) -> tuple[Scaled, Tensor, Tensor]:
-        """Contexts, what came after them in the network's units (P, H, D), and codes (P,)."""
+    def _examples(self, batch: SceneBatch, future: Future) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, what came after in the network's units (P, H, D), and codes (P,)."""
         scaled = self.scaler(batch)
         ahead = clip_outliers(scaled.apply(future.values), future.present) / self.horizon_scale
-        return scaled, ahead, self._codes(batch)
+        return self._inputs(batch, scaled), ahead, self._codes(batch)
 
     def _codes(self, batch: SceneBatch) -> Tensor:
         assert self.task is not None
         return type_and_visibility(batch, self.task.n_types)
 
-    def _history(self, relative: Tensor) -> Tensor:
-        """What the linear forecast sees of a context (P, L, D), in typical steps."""
-        return increments(relative) / self.embedding.step
+    def _inputs(self, batch: SceneBatch, scaled: Scaled) -> Tensor:
+        """What the linear forecast sees of a context, see `LinearForecast.inputs`."""
+        return self.linear.inputs(batch, scaled, self.embedding.step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.scaled import root_mean_square
+from hierforecast.nn.scaled import Scaled, root_mean_square
 from hierforecast.task import Task
 
 
@@ -45,25 +47,41 @@ class LinearForecast(nn.Module):
         task: shapes of the data.
     """
 
+    penalties: Sequence[float] = PENALTIES
+
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.shape = (2 * task.n_types, task.prediction_length, task.n_targets)
-        out = 2 * task.n_types * task.prediction_length * task.n_targets
-        self.weight = nn.Linear(task.context_length * task.n_targets, out)
+        self.weight = nn.Linear(self.n_inputs(task), math.prod(self.shape))
         nn.init.zeros_(self.weight.weight)
         nn.init.zeros_(self.weight.bias)
         self.error_scale: Tensor
         self.register_buffer("error_scale", torch.ones(self.shape))
 
-    def forward(self, history: Tensor, codes: Tensor) -> Tensor:
-        """History (P, L, D) and codes (P,) -> (P, H, D)."""
-        every = self.weight(history.flatten(1)).unflatten(-1, self.shape)
-        return every[torch.arange(len(codes), device=codes.device), codes]
+    def n_inputs(self, task: Task) -> int:
+        """Numbers that a step is forecast from."""
+        return task.context_length * task.n_targets
+
+    def fit_units(self, batch: SceneBatch) -> None:
+        """Learn the units of inputs that have some of their own, before `inputs` are asked for."""
+
+    def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Tensor:
+        """What a row is forecast from, (P, 1, L, D), in typical steps."""
+        return (increments(scaled.relative) / step)[:, None]
+
+    def forward(self, inputs: Tensor, codes: Tensor) -> Tensor:
+        """Inputs (P, 1, ...) of all steps alike, or (P, H, ...), and codes (P,) -> (P, H, D)."""
+        inputs, rows = inputs.flatten(2), torch.arange(len(codes), device=codes.device)
+        if inputs.shape[1] == 1:
+            return self.weight(inputs[:, 0]).unflatten(-1, self.shape)[rows, codes]
+        weight, bias = (x.unflatten(0, self.shape) for x in (self.weight.weight, self.weight.bias))
+        every = torch.einsum("phf,chdf->pchd", inputs, weight) + bias
+        return every[rows, codes]
 
     @torch.no_grad()
     def fit(
         self,
-        history: Tensor,
+        inputs: Tensor,
         ahead: Tensor,
         present: Tensor,
         codes: Tensor,
@@ -73,17 +91,17 @@ class LinearForecast(nn.Module):
         """Ridge regression for each code, each horizon step on the rows observed at it.
 
         Args:
-            history: (P, L, D) inputs.
+            inputs: (P, 1, ...) for all steps alike, or (P, H, ...).
             ahead: (P, H, D) what they should forecast.
             present: (P, H) which of it is observed.
             codes: (P,) code of each row, see `type_and_visibility`.
             scene: (P,) window of each row; the first half of them and the second are each other's
                 held-out data, for the scale of errors and the choice of a penalty.
-            penalty: as in `Moments.solve`; None takes the best of `PENALTIES` for each code.
+            penalty: as in `Moments.solve`; None takes the best of `penalties` for each code.
         """
-        inputs = F.pad(history.flatten(1), (0, 1), value=1.0).double()
+        inputs = F.pad(inputs.flatten(2), (0, 1), value=1.0).double()
         first = 2 * scene < scene.amax() + 1 if len(scene) else scene.bool()
-        choices = PENALTIES if penalty is None else (penalty,)
+        choices = self.penalties if penalty is None else (penalty,)
         for code in range(self.shape[0]):
             one, two = (codes == code) & first, (codes == code) & ~first
             halves = [
@@ -134,7 +152,7 @@ class LinearForecast(nn.Module):
     ) -> Moments:
         """The moments of some rows at a horizon step."""
         rows = rows & present[:, step]
-        return Moments.of(inputs[rows], ahead[rows, step].double())
+        return Moments.of(inputs[rows, min(step, inputs.shape[1] - 1)], ahead[rows, step].double())
 
     def _set(self, code: int, step: int, solution: Tensor) -> None:
         """Put a solution (i, D), its last row the bias, into the weights."""
@@ -174,8 +192,10 @@ class Moments(NamedTuple):
 
         Args:
             penalty: for each row, in units of the inputs' mean square. It counts at least as much
-                as ten rows do, which keeps a fit to few windows from running wild.
+                as ten rows do, which keeps a fit to few windows from running wild. Infinite: zero.
         """
+        if math.isinf(penalty):
+            return torch.zeros_like(self.cross)
         size = (self.gram.diagonal()[:-1].mean() / max(self.rows, 1)).clamp(min=1e-6)
         ridge = size * max(penalty * self.rows, 10.0)
         return torch.linalg.solve(

@@ -13,6 +13,7 @@ from torch import Tensor
 from hierforecast.batch import SceneBatch
 from hierforecast.errors import DataError
 from hierforecast.nn.coordinates import CoordinateScale, MirroredScale
+from hierforecast.nn.demand import DemandScale
 from hierforecast.nn.scaled import STILL, TINY, Scaled, clip_outliers, fill_gaps, positive
 from hierforecast.nn.views import Scale
 from hierforecast.task import Task
@@ -121,16 +122,20 @@ class ReturnsScale(Scale):
 
 SCALES: dict[str, type[Scale]] = {
     "coordinates": CoordinateScale,
+    "demand": DemandScale,
     "mirrored": MirroredScale,
     "returns": ReturnsScale,
     "series": SeriesScale,
 }
 
 
-def make_scale(name: str, n_targets: int) -> Scale:
-    """A scale by its name; ``"auto"``: coordinates for several targets, series for one."""
+def make_scale(name: str, n_targets: int, smooth: bool = False) -> Scale:
+    """A scale by its name.
+
+    ``"auto"``: coordinates for several targets, for one demand if `Task.smooth` says so, or series.
+    """
     if name == "auto":
-        name = "coordinates" if n_targets > 1 else "series"
+        name = "coordinates" if n_targets > 1 else "demand" if smooth else "series"
     if not isinstance(name, str) or name not in SCALES:
         raise DataError(f"scale={name!r} is not one of {['auto', *SCALES]}")
     return SCALES[name](n_targets)

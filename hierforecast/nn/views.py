@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution, SceneMixture
+from hierforecast.nn.linear import LinearForecast
 from hierforecast.nn.scaled import Scaled
 from hierforecast.task import Task
 
@@ -64,7 +65,7 @@ class Scale(nn.Module):
     """
 
     added: tuple[str, ...] = ()
-    origin: Literal["row", "zero"] = "row"
+    origin: Literal["row", "zero", "history"] = "row"
     learns_loc = True
     uses_calendar = False
     n_absolute: int
@@ -97,6 +98,10 @@ class Scale(nn.Module):
         last = [length - lag + ahead % lag for lag in sorted({1, season})]
         found = F.one_hot(torch.stack(last), length).double()
         return torch.cat([found, torch.full_like(found[:1], 1 / length)])
+
+    def linear(self, task: Task) -> LinearForecast:
+        """The linear forecast that a network starts from, not yet fitted."""
+        return LinearForecast(task)
 
     def drawn(self, batch: SceneBatch) -> Scaled:
         """The same for a loss: of several views of a scene, one at random in training."""

@@ -1,0 +1,103 @@
+"""Demand: the network sees and forecasts what exponential smoothing has missed; see `History`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from hierforecast.batch import SceneBatch
+from hierforecast.nn.linear import LinearForecast
+from hierforecast.nn.scaled import Scaled, positive
+from hierforecast.nn.views import Scale
+from hierforecast.task import Task
+
+# Errors beyond so many of their units count as so many; steps of which groups' means are taken.
+_CLIP, _STEPS = 6.0, 8
+
+
+class DemandLinear(LinearForecast):
+    """What the latest errors of a series, of its groups and of its scene say of the next ones.
+
+    Where they say nothing, smoothing alone is left: a penalty without end is one of the choices.
+
+    Args:
+        task: shapes of the data.
+    """
+
+    penalties = (0.1, 1.0, 10.0, math.inf)
+
+    def __init__(self, task: Task) -> None:
+        known = enumerate(task.with_calendar().known)
+        self.numeric = [c for c, categories in known if categories is None]
+        super().__init__(task)
+        self.known_scale: Tensor
+        self.register_buffer("known_scale", torch.ones(len(self.numeric)))
+
+    def n_inputs(self, task: Task) -> int:
+        """See `LinearForecast`."""
+        steps = min(task.context_length, _STEPS)
+        own = task.n_targets * (task.context_length + (task.n_levels + 1) * steps + 1)
+        return own + len(self.numeric)
+
+    def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Tensor:
+        """Errors of the series, means of its groups', season before, known numbers: (P, H, F)."""
+        assert batch.naive is not None
+        errors = scaled.relative.clamp(-_CLIP, _CLIP)
+        horizon = batch.naive.shape[1]
+        late = slice(-_STEPS, None)
+        parts = [errors, *_means(errors[:, late], batch.present[:, late], batch)]
+        same = torch.cat([part.flatten(1) for part in parts], dim=1)
+        known = batch.known[:, -horizon:, self.numeric].nan_to_num(0.0) / self.known_scale
+        return torch.cat([same[:, None].expand(-1, horizon, -1), batch.naive, known], dim=-1)
+
+    @torch.no_grad()
+    def fit_units(self, batch: SceneBatch) -> None:
+        """See `LinearForecast`."""
+        known = batch.known[..., self.numeric].flatten(0, 1).nan_to_num(0.0)
+        if len(known):
+            self.known_scale.copy_(positive(known.std(0, correction=0)))
+
+
+class DemandScale(Scale):
+    """For sales, visits, loads: smoothing is the loc, and the size of its errors the unit.
+
+    Both come from all of the history, for each step of the horizon; so values are in the network's
+    units from the beginning.
+
+    Args:
+        n_targets: D.
+    """
+
+    origin = "history"
+    uses_calendar = True
+
+    def __init__(self, n_targets: int) -> None:
+        super().__init__(n_targets)
+        self.n_absolute = 0
+
+    def fit(self, batch: SceneBatch) -> None:
+        """Nothing is left to learn."""
+
+    def forward(self, batch: SceneBatch) -> Scaled:
+        """The context's errors."""
+        shown = batch.values
+        still = shown.new_zeros(len(shown), 1, shown.shape[-1])
+        return Scaled(shown, shown[..., :0], still, still + 1)
+
+    def linear(self, task: Task) -> LinearForecast:
+        """See `Scale`."""
+        return DemandLinear(task)
+
+
+def _means(errors: Tensor, present: Tensor, batch: SceneBatch) -> Iterator[Tensor]:
+    """Means (P, K, D) over those present of each row's group at every level, and of its scene."""
+    seen = present[..., None].to(errors.dtype)
+    shown = torch.where(present[..., None], errors, 0)
+    for group in (*batch.hierarchy.groups, batch.scene):
+        n_groups = int(group.max()) + 1 if len(group) else 0
+        total = shown.new_zeros(n_groups, *shown.shape[1:]).index_add(0, group, shown)
+        count = seen.new_zeros(n_groups, *seen.shape[1:]).index_add(0, group, seen)
+        yield (total / count.clamp(min=1))[group]

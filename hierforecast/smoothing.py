@@ -1,0 +1,246 @@
+"""Exponential smoothing of many series at once, over a grid of settings averaged by their errors.
+
+The recursions are those of Holt and Winters in error-correction form, with a damped trend (Hyndman,
+Koehler, Ord, Snyder, "Forecasting with Exponential Smoothing", 2008, section 2.5). Nothing is
+optimized: every setting runs along the whole history, and at each step they are averaged by how
+well they have forecast until then. What is known after a step depends on no later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.signal import lfilter
+
+# The grid: gains of level, trend and season, and what is left of a trend after a step.
+LEVEL, TREND, SEASON, DAMPED = (0.05, 0.15, 0.35, 0.7, 1.0), (0.0, 0.1), (0.05, 0.2, 0.5), 0.9
+# Steps, or seasons if they are longer, after which an error counts 1/e.
+STEPS, SEASONS = 50, 2
+# So many errors of usual size are mixed into a series' own; forecasts that settings are judged by.
+PRIOR, JUDGED = 2.0, 4
+_TINY = 1e-12
+
+
+class Usual(NamedTuple):
+    """What a series without a history of its own is taken to do.
+
+    Attributes:
+        step: root mean square of a change from one step to the next.
+        growth: (H,) root mean square errors of forecasts, in such changes.
+    """
+
+    step: float
+    growth: np.ndarray
+
+
+class Smoothed(NamedTuple):
+    """What is known of n series after each of T steps.
+
+    Attributes:
+        loc: (n, T, H) forecasts of the next H steps.
+        unit: (n, T, H) root mean square errors of such forecasts until then, positive.
+        naive: (n, T, H) the season before, the longest if there are several; NaN where it is not
+            known.
+    """
+
+    loc: np.ndarray
+    unit: np.ndarray
+    naive: np.ndarray
+
+
+def smooth(values: np.ndarray, seasons: Sequence[int], horizon: int, usual: Usual) -> Smoothed:
+    """Smooth series.
+
+    Args:
+        values: (n, T) float64, NaN where missing; a series begins with its first number.
+        seasons: steps of each season; none for series without one.
+        horizon: H.
+        usual: what is mixed into the units of series with a short history.
+    """
+    z = np.ascontiguousarray(values.T)
+    runs = [_Run(z, season) for season in (1, *seasons)]
+    longest = max(seasons, default=1)
+    decay = np.exp(-1 / max(STEPS, SEASONS * longest))
+    shares = _shares(z, runs, horizon, decay)
+    loc: Any = sum(run.mean_ahead(share, horizon) for share, run in zip(shares, runs, strict=True))
+    naive = np.stack([_earlier(z, h, longest) for h in range(1, horizon + 1)], axis=-1)
+    found = (loc, _units(z, loc, decay, usual), naive)
+    return Smoothed(*(np.moveaxis(x, 1, 0) for x in found))
+
+
+def learn_usual(values: np.ndarray, seasons: Sequence[int], horizon: int) -> Usual:
+    """What the series (n, T) of a training frame usually do: medians over those that do something.
+
+    Args:
+        values, seasons, horizon: as in `smooth`.
+    """
+    step = _typical(_changes(values.T, 0.0)[-1]) or 1.0
+    plain = Usual(step, np.ones(horizon))
+    after = smooth(values, seasons, horizon, plain).unit[:, -1]
+    size = np.sqrt(_changes(values.T, step)[-1])[:, None]
+    seen = (~np.isnan(values)).sum(1) > 2
+    growth = np.median(after[seen] / size[seen], axis=0) if seen.any() else np.ones(horizon)
+    return Usual(step, growth)
+
+
+class _Run:
+    """The settings of one season (1: none) along the whole history of series z (T, n).
+
+    In its first season a series has the mean until then as its level; then its deviations from that
+    are its first seasonal values.
+
+    Attributes:
+        level, trend, cycle: (T, n, G) after each step, the seasonal value being that of the step.
+        ready: (T, n) whether a whole season has been seen.
+    """
+
+    def __init__(self, z: np.ndarray, season: int) -> None:
+        self.season = season
+        grid = product(LEVEL, TREND, SEASON if season > 1 else (0.0,))
+        alpha, beta, gamma = np.array(list(grid)).T
+        steps, n = z.shape
+        born = (~np.isnan(z)).cumsum(0) > 0
+        age = born.cumsum(0)
+        self.ready = age >= season if season > 1 else born & False
+        shape = (n, len(alpha))
+        level, trend, cycle = np.zeros(shape), np.zeros(shape), np.zeros((season, *shape))
+        self.level, self.trend, self.cycle = (np.zeros((steps, *shape)) for _ in range(3))
+        count = np.zeros((n, 1))
+        for t in range(steps):
+            phase, young = t % season, (~self.ready[t])[:, None] & (season > 1)
+            seen = ~np.isnan(z[t])[:, None]
+            carried = level + DAMPED * trend
+            error = np.where(seen, z[t][:, None] - carried - cycle[phase], 0.0)
+            count += seen
+            gain = np.maximum(np.where(young, 0.0, alpha), 1 / np.maximum(count, 1))
+            level = carried + gain * error
+            steady = ~young & (count > 2)
+            trend = DAMPED * trend + np.where(steady, alpha * beta, 0.0) * error
+            cycle[phase] += np.where(young, 0.0, gamma * (1 - gain)) * error
+            if season > 1:
+                self._begin(z, t, age[t] == season, level, cycle)
+            self.level[t], self.trend[t], self.cycle[t] = level, trend, cycle[phase]
+
+    def _begin(
+        self, z: np.ndarray, t: int, here: np.ndarray, level: np.ndarray, cycle: np.ndarray
+    ) -> None:
+        """Give series (n,) whose first season is complete their first seasonal values."""
+        if not here.any():
+            return
+        first = z[t - self.season + 1 : t + 1, here]
+        away = np.nan_to_num(first - np.nanmean(first, axis=0))
+        for back in range(self.season):
+            then = t - back
+            cycle[then % self.season, here] = away[self.season - 1 - back][:, None]
+            self.cycle[then, here] = away[self.season - 1 - back][:, None]
+
+    def ahead(self, h: int) -> np.ndarray:
+        """Forecasts (T, n, G) of the step h after each."""
+        found = self.level + _carried(h) * self.trend
+        if self.season > 1:
+            then = _season_before(len(found), h, self.season)
+            ready = self.ready & (then >= 0)[:, None]
+            found += self.cycle[np.maximum(then, 0)] * ready[..., None]
+        return found
+
+    def mean_ahead(self, share: np.ndarray, horizon: int) -> np.ndarray:
+        """Forecasts (T, n, H) under weights (T, n, G) of the settings."""
+        level, trend = (np.einsum("tng,tng->tn", share, x) for x in (self.level, self.trend))
+        found = level[..., None] + trend[..., None] * _carried(np.arange(1, horizon + 1))
+        for h in range(1, horizon + 1) if self.season > 1 else ():
+            then = _season_before(len(found), h, self.season)
+            ready = self.ready & (then >= 0)[:, None]
+            cycle = self.cycle[np.maximum(then, 0)]
+            found[..., h - 1] += ready * np.einsum("tng,tng->tn", share, cycle)
+        return found
+
+
+def _carried(h: Any) -> Any:
+    """How many times a damped trend has been added h steps ahead."""
+    return DAMPED * (1 - DAMPED**h) / (1 - DAMPED)
+
+
+def _season_before(steps: int, h: int, season: int) -> np.ndarray:
+    """The last step (T,) up to each that is whole seasons before the one h ahead."""
+    return np.arange(steps) + h - season * -(-h // season)
+
+
+def _earlier(z: np.ndarray, h: int, season: int) -> np.ndarray:
+    """The value (T, n) a season before the step h after each; NaN where there is none."""
+    then = _season_before(len(z), h, season)
+    return np.where((then >= 0)[:, None], z[np.maximum(then, 0)], np.nan)
+
+
+def _shares(z: np.ndarray, runs: list[_Run], horizon: int, decay: float) -> list[np.ndarray]:
+    """Weights of the settings (T, n, G) of each run after each step; they sum to one.
+
+    As of normal errors of unknown variance: the likelihood of a setting is its mean squared error
+    to the power of minus half the number of errors.
+    """
+    judged = np.unique(np.linspace(1, horizon, JUDGED).round().astype(int))
+    totals = [np.zeros_like(run.level) for run in runs]
+    count = np.zeros((*z.shape, 1))
+    for h in judged:
+        known = _known(z, h)
+        count += _faded(known, decay)[..., None]
+        for total, run in zip(totals, runs, strict=True):
+            total += _faded(_errors(z, run.ahead(h), known, h), decay)
+    number = count / len(judged)
+    scores = [-0.5 * number * np.log(t / np.maximum(count, 1) + _TINY) for t in totals]
+    most = np.max([score.max(-1) for score in scores], axis=0)[..., None]
+    shares = [np.exp(score - most) for score in scores]
+    whole = sum(share.sum(-1, keepdims=True) for share in shares)
+    return [share / whole for share in shares]
+
+
+def _units(z: np.ndarray, loc: np.ndarray, decay: float, usual: Usual) -> np.ndarray:
+    """Root mean square errors (T, n, H) of forecasts until each step, see `Smoothed`."""
+    horizon = loc.shape[-1]
+    size = _changes(z, usual.step)[..., None] * usual.growth**2
+    square = np.empty_like(loc)
+    for h in range(1, horizon + 1):
+        known = _known(z, h)
+        total = _faded(_errors(z, loc[..., h - 1, None], known, h)[..., 0], decay)
+        square[..., h - 1] = (total + PRIOR * size[..., h - 1]) / (_faded(known, decay) + PRIOR)
+    # What was last seen k steps ago is forecast h + k steps ahead.
+    steps = np.arange(len(z))[:, None]
+    last = np.maximum.accumulate(np.where(np.isnan(z), -1, steps), axis=0)
+    late = np.arange(horizon) + np.where(last < 0, 0, steps - last)[..., None]
+    return np.sqrt(np.take_along_axis(square, np.minimum(late, horizon - 1), axis=-1))
+
+
+def _known(z: np.ndarray, h: int) -> np.ndarray:
+    """Whether there is an error (T, n) of a forecast made h steps before, past one value."""
+    earlier = np.zeros(z.shape, dtype=bool)
+    earlier[h:] = ((~np.isnan(z)).cumsum(0) > 1)[:-h]
+    return earlier & ~np.isnan(z)
+
+
+def _errors(z: np.ndarray, ahead: np.ndarray, known: np.ndarray, h: int) -> np.ndarray:
+    """Squared errors (T, n, G) of forecasts made h steps before; 0 where there is none."""
+    square = np.zeros_like(ahead)
+    square[h:] = np.square(z[h:, :, None] - ahead[:-h])
+    return np.where(known[..., None], square, 0.0)
+
+
+def _changes(z: np.ndarray, usual: float) -> np.ndarray:
+    """Mean squares (T, n) of the changes of values z (T, n) until then, and one of usual size."""
+    change = np.diff(z, axis=0, prepend=z[:1])
+    seen = ~np.isnan(change)
+    seen[0] = False
+    total = np.where(seen, change, 0.0) ** 2
+    return (total.cumsum(0) + usual**2) / np.maximum(seen.cumsum(0) + (usual > 0), 1)
+
+
+def _faded(x: np.ndarray, decay: float) -> np.ndarray:
+    """Sums (T, ...) of all until each step, each step before counting `decay` times less."""
+    return np.asarray(lfilter([1.0], [1.0, -decay], x.astype(np.float64), axis=0))
+
+
+def _typical(square: np.ndarray) -> float:
+    """The median root of those that are not zero; 0 if there is none."""
+    shown = np.sqrt(square[square > 0])
+    return float(np.median(shown)) if len(shown) else 0.0
