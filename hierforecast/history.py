@@ -19,7 +19,7 @@ from hierforecast.distributions.warps import Log
 from hierforecast.frame import Panel
 from hierforecast.frame.step import seasons_of
 from hierforecast.frame.vocabulary import Smoothing
-from hierforecast.smoothing import Usual, learn_usual, smooth
+from hierforecast.smoothing import learn_usual, smooth
 
 # Sizes, in median ones, below which demand grows by amounts and above which by factors.
 SHIFTS = (0.01, 0.1, 1.0, 10.0, 100.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,6 +53,10 @@ class DemandLinear(LinearForecast):
         same = torch.cat([part.flatten(1) for part in parts], dim=1)
         known = batch.known[:, -horizon:, self.numeric].nan_to_num(0.0) / self.known_scale
         return torch.cat([same[:, None].expand(-1, horizon, -1), batch.naive, known], dim=-1)
+
+    def fit(self, inputs: Tensor, ahead: Tensor, *rows: Any, **penalty: Any) -> None:
+        """See `LinearForecast`."""
+        super().fit(inputs, ahead.clamp(-_CLIP, _CLIP), *rows, **penalty)
 
     @torch.no_grad()
     def fit_units(self, batch: SceneBatch) -> None:
