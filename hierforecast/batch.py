@@ -160,9 +160,7 @@ class Future:
         cutoff: (P,) step of the scene at which the horizon starts.
         offset: (P, 1, D) float64, or (P, H, D), and
         unit: (D,) float64, or (P, H, D), on the CPU: ``offset + unit * values`` are the user's
-            numbers, or what `warp` makes those of.
-        warp: how the user's numbers were shown to the model; None: as they are.
-        truth: (P, H, D) float64 the user's numbers, where there is a warp.
+            numbers, or what the windows' warp makes those of.
     """
 
     values: Tensor
@@ -172,8 +170,6 @@ class Future:
     # Arrays: a device may have no float64, and a cast must not reach them.
     offset: np.ndarray | float = 0.0
     unit: np.ndarray | float = 1.0
-    warp: Any = None
-    truth: Any = None
 
     def to(self, *args: Any, **kwargs: Any) -> Future:
         """Move every tensor to a device, or cast the floating ones to a dtype."""

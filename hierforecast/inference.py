@@ -19,6 +19,7 @@ from hierforecast.distributions.futures import representatives
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import summed
 from hierforecast.distributions.warped import Warped
+from hierforecast.distributions.warps import Warp
 from hierforecast.errors import DataError
 from hierforecast.frame.totals import Totals
 from hierforecast.models import Model
@@ -30,7 +31,8 @@ _MOVING = threading.Lock()
 class Forecast(NamedTuple):
     """The distribution of a batch of windows, what it was made from, and what came after.
 
-    Everything is in the units of the batch (see `WindowDataset`); the methods lead back.
+    Everything is in the units of the batch (see `WindowDataset`); the methods lead back, by way of
+    `warp` if there is one. Then there is also the `truth` in the user's numbers.
     """
 
     raw: SceneDistribution
@@ -38,13 +40,15 @@ class Forecast(NamedTuple):
     future: Future
     generator: torch.Generator
     given: Tensor | None = None
+    warp: Warp | None = None
+    truth: Tensor | None = None
 
     def condition(self, given: np.ndarray) -> Forecast:
         """The forecast once some numbers of the user (P, H, D) are known; NaN for the others."""
         value = torch.from_numpy(given).to(self.raw.mean.device)
         offset, unit = self._way_back()
         known = ~value.isnan()
-        shown = value if self.future.warp is None else self.future.warp.to_base(value)
+        shown = value if self.warp is None else self.warp.to_base(value)
         raw = self.raw.condition((shown - offset) / unit, known) if known.any() else self.raw
         return self._replace(raw=raw, given=value)
 
@@ -65,7 +69,7 @@ class Forecast(NamedTuple):
             torch.from_numpy(numbers), torch.from_numpy(cutoff),
         )  # fmt: skip
         raw = summed(self.distribution(), sums)
-        return self._replace(raw=raw, future=future, given=None)
+        return self._replace(raw=raw, future=future, given=None, warp=None)
 
     def draws(self, n: int) -> Tensor:
         """Joint draws of the user's numbers, (n, P, H, D) float64; the next ones at each call."""
@@ -74,7 +78,7 @@ class Forecast(NamedTuple):
     @property
     def mean(self) -> Tensor:
         """The mean of the user's numbers, (P, H, D) float64."""
-        if self.future.warp is None:
+        if self.warp is None:
             return self.numbers(self.raw.mean)
         return self._given(self.distribution().mean.detach())
 
@@ -82,8 +86,8 @@ class Forecast(NamedTuple):
         """Values (..., P, H, D) as the user's numbers, float64."""
         offset, unit = self._way_back()
         numbers = offset + unit * values.detach().double()
-        if self.future.warp is not None:
-            numbers = self.future.warp.from_base(numbers)
+        if self.warp is not None:
+            numbers = self.warp.from_base(numbers)
         return self._given(numbers)
 
     def _given(self, numbers: Tensor) -> Tensor:
@@ -94,7 +98,7 @@ class Forecast(NamedTuple):
     def distribution(self) -> SceneDistribution:
         """The distribution of the user's numbers, float64 if the model names its origin."""
         moved = self._moved(*self._way_back())
-        return moved if self.future.warp is None else Warped(moved, self.future.warp)
+        return moved if self.warp is None else Warped(moved, self.warp)
 
     def _moved(self, offset: Tensor, unit: Tensor) -> SceneDistribution:
         """Offset plus unit times the distribution; a model's own may know no such thing."""
@@ -113,9 +117,9 @@ class Forecast(NamedTuple):
         if rows is not None:
             seen = seen & rows.to(seen.device)[:, None]
         offset, unit = self._way_back()
-        if future.warp is not None:
-            truth = torch.from_numpy(future.truth).to(seen.device)
-            return self.distribution().log_prob(truth, seen)
+        if self.warp is not None:
+            assert self.truth is not None
+            return self.distribution().log_prob(self.truth.to(seen.device), seen)
         # In the batch's units, but in float64, where a truth far off has a likelihood too.
         raw = self._moved(0 * offset, unit / unit)
         volume = torch.where(seen[..., None], unit.log().expand(self.raw.event_shape), 0)
@@ -166,7 +170,9 @@ class Forecasts:
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
                 raw = self.model(batch.to(device))
-            forecast = Forecast(raw, batch, future, self.generator)
+            forecast = Forecast(raw, batch, future, self.generator, warp=self.windows.warp)
+            if forecast.warp is not None:
+                forecast = forecast._replace(truth=self.truth(future))
             if self.given is not None:
                 forecast = forecast.condition(self.given[future.rows.numpy()])
             yield forecast if self.totals is None else forecast.add(self.totals)

@@ -199,8 +199,6 @@ class WindowDataset(Dataset[Window]):
             tensor(rows),
             tensor(cutoffs[window]),
             *((offset, unit) if self.origin else ()),
-            warp=self.warp,
-            truth=panel.values[cells[:, length:]] if self.warp is not None else None,
         )
         return Window(batch, future)
 

@@ -208,6 +208,7 @@ def make_content(rows: Rows, task: Task, seed: int = 0, missing: float = 0.3) ->
         "past": past,
         "known": covariates(task.known, n, length + steps),
         "static": covariates(task.static, n),
+        "naive": normal(n, steps, task.n_targets),
     }
 
 

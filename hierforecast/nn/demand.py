@@ -62,7 +62,7 @@ class DemandLinear(LinearForecast):
     def fit_units(self, batch: SceneBatch) -> None:
         """See `LinearForecast`."""
         known = batch.known[..., self.numeric].flatten(0, 1).nan_to_num(0.0)
-        if len(known):
+        if self.numeric and len(known):
             self.known_scale.copy_(positive(known.std(0, correction=0)))
 
 
@@ -88,7 +88,7 @@ class DemandScale(Scale):
 
     def forward(self, batch: SceneBatch) -> Scaled:
         """The context's errors."""
-        shown = batch.values
+        shown = torch.where(batch.present[..., None], batch.values, 0)
         still = shown.new_zeros(len(shown), 1, shown.shape[-1])
         return Scaled(shown, shown[..., :0], still, still + 1)
 

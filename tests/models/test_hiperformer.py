@@ -39,6 +39,7 @@ OPTIONS = {
     "rows": {"head": "rows", "patch": 4},
     "returns, steps": {"scale": "returns", "head": "steps"},
     "returns": {"scale": "returns"},
+    "demand": {"scale": "demand", "head": "lowrank"},
     "coupled": {"head": CoupledHead(2, 0, 2)},
     "coupled, by series": {"scale": "series", "head": CoupledHead(0, 1, 3)},
     "one patch": {"patch": 99, "head": LowRankHead(rank=2, series_rank=0)},
@@ -330,7 +331,7 @@ def test_before_the_first_step_the_loc_is_the_linear_forecast_to_the_bit(options
     batch, future = pack(FLAT, make_content(FLAT, TASK)), make_future(FLAT, TASK)
     model.fit_statistics(batch, future)
     scaled, codes = model.scaler(batch), model._codes(batch)
-    line = model.linear(model._history(scaled.relative), codes)
+    line = model.linear(model.linear.inputs(batch, scaled, model.embedding.step), codes)
     scale = model.linear.error_scale[codes] * model.unseen(batch)
     loc, *_ = model._parts(batch, scaled)
     assert line.abs().max() > 0.01 and torch.equal(loc, model._head.start(line, scale))
