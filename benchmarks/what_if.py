@@ -19,7 +19,7 @@ from hierforecast import Forecaster
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
-from hierforecast.inference import Forecast
+from hierforecast.forecast import Forecast
 from hierforecast.nn.heads import CoupledHead, LowRankHead
 
 HEADS = {

@@ -28,11 +28,12 @@ from hierforecast._options import show, whole
 from hierforecast._random import seeded
 from hierforecast.cutoffs import cutoffs_of, observed_before
 from hierforecast.errors import DataError
+from hierforecast.forecast import Forecast
 from hierforecast.frame import Panel, read_frame
 from hierforecast.frame.table import Table
 from hierforecast.frame.table import show as show_time
 from hierforecast.frame.times import Times
-from hierforecast.inference import Forecast, Forecasts
+from hierforecast.inference import Forecasts
 from hierforecast.windows import WindowDataset
 
 Forecaster = Any  # of hierforecast.forecaster, which imports this module

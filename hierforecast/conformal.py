@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.inference import Forecast, Forecasts
+from hierforecast.forecast import Forecast
+from hierforecast.inference import Forecasts
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from hierforecast._options import levels, whole
+from hierforecast.forecast import Forecast
 from hierforecast.frame import Panel
 from hierforecast.frame.step import season_of
-from hierforecast.inference import Forecast, Forecasts
+from hierforecast.inference import Forecasts
 from hierforecast.metrics import Evaluation, Metric, MetricTable
 from hierforecast.metrics.probabilistic import DECILES
 

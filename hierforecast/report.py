@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hierforecast.inference import Forecast, Forecasts
+from hierforecast.forecast import Forecast
+from hierforecast.inference import Forecasts
 
 # Nominal coverage of the intervals that are measured, in percent.
 LEVELS = (50, 80, 90, 95)

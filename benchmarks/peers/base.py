@@ -12,7 +12,7 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes
 from hierforecast.models import Model
 from hierforecast.nn.coordinates import CoordinateScale
-from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
+from hierforecast.nn.linear import LinearForecast, type_and_visibility
 from hierforecast.nn.scaled import Scaled, clip_outliers
 from hierforecast.task import Task
 
@@ -116,14 +116,11 @@ class LinearStart(Peer):
         with torch.no_grad():
             scaled = self.scaler(batch)
             ahead = clip_outliers(scaled.apply(future.values), future.present)
-            history, codes = clip_outliers(self._history(scaled)), self.codes(batch)
-            self.linear.fit(history, ahead / self.horizon_scale, future.present, codes, batch.scene)
+            inputs = clip_outliers(self.linear.inputs(batch, scaled, self.step))
+            codes = self.codes(batch)
+            self.linear.fit(inputs, ahead / self.horizon_scale, future.present, codes, batch.scene)
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Peer`."""
-        linear = self.linear(self._history(scaled), self.codes(batch))
+        linear = self.linear(self.linear.inputs(batch, scaled, self.step), self.codes(batch))
         return linear + self.peer.point(scaled, batch)
-
-    def _history(self, scaled: Scaled) -> Tensor:
-        """The steps that brought a series where it is, in units of a typical one: (P, L, D)."""
-        return increments(scaled.relative) / self.step

@@ -362,7 +362,8 @@ def test_of_returns_the_network_learns_size_and_dependence_only():
     content, future = make_content(rows, TASK), make_future(rows, TASK)
     batch = pack(rows, content)
     scaled, law = model.scaler(batch), model(batch)
-    line = model.linear(model._history(scaled.relative), model._codes(batch))
+    inputs = model.linear.inputs(batch, scaled, model.embedding.step)
+    line = model.linear(inputs, model._codes(batch))
     torch.testing.assert_close(
         law.mean, line * scaled.scale * model.horizon_scale, rtol=1e-10, atol=1e-10
     )

@@ -1,0 +1,117 @@
+"""One batch of forecasts: a distribution in the units of the batch, and the way back from them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hierforecast.batch import Future, SceneBatch
+from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions.sums import Sums
+from hierforecast.distributions.totals import summed
+from hierforecast.distributions.warped import Warped
+from hierforecast.distributions.warps import Warp
+from hierforecast.frame.totals import Totals
+
+
+class Forecast(NamedTuple):
+    """The distribution of a batch of windows, what it was made from, and what came after.
+
+    Everything is in the units of the batch (see `WindowDataset`); the methods lead back, by way of
+    `warp` if there is one. Then there is also the `truth` in the user's numbers.
+    """
+
+    raw: SceneDistribution
+    batch: SceneBatch
+    future: Future
+    generator: torch.Generator
+    given: Tensor | None = None
+    warp: Warp | None = None
+    truth: Tensor | None = None
+
+    def condition(self, given: np.ndarray) -> Forecast:
+        """The forecast once some numbers of the user (P, H, D) are known; NaN for the others."""
+        value = torch.from_numpy(given).to(self.raw.mean.device)
+        offset, unit = self._way_back()
+        known = ~value.isnan()
+        shown = value if self.warp is None else self.warp.to_base(value)
+        raw = self.raw.condition((shown - offset) / unit, known) if known.any() else self.raw
+        return self._replace(raw=raw, given=value)
+
+    def add(self, totals: Totals) -> Forecast:
+        """The forecast of totals; `future.rows` are their numbers."""
+        rows = self.future.rows.numpy()
+        numbers, place = np.unique(totals.total[rows], return_inverse=True)
+        sums = Sums(
+            torch.from_numpy(place),
+            torch.arange(len(rows)),
+            torch.from_numpy(totals.shares(rows)),
+            len(numbers),
+        ).to(self.raw.mean.device)
+        cutoff = np.zeros(len(numbers), dtype=np.int64)
+        cutoff[place] = self.future.cutoff.numpy()
+        future = Future(
+            torch.empty(len(numbers), 0), torch.empty(len(numbers), 0),
+            torch.from_numpy(numbers), torch.from_numpy(cutoff),
+        )  # fmt: skip
+        raw = summed(self.distribution(), sums)
+        return self._replace(raw=raw, future=future, given=None, warp=None)
+
+    def draws(self, n: int) -> Tensor:
+        """Joint draws of the user's numbers, (n, P, H, D) float64; the next ones at each call."""
+        return self.numbers(self.raw.sample((n,), self.generator))
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the user's numbers, (P, H, D) float64."""
+        if self.warp is None:
+            return self.numbers(self.raw.mean)
+        return self._given(self.distribution().mean.detach())
+
+    def numbers(self, values: Tensor) -> Tensor:
+        """Values (..., P, H, D) as the user's numbers, float64."""
+        offset, unit = self._way_back()
+        numbers = offset + unit * values.detach().double()
+        if self.warp is not None:
+            numbers = self.warp.from_base(numbers)
+        return self._given(numbers)
+
+    def _given(self, numbers: Tensor) -> Tensor:
+        if self.given is None:
+            return numbers
+        return torch.where(self.given.isnan(), numbers, self.given)  # the user's, to the bit
+
+    def distribution(self) -> SceneDistribution:
+        """The distribution of the user's numbers, float64 if the model names its origin."""
+        moved = self._moved(*self._way_back())
+        return moved if self.warp is None else Warped(moved, self.warp)
+
+    def _moved(self, offset: Tensor, unit: Tensor) -> SceneDistribution:
+        """Offset plus unit times the distribution; a model's own may know no such thing."""
+        at_home = np.ndim(self.future.unit) == 0
+        return self.raw if at_home else self.raw.affine(offset, unit)
+
+    def _way_back(self) -> list[Tensor]:
+        """Offset and unit, (P, 1, D) and (D,), on the distribution's device."""
+        like = self.raw.mean.new_zeros(1, 1, self.raw.mean.shape[-1], dtype=torch.float64)
+        return [like + torch.as_tensor(x).to(like) for x in (self.future.offset, self.future.unit)]
+
+    def log_prob(self, rows: Tensor | None = None) -> Tensor:
+        """Log density (B,) of what came after in the user's numbers; of some rows (P,) only."""
+        future = self.future.to(self.raw.mean.device)
+        seen = future.present
+        if rows is not None:
+            seen = seen & rows.to(seen.device)[:, None]
+        offset, unit = self._way_back()
+        if self.warp is not None:
+            assert self.truth is not None
+            return self.distribution().log_prob(self.truth.to(seen.device), seen)
+        # In the batch's units, but in float64, where a truth far off has a likelihood too.
+        raw = self._moved(0 * offset, unit / unit)
+        volume = torch.where(seen[..., None], unit.log().expand(self.raw.event_shape), 0)
+        scenes = volume.new_zeros(self.batch.n_scenes)
+        scenes = scenes.index_add(0, self.raw.scene, volume.sum((1, 2)))
+        return raw.log_prob(future.values.double(), seen) - scenes
