@@ -59,6 +59,7 @@ class History:
     def __init__(self, panel: Panel, cutoffs: np.ndarray, horizon: int) -> None:
         learned = panel.vocabulary.smoothing
         assert learned is not None
+        self.warp = warp_of(learned)
         pairs = np.unique(cutoffs, axis=0)
         count = np.bincount(pairs[:, 0], minlength=len(panel.length))
         first = np.cumsum(count) - count

@@ -20,7 +20,7 @@ from hierforecast.errors import DataError
 from hierforecast.frame import Panel
 from hierforecast.frame.calendar import Calendar
 from hierforecast.frame.vocabulary import AS_THEY_ARE
-from hierforecast.history import Ahead, History, show, warp_of
+from hierforecast.history import Ahead, History, show
 
 EPSILON = np.finfo(np.float64).eps
 
@@ -129,8 +129,10 @@ class WindowDataset(Dataset[Window]):
             self.unit = np.maximum(self.unit, np.exp2(np.frexp(self.middle)[1]))
         names = panel.vocabulary.calendar if calendar else ()
         self.calendar = Calendar(panel.clock, names) if names else None
-        self.history = History(panel, cutoffs, prediction_length) if origin == "history" else None
-        self.warp = None if self.history is None else warp_of(panel.vocabulary.smoothing)
+        self.history, self.warp = None, None
+        if origin == "history":
+            self.history = History(panel, cutoffs, prediction_length)
+            self.warp = self.history.warp
         if origin is None:
             _check_squares(panel)
 

@@ -6,6 +6,7 @@ holidays) and months by the calendar. Its count of a time is the *ordinal*.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -254,10 +255,10 @@ def season_of(step: str) -> int | None:
     return int(steps) if steps >= 1 and steps == int(steps) else None
 
 
-def seasons_of(step: str, given: int | tuple[int, ...] | None = None) -> tuple[int, ...]:
+def seasons_of(step: str, given: int | Sequence[int] | None = None) -> tuple[int, ...]:
     """Steps of every usual season, or those given: of steps below a day, a day and a week."""
     if given is not None:
-        return (given,) if isinstance(given, int) else given
+        return (given,) if isinstance(given, int) else tuple(given)
     season, known = season_of(step), Step.parse(step)
     if season is None or season < 2:
         return ()

@@ -117,8 +117,8 @@ class Smoothing:
     def from_dict(cls, given: Mapping[str, Any]) -> Smoothing:
         """Inverse of `dataclasses.asdict`, from JSON."""
         growth = tuple(map(tuple, given["growth"]))
-        plain = (tuple(given[name]) for name in ("seasons", "shifts", "steps"))
-        return cls(*plain, growth)
+        plain = {name: tuple(given[name]) for name in ("seasons", "shifts", "steps")}
+        return cls(**plain, growth=growth)
 
 
 @dataclass(frozen=True)
