@@ -73,9 +73,7 @@ def learn(
         if start is None:
             smoothing = learn_smoothing(panel, end, plan.prediction_length)
             panel.vocabulary = replace(panel.vocabulary, smoothing=smoothing)
-        assert panel.vocabulary.smoothing is not None
-        training = settled(panel, training, panel.vocabulary.smoothing.seasons)
-        training = thin(panel, training, plan.prediction_length)
+        training = _lessons(plan, panel, training)
     (held_out or panel).vocabulary = panel.vocabulary
     hide = SeriesDropout(plan.series_dropout) if plan.series_dropout else None
     how: dict[str, Any] = {"origin": model.origin, "calendar": model.uses_calendar}
@@ -97,10 +95,20 @@ def learn(
         answer, report = _judge(plan, model.eval(), before, seen, checks, len(history))
         model = answer.model
         if fresh and held_out is None and answer.learn is not None:
-            windows.cutoffs = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
+            every = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
+            if model.origin == "history":
+                every = _lessons(plan, panel, every)
+            windows = WindowDataset(panel, every, *plan.lengths, hide=hide, **how)
             with drawing(generator):
                 answer.learn(*_statistics(plan, windows, generator))
     return Fitted(model.eval(), panel.vocabulary, panel.clock.step, history, report), stopped
+
+
+def _lessons(plan: Plan, panel: Panel, cutoffs: np.ndarray) -> np.ndarray:
+    """The cutoffs (W, 2) of which there is something to learn where series are smoothed."""
+    assert panel.vocabulary.smoothing is not None
+    late = settled(panel, cutoffs, panel.vocabulary.smoothing.seasons)
+    return thin(panel, late, plan.prediction_length)
 
 
 def _judge(

@@ -69,7 +69,8 @@ class LinearStart(Model):
     def rungs(self, start: Self, seen: tuple[SceneBatch, Future] | None) -> list[list[Rung]]:
         """See `Model`.
 
-        - ``"baseline"``: the last value, the mean or the season before, see `Scale.baselines`.
+        - ``"baseline"``: the last value, the mean or the season before, or ``"smoothing"`` of
+          demand; see `Scale.baselines`.
         - ``"linear start"``: ridge regression, from which the network starts.
         - ``"network"``: that and the network's moves.
 
@@ -81,7 +82,7 @@ class LinearStart(Model):
         if seen is not None:
             baseline, name = deepcopy(start), "linear start"
             baseline.fit_baseline(*seen)
-            pairs = self._shapes("baseline", baseline)
+            pairs = self._shapes(self.scaler.baseline, baseline)
             levels.append([Rung(each, model, learn=model.fit_baseline) for each, model in pairs])
         pairs = self._shapes(name, start)
         levels.append([Rung(each, model, learn=model.fit_linear) for each, model in pairs])

@@ -59,6 +59,13 @@ class DemandLinear(LinearForecast):
         super().fit(inputs, ahead.clamp(-_CLIP, _CLIP), *rows, **penalty)
 
     @torch.no_grad()
+    def repeat(self, values: Tensor) -> None:
+        """See `LinearForecast`: of smoothing, nothing."""
+        assert not values.any()
+        self.weight.weight.zero_()
+        self.weight.bias.zero_()
+
+    @torch.no_grad()
     def fit_units(self, batch: SceneBatch) -> None:
         """See `LinearForecast`."""
         known = batch.known[..., self.numeric].flatten(0, 1).nan_to_num(0.0)
@@ -77,6 +84,7 @@ class DemandScale(Scale):
     """
 
     origin = "history"
+    baseline = "smoothing"
     uses_calendar = True
 
     def __init__(self, n_targets: int) -> None:
@@ -91,6 +99,10 @@ class DemandScale(Scale):
         shown = torch.where(batch.present[..., None], batch.values, 0)
         still = shown.new_zeros(len(shown), 1, shown.shape[-1])
         return Scaled(shown, shown[..., :0], still, still + 1)
+
+    def baselines(self, task: Task) -> Tensor:
+        """See `Scale`: smoothing alone."""
+        return torch.zeros(1, task.prediction_length, task.context_length)
 
     def linear(self, task: Task) -> LinearForecast:
         """See `Scale`."""

@@ -60,6 +60,7 @@ class Scale(nn.Module):
         learns_loc: whether the network moves the loc of the linear forecast. It does not where the
             past says nothing of the direction.
         n_absolute: features of absolute position for each step.
+        baseline: what `baselines` are called.
         uses_calendar: whether the hour, the weekday or the month says something of such data.
         added: buffers that models saved before did not have; they are as fresh ones there.
     """
@@ -67,6 +68,7 @@ class Scale(nn.Module):
     added: tuple[str, ...] = ()
     origin: Literal["row", "zero", "history"] = "row"
     learns_loc = True
+    baseline = "baseline"
     uses_calendar = False
     n_absolute: int
 

@@ -331,7 +331,7 @@ def test_before_the_first_step_the_loc_is_the_linear_forecast_to_the_bit(options
     batch, future = pack(FLAT, make_content(FLAT, TASK)), make_future(FLAT, TASK)
     model.fit_statistics(batch, future)
     scaled, codes = model.scaler(batch), model._codes(batch)
-    line = model.linear(model.linear.inputs(batch, scaled, model.embedding.step), codes)
+    line = model.linear(model._inputs(batch, scaled), codes)
     scale = model.linear.error_scale[codes] * model.unseen(batch)
     loc, *_ = model._parts(batch, scaled)
     assert line.abs().max() > 0.01 and torch.equal(loc, model._head.start(line, scale))
@@ -362,8 +362,7 @@ def test_of_returns_the_network_learns_size_and_dependence_only():
     content, future = make_content(rows, TASK), make_future(rows, TASK)
     batch = pack(rows, content)
     scaled, law = model.scaler(batch), model(batch)
-    inputs = model.linear.inputs(batch, scaled, model.embedding.step)
-    line = model.linear(inputs, model._codes(batch))
+    line = model.linear(model._inputs(batch, scaled), model._codes(batch))
     torch.testing.assert_close(
         law.mean, line * scaled.scale * model.horizon_scale, rtol=1e-10, atol=1e-10
     )
