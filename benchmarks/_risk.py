@@ -120,11 +120,11 @@ class OfNetwork:
         return [float(self.distribution.log_prob(truth, seen & (steps < h))) for h in horizons]
 
 
-def network(forecaster: Forecaster, market: Market) -> Model:
+def network(forecaster: Forecaster, market: Market, context: int = CONTEXT) -> Model:
     """Forecasts of a fitted forecaster, from frames of its context."""
 
     def forecast(cutoff: int, rows: np.ndarray) -> OfNetwork:
-        distribution, index = forecaster.distribution(market.long(cutoff - CONTEXT, cutoff, rows))
+        distribution, index = forecaster.distribution(market.long(cutoff - context, cutoff, rows))
         return OfNetwork(
             distribution, np.searchsorted(market.tickers, index["unique_id"].to_numpy())
         )

@@ -206,40 +206,40 @@ class Warped(SceneDistribution):
         rows = self._rows_of(scene_index)
         std = precise(self.base.stddev[rows].flatten())
         rho = precise(self.base.covariance(scene_index)) / self._positive(std[:, None] * std)
-        part, own = parts(self.base)[rows].flatten(), self.variance[rows].flatten().to(std)
-        total = torch.zeros_like(rho)
-        for weight, loc, square in normals:
-            each = (precise(x.expand(self.event_shape)[rows]) for x in (weight, loc, square))
-            total = total + self._across(rows, rho, part[:, None] == part, *each)
+        part, mean = parts(self.base)[rows].flatten(), self.mean[rows]
+        own = self.variance[rows].flatten().to(std)
+        each = torch.stack(
+            [
+                self._coefficients(
+                    rows, mean, *(precise(x.expand(self.event_shape)[rows]) for x in one)
+                )
+                for one in normals
+            ],
+            1,
+        )
+        # Two cells have a component in common only if they are of one part.
+        power, total = (part[:, None] == part).to(rho), torch.zeros_like(rho)
+        for coefficient in each:
+            total = total + power * (coefficient.mT @ coefficient)
+            power = power * rho
         free = own > 0
         total = torch.where(free[:, None] & free, total, 0)
         return (total - total.diag().diag() + own.diag()).to(self.base.mean)
 
-    def _across(
-        self, rows: Tensor, rho: Tensor, same: Tensor, weight: Tensor, loc: Tensor, square: Tensor
+    def _coefficients(
+        self, rows: Tensor, mean: Tensor, weight: Tensor, loc: Tensor, square: Tensor
     ) -> Tensor:
-        """What one component (n, H, D) of a mixture adds to the covariance of cells, Mehler's sum.
+        """Hermite coefficients (K, n * H * D) of y, less its mean, in a component (n, H, D) of z.
 
-        Args:
-            rows: (n,).
-            rho: (n*H*D, n*H*D), the correlation of z.
-            same: whether cells are of one part: two cells have a component in common only then.
-            weight, loc, square: of the component.
+        Times the root of its weight.
         """
         x, measure = (a.to(loc) for a in normal_nodes())
-        warp = self.warp.rows(rows)
         z = (loc + square.sqrt() * x[:, None, None, None]).to(self.base.mean)
-        mean = self.mean[rows]
-        value = (warp.from_base(z) - mean).flatten(1).to(loc) * measure[:, None]
-        before, now = torch.zeros_like(x), torch.ones_like(x)
-        root = weight.flatten().sqrt()
-        power, total = same.to(loc), torch.zeros_like(rho)
-        for k in range(_TERMS):
-            coefficient = root * (now @ value)
-            total = total + power * coefficient[:, None] * coefficient
-            before, now = now, (x * now - k**0.5 * before) / (k + 1) ** 0.5
-            power = power * rho
-        return total
+        value = (self.warp.rows(rows).from_base(z) - mean).flatten(1).to(loc)
+        basis = [torch.zeros_like(x), torch.ones_like(x)]
+        for k in range(_TERMS - 1):
+            basis.append((x * basis[-1] - k**0.5 * basis[-2]) / (k + 1) ** 0.5)
+        return (torch.stack(basis[1:]) * measure) @ value * weight.flatten().sqrt()
 
     @staticmethod
     def _positive(x: Tensor) -> Tensor:
