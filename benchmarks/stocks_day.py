@@ -21,8 +21,6 @@ NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
     "HiPerformer, head of steps": (60, {"head": "steps"}),
 }
 DRAWS, LEVEL = 2_000, 0.05
-# Every fifth day is one of the `stocks-risk` table.
-STRIDE = 5
 
 
 def fit(name: str, given: Options) -> Model:
@@ -42,7 +40,7 @@ def measure(name: str, given: Options) -> pd.DataFrame | None:
         return None
     label, model = desk(name, given) if name in VOLATILITY else (name, fit(name, given))
     rows = []
-    for cutoff in market.cutoffs(given.train_end, given.test_end, 1):
+    for cutoff in market.cutoffs(given.train_end, given.test_end, given.stride):
         found = day(model(cutoff, market.present(cutoff)), market, cutoff, DRAWS, LEVEL)
         books = {
             f"{of} {k}": value
@@ -56,14 +54,12 @@ def measure(name: str, given: Options) -> pd.DataFrame | None:
 
 def summary(days: pd.DataFrame) -> dict[str, float]:
     """The scores of one run."""
-    part = days[::STRIDE]
     books, at_risk, shortfall = (
         days.filter(regex=f"^{of} ").to_numpy() for of in ("books", "at_risk", "shortfall")
     )
     hits = -books > at_risk
     return {
-        "NLL": part["nll"].sum() / part["cells"].sum(),
-        "NLL, all days": days["nll"].sum() / days["cells"].sum(),
+        "NLL": days["nll"].sum() / days["cells"].sum(),
         "minimum variance, % a year": days["minimum"].std() * np.sqrt(YEAR),
         f"losses beyond VaR {LEVEL:.0%}, %": 100 * hits.mean(),
         "Kupiec rejects": rejected(kupiec, hits, LEVEL),
@@ -86,9 +82,9 @@ def sections(found: Found, given: Options) -> list[Section]:
     sectors = len(days.filter(regex="^books ").columns)
     note = (
         f"{len(market_of(given.thin).tickers)} tickers, trained before {given.train_end}, one day "
-        f"ahead. NLL per ticker of {len(days[::STRIDE])} days, every {STRIDE}th, and of all "
-        f"{len(days)}. Minimum variance: realized volatility of the portfolio of all tickers whose "
-        "variance is least by the model, weights of either sign. VaR and expected shortfall of "
+        f"ahead, {len(days)} days, every {given.stride}; with 5 those of the table of 1, 5 and 20 "
+        "days. NLL per ticker. Minimum variance: realized volatility of the portfolio whose "
+        "variance is least by the model, weights of either sign (rough with few days). VaR and expected shortfall of "
         f"{sectors} equally weighted sector portfolios from {DRAWS:,} draws: how many of the "
         "sectors Kupiec's test (as many exceedances as there should be) and Christoffersen's (and "
         "independent ones) reject at 5 %; Z2 of Acerbi and Szekely is zero where the shortfall is "
@@ -108,6 +104,6 @@ EXPERIMENTS = {
         sections,
         (*(name for name in VOLATILITY if "RiskMetrics" not in name), *NETWORKS),
         seeds=(0, 1, 2),
-        options={"steps": 20, "thin": 1, "train_end": TRAIN_END, "test_end": TEST_END},
+        options={"steps": 20, "stride": 5, "thin": 1, "train_end": TRAIN_END, "test_end": TEST_END},
     )
 }
