@@ -29,6 +29,7 @@ from benchmarks import (
     peer_tables,
     soccer,
     stocks,
+    stocks_day,
     stocks_risk,
     stocks_what_if,
 )
@@ -137,6 +138,13 @@ def desk(patch: Patch) -> None:
     patch.setattr(stocks_risk, "CHOOSE_TRAIN_END", "2016-12-01")
 
 
+def one_day(patch: Patch) -> None:
+    desk(patch)
+    patch.setattr(stocks_day, "market_of", stocks_risk.market_of)
+    patch.setattr(stocks_day, "HiPerformer", narrow(8))
+    patch.setattr(stocks_day, "DRAWS", 200)
+
+
 def what_if(patch: Patch) -> None:
     market = _risk.Market.of(made_returns())
     changed = {"market_of": market.thin, "HiPerformer": narrow(8), "SECTOR": "S1", "SHARE": 0.4}
@@ -209,6 +217,7 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
     "soccer-visibility": (match, (), {"steps": 1}),
     "stocks": (tickers, (), {"steps": 1}),
     "stocks-risk": (desk, (), {"steps": 1, "stride": 20}),
+    "stocks-day": (one_day, (), {"steps": 1, "stride": 20, "seeds": (0, 1)}),
     "stocks-what-if": (what_if, (), {"steps": 1}),
     "stocks-choose": (desk, ("returns, steps",), {"steps": 1, "stride": 20, "thin": 2}),
     "long-horizon": (two_waves, ("ETTh1*",), {"steps": 2}),
