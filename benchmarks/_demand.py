@@ -1,110 +1,22 @@
-"""Hierarchical demand: cutoffs, the score, what is chosen before a test, joint draws of sums."""
+"""Hierarchical demand: cutoffs, the score, naive forecasts, joint draws of sums."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.special import ndtri
 
-from hierforecast import Columns, Forecaster, Ridge
-from hierforecast.batch import SceneBatch
+from hierforecast import Columns, Forecaster
+from hierforecast._random import seeded
 from hierforecast.datasets import Demand
-from hierforecast.nn.scale import SCALES, SeriesScale
-from hierforecast.nn.scaled import Scaled, fill_gaps
 
 LEVELS = np.arange(1, 20) / 20
 # Steps between rolling cutoffs: no divisor of the season, so that all its parts are seen.
 STRIDE = {"labour": 5, "traffic": 3, "tourismsmall": 1, "tourismlarge": 5, "wiki2": 3}
-CUTOFFS, LEAST_WINDOWS = 10, 10
-
-
-class Transform(NamedTuple):
-    """A monotone map of demand, and the way back."""
-
-    there: Callable[[np.ndarray], np.ndarray]
-    back: Callable[[np.ndarray], np.ndarray]
-
-
-TRANSFORMS = {
-    "none": Transform(np.asarray, np.asarray),
-    "sqrt": Transform(np.sqrt, lambda x: np.square(np.clip(x, 0, None))),
-    "log": Transform(np.log1p, np.expm1),
-}
-
-
-class ChangeScale(SeriesScale):
-    """For changes since the season before: nothing is subtracted, the unit is their size.
-
-    A forecast that has learned nothing is then the season before, and not the growth of the
-    context carried on.
-    """
-
-    origin = "zero"
-
-    def forward(self, batch: SceneBatch) -> Scaled:
-        """Scale the context of a batch by the root mean square of each row's present cells."""
-        present = batch.present[..., None]
-        shown = torch.where(present, batch.values, batch.values.new_zeros(()))
-        count = present.sum(1, keepdim=True).clamp(min=1)
-        size = (shown.square().sum(1, keepdim=True) / count).sqrt()
-        size = torch.where(size > 0, size, torch.ones_like(size))
-        filled, _ = fill_gaps(shown, batch.present)
-        return Scaled(filled / size, filled[..., :0], torch.zeros_like(size), size)
-
-
-SCALES["changes"] = ChangeScale
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How demand is shown to a model.
-
-    Args:
-        transform: name in `TRANSFORMS`.
-        differences: the change since the season before, not the value.
-        seasons: the context is so many seasons and one step.
-    """
-
-    transform: str = "sqrt"
-    differences: bool = True
-    seasons: int = 1
-
-    @property
-    def scale(self) -> str:
-        """The model's scale."""
-        return "changes" if self.differences else "series"
-
-    def context(self, season: int) -> int:
-        """Steps of context."""
-        return self.seasons * season + 1
-
-    def show(self, values: np.ndarray, season: int) -> np.ndarray:
-        """Demand (..., steps) as the model sees it; differences lose the first season."""
-        shown = TRANSFORMS[self.transform].there(values)
-        return shown[..., season:] - shown[..., :-season] if self.differences else shown
-
-    def undo(self, ahead: np.ndarray, past: np.ndarray, season: int) -> np.ndarray:
-        """Forecasts (..., h) in the model's eyes as demand, never negative; past (..., steps)."""
-        transform, ahead = TRANSFORMS[self.transform], ahead.copy()
-        if self.differences:
-            last = transform.there(past[..., -season:])
-            for step in range(ahead.shape[-1]):
-                before = last[..., step] if step < season else ahead[..., step - season]
-                ahead[..., step] += before
-        return np.clip(transform.back(ahead), 0, None)
-
-    def __str__(self) -> str:
-        what = "differences" if self.differences else "levels"
-        return f"{self.transform}, {what}, {self.seasons} seasons"
-
-
-CANDIDATES = [Recipe(*given) for given in product(TRANSFORMS, (False, True), (2, 6))]
+CUTOFFS = 10
 
 
 def cutoffs_before(end: int, horizon: int, stride: int, count: int = CUTOFFS) -> list[int]:
@@ -163,60 +75,50 @@ def bottom_up(mean: np.ndarray, scale: np.ndarray, summing: np.ndarray) -> np.nd
     return summing @ mean + ndtri(LEVELS)[:, None, None] * deviation
 
 
-class Grown:
-    """A forecaster of one set of demand under a recipe: of its series, or of every node.
+class Sums:
+    """A forecaster of one set of demand: of its series, or of every node.
 
     Args:
         demand: the set.
-        recipe: how it is shown.
         model: a plan, as `Forecaster` takes it.
         every_node: forecast sums as series of their own too, a group for each level.
         options: of `Forecaster`.
     """
 
     def __init__(
-        self, demand: Demand, recipe: Recipe, model: Any, every_node: bool = False, **options: Any
+        self, demand: Demand, model: Any, every_node: bool = False, **options: Any
     ) -> None:
-        self.demand, self.recipe = demand, recipe
+        self.demand = demand
         series = demand.values()
         self.values = demand.add_up(series) if every_node else series
+        first = demand.frame.drop_duplicates("unique_id").set_index("unique_id")
+        roles = {"group": demand.columns.group, "static": demand.columns.static}
+        self.labels = first.loc[list(demand.series), [*demand.columns.groups, *roles["static"]]]
         if every_node:
-            columns = Columns(group="level", static=["place"])
             names = np.concatenate([[k] * len(nodes) for k, nodes in demand.tags.items()])
-            self.labels = pd.DataFrame({"level": names, "place": names})
-        else:
-            columns = demand.columns
-            first = demand.frame.drop_duplicates("unique_id").set_index("unique_id")
-            self.labels = first.loc[list(demand.series), [*columns.groups, *columns.static]]
+            roles, self.labels = {"group": "level"}, pd.DataFrame({"level": names})
+        self.times = np.sort(demand.frame["ds"].unique())
         self.forecaster = Forecaster(
             model,
-            context_length=recipe.context(demand.season),
+            context_length=max(2 * demand.season, demand.horizon),
             prediction_length=demand.horizon,
-            columns=columns,
+            columns=Columns(season=demand.season, **roles),
             **options,
         )
 
-    def frame(self, cutoff: int, steps: int | None = None) -> pd.DataFrame:
-        """What the model sees before a cutoff, or its last steps, as a long frame."""
-        shown = self.recipe.show(self.values[:, :cutoff], self.demand.season)
-        shown = shown if steps is None else shown[:, -steps:]
-        n, length = shown.shape
-        labels = self.labels.iloc[np.repeat(np.arange(n), length)].reset_index(drop=True)
-        times = np.tile(np.arange(cutoff - length, cutoff), n)
-        ids = np.repeat(np.arange(n), length)
-        return labels.assign(ds=times, unique_id=ids, y=shown.reshape(-1))
+    def frame(self, cutoff: int) -> pd.DataFrame:
+        """What is known before a cutoff as a long frame."""
+        shown = self.values[:, :cutoff]
+        rows = np.repeat(np.arange(len(shown)), cutoff)
+        labels = self.labels.iloc[rows].reset_index(drop=True)
+        times = np.tile(self.times[:cutoff], len(shown))
+        return labels.assign(ds=times, unique_id=rows, y=shown.reshape(-1))
 
     def draws(self, cutoff: int, n: int, seed: int = 0) -> np.ndarray:
-        """Joint draws (n, rows, h) after a cutoff, in units of demand."""
-        distribution, index = self.forecaster.distribution(
-            self.frame(cutoff, self.forecaster.context_length)
-        )
-        ahead = (
-            distribution.sample((n,), torch.Generator().manual_seed(seed))[..., 0].double().numpy()
-        )
-        ahead = ahead[:, np.argsort(index["unique_id"].to_numpy())]
-        past = np.broadcast_to(self.values[:, :cutoff], (n, *self.values[:, :cutoff].shape))
-        return self.recipe.undo(ahead, past, self.demand.season)
+        """Joint draws (n, rows, h) after a cutoff."""
+        distribution, index = self.forecaster.distribution(self.frame(cutoff))
+        ahead = distribution.sample((n,), seeded(seed))[..., 0].double().numpy()
+        return ahead[:, np.argsort(index["unique_id"].to_numpy())]
 
 
 def quantiles_of(draws: np.ndarray) -> np.ndarray:
@@ -224,20 +126,14 @@ def quantiles_of(draws: np.ndarray) -> np.ndarray:
     return np.quantile(draws, LEVELS, axis=0)
 
 
-def choose(demand: Demand, cutoffs: Sequence[int], draws: int = 100) -> tuple[Recipe, float]:
-    """The recipe under which ridge does best after the cutoffs, fitted before the first of them.
+def reconciled(draws: np.ndarray, demand: Demand) -> np.ndarray:
+    """Draws (n, nodes, h) of every node made coherent, one by one.
 
-    Without `LEAST_WINDOWS` windows to fit on there is nothing to choose by: the default recipe.
+    MinTrace with structural weights: a node weighs by the inverse of its number of series, and no
+    residuals are needed (Wickramasuriya, Athanasopoulos, Hyndman, "Optimal forecast reconciliation
+    for hierarchical and grouped time series through trace minimization", 2019, section 2.4.1). What
+    falls below zero at the bottom is set to zero before it is summed up again.
     """
-    best = Recipe(), float("nan")
-    truth = demand.add_up(demand.values())
-    for recipe in CANDIDATES:
-        need = recipe.context(demand.season) + demand.horizon + recipe.differences * demand.season
-        if cutoffs[0] - need + 1 < LEAST_WINDOWS:
-            continue
-        grown = Grown(demand, recipe, Ridge(scale=recipe.scale))
-        grown.forecaster.fit(grown.frame(cutoffs[0]))
-        quantiles = ((quantiles_of(demand.add_up(grown.draws(c, draws))), c) for c in cutoffs)
-        found = crps(quantiles, truth, demand.horizon)
-        best = best if best[1] <= found else (recipe, found)
-    return best
+    weighted = demand.summing / demand.summing.sum(1, keepdims=True)
+    bottom = np.linalg.solve(weighted.T @ demand.summing, weighted.T)
+    return demand.add_up(np.einsum("sn,dnh->dsh", bottom, draws).clip(min=0))

@@ -11,10 +11,8 @@ import pytest
 import torch
 
 from benchmarks import _demand, _ets, hierarchical, long_horizon
-from benchmarks._demand import Recipe
 from benchmarks._kept import once
 from hierforecast import Columns, Ridge
-from hierforecast.batch import SceneBatch
 from hierforecast.datasets import Demand
 from hierforecast.metrics import Evaluation, weighted_quantile_loss
 
@@ -73,15 +71,6 @@ def test_the_score_is_that_of_a_plain_loop_and_of_the_library():
     assert found == pytest.approx(numerator / denominator, rel=1e-9)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(t, d) for t in _demand.TRANSFORMS for d in (0, 1)])
-def test_what_is_shown_is_undone_exactly_beyond_a_season(recipe):
-    values, season, cutoff = np.random.default_rng(0).gamma(1.0, 9.0, (3, 20)), 2, 15
-    shown = recipe.show(values, season)
-    back = recipe.undo(shown[:, -5:], values[:, :cutoff], season)
-    np.testing.assert_allclose(back, values[:, cutoff:], rtol=1e-12, atol=1e-12)
-    assert (recipe.undo(shown[:, -5:] - 1e3, values[:, :cutoff], season) >= 0).all()
-
-
 def test_cutoffs_end_with_the_data():
     assert _demand.cutoffs_before(30, 8, 2, count=3) == [18, 20, 22]
 
@@ -104,41 +93,13 @@ def test_bottom_up_adds_variances():
     np.testing.assert_allclose(quantiles[-1, 0, 0], 4 + z * 6)
 
 
-def test_changes_are_scaled_by_size_alone(demand):
-    recipe = Recipe("none", True, 1)
-    zero = replace(demand, frame=demand.frame.assign(y=np.tile([3.0, 8.0], 80)))
-    grown = _demand.Grown(zero, recipe, Ridge(scale="changes"))
-    grown.forecaster.fit(grown.frame(30))
-    draws = grown.draws(30, 4)  # what never changes is forecast to repeat itself
-    np.testing.assert_allclose(draws.mean(0), np.tile([3.0, 8.0, 3.0], (4, 1)), atol=8.0)
-
-
-def test_the_scale_of_changes_knows_rows_only_by_what_is_present():
-    rng = torch.Generator().manual_seed(0)
-    values, present = torch.randn(3, 6, 1, generator=rng), torch.ones(3, 6, dtype=torch.bool)
-    present[1, 2:4] = False
-    scale = _demand.ChangeScale(1)
-    empty = torch.empty(3, 0)
-    given = SceneBatch(values, present, empty, empty, empty, empty, empty, 1, None)
-    scaled = scale(given)
-    junk = torch.where(present[..., None], values, torch.full_like(values, 1e9))
-    again = scale(replace(given, values=junk))
-    order = torch.tensor([2, 0, 1])
-    turned = scale(replace(given, values=values[order], present=present[order]))
-    assert torch.equal(scaled.relative, again.relative) and torch.equal(scaled.scale, again.scale)
-    assert torch.equal(scaled.relative[order], turned.relative)
-    assert (scaled.loc == 0).all()
-    torch.testing.assert_close(scaled.scale[0, 0, 0], values[0].square().mean().sqrt())
-
-
 def test_draws_of_every_row_come_back_in_order(demand):
-    recipe = Recipe("none", False, 2)
     level = replace(demand, frame=demand.frame.assign(y=np.repeat([10.0, 20, 30, 40], 40)))
     for every_node in (False, True):
-        grown = _demand.Grown(level, recipe, Ridge(), every_node)
-        grown.forecaster.fit(grown.frame(30))
+        sums = _demand.Sums(level, Ridge(scale="series"), every_node)
+        sums.forecaster.fit(sums.frame(30))
         wanted = level.add_up(level.values()) if every_node else level.values()
-        np.testing.assert_allclose(np.median(grown.draws(30, 200), 0), wanted[:, :3], rtol=0.2)
+        np.testing.assert_allclose(np.median(sums.draws(30, 200), 0), wanted[:, :3], rtol=0.2)
 
 
 @pytest.fixture
@@ -146,51 +107,40 @@ def given(demand, tmp_path, monkeypatch):
     """Options of a tiny study of one set."""
     name = "tourismsmall"
     monkeypatch.setattr(hierarchical, "DRAWS", 20)
-    monkeypatch.setattr(hierarchical, "CUTOFFS", 2)
     monkeypatch.setattr(hierarchical, "demand_of", lambda name, copies="drop": demand)
     monkeypatch.setattr(hierarchical, "cutoffs_before", lambda end, *rest: [end - 5, end - 3])
-    monkeypatch.setattr(hierarchical, "reconciled", lambda draws, demand: draws)
-    recipe = {"transform": "sqrt", "differences": True, "seasons": 1}
-    once(tmp_path / "fits" / name / "recipe", lambda: recipe)
     ets = pd.DataFrame({"mean": np.full(24, 12.0), "scale": np.full(24, 3.0)})
     once(tmp_path / "fits" / name / "ets-35-2", lambda: ets)
     once(tmp_path / "fits" / name / "ets-37-1", lambda: ets[:12])
-    return hierarchical.EXPERIMENTS["hierarchical"].given(tmp_path, steps=2)
+    return hierarchical.EXPERIMENTS["hierarchical"].given(tmp_path, steps=2, seeds=[0])
 
 
-def test_a_recipe_is_chosen_and_kept(demand, monkeypatch, given):
-    monkeypatch.setattr(_demand, "CANDIDATES", [Recipe("none", False, 2), Recipe("log", True, 2)])
-    recipe = hierarchical.recipe_of("labour", demand, [28, 30], given)
-    assert recipe in _demand.CANDIDATES
-    monkeypatch.setattr(hierarchical, "choose", None)  # kept: not chosen again
-    assert hierarchical.recipe_of("labour", demand, [28, 30], given) == recipe
-    assert _demand.choose(demand, [9, 10])[0] == Recipe(), "too short to choose by"
-
-
-def test_every_arm_gives_a_score_and_both_tables_stand(given, monkeypatch):
+def test_every_arm_gives_a_score_and_both_tables_stand(given):
     one = hierarchical.EXPERIMENTS["hierarchical"]
-    found = one.run(given, ["tourismsmall, *"])
+    found = one.run(given, ["tourismsmall: *"])
     assert len(found) == 6
-    assert all(0 < float(score) < 2 for row in found.values() for score in row.values())
+    assert all(0 < score < 2 for row in found.values() for score in row.values())
     fits = list((given.folder / "fits" / "tourismsmall").glob("series-*"))
     assert len(fits) == 2, "fitted again at every cutoff"
     rolling, standard = one.sections(found, given)
     assert list(rolling.table.index) == list(hierarchical.ARMS)
     assert standard.table.loc["HierE2E (published)", "tourismsmall"] == "0.0916"
 
-    def nothing(*given):
-        raise ModuleNotFoundError("No module named 'hierarchicalforecast'")
-
-    monkeypatch.setattr(hierarchical, "reconciled", nothing)
-    assert one.measure("tourismsmall, HiPerformer, every node, MinTrace", given) is None
-
 
 def test_reconciled_draws_are_coherent_and_coherent_ones_stay(demand):
-    pytest.importorskip("hierarchicalforecast")
     draws = np.random.default_rng(0).gamma(4.0, 3.0, (6, 7, 3))
-    made = hierarchical.reconciled(draws, demand)
+    made = _demand.reconciled(draws, demand)
     np.testing.assert_allclose(made, demand.add_up(made[:, -4:]))
-    np.testing.assert_allclose(hierarchical.reconciled(made, demand), made, atol=1e-9)
+    np.testing.assert_allclose(_demand.reconciled(made, demand), made, atol=1e-9)
+
+
+def test_reconciled_as_the_library_does(demand):
+    methods = pytest.importorskip("hierarchicalforecast.methods")
+    draws = np.random.default_rng(0).gamma(9.0, 3.0, (5, 7, 3))
+    flat = draws.transpose(1, 0, 2).reshape(7, 15)
+    found = methods.MinTrace("wls_struct").fit_predict(S=demand.summing, y_hat=flat)["mean"]
+    made = _demand.reconciled(draws, demand).transpose(1, 0, 2).reshape(7, 15)
+    np.testing.assert_allclose(made, found, atol=1e-9)
 
 
 def test_ets_is_computed_once(demand, tmp_path, monkeypatch):
