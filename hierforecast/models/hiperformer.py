@@ -50,10 +50,10 @@ class HiPerformer(LinearStart):
             ``"lowrank"`` (joint Gaussian by shared latents), ``"mixture"`` (several joint futures),
             ``"gaussian"`` (independent), ``"student"`` (heavy tails), ``"rows"`` (each row joint
             and heavy-tailed, rows independent: tracks that jump), ``"returns"`` (tails of each
-            series, joint in each step by market and groups), ``"steps"`` (as that was before), a
-            `Head`, or ``"auto"``: returns for the scale of that name, coupled
-            for coordinates (each by itself where scenes are larger than 64 series), lowrank for all
-            else.
+            series, joint in each step by market and groups), ``"steps"`` (as that was before),
+            ``"tails"`` (joint by shared latents, tails of each series), a `Head`, or ``"auto"``:
+            returns for the scale of that name, tails for demand, coupled for coordinates (each by
+            itself where scenes are larger than 64 series), lowrank for all else.
         patch: steps in a token, the whole context at most.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
             equals its mirror images: a court, a pitch; see `MirroredScale` for scenes near its
@@ -115,7 +115,7 @@ class HiPerformer(LinearStart):
         patch = min(self.patch, task.context_length)
         self.scaler = make_scale(self.scale, task.n_targets, task.smooth)
         in_space = isinstance(self.scaler, CoordinateScale)
-        usual = usual_head(in_space, task.n_series, not self.scaler.learns_loc)
+        usual = usual_head(self.scaler.head, task.n_series)
         self._head = usual if self.head == "auto" else make_head(self.head)
         embed = find_part("tokens", self.tokens, TOKENS)
         # The linear forecast uses a calendar well; a network does if there are many years of it.

@@ -24,6 +24,8 @@ class CoordinateScale(Scale):
         n_targets: D.
     """
 
+    head = None
+
     def __init__(self, n_targets: int) -> None:
         super().__init__(n_targets)
         self.n_absolute = n_targets

@@ -85,6 +85,7 @@ class DemandScale(Scale):
 
     origin = "history"
     baseline = "smoothing"
+    head = "tails"
     uses_calendar = True
 
     def __init__(self, n_targets: int) -> None:

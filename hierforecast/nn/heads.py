@@ -23,6 +23,7 @@ from hierforecast.errors import DataError
 from hierforecast.nn.head import Head, Scenes, check_options, distances, group_factors, widen
 from hierforecast.nn.lowrank import CoupledHead, LowRankHead
 from hierforecast.nn.returns import ReturnsHead
+from hierforecast.nn.tails import TailsHead
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,7 @@ HEADS: dict[str, type[Any]] = {
     "rows": RowsHead,
     "steps": StepsHead,
     "student": StudentTHead,
+    "tails": TailsHead,
 }
 
 
@@ -264,18 +266,16 @@ def make_head(head: str | Head | Mapping[str, Any]) -> Head:
 _PAIRED = 64
 
 
-def usual_head(in_space: bool, n_series: int | None, changes: bool = False) -> Head:
+def usual_head(scale: str | None, n_series: int | None) -> Head:
     """The head where none is chosen; benchmarks/results/draws.md has the measurements.
 
     Args:
-        in_space: whether targets are coordinates: errors have a velocity, and agents watch others.
+        scale: the head that the scale names, see `Scale.head`. None: targets are coordinates, whose
+            errors have a velocity, and agents watch others.
         n_series: of the largest scene, if that is known: pairs are too many in a large one.
-        changes: whether targets are returns, whose direction nothing says.
     """
-    if changes:
-        return ReturnsHead()
-    if not in_space:
-        return LowRankHead()
+    if scale is not None:
+        return make_head(scale)
     return CoupledHead() if (n_series or 0) <= _PAIRED else LowRankHead(0, 8, memory=2)
 
 

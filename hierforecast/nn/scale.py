@@ -86,6 +86,7 @@ class ReturnsScale(Scale):
     """
 
     learns_loc = False
+    head = "returns"
     origin = "zero"
 
     def __init__(self, n_targets: int, decay: float = 0.94, prior: float = 3.0) -> None:

@@ -16,6 +16,7 @@ from hierforecast.distributions import (
     IndependentScenes,
     IndependentSteps,
     LowRankNormal,
+    Warped,
 )
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.heads import (
@@ -31,6 +32,7 @@ from hierforecast.nn.heads import (
     make_head,
     usual_head,
 )
+from hierforecast.nn.tails import TailsHead
 from hierforecast.task import Task
 from hierforecast.testing import assert_equivariant
 from tests.helpers import FLAT, NESTED, moves_of
@@ -43,7 +45,8 @@ GAUSSIAN = [
     LowRankHead(rank=2, group_rank=2),
     LowRankHead(memory=2, group_rank=1),
 ]
-JOINT = [*GAUSSIAN, StepsHead(group_rank=0), StepsHead(group_rank=2)]
+WARPED = [TailsHead(), TailsHead(2, 0)]
+JOINT = [*GAUSSIAN, StepsHead(group_rank=0), StepsHead(group_rank=2), *WARPED]
 CHOICES = [GaussianHead(), StudentTHead(), RowsHead(), RowsHead(2, 0), *JOINT]
 
 
@@ -117,6 +120,7 @@ def test_broken_heads_are_caught(head):
 
 def test_laws_are_of_the_kind_that_is_asked_for():
     joint = [LowRankNormal if head in GAUSSIAN else IndependentSteps for head in JOINT]
+    joint[-len(WARPED) :] = [Warped] * len(WARPED)
     families = (*[IndependentScenes] * 2, *[IndependentRows] * 2, *joint)
     for head, family in zip(CHOICES, families, strict=True):
         loc, scale, shape = parts(head)
@@ -241,10 +245,25 @@ def test_locs_move_as_errors_do(kind: type, memory: int):
 
 def test_the_usual_head_is_that_of_what_is_forecast():
     """Coordinates are coupled but in large scenes; what is saved is what was built."""
-    assert usual_head(True, None) == usual_head(True, 64) == CoupledHead()
-    assert usual_head(True, 65) == LowRankHead(0, 8, memory=2)
-    assert usual_head(False, 3) == LowRankHead()
+    assert usual_head(None, None) == usual_head(None, 64) == CoupledHead()
+    assert usual_head(None, 65) == LowRankHead(0, 8, memory=2)
+    assert usual_head("lowrank", 3) == LowRankHead()
+    assert usual_head("tails", 3) == TailsHead()
     built = HiPerformer(8, 1, 2).for_task(Task(8, 4, n_targets=2, n_series=11))
     assert built.to_dict()["head"] == head_to_dict(CoupledHead())
     assert built.pairs is not None and HiPerformer(8, 1, 2).to_dict()["head"] == "auto"
     assert HiPerformer(8, 1, 2).for_task(Task(8, 4)).pairs is None
+
+
+@pytest.mark.parametrize("tail", [-9.0, -0.7, 0.0, 9.0])
+def test_tails_leave_the_deviation_to_the_scale(tail):
+    """Whatever the latents say: the scale times the size, by draws and by the closed form."""
+    head = TailsHead()
+    loc, scale, shape = parts(head)
+    each = shape.unflatten(-1, (TARGETS, -1))
+    each[..., 0], each[..., 1] = tail, 0.4
+    law = OnRows(head).law(loc, scale, shape)
+    torch.testing.assert_close(law.stddev, scale * torch.tensor(0.4).exp())
+    draws = law.sample((40_000,), torch.Generator().manual_seed(0))
+    middle = ((draws - loc).abs() < 0.5 * law.stddev).double().mean()
+    assert abs(middle - 0.383) < 0.02 if tail < -5 else middle > 0.387, "many small errors"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hierforecast import HiPerformer
 from hierforecast.distributions import ScaleMixture, Warped
 from hierforecast.nn.head import Loads, Scenes
-from hierforecast.nn.heads import LowRankHead, head_to_dict, make_head, usual_head
+from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.market import _BEGIN, MarketStart
 from hierforecast.nn.returns import ReturnsHead
 from hierforecast.testing import assert_equivariant
@@ -213,7 +213,7 @@ def test_the_numbers_are_fitted_to_what_is_likely() -> None:
 
 
 def test_returns_choose_the_head_and_save_it() -> None:
-    assert usual_head(False, 500, True) == ReturnsHead() and usual_head(False, 500) == LowRankHead()
+    assert usual_head("returns", 500) == ReturnsHead()
     assert make_head(head_to_dict(ReturnsHead(3))) == ReturnsHead(3)
     assert make_head("returns") == ReturnsHead()
     assert HiPerformer(scale="returns").to_dict()["head"] == "auto"

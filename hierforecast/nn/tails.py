@@ -1,0 +1,60 @@
+"""The head for demand: a joint normal of latents, each series with heavy tails of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hierforecast.distributions import LowRankNormal, Sinh, Warped
+from hierforecast.nn.head import Head, Scenes, check_options
+
+# Tails at first: excess kurtosis 1.5. Share of a series' own latent in its errors' deviation.
+_TAIL, _PRIVATE = math.log(0.5), 0.5
+
+
+@dataclass(frozen=True)
+class TailsHead(Head):
+    """For demand: series are joint by latents, and most days are calmer than a few wild ones.
+
+    A normal of unit variance goes through `Sinh`: latents say how series, and steps of one series,
+    depend on one another, the scale how large an error is, the tails how its sizes are spread.
+
+    Args:
+        rank: latents shared by all series of a scene.
+        group_rank: those shared by the series of a group, on every level of the hierarchy.
+    """
+
+    rank: int = 4
+    group_rank: int = 1
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def features(self, n_targets: int, n_levels: int = 1) -> int:
+        """See `Head`: a tail, a size, and how much each latent counts."""
+        return n_targets * (3 + self.rank + n_levels * self.group_rank)
+
+    def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> Warped:
+        """See `Head`."""
+        each = shape.unflatten(-1, (scale.shape[-1], -1))
+        tail = (_TAIL + each[..., 0].mean(1, keepdim=True)).clamp(-8, 0.3).exp()
+        size = each[..., 1].clamp(-3, 3).exp()
+        ranks = (1, self.rank, *(self.group_rank for _ in scenes.groups))
+        private, shared, *of_groups = (0.5 * each[..., 2:]).split(ranks, dim=-1)
+        private = _PRIVATE + private
+        factors = (private, shared, *of_groups)
+        norm = sum((x.square().sum(-1) for x in factors), start=torch.ones_like(scale)).sqrt()
+        private, shared, *of_groups = (x / norm[..., None] for x in factors)
+        pairs = [(x, group) for x, group in zip(of_groups, scenes.groups, strict=True)
+                 if self.group_rank]  # fmt: skip
+        base = LowRankNormal(
+            torch.zeros_like(loc), 1 / norm, shared, private, scenes.scene, scenes.n_scenes,
+            group_factors=pairs,
+        )  # fmt: skip
+        # The unit by which the deviation of sinh(tail * z) / tail is one.
+        grown = (2 * tail.square()).clamp(min=1e-8)
+        unit = (grown.expm1() / grown).rsqrt()
+        return Warped(base, Sinh(loc, scale * size * unit, tail))
