@@ -67,9 +67,10 @@ class Forecasts:
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
                 raw = self.model(batch.to(device))
-            forecast = Forecast(raw, batch, future, self.generator, warp=self.windows.warp)
-            if forecast.warp is not None:
-                forecast = forecast._replace(truth=self.truth(future))
+            forecast = Forecast(raw, batch, future, self.generator)
+            if self.windows.warp is not None:
+                warp = self.windows.warp.change(lambda x: x.to(device))
+                forecast = forecast._replace(warp=warp, truth=self.truth(future))
             if self.given is not None:
                 forecast = forecast.condition(self.given[future.rows.numpy()])
             yield forecast if self.totals is None else forecast.add(self.totals)
