@@ -164,9 +164,14 @@ def same_table(found: pd.DataFrame, part: str = "all") -> pd.DataFrame:
                 row[f"dropout {rate:g}: hidden"] = over_seeds(cell["hidden"])
                 row[f"dropout {rate:g}: growth"] = over_seeds(cell["growth"])
                 means[rate] = cell["growth"].mean()
-            row["ratio of growths"] = f"{means[rates[-1]] / means[rates[0]]:.2f}"
+            row["ratio of growths"] = f"{share(means[rates[-1]], means[rates[0]]):.2f}"
             rows[f"{information}: {k} of {'each team' if both else 'one team'} hidden"] = row
     return pd.DataFrame(rows).T
+
+
+def share(less: float, more: float) -> float:
+    """A growth over another; NaN where a model that looks at nobody has none."""
+    return less / more if more else float("nan")
 
 
 def acceptance(found: pd.DataFrame) -> str:
@@ -175,16 +180,15 @@ def acceptance(found: pd.DataFrame) -> str:
     grown = grown[(grown["information"] == "classes") & (grown["removed"] > 0)]
     with_, without = (grown[grown["rate"] == rate] for rate in (found["rate"].max(), 0))
     seeds = {
-        seed: with_[with_["seed"] == seed]["growth"].mean()
-        / without[without["seed"] == seed]["growth"].mean()
+        seed: share(*(rows[rows["seed"] == seed]["growth"].mean() for rows in (with_, without)))
         for seed in sorted(set(with_["seed"]))
     }
     more, less = without["growth"].mean(), with_["growth"].mean()
     each = ", ".join(f"{value:.2f}" for value in seeds.values())
     return (
         f"Players of one team missing at test time: with series dropout {found['rate'].max():g}, "
-        "the error on the same "
-        f"visible agents grows by {less / more:.2f} times as much as without it ({less:.4f} ft "
+        "the error on the same visible agents grows by "
+        f"{share(less, more):.2f} times as much as without it ({less:.4f} ft "
         f"against {more:.4f} ft, mean of 1 to {MOST} missing; by seed {each}): "
         f"{'less' if less < 0.5 * more else 'not less'} than half."
     )

@@ -206,6 +206,7 @@ def test_the_calendar_is_named_and_known_ahead(tmp_path, monkeypatch):
     table = pd.DataFrame({"unique_id": "a", "ds": days, "y": np.arange(60) % 7 + 1.0})
     table.to_csv(tmp_path / "t.csv", index=False)
     fit = ["fit", tmp_path / "t.csv", "--context", 5, "--horizon", 2, *SMALL]
+    fit += ["--set", "scale=series"]
     answers = {}
     for given in ("weekday", "none", "auto"):
         call(*fit[:2], tmp_path / given, *fit[2:], "--calendar", given)

@@ -43,7 +43,7 @@ def series(kind: str, n: int = 12, steps: int = 80, seed: int = 0) -> pd.DataFra
 
 def fitted(train: pd.DataFrame, val: Any = None, **options: Any) -> Forecaster:
     given = {"max_steps": 20, "batch_size": 8, "learning_rate": 3e-3, "trainer": QUIET, **options}
-    model = HiPerformer(8, 1, 2, patch=7)
+    model = HiPerformer(8, 1, 2, patch=7, scale="series")
     return Forecaster(model, context_length=L, prediction_length=H, **given).fit(train, val)
 
 

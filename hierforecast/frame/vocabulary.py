@@ -158,12 +158,9 @@ class Vocabulary:
             for c in self.covariates
         ]
         targets = [asdict(units) for units in self.targets]
-        plain: dict[str, Any] = {
-            "covariates": covariates,
-            "types": list(self.types),
-            "targets": targets,
-            "calendar": list(self.calendar),
-        }
+        plain = {"covariates": covariates, "types": list(self.types), "targets": targets}
+        if self.calendar:
+            plain["calendar"] = list(self.calendar)
         return plain if self.smoothing is None else {**plain, "smoothing": asdict(self.smoothing)}
 
     @classmethod

@@ -312,7 +312,7 @@ def test_a_model_that_does_not_ask_is_given_none():
 def network(columns: Columns, **options: Any) -> Forecaster:
     lengths = {"context_length": 6, "prediction_length": 3, "max_steps": 3}
     given = {**lengths, "columns": columns, "trainer": DOUBLE, **options}
-    return Forecaster(HiPerformer(16, 1, 2), **given)
+    return Forecaster(HiPerformer(16, 1, 2, scale="series"), **given)
 
 
 def test_by_default_series_forecast_as_they_did():

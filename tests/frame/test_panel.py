@@ -267,7 +267,7 @@ def test_times_of_a_cutoff_column_keep_their_type_and_panels_pickle() -> None:
 
 def test_the_docstring_of_the_room_names_each_module() -> None:
     files = {path.stem for path in Path(frame_room.__file__).parent.glob("[a-z]*.py")}
-    assert files == set(re.findall(r"`([a-z]+)(?:\.read_frame)?`", frame_room.__doc__ or ""))
+    assert files == set(re.findall(r"`([a-z_]+)(?:\.read_frame)?`", frame_room.__doc__ or ""))
 
 
 @pytest.mark.parametrize("n", [1, 5000])

@@ -63,7 +63,7 @@ def linear_data(n: int = 400) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     types = torch.arange(n) % 2
     weights = torch.randn(2, H * 2, L * 2).double()
     ahead = (weights[types] @ history.flatten(1)[..., None])[..., 0].unflatten(1, (H, 2))
-    return history, ahead + 3 * types[:, None, None], torch.rand(n, H) > 0.3, types
+    return history[:, None], ahead + 3 * types[:, None, None], torch.rand(n, H) > 0.3, types
 
 
 @torch.no_grad()
@@ -102,7 +102,7 @@ def test_ridge_is_the_closed_form():
 @torch.no_grad()
 def test_ridge_of_no_rows_says_zero():
     layer = LinearForecast(TASK)
-    history = torch.randn(5, L, 2)
+    history = torch.randn(5, 1, L, 2)
     nothing = torch.zeros(5, H, dtype=torch.bool)
     layer.fit(history, torch.full((5, H, 2), torch.nan), nothing, *torch.zeros(2, 5).long())
     assert (layer(history, torch.ones(5, dtype=torch.int64)) == 0).all()
