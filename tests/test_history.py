@@ -13,6 +13,8 @@ from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.distributions import Warped
 from hierforecast.frame import read_frame
 from hierforecast.history import History, learn_smoothing, settled, thin, warp_of
+from hierforecast.nn.demand import DemandScale
+from hierforecast.nn.head import Scenes
 from hierforecast.testing import randomize_
 from hierforecast.windows import WindowDataset
 
@@ -249,3 +251,16 @@ def test_growth_is_by_factors_or_by_amounts():
     size = np.exp(rng.normal(size=(8, 1)))
     assert shift(100 * size * np.exp(0.3 * rng.normal(size=(8, steps)))) <= 0.1
     assert shift(np.abs(100 + 30 * rng.normal(size=(8, steps)))) >= 10
+
+
+def test_rungs_are_compared_by_totals_too():
+    """Errors that series share count at every level, as large as they are; others shrink."""
+    group, scene = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.int64)
+    scenes, present = Scenes(scene, 1, (group,)), torch.ones(4, 2, dtype=torch.bool)
+    scale, shared = DemandScale(1), torch.full((4, 2, 1), 0.5)
+    assert scale.totals_apart(shared, present, scenes) == pytest.approx(2 * 0.5)
+    own = shared * torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None, None]
+    assert scale.totals_apart(own, present, scenes) == 0
+    present[1::2] = False
+    junk = torch.where(present[..., None], own, torch.nan)
+    assert scale.totals_apart(junk, present, scenes) == pytest.approx(2 * 0.5)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.batch import SceneBatch
+from hierforecast.nn.head import Scenes
 from hierforecast.nn.linear import LinearForecast
 from hierforecast.nn.scaled import Scaled, positive
 from hierforecast.nn.views import Scale
@@ -100,6 +101,21 @@ class DemandScale(Scale):
         shown = torch.where(batch.present[..., None], batch.values, 0)
         still = shown.new_zeros(len(shown), 1, shown.shape[-1])
         return Scaled(shown, shown[..., :0], still, still + 1)
+
+    def totals_apart(self, error: Tensor, present: Tensor, scenes: Scenes) -> Tensor:
+        """See `Scale`: mean absolute errors of the means of groups, at every level, and of scenes.
+
+        Moves that suit each series may share an error, which totals would add up.
+        """
+        seen = present[..., None].to(error.dtype)
+        shown, apart = torch.where(present[..., None], error, 0), error.new_zeros(())
+        for group in (*scenes.groups, scenes.scene):
+            n_groups = int(group.max()) + 1 if len(group) else 0
+            count = seen.new_zeros(n_groups, *seen.shape[1:]).index_add(0, group, seen)
+            total = shown.new_zeros(n_groups, *shown.shape[1:]).index_add(0, group, shown)
+            there = (count > 0).sum().clamp(min=1) * error.shape[-1]
+            apart = apart + (total / count.clamp(min=1)).abs().sum() / there
+        return apart
 
     def baselines(self, task: Task) -> Tensor:
         """See `Scale`: smoothing alone."""

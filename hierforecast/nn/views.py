@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution, SceneMixture
+from hierforecast.nn.head import Scenes
 from hierforecast.nn.linear import LinearForecast
 from hierforecast.nn.scaled import Scaled
 from hierforecast.task import Task
@@ -102,6 +103,18 @@ class Scale(nn.Module):
         last = [length - lag + ahead % lag for lag in sorted({1, season})]
         found = F.one_hot(torch.stack(last), length).double()
         return torch.cat([found, torch.full_like(found[:1], 1 / length)])
+
+    def totals_apart(self, error: Tensor, present: Tensor, scenes: Scenes) -> Tensor | float:
+        """What errors of totals add to the distance by which a rung is chosen, see `Model.score`.
+
+        Nothing, unless those who read the forecasts read totals too.
+
+        Args:
+            error: (P, H, D) and
+            present: (P, H) which of them are known.
+            scenes: groups and scenes of the rows.
+        """
+        return 0.0
 
     def linear(self, task: Task) -> LinearForecast:
         """The linear forecast that a network starts from, not yet fitted."""
