@@ -101,6 +101,9 @@ def learn(
             windows = WindowDataset(panel, every, *plan.lengths, hide=hide, **how)
             with drawing(generator):
                 answer.learn(*_statistics(plan, windows, generator))
+    elif fresh and stopped is None and model.origin == "history":
+        # Too short to judge anything by: what was learned from so few windows is not trusted.
+        model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
     return Fitted(model.eval(), panel.vocabulary, panel.clock.step, history, report), stopped
 
 

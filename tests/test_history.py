@@ -264,3 +264,10 @@ def test_rungs_are_compared_by_totals_too():
     present[1::2] = False
     junk = torch.where(present[..., None], own, torch.nan)
     assert scale.totals_apart(junk, present, scenes) == pytest.approx(2 * 0.5)
+
+
+def test_a_history_too_short_to_judge_by_is_smoothed(frame):
+    short = frame[(frame.ds < "2024-01-12") & (frame.unique_id != "shop 4")]
+    made = forecaster().fit(short)
+    assert made.report_.coverage.empty and len(made.history_) == 3
+    assert not made.model_.linear.weight.weight.any() and not made.model_.decoder.moves
