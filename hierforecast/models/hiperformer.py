@@ -229,7 +229,7 @@ class HiPerformer(LinearStart):
         likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
         likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
         likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
-        middle = loc.reshape(-1, *truth.shape).mean(0)  # of several locs
+        middle = loc.mean(0) if loc.ndim > truth.ndim else loc  # of several locs
         apart = self.scaler.totals_apart(truth - middle, seen, scenes)
         return self._head.distance(loc, truth, seen, scenes) + apart, -likelihood
 
