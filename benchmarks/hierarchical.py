@@ -171,8 +171,8 @@ def sections(found: Found, given: Options) -> list[Section]:
         "HiPerformer chooses its scale by itself (demand); the series' joint draws are summed up, "
         "or every node is forecast and each joint draw reconciled by MinTrace with structural "
         f"weights. {given.steps} steps of 8 windows at most, {seeds} seed(s), mean ± deviation. "
-        "How demand is smoothed was chosen on windows before the test's; that rungs are compared "
-        "by totals too and that a short history is only smoothed, after these had been seen. "
+        "How demand is smoothed was chosen on windows before the test's; that totals "
+        "belong to the loss and that a short history is only smoothed, after these had been seen. "
         "Goals: at most .0125, .0540, .0735, .1320, .2400, and .0420 for the 40 days."
     )
     later = (

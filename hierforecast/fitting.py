@@ -210,6 +210,8 @@ def _model(
     task = Task.of(panel, *plan.lengths)
     dtype = torch.from_numpy(np.zeros(0, panel.dtype)).dtype
     if start is not None and _is_trained(start.model):
+        assert start.model.task is not None
+        task = replace(task, smooth=start.model.task.smooth)  # chosen once, by the first frame
         _check_alike(start.model, plan.model, task)
         return False, deepcopy(start.model).to(dtype).train()
     with drawing(generator):

@@ -19,7 +19,7 @@ from hierforecast.distributions.warps import Log
 from hierforecast.frame import Panel
 from hierforecast.frame.step import seasons_of
 from hierforecast.frame.vocabulary import Smoothing
-from hierforecast.smoothing import learn_usual, smooth
+from hierforecast.smoothing import Smoothed, learn_usual, smooth
 
 # Sizes, in median ones, below which demand grows by amounts and above which by factors.
 SHIFTS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -59,64 +59,37 @@ class History:
     def __init__(self, panel: Panel, cutoffs: np.ndarray, horizon: int) -> None:
         learned = panel.vocabulary.smoothing
         assert learned is not None
-        self.warp = warp_of(learned)
-        pairs = np.unique(cutoffs, axis=0)
-        count = np.bincount(pairs[:, 0], minlength=len(panel.length))
-        first = np.cumsum(count) - count
-        # Where each scene's cutoffs stand in its rows' results.
-        self._begin = np.cumsum(panel.length + 1) - (panel.length + 1)
-        self._place = np.zeros(int((panel.length + 1).sum()), dtype=np.int64)
-        self._place[self._begin[pairs[:, 0]] + pairs[:, 1]] = (
-            np.arange(len(pairs)) - first[pairs[:, 0]]
-        )
-        per_row = count[panel.row_scene]
-        self._row = np.cumsum(per_row) - per_row
-        shape = int(per_row.sum()), horizon, panel.values.shape[1]
+        self.warp, self._offset = warp_of(learned), panel.cell_offset
+        # Results are kept for cells after which anything is forecast.
+        self._slot = np.full(len(panel.present), -1)
+        scene, step = np.unique(cutoffs, axis=0).T
+        rows = np.diff(panel.row_offset)[scene]
+        first = np.repeat(panel.row_offset[scene] - np.cumsum(rows) + rows, rows)
+        after = panel.cell_offset[first + np.arange(len(first))] + np.repeat(step, rows) - 1
+        self._slot[after] = np.arange(len(after))
+        shape = len(after), horizon, panel.values.shape[1]
         self._loc, self._unit = np.zeros(shape), np.ones(shape)
         self._naive = np.zeros(shape, dtype=np.float32)
         self.errors = np.zeros(panel.values.shape)
-        self._scene = panel.row_scene
-        for rows, values in _grids(panel, learned, horizon):
-            steps = values.shape[1]
-            shift = steps - panel.length[panel.row_scene[rows]]  # they end together
-            own = np.repeat(np.arange(len(rows)), per_row[rows])
-            within = np.arange(len(own)) - np.repeat(
-                np.cumsum(per_row[rows]) - per_row[rows], per_row[rows]
-            )
-            cutoff = pairs[first[panel.row_scene[rows]][own] + within, 1]
-            slot, column = self._row[rows][own] + within, cutoff - 1 + shift[own]
-            for target in range(values.shape[2]):
+        for cells, values in _grids(panel, self.warp, horizon):
+            for target in range(shape[2]):
                 z = values[..., target]
                 usual = learned.usual(target)
                 found = smooth(z, learned.seasons, horizon, usual)
-                loc, unit = found.loc[own, column], found.unit[own, column]
-                self._loc[slot, :, target], self._unit[slot, :, target] = loc, unit
-                away = np.clip((found.naive[own, column] - loc) / unit, -_FAR, _FAR)
-                self._naive[slot, :, target] = np.nan_to_num(away)
-                self._keep(panel, rows, shift, z, found.loc[..., 0], found.unit[..., 0], target)
+                self.errors[cells[cells >= 0], target] = _errors(z, found)[cells >= 0]
+                self._keep(cells, found, target)
 
-    def _keep(
-        self,
-        panel: Panel,
-        rows: np.ndarray,
-        shift: np.ndarray,
-        z: np.ndarray,
-        loc: np.ndarray,
-        unit: np.ndarray,
-        target: int,
-    ) -> None:
-        """Put the errors of one step ahead into the cells of rows."""
-        error = np.zeros_like(z)
-        error[:, 1:] = (z[:, 1:] - loc[:, :-1]) / unit[:, :-1]
-        before = (~np.isnan(z)).cumsum(1) > 1
-        error = np.where(before, np.nan_to_num(error), 0.0)
-        row, column = np.nonzero(np.arange(z.shape[1]) >= shift[:, None])
-        cells = panel.cell_offset[rows][row] + column - shift[row]
-        self.errors[cells, target] = error[row, column]
+    def _keep(self, cells: np.ndarray, found: Smoothed, target: int) -> None:
+        """Keep what is known after those of some cells (n, T) from which anything is forecast."""
+        at = np.nonzero((cells >= 0) & (self._slot[cells] >= 0))
+        slot, loc, unit = self._slot[cells[at]], found.loc[at], found.unit[at]
+        self._loc[slot, :, target], self._unit[slot, :, target] = loc, unit
+        away = np.clip((found.naive[at] - loc) / unit, -_FAR, _FAR)
+        self._naive[slot, :, target] = np.nan_to_num(away)
 
     def ahead(self, rows: np.ndarray, cutoff: np.ndarray) -> Ahead:
         """What is known of the horizons of rows (P,) after their cutoffs (P,)."""
-        slot = self._row[rows] + self._place[self._begin[self._scene[rows]] + cutoff]
+        slot = self._slot[self._offset[rows] + cutoff - 1]
         return Ahead(self._loc[slot], self._unit[slot], self._naive[slot])
 
 
@@ -150,7 +123,7 @@ def learn_smoothing(panel: Panel, end: np.ndarray, horizon: int) -> Smoothing:
     plain = Smoothing(seasons)
     stop = np.minimum(end, panel.length)[panel.row_scene]
     rows = np.unique(np.linspace(0, len(stop) - 1, ROWS).round().astype(int))
-    values = _grid(panel, rows, int(stop[rows].max()), stop[rows])
+    values = _values(panel, _cells(panel, rows, stop[rows]))
     seen = values[~np.isnan(values).any(-1)]
     if len(seen) and (seen >= 0).all():
         shifts = tuple(_best_shift(values[..., d], seasons, horizon) for d in range(seen.shape[1]))
@@ -215,22 +188,33 @@ def _pinball(values: np.ndarray, loc: np.ndarray, unit: np.ndarray, warp: Log) -
     return total / max(count, 1)
 
 
-def _grids(
-    panel: Panel, smoothing: Smoothing, horizon: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows (n,), some at a time, and what is smoothed of them (n, T, D), NaN where missing."""
-    warp, length = warp_of(smoothing), panel.length[panel.row_scene]
+def _errors(z: np.ndarray, found: Smoothed) -> np.ndarray:
+    """Errors (n, T) of forecasts of one step, in their units; 0 where there is none."""
+    error = np.zeros_like(z)
+    error[:, 1:] = (z[:, 1:] - found.loc[:, :-1, 0]) / found.unit[:, :-1, 0]
+    known = (~np.isnan(z)).cumsum(1) > 1
+    return np.where(known, np.nan_to_num(error), 0.0)
+
+
+def _grids(panel: Panel, warp: Log | None, horizon: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cells (n, T) of some rows at a time, -1 before their first, and what is smoothed of them."""
+    length = panel.length[panel.row_scene]
     order = np.argsort(length, kind="stable")
     size = max(1, AT_ONCE // (int(length.max(initial=1)) * max(64, horizon)))
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        values = _grid(panel, rows, int(length[rows].max()), length[rows])
-        yield rows, show(values, warp)
+        cells = _cells(panel, rows, length[rows])
+        yield cells, show(_values(panel, cells), warp)
 
 
-def _grid(panel: Panel, rows: np.ndarray, steps: int, stop: np.ndarray) -> np.ndarray:
-    """Values (n, T, D) of the steps of rows (n,) before their stops (n,), which stand last."""
+def _cells(panel: Panel, rows: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Cells (n, T) of the steps of rows (n,) before their stops (n,), which stand last; or -1."""
+    steps = int(stop.max(initial=0))
     at = np.arange(steps) - (steps - stop[:, None])
-    cells = panel.cell_offset[rows, None] + np.maximum(at, 0)
-    seen = (at >= 0) & panel.present[cells]
+    return np.where(at < 0, -1, panel.cell_offset[rows, None] + at)
+
+
+def _values(panel: Panel, cells: np.ndarray) -> np.ndarray:
+    """Values (n, T, D) of cells, NaN where missing."""
+    seen = (cells >= 0) & panel.present[cells]
     return np.where(seen[..., None], panel.values[cells], np.nan)

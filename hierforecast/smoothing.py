@@ -106,7 +106,11 @@ class _Run:
         age = born.cumsum(0)
         self.ready = age >= season if season > 1 else born & False
         shape = (n, len(alpha))
-        level, trend, cycle = np.zeros(shape), np.zeros(shape), np.zeros((season, *shape))
+        level, trend, cycle = (
+            np.zeros(shape),
+            np.zeros(shape),
+            np.zeros((min(season, steps), *shape)),
+        )
         self.level, self.trend, self.cycle = (np.zeros((steps, *shape)) for _ in range(3))
         count = np.zeros((n, 1))
         for t in range(steps):

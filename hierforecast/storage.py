@@ -74,6 +74,12 @@ def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
     given = isinstance(model, Model)
     keys = "the model given" if given else "its keys 'model' and 'task'"
     built: Any = saved.fill(lambda: planned.for_task(task).to(dtype), keys, ours=not given)
+    horizons = {len(each) for each in vocabulary.smoothing.growth} if vocabulary.smoothing else {0}
+    if built.origin == "history" and horizons != {plan.prediction_length}:
+        raise saved.error(
+            f"has smoothing for {horizons.pop()} steps in its key 'vocabulary', and "
+            f"prediction_length={plan.prediction_length}"
+        )
     return plan, Fitted(built, vocabulary, step, NO_STEPS.copy(), report)
 
 
@@ -121,6 +127,8 @@ def _vocabulary(given: dict[str, Any], columns: Columns) -> Vocabulary:
     if any(c.categories is not None and c.units != Units() for c in found.covariates):
         raise ValueError("categories have units")
     check_calendar(found.calendar)
+    if found.smoothing is not None:
+        found.smoothing.check(len(columns.targets))
     return found
 
 

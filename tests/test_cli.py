@@ -224,6 +224,8 @@ def test_the_calendar_is_named_and_known_ahead(tmp_path, monkeypatch):
     assert answers["weekday"].ds.tolist() == ["2024-03-01", "2024-03-02"]
     assert (answers["weekday"].HiPerformer != answers["none"].HiPerformer).all()
     pd.testing.assert_frame_equal(answers["auto"], answers["none"])
+    call(*fit[:2], tmp_path / "season", *fit[2:], "--season", 7, "--season", 14)
+    assert Forecaster.load(tmp_path / "season").columns.season == (7, 14)
     assert "give some of" in complaint(*fit[:2], tmp_path / "x", *fit[2:], "--calendar", "date")
     message = complaint(*fit[:2], tmp_path / "x", *fit[2:], "--holidays", "us")
     assert "--holidays=us is no country" in message

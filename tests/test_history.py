@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.distributions import Warped
+from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 from hierforecast.history import History, learn_smoothing, settled, thin, warp_of
 from hierforecast.nn.demand import DemandScale
@@ -227,6 +229,34 @@ def test_what_if_and_save(fitted, frame, tmp_path):
     assert not given[given.unique_id == "shop 1"].equals(plain[plain.unique_id == "shop 1"])
     fitted.save(tmp_path / "shops")
     pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "shops").predict(frame, [80]), plain)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": []}, {"growth": [[1.0], [1.0]]}, {"shifts": [-1.0]}, {"seasons": [0]},
+     {"steps": [0.0]}, {"growth": [[]]}, {"shifts": ["1"]}, {"seasons": [7.5]},
+     {"growth": [[1.0, 1.0]]}, None],
+    ids=str,
+)  # fmt: skip
+def test_a_damaged_file_is_refused(fitted, tmp_path, change):
+    fitted.save(tmp_path / "shops")
+    path = tmp_path / "shops" / "forecaster.json"
+    saved = json.loads(path.read_text())
+    if change is None:
+        del saved["vocabulary"]["smoothing"]
+    else:
+        saved["vocabulary"]["smoothing"].update(change)
+    path.write_text(json.dumps(saved))
+    with pytest.raises(DataError, match="'vocabulary'"):
+        Forecaster.load(tmp_path / "shops")
+
+
+def test_a_warm_start_keeps_its_scale(frame):
+    made = forecaster().fit(frame)
+    below = frame.assign(y=frame.y.where(frame.unique_id != "shop 0", -1.0))
+    made.fit(below, warm_start=True)
+    assert made.model_.scaler.origin == "history"
+    assert (made.predict(below, level=[90]).filter(like="HiPerformer").to_numpy() >= 0).all()
 
 
 def test_training_windows_begin_when_seasons_are_known(frame):

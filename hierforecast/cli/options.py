@@ -41,6 +41,9 @@ FREQ: dict[str, Any] = {
     "freq": Annotated[
         Text, option("--freq", "Step of the times: B, W-SUN, 15min, 'Mon Tue Wed', 10. [found]")
     ],
+    "season": Annotated[
+        list[int] | None, option("--season", "Steps of a season; repeat. [by the step of time]")
+    ],
     "calendar": Annotated[
         Names,
         option(

@@ -109,6 +109,22 @@ class Smoothing:
     steps: tuple[float, ...] = ()
     growth: tuple[tuple[float, ...], ...] = ()
 
+    def check(self, n_targets: int) -> None:
+        """Refuse what was not learned from a frame of so many targets.
+
+        Raises:
+            ValueError: naming it.
+        """
+        counts = {"steps": self.steps, "growth": self.growth, "shifts": self.shifts or self.steps}
+        for name, values in counts.items():
+            if len(values) != n_targets:
+                raise ValueError(f"smoothing has {name} of {len(values)} targets, not {n_targets}")
+        if len(horizons := {len(each) for each in self.growth}) != 1:
+            raise ValueError(f"smoothing has growth of horizons {sorted(horizons)}")
+        sizes = (*self.shifts, *self.steps, *(x for each in self.growth for x in each))
+        if not all(x > 0 for x in sizes) or not all(season > 1 for season in self.seasons):
+            raise ValueError("smoothing has sizes that are not above zero, or seasons below 2")
+
     def usual(self, target: int) -> Usual:
         """What series of a target usually do."""
         return Usual(self.steps[target], np.array(self.growth[target]))

@@ -25,6 +25,7 @@ from hierforecast.nn.coupling import PairNetwork
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
+from hierforecast.nn.groups import means
 from hierforecast.nn.head import Head, Loads, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.market import MarketStart
@@ -211,6 +212,8 @@ class HiPerformer(LinearStart):
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
         """Distance of the locs from the truth, plus the likelihood of the errors around them.
 
+        Where totals are read too (demand), theirs belongs to the distance.
+
         Locs learn from the distance alone and everything else from the exact joint likelihood: a
         sharp distribution would otherwise let its most certain directions drown the rest of the
         mean. Both are in the network's units, per present cell, so no series outweighs the others.
@@ -266,9 +269,6 @@ class HiPerformer(LinearStart):
 def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:
     """The last features (P, H, count) replaced by their mean over the scene's present rows."""
     shape, last = shape.tensor_split((-count,), dim=-1)
-    here = batch.present.any(1)
-    each = torch.where(here[:, None, None], last, 0)
-    total = each.new_zeros(batch.n_scenes, *each.shape[1:]).index_add(0, batch.scene, each)
-    rows = each.new_zeros(batch.n_scenes).index_add(0, batch.scene, here.to(each))
-    mean = total / rows.clamp(min=1)[:, None, None]
+    here = batch.present.any(1, keepdim=True).expand(-1, last.shape[1])
+    mean, _ = means(last, here, batch.scene)
     return torch.cat([shape, mean[batch.scene]], dim=-1)

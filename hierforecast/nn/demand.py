@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hierforecast.batch import SceneBatch
+from hierforecast.nn.groups import means
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.linear import LinearForecast
 from hierforecast.nn.scaled import Scaled, positive
@@ -49,8 +49,9 @@ class DemandLinear(LinearForecast):
         assert batch.naive is not None
         errors = scaled.relative.clamp(-_CLIP, _CLIP)
         horizon = batch.naive.shape[1]
-        late = slice(-_STEPS, None)
-        parts = [errors, *_means(errors[:, late], batch.present[:, late], batch)]
+        late, present = errors[:, -_STEPS:], batch.present[:, -_STEPS:]
+        owners = (*batch.hierarchy.groups, batch.scene)
+        parts = [errors, *(means(late, present, owner)[0][owner] for owner in owners)]
         same = torch.cat([part.flatten(1) for part in parts], dim=1)
         known = batch.known[:, -horizon:, self.numeric].nan_to_num(0.0) / self.known_scale
         return torch.cat([same[:, None].expand(-1, horizon, -1), batch.naive, known], dim=-1)
@@ -105,16 +106,12 @@ class DemandScale(Scale):
     def totals_apart(self, error: Tensor, present: Tensor, scenes: Scenes) -> Tensor:
         """See `Scale`: mean absolute errors of the means of groups, at every level, and of scenes.
 
-        Moves that suit each series may share an error, which totals would add up.
+        Moves that suit each series may share an error, which totals add up.
         """
-        seen = present[..., None].to(error.dtype)
-        shown, apart = torch.where(present[..., None], error, 0), error.new_zeros(())
-        for group in (*scenes.groups, scenes.scene):
-            n_groups = int(group.max()) + 1 if len(group) else 0
-            count = seen.new_zeros(n_groups, *seen.shape[1:]).index_add(0, group, seen)
-            total = shown.new_zeros(n_groups, *shown.shape[1:]).index_add(0, group, shown)
-            there = (count > 0).sum().clamp(min=1) * error.shape[-1]
-            apart = apart + (total / count.clamp(min=1)).abs().sum() / there
+        apart = error.new_zeros(())
+        for owner in (*scenes.groups, scenes.scene):
+            mean, there = means(error, present, owner)
+            apart = apart + mean.abs().sum() / (there.sum() * mean.shape[-1]).clamp(min=1)
         return apart
 
     def baselines(self, task: Task) -> Tensor:
@@ -124,14 +121,3 @@ class DemandScale(Scale):
     def linear(self, task: Task) -> LinearForecast:
         """See `Scale`."""
         return DemandLinear(task)
-
-
-def _means(errors: Tensor, present: Tensor, batch: SceneBatch) -> Iterator[Tensor]:
-    """Means (P, K, D) over those present of each row's group at every level, and of its scene."""
-    seen = present[..., None].to(errors.dtype)
-    shown = torch.where(present[..., None], errors, 0)
-    for group in (*batch.hierarchy.groups, batch.scene):
-        n_groups = int(group.max()) + 1 if len(group) else 0
-        total = shown.new_zeros(n_groups, *shown.shape[1:]).index_add(0, group, shown)
-        count = seen.new_zeros(n_groups, *seen.shape[1:]).index_add(0, group, seen)
-        yield (total / count.clamp(min=1))[group]

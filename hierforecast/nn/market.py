@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.distributions.latents import places
+from hierforecast.nn.groups import sums
 from hierforecast.nn.head import Loads, Scenes
 
 # Learned numbers, and where they begin: chosen on stocks of 2013 to 2015.
@@ -122,7 +123,7 @@ class MarketStart(nn.Module):
         principal = self._principal(p, left, weight, scene, n_scenes)
         total = weight.sum(1)
         variance = (weight * left.square()).sum(1)
-        usual = _total(variance, scene, n_scenes) / _total(total, scene, n_scenes).clamp(min=1e-6)
+        usual = sums(variance, scene, n_scenes) / sums(total, scene, n_scenes).clamp(min=1e-6)
         some = p["noise"].exp()
         variance = (variance + some * usual[scene] + _LEAST) / (total + some)
         explained = principal.square().sum(-1)
@@ -141,11 +142,11 @@ class MarketStart(nn.Module):
         """Mean squares (P, D) of a series as usual, and the size (P, H, D) of what comes."""
         square, count = x.square(), seen.sum(1)
         here = (count > 0).to(x)
-        rows = _total(here, scene, n_scenes).clamp(min=1)
+        rows = sums(here, scene, n_scenes).clamp(min=1)
 
         def usual(of: Tensor) -> Tensor:
             """The mean (P, D) over the rows of a scene that are there."""
-            return (_total(here * of, scene, n_scenes) / rows)[scene]
+            return (sums(here * of, scene, n_scenes) / rows)[scene]
 
         typical = usual(square.sum(1) / count.clamp(min=1))
         prior = p["prior"].exp()
@@ -193,11 +194,6 @@ def _decay(logit: Tensor, like: Tensor) -> Tensor:
     return (torch.sigmoid(logit) ** age)[:, None]
 
 
-def _total(x: Tensor, owner: Tensor, count: int) -> Tensor:
-    """Sums (count, ...) of rows (P, ...)."""
-    return x.new_zeros(count, *x.shape[1:]).index_add(0, owner, x)
-
-
 def _explain(
     y: Tensor, seen: Tensor, weight: Tensor, owner: Tensor, count: int, strength: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -206,10 +202,10 @@ def _explain(
     A load is the regression coefficient, shrunk to one by `strength` steps, times the size of the
     mean; an owner of one row explains nothing.
     """
-    cells = _total(seen, owner, count)
-    mean = _total(y, owner, count) / cells.clamp(min=1)
+    cells = sums(seen, owner, count)
+    mean = sums(y, owner, count) / cells.clamp(min=1)
     mean = torch.where(cells.amax(1, keepdim=True) > 1, mean, 0)
-    lasting = _total(weight, owner, count) / cells.clamp(min=1)
+    lasting = sums(weight, owner, count) / cells.clamp(min=1)
     square = (lasting * mean.square()).sum(1) / lasting.sum(1).clamp(min=1e-6)  # (count, D)
     factor, typical = mean[owner], square[owner] + 1e-9
     across = (weight * y * factor).sum(1) + strength * typical

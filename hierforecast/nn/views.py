@@ -105,7 +105,7 @@ class Scale(nn.Module):
         return torch.cat([found, torch.full_like(found[:1], 1 / length)])
 
     def totals_apart(self, error: Tensor, present: Tensor, scenes: Scenes) -> Tensor | float:
-        """What errors of totals add to the distance by which a rung is chosen, see `Model.score`.
+        """What errors of totals add to the distance that is learned from and chosen by.
 
         Nothing, unless those who read the forecasts read totals too.
 
