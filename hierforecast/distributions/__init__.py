@@ -10,11 +10,12 @@ from hierforecast.distributions.noise import DiagonalNoise, RowNoise
 from hierforecast.distributions.parts import IndependentParts, IndependentRows
 from hierforecast.distributions.recursive import RecursiveNoise
 from hierforecast.distributions.scene_mixture import SceneMixture
+from hierforecast.distributions.sinh import LimitedSinh, Sinh
 from hierforecast.distributions.steps import IndependentSteps
 from hierforecast.distributions.stretched import ScaleMixture
 from hierforecast.distributions.student import JointStudent
 from hierforecast.distributions.warped import Warped
-from hierforecast.distributions.warps import Log, Root, Sinh, Warp
+from hierforecast.distributions.warps import Log, Root, Warp
 
 __all__ = [
     "CoupledNoise",
@@ -25,6 +26,7 @@ __all__ = [
     "IndependentScenes",
     "IndependentSteps",
     "JointStudent",
+    "LimitedSinh",
     "Log",
     "LowRankNormal",
     "ModeMixture",

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hierforecast.distributions import LowRankNormal, Sinh, Warped
+from hierforecast.distributions import LimitedSinh, LowRankNormal, Warped
 from hierforecast.nn.head import Head, Scenes, check_options
 
 # Tails at first: excess kurtosis 1.5. Share of a series' own latent in its errors' deviation.
 _TAIL, _PRIVATE = math.log(0.5), 0.5
+# How much wider the ends of the tails are than the middle: demand has a mean in logs too.
+_STEEPEST = 3.0
 
 
 @dataclass(frozen=True)
 class TailsHead(Head):
     """For demand: series are joint by latents, and most days are calmer than a few wild ones.
 
-    A normal of unit variance goes through `Sinh`: latents say how series, and steps of one series,
-    depend on one another, the scale how large an error is, the tails how its sizes are spread.
+    A normal of unit variance goes through `LimitedSinh`: latents say how series, and steps of one
+    series, depend on one another, the scale how large an error is, the tails how its sizes are
+    spread.
 
     Args:
         rank: latents shared by all series of a scene.
@@ -54,7 +57,6 @@ class TailsHead(Head):
             torch.zeros_like(loc), 1 / norm, shared, private, scenes.scene, scenes.n_scenes,
             group_factors=pairs,
         )  # fmt: skip
-        # The unit by which the deviation of sinh(tail * z) / tail is one.
-        grown = (2 * tail.square()).clamp(min=1e-8)
-        unit = (grown.expm1() / grown).rsqrt()
-        return Warped(base, Sinh(loc, scale * size * unit, tail))
+        # Whatever the tail, the deviation is the scale.
+        unit = scale * size / LimitedSinh(0.0, 1.0, tail, _STEEPEST).deviation.to(scale)
+        return Warped(base, LimitedSinh(loc, unit, tail, _STEEPEST))

@@ -16,6 +16,7 @@ from torch.distributions import MultivariateNormal
 
 from hierforecast.distributions import (
     IndependentSteps,
+    LimitedSinh,
     Log,
     LowRankNormal,
     NegativeBinomial,
@@ -58,6 +59,12 @@ def base(levels: int = 0) -> LowRankNormal:
 WARPS: dict[str, Callable[[], Warp]] = {
     "sinh": lambda: Sinh(normal(P, 1, 1), normal(P, H, D).exp(), 0.4 * normal(P, 1, 1, seed=2)),
     "sinh, turned": lambda: Sinh(0.5, -2.0, torch.tensor([0.3, 0.0], dtype=F64)),
+    "limited sinh": lambda: LimitedSinh(
+        normal(P, 1, 1), normal(P, H, D).exp(), 1 + 0.4 * normal(P, 1, 1, seed=2), 1.5
+    ),
+    "limited sinh, turned": lambda: LimitedSinh(
+        0.5, -2.0, torch.tensor([2.0, 0.0], dtype=F64), 3.0
+    ),
     "lognormal": lambda: Log(0.0, normal(P, 1, 1, seed=3).exp(), 0.0),
     "log": lambda: Log(0.0, normal(P, 1, 1, seed=3).exp(), 0.5 * normal(P, H, D, seed=4).exp()),
     "root": lambda: Root(0.0, normal(D, seed=3).exp(), 0.1 * normal(P, 1, D, seed=4).exp()),

@@ -15,7 +15,9 @@ from hierforecast.distributions import (
     IndependentRows,
     IndependentScenes,
     IndependentSteps,
+    Log,
     LowRankNormal,
+    Sinh,
     Warped,
 )
 from hierforecast.nn.head import Scenes
@@ -267,3 +269,19 @@ def test_tails_leave_the_deviation_to_the_scale(tail):
     draws = law.sample((40_000,), torch.Generator().manual_seed(0))
     middle = ((draws - loc).abs() < 0.5 * law.stddev).double().mean()
     assert abs(middle - 0.383) < 0.02 if tail < -5 else middle > 0.387, "many small errors"
+
+
+@pytest.mark.parametrize("tail", [-9.0, 0.0, 9.0])
+def test_sales_by_factors_have_a_mean_under_any_tail(tail):
+    """That of draws, and a few medians at most; without a limit to the slope it is infinite."""
+    head = TailsHead()
+    loc, scale, shape = parts(head)
+    each = shape.unflatten(-1, (TARGETS, -1))
+    each[..., 0], each[..., 1] = tail, 0.0
+    law = OnRows(head).law(0 * loc, 0.4 + 0 * scale, shape)
+    sales = Warped(law, Log(0.0, 1.0, 0.1))
+    draws = sales.sample((200_000,), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(sales.mean, draws.mean(0), rtol=0.02, atol=0.0)
+    assert (sales.mean < 2 * sales.quantile(0.5)).all()
+    endless = Warped(Warped(law.base, Sinh(0.0, law.warp.unit, law.warp.tail)), Log(0.0, 1.0, 0.1))
+    assert (endless.mean.max() > 1e6) == (tail > 0)
