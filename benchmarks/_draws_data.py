@@ -94,6 +94,9 @@ DATA = {
     "nba-5hz": Motion(
         10, 20, lambda: slow_games("train"), lambda: slow_games("val"), 20, "feet, 0.2 s"
     ),
+    "nba-gaps": Motion(
+        20, 24, lambda: slow_games("train"), lambda: slow_games("val"), 24, "feet, 0.2 s"
+    ),
     "soccer": Motion(
         40, 10, lambda: matches(CHOOSE_TRAIN), lambda: matches(CHOOSE_TEST), 5, "meters, 0.2 s"
     ),

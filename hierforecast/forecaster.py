@@ -1,26 +1,22 @@
-"""`Forecaster`: fit, predict, sample, backtest, evaluate, save and load, frame to frame."""
+"""`Forecaster`: fit, backtest, evaluate, save, load; the verbs that ask it are in `answers`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hierforecast import storage
+from hierforecast.answers import Answers
 from hierforecast.backtesting import Rolling, forecasts_of
-from hierforecast.conformal import Conformal, check_conformal
-from hierforecast.distributions import SceneDistribution
 from hierforecast.fitting import learn
 from hierforecast.frame import Columns
-from hierforecast.frame.totals import Totals
-from hierforecast.learned import Learned
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 from hierforecast.models import Model
 
 
-class Forecaster(Learned):
+class Forecaster(Answers):
     """Fits a model to frames and forecasts frames.
 
     Args:
@@ -102,121 +98,7 @@ class Forecaster(Learned):
             raise stopped
         return self
 
-    # --- forecasting -----------------------------------------------------------------------------
-
-    def predict(
-        self,
-        frame: Any,
-        level: Sequence[float] | float | None = None,
-        known: Any = None,
-        *,
-        quantiles: Sequence[float] | float | None = None,
-        given: Any = None,
-        by: str | Sequence[str] | None = None,
-        how: str = "sum",
-        weights: str | None = None,
-        conformal: Any = None,
-    ) -> Any:
-        """Forecast the steps after each scene's last observed time.
-
-        Rows after it, in which no series has a target, are no history: they may tell the known
-        covariates in advance. A history shorter than the context is one whose first steps are
-        missing.
-
-        Args:
-            frame: history; a series may be missing at any step, at the end too.
-            level: coverages in percent of intervals to add, e.g. ``[80, 95]``.
-            known: frame with the future values of the known covariates; what it does not tell is
-                taken from `frame`.
-            quantiles: probabilities of quantiles to add, e.g. ``[0.1, 0.5]``.
-            given: what-if: a frame in the shape of the answer (scene, id, time, targets; NaN where
-                nothing is assumed) of any series, steps and targets. The forecast is the exact
-                conditional distribution of all others; what is given comes back as it is.
-            by: totals instead of series: a group column, several, or ``()`` for whole scenes. All
-                are linear maps of one joint distribution: levels add up, draws of one seed too.
-            how: ``"sum"`` or ``"mean"``, over the series that are forecast.
-            weights: column of a number for each series, by which it is multiplied first.
-            conformal: held-out frame with outcomes, whose errors say how wide the intervals of
-                single numbers are, by group type and step, see `Conformal`.
-
-        Returns:
-            A frame of the library that was given, one row per series and future step:
-            ``[scene,] unique_id, ds, HiPerformer[, HiPerformer-lo-90, HiPerformer-hi-90][,
-            HiPerformer-q-10]``; with several targets ``HiPerformer_x``, ``HiPerformer_y`` and so
-            on. Times have the frame's type, or a wider one where it cannot hold what follows
-            (``int8`` after 127). (utilsforecast takes ``-q-`` columns for models: tell it
-            ``models=["HiPerformer"]``.) Of totals ``[scene,] *by, ds`` and the same columns.
-
-        Warns:
-            SeriesDroppedWarning: for series without a forecast, because they are not observed
-                within the context.
-        """
-        totals = Totals.read(frame, self.columns, by, how, weights)
-        forecasts = self._ahead(frame, known, given, totals)
-        if conformal is not None:
-            check_conformal(level, given, totals)
-            held_out = forecasts_of(self, conformal, Rolling())
-            forecasts = replace(forecasts, interval=Conformal.of(held_out))
-        return forecasts.to_frame(level, quantiles)
-
-    def sample(
-        self,
-        frame: Any,
-        n: int,
-        seed: int | None = None,
-        known: Any = None,
-        *,
-        given: Any = None,
-        by: str | Sequence[str] | None = None,
-        how: str = "sum",
-        weights: str | None = None,
-    ) -> Any:
-        """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
-        generator = self._generator(seed)
-        totals = Totals.read(frame, self.columns, by, how, weights)
-        forecasts = replace(self._ahead(frame, known, given, totals), generator=generator)
-        return forecasts.draws_to_frame(n)
-
-    def futures(
-        self,
-        frame: Any,
-        n: int,
-        seed: int | None = None,
-        known: Any = None,
-        *,
-        given: Any = None,
-        n_samples: int = 300,
-    ) -> Any:
-        """`n` representative joint futures of each scene, and how probable each is.
-
-        They are centroids of k-means over joint draws, all series of a scene together: futures to
-        look at and to plan for, for which n draws would be too noisy. A mean of draws is too
-        smooth and n means are too narrow for intervals and scores: `sample` is for those.
-
-        Args:
-            frame, known, given: as in `predict`.
-            n: futures; a scene has fewer if its draws differ less.
-            seed: of the draws; None: that of the forecaster.
-            n_samples: joint draws that are clustered.
-
-        Returns:
-            The rows of `predict` once per future, with ``future_id`` (0 is the most probable) and
-            ``share`` (of the draws, 1 in all futures of a scene together).
-        """
-        generator = self._generator(seed)
-        forecasts = replace(self._ahead(frame, known, given), generator=generator)
-        return forecasts.futures_to_frame(n, n_samples)
-
-    def distribution(
-        self, frame: Any, known: Any = None, *, given: Any = None
-    ) -> tuple[SceneDistribution, Any]:
-        """The joint distribution itself, and a frame that says which series each of its rows is.
-
-        Returns:
-            distribution: values (P, H, D), `log_prob` one number a scene.
-            index: P rows ``[scene,] unique_id, ds``, where ``ds`` is the first step forecast.
-        """
-        return self._ahead(frame, known, given).joint()
+    # --- measuring -------------------------------------------------------------------------------
 
     def backtest(
         self,

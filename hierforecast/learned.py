@@ -17,6 +17,7 @@ from hierforecast.errors import NotFittedError
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.frame.given import read_given
 from hierforecast.frame.totals import Totals
+from hierforecast.imputing import Imputation
 from hierforecast.inference import Forecasts, place
 from hierforecast.models import Model
 from hierforecast.plan import Fitted, Params, Plan
@@ -73,6 +74,20 @@ class Learned(Params):
         windows = WindowDataset(panel, cutoffs, *lengths, **how)
         model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
         return Forecasts(model, windows, self.batch_size, seeded(self.seed))
+
+    def _imputation(self, frame: Any, seed: int | None) -> Imputation:
+        """What is missing in a frame, see `Forecaster.impute`."""
+        panel, model = self._read(frame), self.model_
+        dated = model.uses_calendar and bool(panel.vocabulary.calendar)
+        return Imputation(
+            panel,
+            self.context_length,
+            self.prediction_length,
+            self._forecasts,
+            turns=not dated and model.origin != "history",
+            generator=self._generator(seed),
+            bar=(self.trainer or {}).get("enable_progress_bar", True),
+        )
 
     def _generator(self, seed: int | None) -> torch.Generator:
         """Of the draws of one call; None: by the forecaster's seed."""
