@@ -1,4 +1,4 @@
-"""The command line: ``hierforecast demo | fit | predict | evaluate | compare | download | ssl``.
+"""The command line: ``hierforecast demo | fit | predict | impute | evaluate | compare | ssl``, ...
 
 Each module holds commands: `forecasting` fits and predicts, `measuring` evaluates, `data` finds
 tables. `options` declares what they share, `output` says how tables leave.
@@ -65,6 +65,7 @@ def demo(
 for command in (
     forecasting.fit,
     forecasting.predict,
+    forecasting.impute,
     measuring.evaluate,
     data.download,
     data.resample,

@@ -167,6 +167,30 @@ def predict(
     tables.say_notes()
 
 
+@reads_tables
+def impute(
+    paths: TableFiles,
+    folder: Folder,
+    tables: Tables,
+    out: Annotated[Path | None, option("--out", "Table to write. [CSV on the screen]")] = None,
+    level: Levels = None,
+    quantile: Quantiles = None,
+    samples: Annotated[int | None, option("--samples", "Joint draws, not one answer.")] = None,
+    seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
+) -> None:
+    """Say where series were at the steps of a table at which they are missing."""
+    plain: dict[str, Any] = {"by": None, "how": "sum", "weights": None}
+    _check_draws(samples, None, seed, {"--level": level, "--quantile": quantile}, plain)
+    _refuse_tables(folder)
+    if out is not None:
+        check_kind(out)
+    forecaster = Forecaster.load(folder)
+    frame = tables.read(paths, forecaster.columns)
+    answer = forecaster.impute(frame, level, samples, seed, quantiles=quantile)
+    deliver(tables.restore(answer, forecaster.columns), out)
+    tables.say_notes()
+
+
 def _check_draws(
     samples: int | None,
     futures: int | None,
