@@ -90,6 +90,7 @@ def draw_view(
         if series not in view.past:
             brush.color = MUTED
         _draw_past(brush, view)
+        _draw_imputed(brush, view)
         if paths:
             _draw_samples(brush, view, moving)
         _draw_region(brush, view)
@@ -120,6 +121,24 @@ def _draw_past(brush: Brush, view: SceneView) -> None:
     drawn = LineCollection(segments, colors=rgba, linewidths=widths, capstyle="butt", zorder=2)
     brush.ax.add_collection(drawn, autolim=False)
     brush.keep(drawn, "past")
+
+
+def _draw_imputed(brush: Brush, view: SceneView) -> None:
+    """A ring at every step at which a series was not observed, from where it was to where it is."""
+    track, past = view.imputed.get(brush.name), view.past.get(brush.name)
+    if track is None:
+        return
+    for piece in track.pieces(view.step):
+        xy = [piece.values]
+        if past is not None:
+            near = past.times - piece.times[0], past.times - piece.times[-1]
+            before, after = (abs(apart) <= 1.5 * view.step for apart in near)
+            xy = [past.values[before], piece.values, past.values[after]]
+        brush.line(np.concatenate(xy), "imputed-path", linewidth=1.6, linestyle=DOTTED, zorder=2.1)
+        brush.line(
+            piece.values, "imputed", linestyle="none", marker="o", markersize=4.5 * brush.scale,
+            markerfacecolor="white", markeredgewidth=1.1 * brush.scale, zorder=2.2,
+        )  # fmt: skip
 
 
 def _draw_samples(brush: Brush, view: SceneView, moving: bool) -> None:

@@ -63,7 +63,8 @@ def animate_rollout(
 
             - figsize: inches.
             - dpi: pixels per inch of the file.
-            - court, model, context, agents, given, labels, unit, title: as for `plot_rollout`.
+            - court, model, context, agents, given, imputed, labels, unit, title: as for
+              `plot_rollout`.
 
     Returns:
         the animation; keep a reference to it for as long as it should play.

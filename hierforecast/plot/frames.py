@@ -67,6 +67,12 @@ def finite(tracks: Tracks) -> Tracks:
     return {series: track for series, track in parts.items() if len(track)}
 
 
+def between(tracks: Tracks, first: Any, last: Any) -> Tracks:
+    """The steps from a time to another, of the series that have one."""
+    parts = {s: t[(t.times >= first) & (t.times <= last)] for s, t in tracks.items()}
+    return {series: track for series, track in parts.items() if len(track)}
+
+
 @dataclass(frozen=True)
 class Forecast:
     """A point forecast with its intervals.
@@ -181,6 +187,10 @@ class Reader:
     def observed(self, frame: Frame, what: str) -> Tracks:
         """Every series where all targets were observed."""
         return finite(self._tracks(frame, what, self.columns.targets))
+
+    def imputed(self, frame: Frame) -> Tracks:
+        """What `Forecaster.impute` returned; there need be nothing of the scene."""
+        return finite(self._tracks(frame, "imputed", self.points(frame, "imputed")))
 
     def forecast(self, frame: Frame) -> Forecast:
         """What `Forecaster.predict` returned.

@@ -61,6 +61,8 @@ def plot_rollout(
               function of the axes.
             - model: name of the model in the forecast's columns; None takes the first.
             - context: number of past steps shown; None shows all. [20]
+            - imputed: what `Forecaster.impute` returned for the history: a ring at each step at
+              which a series was not observed.
             - given: what-if: the plan that the forecast was given.
             - agents: series whose samples and regions are drawn; None draws those of all.
             - labels: `"auto"` writes the ends of ids, such as the 3 of `away_3`, if those of all

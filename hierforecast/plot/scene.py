@@ -11,7 +11,7 @@ import numpy as np
 
 from hierforecast.errors import DataError
 from hierforecast.plot.columns import Frame, columns_for, names_of
-from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks, finite
+from hierforecast.plot.frames import Forecast, Interval, Reader, Tracks, between, finite
 from hierforecast.plot.labels import choose
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class SceneView:
         samples: series -> (times (H,), draws (K, H, 2)).
         shares: (K,) of each draw, if they are representative futures; else None.
         given: what was assumed of the future, where all of a position was.
+        imputed: of steps of the context at which a series was not observed.
         region: series -> (lo (2,), hi (2,)), the interval of each coordinate at the last step.
         level: of the interval, in percent; None draws none.
         group: series -> group.
@@ -59,6 +60,7 @@ class SceneView:
     extent: tuple[np.ndarray, np.ndarray]
     crowd: int
     given: Tracks
+    imputed: Tracks
     shares: np.ndarray | None
 
     @property
@@ -122,6 +124,7 @@ class SceneView:
             unseen=cut(self.unseen),
             forecast=cut(self.forecast),
             given=cut(self.given),
+            imputed=cut(self.imputed),
             samples={s: (t, xy) for s, (t, xy) in samples.items() if len(t)},
             region={},
             cutoff=min(time, self.cutoff),
@@ -141,6 +144,7 @@ def read_scene(
     context: int | None = None,
     agents: Sequence[Hashable] | None = None,
     given: Frame | None = None,
+    imputed: Frame | None = None,
 ) -> SceneView:
     """Read one scene out of the frames that `plot_rollout` takes; see there.
 
@@ -192,6 +196,7 @@ def read_scene(
         extent=reader.extent(history),
         crowd=int(present.max()),
         given={} if given is None else _given(reader, given, chosen),
+        imputed={} if imputed is None else between(reader.imputed(imputed), since, cutoff),
         shares=None if draws is None else draws.shares,
     )
 
@@ -246,22 +251,19 @@ def _in_window(
         ids: series forecast.
         since, cutoff: first and last time of the context shown.
     """
-
-    def shown(track: Track) -> Track:
-        return track[(track.times >= since) & (track.times <= cutoff)]
-
-    visible = {s: early for s, t in seen.items() if len(early := t[t.times <= cutoff])}
+    shown, about = (between(tracks, since, cutoff) for tracks in (seen, known))
+    visible = between(seen, min((t.times[0] for t in seen.values()), default=since), cutoff)
     past = {
-        s: shown(t) or t[-1:]  # or where it was seen last
+        s: shown.get(s) or t[-1:]  # or where it was seen last
         for s, t in visible.items()
-        if s in ids or (t.times[-1] == cutoff if ids else len(shown(t)))
+        if s in ids or (t.times[-1] == cutoff if ids else s in shown)
     }
     begin = min((t.times[0] for t in known.values()), default=cutoff)
     hidden = {
-        s: shown(t)
+        s: about.get(s, t[:0])
         for s, t in known.items()
         if s not in visible
-        and (s in ids or t.times[0] == begin > cutoff or len(shown(t)))
+        and (s in ids or t.times[0] == begin > cutoff or s in about)
         and t.times[-1] >= cutoff
     }
     truth = {}

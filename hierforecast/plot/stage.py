@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hierforecast.plot.agents import DASHED, GIVEN, MAX_PATHS, WIDEST
+from hierforecast.plot.agents import DASHED, DOTTED, GIVEN, MAX_PATHS, WIDEST
 from hierforecast.plot.columns import Frame
 from hierforecast.plot.courts import Ground, Surface, find_ground
 from hierforecast.plot.labels import Labels, legend_text, series_labels, text_of
@@ -43,6 +43,7 @@ class StageOptions(TypedDict, total=False):
     context: int | None
     agents: Sequence[Hashable] | None
     given: Frame | None
+    imputed: Frame | None
     court: Surface
     labels: Labels
     unit: str | None
@@ -57,6 +58,7 @@ class Stage:
     context: int | None = 20
     agents: Sequence[Hashable] | None = None
     given: Frame | None = None
+    imputed: Frame | None = None
     court: Surface = "auto"
     labels: Labels = "auto"
     unit: str | None = None
@@ -66,7 +68,7 @@ class Stage:
         """Read the frames, and choose colors, texts and the surface; see `read_scene`."""
         self.view = view = read_scene(
             *frames, level=level, model=self.model, context=self.context, agents=self.agents,
-            given=self.given,
+            given=self.given, imputed=self.imputed,
         )  # fmt: skip
         self.colors = group_colors(view.groups)
         self.texts = series_labels(view.series, view.group, self.labels)
@@ -92,7 +94,7 @@ class Stage:
     def _corners(self) -> np.ndarray:
         """The corners (2, 2) of the box that holds everything."""
         view = self.view
-        known = [view.past, view.truth, view.unseen, view.forecast, view.given]
+        known = [view.past, view.truth, view.unseen, view.forecast, view.given, view.imputed]
         points = [track.values for tracks in known for track in tracks.values()]
         points += [box_of(shape) for s in view.series if (shape := region_of(view, s)) is not None]
         draws = [xy.reshape(-1, 2) for _, xy in view.samples.values()]
@@ -155,6 +157,9 @@ class Stage:
             dot = {"marker": "o", "markersize": size * scale, "markeredgecolor": edge}
             handles.append(line(legend_text(name), color, linestyle="none", **dot))
         handles.append(line("past", to_rgba(MUTED, 0.5), linewidth=2.2))
+        if view.imputed:
+            dots = {"marker": "o", "markersize": 4.5 * scale, "linestyle": DOTTED}
+            handles.append(line("imputed", INK, linewidth=1.6, markerfacecolor="white", **dots))
         if view.forecast:
             head: Any = "o" if moving else arrowhead(0.0)
             handles.append(line("forecast", INK, linewidth=2.8, marker=head, markersize=9 * scale))
