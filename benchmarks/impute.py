@@ -145,8 +145,8 @@ def sections(found: Found, given: Options) -> Iterable[Section]:
         f"{given.split} split; of each scene that is long enough 1, 3 or 5 players are hidden at "
         f"the same time, {BEFORE} steps or more after its beginning and {AFTER} or more before its "
         "end; all others are seen throughout. HiPerformer was fitted to forecast 24 steps from "
-        f"20, at most {given.steps} steps of 32 windows, width {given.width}, coupled head, a mean tenth of "
-        "the series hidden; gaps were not trained for."
+        f"20, at most {given.steps} steps of 32 windows, width {given.width}, coupled head, a mean "
+        "tenth of the series hidden; gaps were not trained for."
     )
     yield Section("impute-nba", "Hidden players: NBA", error, note)
     ours = rows[rows["arm"] == "HiPerformer"]

@@ -170,3 +170,21 @@ def test_futures_are_no_samples_where_these_are_measured(history):
         plot.plot_forecast(history, forecast_of(history), samples=futures_of(history))
     with pytest.raises(DataError, match="'sample_id'"):
         plot.plot_correlation(futures_of(history), history=history)
+
+
+@pytest.mark.parametrize("library", MAKE)
+def test_a_rollout_marks_the_steps_that_were_imputed(history, library):
+    make = MAKE[library]
+    gone = (history.unique_id == "home_0") & history.ds.isin([T - 5, T - 4, T - 3])
+    filled = history[gone][["scene", "unique_id", "ds", "x", "y"]]
+    imputed = filled.rename(columns={"x": "M_x", "y": "M_y"}).reset_index(drop=True)
+    seen = make(history[~gone].reset_index(drop=True))
+    ax = plot.plot_rollout(seen, imputed=make(imputed))
+    assert gids(ax, "imputed") == {"home_0"} and "imputed" in legend(ax)
+    lines = {line.get_gid(): line.get_xydata() for line in ax.lines}
+    np.testing.assert_allclose(lines["imputed/home_0"], filled[["x", "y"]])
+    # From where it was seen to where it is seen again.
+    own = history[(history.unique_id == "home_0") & history.ds.between(T - 6, T - 2)]
+    np.testing.assert_allclose(lines["imputed-path/home_0"], own[["x", "y"]])
+    other = plot.plot_rollout(seen, imputed=make(imputed.assign(scene=-1)), ax=plt.figure().gca())
+    assert not gids(other, "imputed") and "imputed" not in legend(other)
