@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def pinball(quantiles: np.ndarray, truth: np.ndarray) -> float:
     return float(2 * np.maximum(level * error, (level - 1) * error).mean(0).sum())
 
 
-def crps(forecasts: Iterator[tuple[np.ndarray, int]], truth: np.ndarray, horizon: int) -> float:
+def crps(forecasts: Iterable[tuple[np.ndarray, int]], truth: np.ndarray, horizon: int) -> float:
     """Mean weighted quantile loss over all nodes, steps and cutoffs: GluonTS's mean_wQuantileLoss.
 
     Args:
@@ -48,6 +48,16 @@ def crps(forecasts: Iterator[tuple[np.ndarray, int]], truth: np.ndarray, horizon
         seen = truth[:, cutoff : cutoff + horizon]
         loss, size = loss + pinball(quantiles, seen), size + float(np.abs(seen).sum())
     return loss / size
+
+
+def covered(forecasts: Iterable[tuple[np.ndarray, int]], truth: np.ndarray, horizon: int) -> float:
+    """Share of all nodes, steps and cutoffs between the first level and the last; see `crps`."""
+    inside = [
+        (quantiles[0] <= seen) & (seen <= quantiles[-1])
+        for quantiles, cutoff in forecasts
+        for seen in [truth[:, cutoff : cutoff + horizon]]
+    ]
+    return float(np.mean(inside))
 
 
 def seasonal_naive(

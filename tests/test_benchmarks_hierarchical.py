@@ -119,12 +119,22 @@ def test_every_arm_gives_a_score_and_both_tables_stand(given):
     one = hierarchical.EXPERIMENTS["hierarchical"]
     found = one.run(given, ["tourismsmall: *"])
     assert len(found) == 6
-    assert all(0 < score < 2 for row in found.values() for score in row.values())
+    scores = ("rolling", "standard")
+    assert all(0 < row[score] < 2 for row in found.values() for score in scores)
+    assert all(0 <= row["coverage"] <= 1 for row in found.values())
     fits = list((given.folder / "fits" / "tourismsmall").glob("series-*"))
     assert len(fits) == 2, "fitted again at every cutoff"
-    rolling, standard = one.sections(found, given)
-    assert list(rolling.table.index) == list(hierarchical.ARMS)
+    rolling, coverage, standard = one.sections(found, given)
+    assert list(rolling.table.index) == list(coverage.table.index) == list(hierarchical.ARMS)
     assert standard.table.loc["HierE2E (published)", "tourismsmall"] == "0.0916"
+
+
+def test_coverage_counts_cells_between_the_outer_levels():
+    truth = np.arange(12.0).reshape(2, 6)
+    bounds = np.array([[[1, 5], [0, 9]], [[1, 3], [7, 9]]], dtype=float)
+    # At cutoff 1 the truth is 1 2, 7 8; at cutoff 3 it is 3 4, 9 10.
+    forecasts = [(bounds, 1), (np.stack([bounds[0], bounds[1] + 2]), 3)]
+    assert _demand.covered(forecasts, truth, 2) == 5 / 8
 
 
 def test_reconciled_draws_are_coherent_and_coherent_ones_stay(demand):
