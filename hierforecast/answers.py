@@ -153,6 +153,7 @@ class Answers(Learned):
 
         Warns:
             SeriesDroppedWarning: for series of which some steps stay missing.
+            UserWarning: for gaps that do not fit in a window.
         """
         imputation = self._imputation(frame, seed)
         if n is None:

@@ -93,6 +93,7 @@ class Imputation:
             side, source = regrid(now, self.horizon, backward)
             kept = source >= 0
             copies = np.where(kept[:, None], values[:, source], 0.0)
+            self._warn_of_long(side)
             work = _Work(side, copies, ~self.panel.present[source] & side.present, own, self)
             for part in self._rounds(side, backward):
                 work.answer(part, ask)
@@ -100,7 +101,7 @@ class Imputation:
             present[source[kept]] = side.present[kept]
         cell = np.flatnonzero(present & ~self.panel.present)
         row = np.searchsorted(self.panel.cell_offset, cell, side="right") - 1
-        self._warn(present)
+        self._warn_of_left(present)
         return values[:, cell], row, cell - self.panel.cell_offset[row]
 
     def _rounds(self, side: Panel, backward: bool) -> Iterable[Round]:
@@ -115,7 +116,22 @@ class Imputation:
             disable=not self.bar or total < 2,
         )
 
-    def _warn(self, present: np.ndarray) -> None:
+    def _warn_of_long(self, side: Panel) -> None:
+        """Say which gaps do not fit in a window."""
+        row, start, stop = gaps_of(side)
+        later = start > side.begin[side.row_scene[row]]
+        ends = stop < side.cutoff[side.row_scene[row]]
+        length = stop - start
+        long = later & (length + ends > self.horizon)
+        if long.any():
+            warn_user(
+                f"gaps of up to {int(length[long].max())} steps ({int(long.sum())} of them) do not "
+                f"fit in prediction_length={self.horizon}: each is filled in pieces, of which only "
+                "the last knows where the series reappears; for better paths fit with a longer "
+                "prediction_length"
+            )
+
+    def _warn_of_left(self, present: np.ndarray) -> None:
         """Say which series have cells left, because nothing of them is observed before."""
         left = np.unique(gaps_of(regrid(replace(self.panel, present=present), 1)[0])[0])
         if not len(left):

@@ -136,13 +136,15 @@ def test_long_gaps_go_on_from_their_own_pieces(one: Forecaster, own: bool):
     """What a later piece sees of an earlier one is as if it had been observed."""
     frame = hide(make_frame(1, missing=0.0, seed=1), "home_1", range(12, 19))
     given: dict[str, Any] = {"n": 2, "seed": 0} if own else {}
-    whole = one.impute(frame, **given)
+    with pytest.warns(UserWarning, match=r"up to 7 steps \(1 of them\) do not fit in prediction"):
+        whole = one.impute(frame, **given)
     if own:
         whole = whole[whole.sample_id == 1].drop(columns="sample_id")
     names = {"HiPerformer_x": "x", "HiPerformer_y": "y"}
     labels = frame[frame.unique_id == "home_1"][["scene", "unique_id", "team", "kind"]]
     half = whole[whole.ds < 12 + H // 2].rename(columns=names).assign(**labels.iloc[0])
-    rest = one.impute(pd.concat([frame, half], ignore_index=True))
+    with pytest.warns(UserWarning, match="up to 5 steps"):
+        rest = one.impute(pd.concat([frame, half], ignore_index=True))
     both = rest.merge(whole, on=KEYS)
     assert len(both) == len(rest) == 7 - H // 2
     # The next piece is a draw around what the frame so completed says; the point is just that.
