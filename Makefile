@@ -11,7 +11,7 @@ PINS := $(VENV)/pins.txt
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format notebooks bench clean
+.PHONY: help demo test test-fast lint format notebooks docs bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,11 +39,15 @@ notebooks: $(VENV)/.dev ## run the notebooks again, in place
 		echo "$$notebook"; $(BIN)/jupyter-execute --inplace "$$notebook" || exit 1; \
 	done
 
+docs: $(VENV)/.docs ## build the site into docs/_build/html, without network; warnings are errors
+	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 bench: $(VENV)/.run ## list the benchmarks; `python -m benchmarks NAME` runs one
 	@$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and what the tools left
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) docs/_build docs/repository .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -60,6 +64,11 @@ $(PINS): constraints.txt | $(BIN)/python
 $(VENV)/.run: pyproject.toml $(PINS)
 	@echo "installing hierforecast into $(VENV) (a few minutes)"
 	@$(PIP) -qq -c $(PINS) -e .
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml $(PINS)
+	@echo "installing hierforecast[docs] into $(VENV)"
+	@$(PIP) -qq -c $(PINS) -e ".[docs]"
 	@touch $@
 
 # The development set holds the other one, so the demo need not install after it.

@@ -1,0 +1,67 @@
+"""The site: it names all that is public, and it builds without a warning."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+ROOMS = ("", "datasets", "distributions", "image_ssl", "metrics", "models", "plot")
+
+
+def reference() -> list[tuple[str, str]]:
+    """Module and name of everything that the reference documents."""
+    found = []
+    for page in sorted((DOCS / "reference").glob("*.md")):
+        module = ""
+        for kind, name in re.findall(r"^\.\. (\w+):: ([\w.]+)$", page.read_text(), re.MULTILINE):
+            if kind == "currentmodule":
+                module = name
+            else:
+                found.append((module, name))
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_name_is_in_the_reference(room):
+    documented = [getattr(importlib.import_module(module), name) for module, name in reference()]
+    module = importlib.import_module(f"hierforecast.{room}".rstrip("."))
+    known = {id(one) for one in documented}
+    assert len(module.__all__) > 3
+    assert not [name for name in module.__all__ if id(getattr(module, name)) not in known]
+
+
+def test_the_reference_names_nothing_twice_and_nothing_else():
+    found = reference()
+    assert len(found) == len(set(found)) > 80
+    for module, name in found:
+        assert name in importlib.import_module(module).__all__
+
+
+def test_every_page_is_in_a_table_of_contents():
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.glob("*.md")}
+    listed = set()
+    for path in [*DOCS.glob("*.md")]:
+        for block in re.findall(r"^```\{toctree\}\n(.*?)^```", path.read_text(), re.M | re.S):
+            listed |= {line.strip() for line in block.splitlines() if line}
+    assert pages - {"index"} <= listed
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    for needed in ("sphinx", "furo", "myst_nb", "sphinx_design", "sphinx_copybutton"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed: pip install -e '.[docs]'")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
+    command += ["-d", str(tmp_path / "trees"), str(DOCS), str(tmp_path / "html")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    page = (tmp_path / "html" / "reference" / "cli.html").read_text()
+    assert "hierforecast ssl pretrain" in page and "--context" in page
