@@ -13,6 +13,7 @@ from benchmarks._fitting import fit, predict
 from benchmarks._frames import frames
 from benchmarks._speed_blocks import PATIENCE, block, growth, missing, rivals
 from benchmarks._speed_devices import devices
+from benchmarks._speed_imports import imports
 from benchmarks._speed_kernels import MASKS, attention, small
 from benchmarks._speed_memory import memory
 from benchmarks._speed_parts import parts
@@ -103,6 +104,12 @@ TABLES: dict[str, tuple[str, Callable[..., pd.DataFrame], str]] = {
         predict,
         "Windows per second of `Forecaster.predict`, frame to frame, as a share of the model's "
         "forward pass on ready batches of 64 scenes.",
+    ),
+    "imports": (
+        "What it takes to begin",
+        imports,
+        "Processor time of a fresh interpreter, relative to one that imports torch and nothing "
+        "else; compiled files are warm.",
     ),
     "parts": (
         "Parts by themselves",

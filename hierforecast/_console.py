@@ -12,7 +12,7 @@ from inspect import Parameter, signature
 from typing import Any, TypeAlias, get_type_hints
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from hierforecast._words import as_options
 from hierforecast.errors import DataError, MissingExtraError, NotFittedError
@@ -59,6 +59,26 @@ class LateCommands(TyperGroup):
 
     def _imported(self) -> TyperGroup:
         return typer.main.get_group(import_module(self.module).app)
+
+
+def late(place: str) -> type[TyperCommand]:
+    """A command whose module is imported when it is called.
+
+    Args:
+        place: ``module:function``.
+    """
+
+    class Late(TyperCommand):
+        """Knows its name and its help alone; the context is that of the command itself."""
+
+        def make_context(self, info_name: Any, args: Any, parent: Any = None, **more: Any) -> Any:
+            """The context of the command, with its own options."""
+            module, _, function = place.partition(":")
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+            alone.command(self.name)(getattr(import_module(module), function))
+            return typer.main.get_command(alone).make_context(info_name, args, parent, **more)
+
+    return Late
 
 
 def option(name: str, text: str, *former: str, **more: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 
 from hierforecast.distributions.warps import Log
 from hierforecast.frame import Panel
@@ -174,6 +173,8 @@ def _best_shift(values: np.ndarray, seasons: tuple[int, ...], horizon: int) -> f
 
 def _pinball(values: np.ndarray, loc: np.ndarray, unit: np.ndarray, warp: Log) -> float:
     """Mean pinball loss of normal forecasts made in the last third of the steps."""
+    from scipy.special import ndtri  # late: scipy makes every import slower
+
     total, count = 0.0, 0
     steps, horizon = loc.shape[1:]
     for h in sorted({1, horizon}):

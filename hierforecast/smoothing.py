@@ -13,7 +13,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.signal import lfilter
 
 # The grid: gains of level, trend and season, and what is left of a trend after a step.
 LEVEL, TREND, SEASON, DAMPED = (0.05, 0.15, 0.35, 0.7, 1.0), (0.0, 0.1), (0.05, 0.2, 0.5), 0.9
@@ -241,6 +240,8 @@ def _changes(z: np.ndarray, usual: float) -> np.ndarray:
 
 def _faded(x: np.ndarray, decay: float) -> np.ndarray:
     """Sums (T, ...) of all until each step, each step before counting `decay` times less."""
+    from scipy.signal import lfilter  # late: takes half as long to load as torch
+
     return np.asarray(lfilter([1.0], [1.0, -decay], x.astype(np.float64), axis=0))
 
 

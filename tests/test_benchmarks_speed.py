@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -10,7 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import _speed_blocks, _speed_devices, _speed_memory, _speed_parts, _speed_step
+from benchmarks import (
+    _speed_blocks,
+    _speed_devices,
+    _speed_imports,
+    _speed_memory,
+    _speed_parts,
+    _speed_step,
+)
 from benchmarks._speed_blocks import CASES, FULL, RIVALS, TIME, Case
 from hierforecast.nn.sa3 import SA3Block
 
@@ -127,3 +135,11 @@ def test_every_part_is_run_at_its_size():
     assert list(table.index) == list(_speed_parts.PARTS)
     assert list(table["size"])[:3] == ["200 series", "10 images", "40 images"]
     assert all(x > 0 for x in numbers(table.drop(columns="size")))
+
+
+def test_beginnings_run_in_interpreters_of_their_own():
+    table = _speed_imports.imports(1)
+    assert list(table.index) == list(_speed_imports.BEGINNINGS)
+    assert numbers(table)[0] == 1
+    with pytest.raises(subprocess.CalledProcessError):
+        _speed_imports.run("import nothing_of_this_name")

@@ -90,7 +90,7 @@ def test_the_image_room_keeps_apart():
 
 # What is imported within functions, because it takes long to load or draws in an extra.
 LATE = {
-    ("hierforecast.cli", "hierforecast.demo"),
+    ("hierforecast.cli.demo", "hierforecast.demo"),
     ("hierforecast.demo", "hierforecast.plot"),
     ("hierforecast.fitting", "hierforecast.training"),
 }
@@ -152,13 +152,55 @@ def loaded_alone() -> set[str]:
     return loaded_by("import hierforecast")
 
 
-@pytest.mark.parametrize("call", ["pass", "app(['--help'], standalone_mode=False)"])
-def test_forecasting_loads_nothing_of_the_image_room(call, loaded_alone):
-    quiet = "contextlib.redirect_stdout(None)"
-    shown = loaded_by(f"import contextlib\nfrom hierforecast.cli import app\nwith {quiet}: {call}")
-    for loaded in (loaded_alone, shown):
-        assert "hierforecast.forecaster" in loaded
-        assert not [name for name in loaded if within(name, "hierforecast.image_ssl", "kornia")]
+def shown_by(call: str) -> set[str]:
+    """Every module that the command line has loaded after a call."""
+    quiet = "with contextlib.redirect_stdout(None), contextlib.suppress(SystemExit):"
+    return loaded_by(f"import contextlib\nfrom hierforecast.cli import app\n{quiet} app({call!r})")
+
+
+# What takes long to load.
+HEAVY = ("torch", "scipy", "pandas", "numpy", "narwhals", "pyarrow", "lightning", "matplotlib")
+
+
+def test_little_is_loaded_before_it_is_asked_for(loaded_alone):
+    helped = shown_by(["--help"])
+    assert "hierforecast.cli" in helped
+    for loaded in (loaded_alone, helped, shown_by(["--version"])):
+        assert not [name for name in loaded if within(name, *HEAVY)]
+    assert within("torch.nn", *HEAVY) and "torch" in shown_by(["fit", "--help"])
+
+
+def test_forecasting_loads_no_library_that_only_some_fits_need():
+    loaded = loaded_by("from hierforecast import *\nForecaster, HiPerformer, resample")
+    assert "hierforecast.forecaster" in loaded and "torch" in loaded
+    late = ("scipy", "lightning", "matplotlib", "polars", "hierforecast.image_ssl", "kornia")
+    assert not [name for name in loaded if within(name, *late)]
+
+
+def test_names_that_come_late_are_those_of_the_package():
+    assert set(hierforecast._HOMES) == set(hierforecast.__all__) <= set(dir(hierforecast))
+    seen = ast.parse((PACKAGE / "__init__.py").read_text())
+    typed = {
+        alias.name: node.module
+        for block in seen.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        for alias in node.names
+    }
+    homes = {name: f"hierforecast.{home}" for name, home in hierforecast._HOMES.items()}
+    assert typed == homes, "a type checker sees other names"
+    assert hierforecast.frame.Columns is hierforecast.Columns
+    with pytest.raises(AttributeError, match="'Forecasts'"):
+        _ = hierforecast.Forecasts
+
+
+def test_commands_that_come_late_have_their_own_help():
+    from hierforecast.cli import COMMANDS
+
+    for place, text in COMMANDS.values():
+        module, _, function = place.partition(":")
+        command = getattr(import_module(f"hierforecast.cli.{module}"), function)
+        assert command.__doc__.splitlines()[0] == text
 
 
 @pytest.mark.slow

@@ -1,20 +1,18 @@
 """The command line: ``hierforecast demo | fit | predict | impute | evaluate | compare | ssl``, ...
 
-Each module holds commands: `forecasting` fits and predicts, `measuring` evaluates, `data` finds
-tables. `options` declares what they share, `output` says how tables leave.
+Each module holds commands, and is imported when one of them is called: `forecasting` fits and
+predicts, `measuring` evaluates, `data` finds tables, `demo` shows. `options` declares what they
+share, `output` says how tables leave.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hierforecast import __version__
-from hierforecast._console import Commands, LateCommands, option
-from hierforecast.cli import data, forecasting, measuring
-from hierforecast.cli.options import Seed, Steps
+from hierforecast._console import Commands, LateCommands, late, option
 
 
 class ImageCommands(LateCommands):
@@ -48,27 +46,17 @@ def main(
     """Joint forecasts of grouped time series. Each command has its own --help."""
 
 
-@app.command()
-def demo(
-    out: Annotated[Path, option("--out", "Folder for what is made.")] = Path("demo"),
-    seed: Seed = 0,
-    scenes: Annotated[int, option("--scenes", "Scenes to train on.")] = 400,
-    steps: Steps = 1200,
-    quick: Annotated[bool, option("--quick", "Seconds only, to see that it runs.")] = False,
-) -> None:
-    """Train on simulated basketball, hide players, draw it."""
-    from hierforecast.demo import run
-
-    run(out, seed=seed, scenes=scenes, steps=steps, quick=quick)
-
-
-for command in (
-    forecasting.fit,
-    forecasting.predict,
-    forecasting.impute,
-    measuring.evaluate,
-    data.download,
-    data.resample,
-):
-    app.command()(command)
-app.command("compare")(measuring.evaluate)
+# Each command with the first line of its help, which `--help` shows without importing it.
+MEASURE = "Measure fitted forecasters on a table with the outcome, side by side."
+COMMANDS = {
+    "demo": ("demo:demo", "Train on simulated basketball, hide players, draw it."),
+    "fit": ("forecasting:fit", "Fit a model to long tables and save the forecaster."),
+    "predict": ("forecasting:predict", "Forecast the steps that follow a table."),
+    "impute": ("forecasting:impute", "Say where series were at the steps of a table at which they are missing."),
+    "evaluate": ("measuring:evaluate", MEASURE),
+    "download": ("data:download", "Find or fetch a data set and write it as one long table."),
+    "resample": ("data:resample", "Bring tables to another step; gaps stay gaps."),
+    "compare": ("measuring:evaluate", MEASURE),
+}
+for _name, (_place, _help) in COMMANDS.items():
+    app.command(_name, cls=late(f"{__name__}.{_place}"), help=_help)(lambda: None)

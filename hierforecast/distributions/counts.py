@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import betainc
-from scipy.stats import nbinom
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -145,6 +143,7 @@ class NegativeBinomial(Counts):
         low, high = (
             torch.where(x.isinf(), tail(x), tail(x).clamp(min=1e-300)) for x in (wide, -wide)
         )
+        nbinom = _nbinom()
         found = np.where(low < high, nbinom.ppf(low, size, share), nbinom.isf(high, size, share))
         return torch.from_numpy(np.maximum(found, 0)).to(z)
 
@@ -165,7 +164,7 @@ class _Tails(torch.autograd.Function):
         """By the mean: less the probability of k under a concentration that is larger by one."""
         count, mean, size = ctx.saved_tensors
         k, m, r = (x.double().cpu().numpy() for x in (count, mean, size))
-        by_mean = -nbinom.pmf(k, r + 1, r / (r + m))
+        by_mean = -_nbinom().pmf(k, r + 1, r / (r + m))
         up, down = (_tails(k, m, r * np.exp(step)) for step in (_STEP, -_STEP))
         by_size = [(x - y) / (2 * _STEP * r) for x, y in zip(up, down, strict=True)]
         like = below.cpu().double(), above.cpu().double()
@@ -179,6 +178,14 @@ class _Tails(torch.autograd.Function):
         )
 
 
+def _nbinom() -> Any:
+    from scipy.stats import nbinom  # late: takes half as long to load as torch
+
+    return nbinom
+
+
 def _tails(count: np.ndarray, mean: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.special import betainc
+
     share = size / (size + mean)
     return betainc(size, count + 1, share), betainc(count + 1, size, mean / (size + mean))

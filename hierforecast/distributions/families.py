@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 from torch.distributions import Cauchy, Distribution, Laplace, Normal, StudentT, biject_to
 
@@ -113,6 +112,8 @@ class IndependentScenes(SceneDistribution):
         base = self.base
         if not isinstance(base, StudentT):
             return self._overlaid(base.icdf(level.to(base.mean)))
+        from scipy.special import stdtrit  # late: scipy makes every import slower
+
         df = base.df.detach().double().cpu().numpy()
         standard = torch.from_numpy(np.asarray(stdtrit(df, level.numpy())))
         return self._overlaid(base.loc.detach() + base.scale.detach() * standard.to(base.loc))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
 from hierforecast.distributions.base import SceneDistribution, promote
@@ -81,6 +80,8 @@ class JointStudent(SceneDistribution):
         return coherent(self, sums, each)
 
     def _quantile(self, level: Tensor) -> Tensor:
+        from scipy.special import stdtrit  # late: scipy makes every import slower
+
         df = self.df.detach().double().cpu()[self.scene.cpu()][:, None, None].numpy()
         standard = np.asarray(stdtrit(df, level.numpy())) * np.sqrt((df - 2) / df)
         return self.mean + self.stddev * torch.from_numpy(standard).to(self.mean)
@@ -119,5 +120,7 @@ def distance(base: LowRankNormal, value: Tensor, seen: Tensor) -> tuple[Tensor, 
 
 def student_cdf(value: Tensor, df: Tensor) -> Tensor:
     """The standard Student-t distribution function, by scipy: without gradients."""
+    from scipy.special import stdtr
+
     numbers = (x.detach().double().cpu().numpy() for x in (df, value))
     return torch.from_numpy(np.asarray(stdtr(*numbers))).to(value)
