@@ -52,7 +52,10 @@ COMMANDS = {
     "demo": ("demo:demo", "Train on simulated basketball, hide players, draw it."),
     "fit": ("forecasting:fit", "Fit a model to long tables and save the forecaster."),
     "predict": ("forecasting:predict", "Forecast the steps that follow a table."),
-    "impute": ("forecasting:impute", "Say where series were at the steps of a table at which they are missing."),
+    "impute": (
+        "forecasting:impute",
+        "Say where series were at the steps of a table at which they are missing.",
+    ),
     "evaluate": ("measuring:evaluate", MEASURE),
     "download": ("data:download", "Find or fetch a data set and write it as one long table."),
     "resample": ("data:resample", "Bring tables to another step; gaps stay gaps."),

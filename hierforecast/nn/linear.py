@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -90,6 +91,8 @@ class LinearForecast(nn.Module):
     ) -> None:
         """Ridge regression for each code, each horizon step on the rows observed at it.
 
+        Steps that are observed at the same rows, of the same inputs, are solved as one.
+
         Args:
             inputs: (P, 1, ...) for all steps alike, or (P, H, ...).
             ahead: (P, H, D) what they should forecast.
@@ -103,21 +106,21 @@ class LinearForecast(nn.Module):
         first = 2 * scene < scene.amax() + 1 if len(scene) else scene.bool()
         choices = self.penalties if penalty is None else (penalty,)
         for code in range(self.shape[0]):
-            one, two = (codes == code) & first, (codes == code) & ~first
+            rows = codes == code
+            alike = steps_alike(present[rows]) if inputs.shape[1] == 1 else self._each_step()
             halves = [
-                tuple(self._moments(inputs, ahead, present, rows, step) for rows in (one, two))
-                for step in range(self.shape[1])
+                [self._moments(inputs, ahead, present, rows & half, steps) for steps in alike]
+                for half in (first, ~first)
             ]
-            errors = torch.stack(
-                [torch.stack([held_out_error(a, b, p) for a, b in halves]) for p in choices]
-            )
-            best = int(errors.sum((1, 2)).argmin())
-            for step, (a, b) in enumerate(halves):
+            pairs = [*zip(*halves, strict=True)]
+            errors = [[held_out_error(a, b, p) for a, b in pairs] for p in choices]
+            best = int(torch.tensor([sum(e.sum() for e in each) for each in errors]).argmin())
+            for steps, (a, b), error in zip(alike, pairs, errors[best], strict=True):
                 both = a.plus(b)
-                self._set(code, step, both.solve(choices[best]))
-                error = errors[best, step] / max(both.rows, 1)
-                scale = torch.where(error > 0, error, 1.0).sqrt()
-                self.error_scale[code, step] = scale.to(self.error_scale)
+                self._set(code, steps, both.solve(choices[best]))
+                mean = error.view(len(steps), -1) / max(both.rows, 1)
+                scale = torch.where(mean > 0, mean, 1.0).sqrt()
+                self.error_scale[code, steps] = scale.to(self.error_scale)
 
     @torch.no_grad()
     def repeat(self, values: Tensor) -> None:
@@ -147,22 +150,40 @@ class LinearForecast(nn.Module):
                 size = root_mean_square(errors[rows, step].double(), present[rows, step])
                 self.error_scale[code, step] = size.to(self.error_scale)
 
-    def _moments(
-        self, inputs: Tensor, ahead: Tensor, present: Tensor, rows: Tensor, step: int
-    ) -> Moments:
-        """The moments of some rows at a horizon step."""
-        rows = rows & present[:, step]
-        return Moments.of(inputs[rows, min(step, inputs.shape[1] - 1)], ahead[rows, step].double())
+    def _each_step(self) -> list[Tensor]:
+        return [*torch.arange(self.shape[1]).split(1)]
 
-    def _set(self, code: int, step: int, solution: Tensor) -> None:
-        """Put a solution (i, D), its last row the bias, into the weights."""
+    def _moments(
+        self, inputs: Tensor, ahead: Tensor, present: Tensor, rows: Tensor, steps: Tensor
+    ) -> Moments:
+        """The moments of some rows at horizon steps that are observed at the same ones of them."""
+        at = int(steps[0])
+        rows = rows & present[:, at]
+        outputs = ahead[rows][:, steps].double()
+        return Moments.of(inputs[rows, min(at, inputs.shape[1] - 1)], outputs.flatten(1))
+
+    def _set(self, code: int, steps: Tensor, solution: Tensor) -> None:
+        """Put a solution (i, s * D) of steps (s,), its last row the bias, into the weights."""
         weight, bias = self.weight.weight, self.weight.bias
-        weight.unflatten(0, self.shape)[code, step] = solution[:-1].T.to(weight)
-        bias.unflatten(0, self.shape)[code, step] = solution[-1].to(bias)
+        found = solution.T.unflatten(0, (len(steps), -1))
+        weight.unflatten(0, self.shape)[code, steps] = found[..., :-1].to(weight)
+        bias.unflatten(0, self.shape)[code, steps] = found[..., -1].to(bias)
+
+
+def steps_alike(present: Tensor) -> list[Tensor]:
+    """Steps (H,) in sets that are observed at the same rows of present (P, H)."""
+    if not len(present):
+        return [torch.arange(present.shape[1])]
+    columns = np.packbits(present.cpu().numpy(), axis=0).T
+    _, inverse = np.unique(columns, axis=0, return_inverse=True)
+    pattern = torch.from_numpy(inverse.reshape(-1))
+    return [(pattern == one).nonzero()[:, 0] for one in range(int(pattern.max()) + 1)]
 
 
 class Moments(NamedTuple):
     """What ridge regression needs to know of rows x (n, i) and y (n, D), the last input being one.
+
+    Several steps may stand side by side in y; then D counts all of them.
 
     Args:
         gram: (i, i), cross: (i, D), square: (D,), rows: sums over the rows.
