@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hierforecast.cutoffs import cutoffs_of, last_cutoffs, split_cutoffs
+from hierforecast import cutoffs as counting
+from hierforecast.cutoffs import cutoffs_of, last_cutoffs, observed_before, split_cutoffs
 from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Panel, read_frame
 from hierforecast.windows import SeriesDropout, WindowDataset
@@ -235,3 +236,17 @@ def test_hidden_series_are_hidden_from_the_batch(panel):
     batch, _ = WindowDataset(panel, cutoffs, L, H, hide=hide_late)[0]
     assert not batch.present[:, 5:].any() and (batch.values[:, 5:] == 0).all()
     assert batch.past[:, 5:].isnan().all()
+
+
+@pytest.mark.parametrize("at_a_time", [1, 7, 10**6])
+def test_observed_cells_are_counted_piece_by_piece(panel, at_a_time, monkeypatch):
+    monkeypatch.setattr(counting, "CELLS", at_a_time)
+    observed, offset = observed_before(panel)
+    total = 0
+    for scene, length in enumerate(panel.length):
+        rows = range(panel.row_offset[scene], panel.row_offset[scene + 1])
+        for step in range(length + 1):
+            if step:
+                total += sum(bool(panel.present[panel.cell_offset[r] + step - 1]) for r in rows)
+            assert observed[offset[scene] + step] == total
+    assert total == panel.present.sum() > 0
