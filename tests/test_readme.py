@@ -14,24 +14,20 @@ from typer.testing import CliRunner
 import hierforecast
 from hierforecast.cli import app
 from hierforecast.image_ssl import training
+from tests import pages
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    return pages.blocks(TEXT, language)
 
 
 @pytest.fixture
 def short_fit(monkeypatch, tmp_path):
     """The code as it stands, but with a few training steps."""
-    fit = hierforecast.Forecaster.fit
-
-    def short(self, *args, **kwargs):
-        return fit(self.set_params(max_steps=2, batch_size=4), *args, **kwargs)
-
-    monkeypatch.setattr(hierforecast.Forecaster, "fit", short)
+    pages.short_fits(monkeypatch)
     usual = training.over_defaults
     monkeypatch.setattr(
         training,

@@ -1,0 +1,33 @@
+"""Pages whose code is run as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hierforecast
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few training steps, whatever the code asks for."""
+    fit = hierforecast.Forecaster.fit
+
+    def short(self: Any, *args: Any, **options: Any) -> Any:
+        return fit(self.set_params(max_steps=2, batch_size=4), *args, **options)
+
+    monkeypatch.setattr(hierforecast.Forecaster, "fit", short)
+
+
+def run(page: Path, names: dict[str, Any]) -> dict[str, Any]:
+    """Run every block of Python of a page, one after the other; what they leave."""
+    for block in blocks(page.read_text(encoding="utf-8"), "python"):
+        exec(compile(block, page.name, "exec"), names)
+    return names
