@@ -63,5 +63,8 @@ def test_the_site_builds_without_a_warning(tmp_path):
     command += ["-d", str(tmp_path / "trees"), str(DOCS), str(tmp_path / "html")]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
+    verbs = (tmp_path / "html" / "reference" / "forecaster.html").read_text()
+    for verb in ("fit", "predict", "sample", "impute", "backtest", "evaluate", "save", "load"):
+        assert f'id="hierforecast.Forecaster.{verb}"' in verbs
     page = (tmp_path / "html" / "reference" / "cli.html").read_text()
     assert "hierforecast ssl pretrain" in page and "--context" in page
