@@ -74,6 +74,19 @@ def fill_gaps(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         filled (P, L, D), and the last observed value (P, 1, D); zero for rows never observed.
     """
+    gaps = ~present.all(1)
+    # Most rows have none. On a GPU asking would make it wait.
+    if values.is_cpu and not bool(gaps.all()):
+        filled = values
+        if bool(gaps.any()):
+            filled = values.index_put((gaps,), _filled(values[gaps], present[gaps]))
+    else:
+        filled = _filled(values, present)
+    return filled, filled[:, -1:]
+
+
+def _filled(values: Tensor, present: Tensor) -> Tensor:
+    """See `fill_gaps`."""
     values = torch.where(present[..., None], values, values.new_zeros(()))
     length = values.shape[1]
     steps = torch.arange(length, device=values.device).expand_as(present)
@@ -83,8 +96,7 @@ def fill_gaps(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     right = torch.where(after >= length, left, after)
     share = (steps - left).to(values.dtype) / (right - left).clamp(min=1).to(values.dtype)
     start, stop = (values.gather(1, at[..., None].expand_as(values)) for at in (left, right))
-    filled = start + share[..., None] * (stop - start)
-    return filled, filled[:, -1:]
+    return start + share[..., None] * (stop - start)
 
 
 def root_mean_square(x: Tensor, present: Tensor) -> Tensor:
