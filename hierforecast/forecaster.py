@@ -14,9 +14,10 @@ from hierforecast.frame import Columns
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 from hierforecast.models import Model
+from hierforecast.surprise import Surprising
 
 
-class Forecaster(Answers):
+class Forecaster(Answers, Surprising):
     """Fits a model to frames and forecasts frames.
 
     Args:
