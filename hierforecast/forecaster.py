@@ -11,13 +11,14 @@ from hierforecast.answers import Answers
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.fitting import learn
 from hierforecast.frame import Columns
+from hierforecast.influence import Influential
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 from hierforecast.models import Model
 from hierforecast.surprise import Surprising
 
 
-class Forecaster(Answers, Surprising):
+class Forecaster(Answers, Surprising, Influential):
     """Fits a model to frames and forecasts frames.
 
     Args:
