@@ -112,11 +112,11 @@ def _to_frame(
     label_of = np.full((len(panel.length), number.max() + 1), -1)
     label_of[panel.row_scene, number] = labels.total % labels.n_labels
     found = []
-    for at, rest in parts:
-        rows = np.flatnonzero(~np.isnan(rest.mean).any((1, 2)))
-        label = label_of[panel.row_scene[rows], at]
-        changes = (rest.mean - whole.mean)[rows], (rest.stddev - whole.stddev)[rows]
-        found.append((rows, np.full(len(rows), at), label, *changes))
+    for which, rest in parts:
+        others = np.flatnonzero(~np.isnan(rest.mean).any((1, 2)))
+        gone = label_of[panel.row_scene[others], which]
+        changes = (rest.mean - whole.mean)[others], (rest.stddev - whole.stddev)[others]
+        found.append((others, np.full(len(others), which), gone, *changes))
     rows, at, label, mean, stddev = (np.concatenate(x) for x in zip(*found, strict=True))
     order = np.lexsort((rows, at, panel.row_scene[rows]))
     rows, label, mean, stddev = (x[order] for x in (rows, label, mean, stddev))
