@@ -36,6 +36,7 @@ class Imputation:
         panel: the data.
         context, horizon: steps of a window.
         make: makes forecasts.
+        columns: names of the answer's columns, one for each target.
         generator: of joint draws.
         turns: whether the model may see time run backward.
         bar: whether long work shows a bar.
@@ -45,6 +46,7 @@ class Imputation:
     context: int
     horizon: int
     make: MakeForecasts
+    columns: Sequence[str]
     generator: torch.Generator
     turns: bool = True
     bar: bool = True
@@ -62,7 +64,7 @@ class Imputation:
         values, row, step = self._fill(len(names), ask, own=False)
         cells = {
             column + name: values[k, :, d]
-            for d, column in enumerate(self._columns)
+            for d, column in enumerate(self.columns)
             for k, name in enumerate(names)
         }
         return self.panel.to_frame(row, step, cells)
@@ -71,12 +73,8 @@ class Imputation:
         """Joint draws: the rows of `to_frame` once per draw, with a ``sample_id``."""
         values, row, step = self._fill(n, Forecast.draws, own=True)
         cells: dict[str, Any] = {"sample_id": np.repeat(np.arange(n), len(row))}
-        cells |= {column: values[..., d].reshape(-1) for d, column in enumerate(self._columns)}
+        cells |= {column: values[..., d].reshape(-1) for d, column in enumerate(self.columns)}
         return self.panel.to_frame(np.tile(row, n), np.tile(step, n), cells)
-
-    @property
-    def _columns(self) -> list[str]:
-        return self.make(self.panel, np.zeros((0, 2), dtype=np.int64)).columns
 
     def _fill(self, count: int, ask: Ask, own: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Numbers (count, m, D) of all cells, and the cells' rows and steps (m,).

@@ -32,6 +32,12 @@ def place(model: Model, accelerator: Any) -> Model:
         return model.to(device).eval()
 
 
+def point_columns(model: Model, targets: Sequence[str]) -> list[str]:
+    """The model's name, with the target if there are several."""
+    name = type(model).__name__
+    return [name] if len(targets) == 1 else [f"{name}_{target}" for target in targets]
+
+
 def central(forecast: Forecast, percent: float) -> list[Tensor]:
     """The interval in the middle of each cell's distribution."""
     return [forecast.raw.quantile((50 + side * percent / 2) / 100) for side in (-1, 1)]
@@ -82,9 +88,8 @@ class Forecasts:
 
     @property
     def columns(self) -> list[str]:
-        """Columns of the point forecast: the model's name, with the target if there are several."""
-        name, targets = self.name, self.windows.panel.columns.targets
-        return [name] if len(targets) == 1 else [f"{name}_{target}" for target in targets]
+        """Columns of the point forecast, see `point_columns`."""
+        return point_columns(self.model, self.windows.panel.columns.targets)
 
     def to_frame(self, level: Any = None, quantiles: Any = None, truth: bool = False) -> Any:
         """Points, intervals, quantiles, and the truth if asked: a row per series, cutoff, step."""

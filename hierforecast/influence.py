@@ -13,7 +13,7 @@ from hierforecast.cutoffs import last_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel
 from hierforecast.frame.totals import Totals
-from hierforecast.inference import Forecasts
+from hierforecast.inference import Forecasts, point_columns
 from hierforecast.learned import Learned
 
 
@@ -83,7 +83,8 @@ class Influential(Learned):
                 parts.append((at, rest))
         if not parts:
             raise DataError("no scene has two of what is deleted: there is nobody to be influenced")
-        return _to_frame(self._forecasts(panel, cutoffs[:0]), labels, number, whole, parts)
+        columns = point_columns(self.model_, panel.columns.targets)
+        return _to_frame(panel, columns, labels, number, whole, parts)
 
 
 def _number_in_scene(total: np.ndarray, scene: np.ndarray) -> np.ndarray:
@@ -101,14 +102,14 @@ def _without(panel: Panel, rows: np.ndarray) -> Panel:
 
 
 def _to_frame(
-    forecasts: Forecasts,
+    panel: Panel,
+    columns: Sequence[str],
     labels: Totals,
     number: np.ndarray,
     whole: _Cells,
     parts: Sequence[tuple[int, _Cells]],
 ) -> Any:
     """The answer of `influence`, by scene, what is deleted, series and step."""
-    panel = forecasts.windows.panel
     label_of = np.full((len(panel.length), number.max() + 1), -1)
     label_of[panel.row_scene, number] = labels.total % labels.n_labels
     found = []
@@ -125,7 +126,7 @@ def _to_frame(
     for name, column in zip(labels.by, labels.labels, strict=True):
         key = "deleted" if len(labels.by) == 1 else f"deleted_{name}"
         data[key] = nw.maybe_reset_index(column[np.repeat(label, steps)])
-    for d, name in enumerate(forecasts.columns):
+    for d, name in enumerate(columns):
         data[name] = mean[..., d].reshape(-1)
         data[f"{name}-std"] = stddev[..., d].reshape(-1)
     ahead = panel.cutoff[panel.row_scene[rows]][:, None] + np.arange(steps)

@@ -18,7 +18,7 @@ from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.frame.given import read_given
 from hierforecast.frame.totals import Totals
 from hierforecast.imputing import Imputation
-from hierforecast.inference import Forecasts, place
+from hierforecast.inference import Forecasts, place, point_columns
 from hierforecast.models import Model
 from hierforecast.plan import Fitted, Params, Plan
 from hierforecast.report import Report
@@ -84,6 +84,7 @@ class Learned(Params):
             self.context_length,
             self.prediction_length,
             self._forecasts,
+            point_columns(model, panel.columns.targets),
             turns=not dated and model.origin != "history",
             generator=self._generator(seed),
             bar=(self.trainer or {}).get("enable_progress_bar", True),

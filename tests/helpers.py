@@ -18,6 +18,7 @@ from hierforecast.nn.head import Scenes
 from hierforecast.report import Report
 from hierforecast.symmetry import HierarchicalPermutation
 from hierforecast.task import Task
+from hierforecast.testing import randomize_
 
 L, H = 11, 4  # no multiple of the patch, so that padding is always there
 TEAMS = {"ball": 1, "home": 3, "away": 3, "bench": 2}
@@ -66,6 +67,14 @@ def make_frame(
     # The last step of the ball stays, so that every scene ends at the same time.
     kept |= (name == "ball_0") & (frame.ds == steps - 1).to_numpy()
     return frame[kept].reset_index(drop=True)
+
+
+def random_weights(model: Any, scale: float = 2.0, **options: Any) -> Forecaster:
+    """A fitted forecaster in float64; large random weights, so that all depends on all."""
+    forecaster = tiny(model, trainer=DOUBLE, **options).fit(make_frame())
+    if hasattr(forecaster.model_, "decoder"):
+        randomize_(forecaster.model_.decoder, scale, seed=0)
+    return forecaster
 
 
 def tiny(model: Any = None, **options: Any) -> Forecaster:

@@ -20,8 +20,7 @@ from hierforecast.cli import app
 from hierforecast.distributions import IndependentScenes, LowRankNormal, ModeMixture
 from hierforecast.distributions.futures import gram_of, k_means, representatives
 from hierforecast.nn.heads import LowRankHead, MixtureHead
-from hierforecast.testing import randomize_
-from tests.helpers import DOUBLE, H, make_frame, tiny
+from tests.helpers import H, make_frame, random_weights
 
 KEYS = ["scene", "unique_id", "ds"]
 MODELS: dict[str, Any] = {
@@ -36,11 +35,7 @@ MODELS: dict[str, Any] = {
 
 
 def fitted(name: str) -> Forecaster:
-    """A forecaster in float64 with random weights."""
-    forecaster = tiny(MODELS[name](), trainer=DOUBLE).fit(make_frame())
-    if name not in ("ridge", "last value"):
-        randomize_(forecaster.model_.decoder, seed=0)
-    return forecaster
+    return random_weights(MODELS[name]())
 
 
 @pytest.fixture(scope="module", params=MODELS)

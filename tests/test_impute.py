@@ -18,8 +18,7 @@ from hierforecast.errors import SeriesDroppedWarning
 from hierforecast.frame import read_frame
 from hierforecast.gaps import gaps_of, regrid, rounds
 from hierforecast.nn.heads import CoupledHead, LowRankHead, MixtureHead
-from hierforecast.testing import randomize_
-from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, QUIET, H, L, make_frame, tiny
+from tests.helpers import COLUMNS, EVERYTHING, QUIET, H, L, make_frame, random_weights, tiny
 
 KEYS = ["scene", "unique_id", "ds"]
 HEADS: dict[str, Any] = {
@@ -30,12 +29,8 @@ HEADS: dict[str, Any] = {
 }
 
 
-def fitted(head: Any, columns: Columns = COLUMNS, **options: Any) -> Forecaster:
-    """A forecaster in float64; large random weights, so that all depends on all."""
-    model = HiPerformer(16, 1, 2, patch=4, head=head)
-    forecaster = tiny(model, trainer=DOUBLE, columns=columns, **options).fit(make_frame())
-    randomize_(forecaster.model_.decoder, seed=0)
-    return forecaster
+def fitted(head: Any, **options: Any) -> Forecaster:
+    return random_weights(HiPerformer(16, 1, 2, patch=4, head=head), **options)
 
 
 @pytest.fixture(scope="module", params=HEADS)
@@ -205,7 +200,7 @@ def test_an_unseen_series_does_not_matter(one: Forecaster):
 
 def test_covariates_stay_where_they_are(tmp_path: Path):
     """Those known in advance are needed at no step beyond the frame."""
-    forecaster = fitted("auto", EVERYTHING)
+    forecaster = fitted("auto", columns=EVERYTHING)
     frame = make_frame(2, seed=1)
     found = forecaster.impute(frame)
     steps = frame.groupby("scene").ds.agg(lambda x: x.max() - x.min() + 1)

@@ -15,8 +15,7 @@ from scipy.linalg import cho_factor, cho_solve
 from hierforecast import DataError, Forecaster, HiPerformer, Ridge
 from hierforecast.nn.heads import LowRankHead, MixtureHead
 from hierforecast.surprise import p_values
-from hierforecast.testing import randomize_
-from tests.helpers import DOUBLE, H, L, make_frame, tiny
+from tests.helpers import H, L, make_frame, random_weights
 
 MODELS: dict[str, Any] = {
     "lowrank": lambda: HiPerformer(16, 1, 2, patch=4),
@@ -32,12 +31,8 @@ STEPS = L + H
 
 
 def fitted(name: str) -> Forecaster:
-    """A forecaster in float64; large random weights, so that all depends on all."""
-    forecaster = tiny(MODELS[name](), trainer=DOUBLE).fit(make_frame())
-    if name != "ridge":
-        # Twice as large, and differences of log densities of 1e5 lose digits.
-        randomize_(forecaster.model_.decoder, scale=1.0, seed=0)
-    return forecaster
+    # Twice as large, and differences of log densities of 1e5 lose digits.
+    return random_weights(MODELS[name](), scale=1.0)
 
 
 @pytest.fixture(scope="module", params=MODELS)

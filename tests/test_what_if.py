@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 from hierforecast import DataError, Forecaster, HiPerformer, Ridge
 from hierforecast.cli import app
 from hierforecast.nn.heads import LowRankHead, MixtureHead
-from hierforecast.testing import randomize_
-from tests.helpers import DOUBLE, H, make_frame, tiny
+from tests.helpers import H, make_frame, random_weights
 
 MODELS: dict[str, Any] = {
     "lowrank": lambda: HiPerformer(16, 1, 2, patch=4),
@@ -31,11 +30,7 @@ KEYS = ["scene", "unique_id", "ds"]
 
 
 def fitted(name: str) -> Forecaster:
-    """A forecaster in float64; large random weights, so that all depends on all."""
-    forecaster = tiny(MODELS[name](), trainer=DOUBLE).fit(make_frame())
-    if name != "ridge":
-        randomize_(forecaster.model_.decoder, seed=0)
-    return forecaster
+    return random_weights(MODELS[name]())
 
 
 @pytest.fixture(scope="module", params=MODELS)

@@ -101,6 +101,14 @@ def _refuse_tables(folder: Path) -> None:
         raise DataError(f"'{folder}' is a table: the forecaster's folder comes last")
 
 
+def _load(folder: Path, out: Path | None) -> Forecaster:
+    """The forecaster of a folder, once it is sure that its answer can be written."""
+    _refuse_tables(folder)
+    if out is not None:
+        check_kind(out)
+    return Forecaster.load(folder)
+
+
 def _model(name: ModelName, settings: Names) -> Any:
     """A model with the options of --set.
 
@@ -143,10 +151,7 @@ def predict(
     totals: dict[str, Any] = {"by": labels, "how": how, "weights": weights}
     intervals = {"--level": level, "--quantile": quantile, "--conformal": conformal}
     _check_draws(samples, futures, seed, intervals, totals)
-    _refuse_tables(folder)
-    if out is not None:
-        check_kind(out)
-    forecaster = Forecaster.load(folder)
+    forecaster = _load(folder, out)
     columns = forecaster.columns
     whole = tables.read(paths, columns)
     history = until(whole, columns, cutoff, tables.options.get("time_step"))
@@ -181,10 +186,7 @@ def impute(
     """Say where series were at the steps of a table at which they are missing."""
     plain: dict[str, Any] = {"by": None, "how": "sum", "weights": None}
     _check_draws(samples, None, seed, {"--level": level, "--quantile": quantile}, plain)
-    _refuse_tables(folder)
-    if out is not None:
-        check_kind(out)
-    forecaster = Forecaster.load(folder)
+    forecaster = _load(folder, out)
     frame = tables.read(paths, forecaster.columns)
     answer = forecaster.impute(frame, level, samples, seed, quantiles=quantile)
     deliver(tables.restore(answer, forecaster.columns), out)

@@ -48,17 +48,17 @@ class Table:
         return "the frame" if self.variable == "frame" else f"the {self.variable} frame"
 
     @property
-    def library(self) -> str:
+    def backend(self) -> str:
         """``"pandas"``, ``"polars"`` or ``"pyarrow"``."""
         return str(self.frame.implementation)
 
     def convert(self, recipe: str | Recipe, column: str) -> Remedy:
         """A remedy that replaces a column, see `remedies.CONVERSIONS`."""
-        return convert(self.library, recipe, column, self.variable)
+        return convert(self.backend, recipe, column, self.variable)
 
     def rebuild(self, recipe: str | Recipe, **words: Any) -> Remedy:
         """A remedy that replaces the frame, see `remedies.REBUILDS`."""
-        return rebuild(self.library, recipe, self.variable, **words)
+        return rebuild(self.backend, recipe, self.variable, **words)
 
     @classmethod
     def open(cls, frame: Any, columns: Columns, variable: str = "frame") -> Table:

@@ -252,7 +252,7 @@ def _in_window(
         since, cutoff: first and last time of the context shown.
     """
     shown, about = (between(tracks, since, cutoff) for tracks in (seen, known))
-    visible = between(seen, min((t.times[0] for t in seen.values()), default=since), cutoff)
+    visible = {s: early for s, t in seen.items() if len(early := t[t.times <= cutoff])}
     past = {
         s: shown.get(s) or t[-1:]  # or where it was seen last
         for s, t in visible.items()
