@@ -21,10 +21,9 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
 from hierforecast._options import show, whole
+from hierforecast._progress import progress
 from hierforecast._random import seeded
 from hierforecast.cutoffs import cutoffs_of, observed_before
 from hierforecast.errors import DataError
@@ -268,10 +267,8 @@ class Refitted(Forecasts):
         scene, cutoff = self.windows.cutoffs.T
         times, when = np.unique(self.windows.panel.times(scene, cutoff - 1), return_inverse=True)
         fits = times[:: self.every]
-        bar = len(fits) > 1 and (self.forecaster.trainer or {}).get("enable_progress_bar", True)
-        # Beside the answer, which the command line may send elsewhere.
-        shown = track(fits, "refit", console=Console(stderr=True), disable=not bar)
-        for number, time in enumerate(shown):
+        bar = (self.forecaster.trainer or {}).get("enable_progress_bar", True)
+        for number, time in enumerate(progress(fits, "refit", len(fits), bar)):
             copy = _unfitted_copy(self.forecaster)
             try:
                 copy.fit(_until(self.frame, copy, time))

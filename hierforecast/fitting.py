@@ -27,6 +27,7 @@ from hierforecast.models.base import Rung
 from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.report import Report, report_on
+from hierforecast.scores import held_out_scores
 from hierforecast.task import Task
 from hierforecast.windows import (
     SeriesDropout,
@@ -89,11 +90,14 @@ def learn(
     if _is_trained(model):
         about = _about(plan, panel, held_out, None if fresh else model)
         history, stopped = _train(plan, model, windows, checks, about, resume)
-    report = Report()
+    report, scores = Report(), None
     if checks is not None and stopped is None:
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
         answer, report = _judge(plan, model.eval(), before, seen, checks, len(history))
         model = answer.model
+        scores = held_out_scores(
+            _held_out(plan, model, checks, REPORT_SHARE, len(history)), plan.seed
+        )
         if fresh and held_out is None and answer.learn is not None:
             every = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
             if model.origin == "history":
@@ -104,7 +108,8 @@ def learn(
     elif fresh and stopped is None and model.origin == "history":
         # Too short to judge anything by: what was learned from so few windows is not trusted.
         model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
-    return Fitted(model.eval(), panel.vocabulary, panel.clock.step, history, report), stopped
+    fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report, scores
+    return Fitted(*fitted), stopped
 
 
 def _lessons(plan: Plan, panel: Panel, cutoffs: np.ndarray) -> np.ndarray:

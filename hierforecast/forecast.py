@@ -101,17 +101,39 @@ class Forecast(NamedTuple):
 
     def log_prob(self, rows: Tensor | None = None) -> Tensor:
         """Log density (B,) of what came after in the user's numbers; of some rows (P,) only."""
-        future = self.future.to(self.raw.mean.device)
-        seen = future.present
+        distribution, value, seen, volume = self._outcome()
         if rows is not None:
             seen = seen & rows.to(seen.device)[:, None]
+        scenes = volume.new_zeros(self.batch.n_scenes)
+        each = torch.where(seen, volume, 0).sum(1)
+        return distribution.log_prob(value, seen) - scenes.index_add(0, self.raw.scene, each)
+
+    def conditional_log_prob(self) -> Tensor:
+        """Log densities (P, H) of what came after in the user's numbers, each row given all others.
+
+        See `SceneDistribution.conditional_log_prob`.
+        """
+        distribution, value, seen, volume = self._outcome()
+        found = distribution.conditional_log_prob(value, seen)
+        return found - torch.where(seen, volume, 0)
+
+    def log_size(self) -> Tensor:
+        """Log standard deviations (P, H) of the user's numbers, summed over targets."""
+        if self.warp is not None:
+            return self.distribution().stddev.double().log().sum(-1)
+        return (self._way_back()[1] * self.raw.stddev).log().sum(-1)
+
+    def _outcome(self) -> tuple[SceneDistribution, Tensor, Tensor, Tensor]:
+        """What came after: its distribution, values, presence, and log volume (P, H) of its units.
+
+        In the batch's units, but in float64, where a truth far off has a likelihood too.
+        """
+        future = self.future.to(self.raw.mean.device)
         offset, unit = self._way_back()
         if self.warp is not None:
             assert self.truth is not None
-            return self.distribution().log_prob(self.truth.to(seen.device), seen)
-        # In the batch's units, but in float64, where a truth far off has a likelihood too.
+            value = self.truth.to(future.present.device)
+            return self.distribution(), value, future.present, torch.zeros_like(value[..., 0])
+        volume = unit.log().expand(self.raw.event_shape).sum(-1)
         raw = self._moved(0 * offset, unit / unit)
-        volume = torch.where(seen[..., None], unit.log().expand(self.raw.event_shape), 0)
-        scenes = volume.new_zeros(self.batch.n_scenes)
-        scenes = scenes.index_add(0, self.raw.scene, volume.sum((1, 2)))
-        return raw.log_prob(future.values.double(), seen) - scenes
+        return raw, future.values.double(), future.present, volume

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 
+from hierforecast._progress import progress
 from hierforecast.errors import SeriesDroppedWarning, warn_user
 from hierforecast.forecast import Forecast
 from hierforecast.frame import Panel
@@ -106,13 +105,8 @@ class Imputation:
         """The rounds, with a bar if there are several."""
         dry = replace(side, present=side.present.copy())
         total = sum(1 for _ in rounds(dry, self.context, self.horizon))
-        return track(
-            rounds(side, self.context, self.horizon),
-            "impute, backward" if backward else "impute",
-            total=total,
-            console=Console(stderr=True),
-            disable=not self.bar or total < 2,
-        )
+        what = "impute, backward" if backward else "impute"
+        return progress(rounds(side, self.context, self.horizon), what, total, self.bar)
 
     def _warn_of_long(self, side: Panel) -> None:
         """Say which gaps do not fit in a window."""

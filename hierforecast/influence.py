@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import narwhals as nw
 import numpy as np
 
+from hierforecast._progress import progress
 from hierforecast.cutoffs import last_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel
@@ -71,7 +72,9 @@ class Influential(Learned):
         seen = panel.observed_within(self.context_length)
         whole, parts = _Cells.of(self._forecasts(panel, cutoffs)), []
         number = _number_in_scene(labels.total, panel.row_scene)
-        for at in range(int(number[seen].max()) + 1):
+        count = int(number[seen].max()) + 1
+        bar = (self.trainer or {}).get("enable_progress_bar", True)
+        for at in progress(range(count), "influence", count, bar):
             gone = number == at
             # Scenes in which there is such a label, and somebody else.
             with_label, with_others = (

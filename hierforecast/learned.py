@@ -22,6 +22,7 @@ from hierforecast.inference import Forecasts, place, point_columns
 from hierforecast.models import Model
 from hierforecast.plan import Fitted, Params, Plan
 from hierforecast.report import Report
+from hierforecast.scores import HeldOutScores
 from hierforecast.windows import WindowDataset
 
 
@@ -39,17 +40,21 @@ class Learned(Params):
     step_: str
     history_: pd.DataFrame
     report_: Report
+    scores_: HeldOutScores | None
 
     def _learned(self, fitted: Fitted) -> None:
         """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
-        self.model_, self.vocabulary_, self.step_, self.history_, self.report_ = fitted
+        self.model_, self.vocabulary_, self.step_, self.history_, self.report_, self.scores_ = (
+            fitted
+        )
 
     def _fitted(self) -> Fitted:
         if not hasattr(self, "model_"):
             raise NotFittedError(
                 "this Forecaster is not fitted: call fit(frame), or load a saved one"
             )
-        return Fitted(self.model_, self.vocabulary_, self.step_, self.history_, self.report_)
+        learned = self.model_, self.vocabulary_, self.step_, self.history_, self.report_
+        return Fitted(*learned, self.scores_)
 
     def _plan(self) -> Plan:
         """The options, checked."""

@@ -15,6 +15,7 @@ from hierforecast.frame import Columns, Vocabulary
 from hierforecast.models import Model
 from hierforecast.models.former import current_params
 from hierforecast.report import Report
+from hierforecast.scores import HeldOutScores
 
 # What Lightning knows.
 PRECISIONS = (
@@ -122,6 +123,7 @@ class Fitted(NamedTuple):
         vocabulary, step: of the training frame, for those that follow.
         history: losses by step.
         report: what it is worth on held-out windows.
+        scores: how surprising these were; None where nothing was held out.
     """
 
     model: Model
@@ -129,6 +131,7 @@ class Fitted(NamedTuple):
     step: str
     history: pd.DataFrame
     report: Report
+    scores: HeldOutScores | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -20,9 +20,12 @@ from hierforecast.models import Model
 from hierforecast.models.former import current_options, current_weights
 from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.report import Report
+from hierforecast.scores import HeldOutScores
 from hierforecast.task import Task
 
 OPTIONS, WHAT = "forecaster.json", "forecaster"
+# Beside the weights, by a name that no module gives one.
+SCORES = "*held_out_scores"
 
 
 def save(plan: Plan, fitted: Fitted, path: Path) -> None:
@@ -45,7 +48,8 @@ def save(plan: Plan, fitted: Fitted, path: Path) -> None:
         "trainer": _plain(plan.trainer),
         "report": fitted.report.to_dict(),
     }
-    write_folder(path, OPTIONS, document, model, WHAT)
+    beside = {} if fitted.scores is None else {SCORES: fitted.scores.values}
+    write_folder(path, OPTIONS, document, model, WHAT, beside)
 
 
 def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
@@ -69,6 +73,8 @@ def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
     dtype = saved.part("dtype", read_dtype)
     report = saved.part("report", Report.from_dict) if "report" in saved.document else Report()
     saved.check()
+    scores = _scores(saved, vocabulary, plan)
+    saved = replace(saved, weights={k: v for k, v in saved.weights.items() if k != SCORES})
     if model is None:
         saved = replace(saved, weights=current_weights(saved.weights))
     given = isinstance(model, Model)
@@ -80,7 +86,7 @@ def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
             f"has smoothing for {horizons.pop()} steps in its key 'vocabulary', and "
             f"prediction_length={plan.prediction_length}"
         )
-    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy(), report)
+    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy(), report, scores)
 
 
 def check_folder(path: Path) -> None:
@@ -130,6 +136,17 @@ def _vocabulary(given: dict[str, Any], columns: Columns) -> Vocabulary:
     if found.smoothing is not None:
         found.smoothing.check(len(columns.targets))
     return found
+
+
+def _scores(saved: Saved, vocabulary: Vocabulary, plan: Plan) -> HeldOutScores | None:
+    """Those beside the weights; earlier versions kept none."""
+    if SCORES not in saved.weights:
+        return None
+    try:
+        shape = len(vocabulary.types), plan.prediction_length
+        return HeldOutScores.check(saved.weights[SCORES], *shape)
+    except ValueError as error:
+        raise saved.error(f"has held-out scores that cannot be used ({error})") from error
 
 
 def _step(text: str) -> str:

@@ -14,8 +14,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 from hierforecast import DataError, Forecaster, HiPerformer, Ridge
 from hierforecast.nn.heads import LowRankHead, MixtureHead
-from hierforecast.surprise import p_values
-from tests.helpers import H, L, make_frame, random_weights
+from hierforecast.scores import HeldOutScores, Scored, p_values
+from tests.helpers import H, L, make_frame, random_weights, tiny
 
 MODELS: dict[str, Any] = {
     "lowrank": lambda: HiPerformer(16, 1, 2, patch=4),
@@ -157,18 +157,111 @@ def test_the_frame_comes_back_in_kind_with_p_values(one: Forecaster, library: st
     assert isinstance(found, pl.DataFrame if library == "polars" else pa.Table)
     answer = found.to_pandas()
     np.testing.assert_allclose(answer.series_p_value, expected.series_p_value)
-    assert list(answer.columns) == [
-        *KEYS, "cutoff", "log_prob", "series_log_prob", "p_value", "series_p_value",
-    ]  # fmt: skip
+    names = ["log_prob", "score", "p_value"]
+    assert list(answer.columns) == [*KEYS, "cutoff", *names, *(f"series_{n}" for n in names)]
     assert expected[["p_value", "series_p_value"]].min().min() > 0
     assert expected[["p_value", "series_p_value"]].max().max() <= 1
 
 
 def test_p_values_of_held_out_scores_are_uniform():
     scores = np.random.default_rng(0).normal(size=100)
-    each = [p_values(scores[i : i + 1], np.delete(scores, i))[0] for i in range(100)]
+    each = [p_values(scores[i : i + 1], np.sort(np.delete(scores, i)))[0] for i in range(100)]
     np.testing.assert_allclose(np.sort(each), np.arange(1, 101) / 100)
-    assert p_values(np.array([-np.inf, np.inf]), scores[:9]).tolist() == [0.1, 1.0]
+    assert p_values(np.array([-np.inf, np.inf]), np.sort(scores[:9])).tolist() == [0.1, 1.0]
+    assert np.isnan(p_values(scores, scores[:0])).all()
+
+
+def test_scores_are_in_standard_deviations_of_the_forecast(forecaster: Forecaster):
+    frame = likely(forecaster)
+    found = forecaster.surprise(frame)
+    joint, index, _, seen = truth_of(forecaster, frame)
+    size = joint.stddev.log().sum(-1)
+    row, step = seen.nonzero(as_tuple=True)
+    keys = pd.MultiIndex.from_arrays(
+        [index.scene.to_numpy()[row], index.unique_id.to_numpy()[row], L + step.numpy()]
+    )
+    by_key = found.set_index(KEYS)
+    expected = by_key.log_prob.reindex(keys).to_numpy() + size[row, step].numpy()
+    np.testing.assert_allclose(by_key.score.reindex(keys), expected, rtol=0, atol=1e-9)
+    mean = found.groupby(["scene", "unique_id"])[["score", "series_score"]].mean()
+    np.testing.assert_allclose(mean.score, mean.series_score, rtol=1e-5)
+
+
+def by_hand(frame: pd.DataFrame, held_out: pd.DataFrame, kinds: pd.Series) -> np.ndarray:
+    """The share of held-out scores of one kind that are at most as high, row by row."""
+    pool = held_out.drop_duplicates(["scene", "unique_id", "cutoff"])
+    one = np.float32
+    return np.array([
+        (1 + (own.astype(one) <= one(score)).sum()) / (1 + len(own))
+        for score, kind in zip(frame.series_score, frame.unique_id.map(kinds), strict=True)
+        for own in [pool.series_score[pool.unique_id.map(kinds) == kind]]
+    ])  # fmt: skip
+
+
+def test_p_values_are_shares_of_the_same_type(one: Forecaster):
+    frame, held_out = windows(), windows(seed=2)
+    found, others = one.surprise(frame, held_out), one.surprise(held_out)
+    kinds = frame.drop_duplicates("unique_id").set_index("unique_id").kind
+    np.testing.assert_allclose(found.series_p_value, by_hand(found, others, kinds))
+
+
+def test_a_fit_keeps_scores_of_what_it_held_out_and_saves_them(tmp_path):
+    frame, val = make_frame(), make_frame(2, seed=7)
+    forecaster = tiny().fit(frame, val)
+    found, kept = forecaster.surprise(windows()), forecaster.scores_
+    assert kept is not None and kept.values.shape[:2] == (2, 1 + H)
+    # There are so few windows in `val` that all of them are kept.
+    pd.testing.assert_frame_equal(forecaster.surprise(windows(), val), found)
+    assert found.p_value.between(0, 1).all() and found.p_value.nunique() > 3
+    forecaster.save(tmp_path / "one")
+    loaded = Forecaster.load(tmp_path / "one")
+    assert torch.equal(loaded.scores_.values, kept.values)
+    pd.testing.assert_frame_equal(loaded.surprise(windows()), found)
+
+
+def test_without_held_out_windows_p_values_are_missing(tmp_path):
+    forecaster = tiny().fit(make_frame())
+    forecaster.scores_ = None  # as saved by an earlier version
+    forecaster.save(tmp_path / "one")
+    loaded = Forecaster.load(tmp_path / "one")
+    found = loaded.surprise(windows())
+    assert loaded.scores_ is None
+    assert found[["p_value", "series_p_value"]].isna().all(axis=None)
+    assert loaded.surprise(windows(), windows(seed=2)).p_value.notna().all()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda x: x[:, 1:], "for"),
+        (lambda x: x.double(), "float64"),
+        (lambda x: x.flip(-1), "sorted"),
+        (lambda x: torch.full_like(x, torch.nan), "sorted"),
+    ],
+)
+def test_spoiled_scores_are_refused(tmp_path, spoil: Any, what: str):
+    forecaster = tiny().fit(make_frame())
+    forecaster.scores_ = HeldOutScores(spoil(forecaster.scores_.values))
+    forecaster.save(tmp_path / "one")
+    with pytest.raises(DataError, match=f"held-out scores that cannot be used .*{what}"):
+        Forecaster.load(tmp_path / "one")
+
+
+def test_few_scores_are_kept_of_each_type_and_gaps_have_none():
+    score = np.random.default_rng(0).normal(size=(50, 3))
+    score[:5, 1] = np.nan
+    score[5] = np.nan
+    rows, types = np.arange(50), np.arange(50) % 2
+    scored = Scored(rows, rows, types, score, score)
+    every = HeldOutScores.of(scored, 3)
+    assert every.values.shape == (3, 4, 25)
+    assert (every.values < np.inf).sum((0, 2)).tolist() == [49, 49, 44, 49]
+    assert list(every.lacks(np.array([0, 1, 2]))) == [2]
+    few = HeldOutScores.of(scored, 3, most=10)
+    assert few.values.shape == (3, 4, 10)
+    assert np.isin(few.values[0, 1], every.values[0, 1]).all()
+    ranks = every.p_values(scored._replace(types=np.full(50, 2)))
+    assert np.isnan(ranks).all()
 
 
 def test_errors_name_what_is_wrong(one: Forecaster):

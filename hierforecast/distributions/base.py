@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from hierforecast._random import drawing
+from hierforecast.distributions.checks import check_finite
+from hierforecast.distributions.conditionals import Conditional
 from hierforecast.distributions.sums import Sums
 
 Shape = torch.Size | list[int] | tuple[int, ...]
@@ -31,16 +33,7 @@ def no_autocast(like: Tensor) -> torch.autocast:
     return torch.autocast(device_type=like.device.type, enabled=False)
 
 
-def check_finite(name: str, tensor: Tensor) -> None:
-    """Raise a ValueError that names the tensor if it holds NaN or infinity."""
-    if not bool(torch.isfinite(tensor).all()):
-        raise ValueError(
-            f"{name} holds NaN or infinite values: look for them in the model's input, "
-            "or lower the learning rate or clip gradients if training diverged"
-        )
-
-
-class SceneDistribution(Distribution):
+class SceneDistribution(Conditional, Distribution):
     """A distribution over packed rows: batch_shape (B,), values (*sample_shape, P, H, D).
 
     `event_shape` is (P, H, D), the rows of all scenes together: rows are ragged over scenes, so a

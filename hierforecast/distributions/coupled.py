@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions.base import no_autocast, promote
-from hierforecast.distributions.lowrank import LowRankNormal, _to
-from hierforecast.distributions.noise import RowNoise
+from hierforecast.distributions.lowrank import LowRankNormal
+from hierforecast.distributions.noise import RowNoise, to_dtype
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.whole import WholeNoise
 
@@ -234,7 +234,7 @@ class CoupledNormal(LowRankNormal):
         here = seen.any(2).any(1)
         if not bool((here == seen.all(2).all(1)).all()):
             return super()._log_prob(value, seen)
-        work = _to(torch.float32 if self.loc.is_mps else torch.float64)
+        work = to_dtype(torch.float32 if self.loc.is_mps else torch.float64)
         error = torch.where(seen, work(value) - work(self.loc), 0)
         error = error.reshape(math.prod(value.shape[:-3]), *seen.shape).movedim(0, -1)
         noise = self.noise.change(work)

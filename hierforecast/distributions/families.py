@@ -17,9 +17,9 @@ from torch.distributions import Cauchy, Distribution, Laplace, Normal, StudentT,
 
 from hierforecast.distributions.base import (
     SceneDistribution,
-    check_finite,
     promote,
 )
+from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.student import student_cdf
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import coherent
@@ -101,12 +101,18 @@ class IndependentScenes(SceneDistribution):
         return self._overlaid(drawn)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        per_row = self._conditional_log_prob(value, seen).sum(-1)
+        return self._sum_by_scene(per_row.movedim(-1, 0)).movedim(0, -1)
+
+    has_conditionals = True
+
+    def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        """Cells are independent: (*s, P, H), of each step by itself."""
         seen = seen if self.known is None else seen & self.known.isnan()
         # A point inside the support: both branches of a `where` need finite gradients.
         inside = biject_to(self.base.support)(value.new_zeros(seen.shape)).detach()
         cells = self.base.log_prob(torch.where(seen, value, inside))
-        per_row = torch.where(seen, cells, 0).sum((-2, -1))
-        return self._sum_by_scene(per_row.movedim(-1, 0)).movedim(0, -1)
+        return torch.where(seen, cells, 0).sum(-1)
 
     def _quantile(self, level: Tensor) -> Tensor:
         base = self.base

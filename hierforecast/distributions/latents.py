@@ -207,10 +207,12 @@ class Found(NamedTuple):
     Attributes:
         best: (count, R, C), the best latents of each owner for every column that is left.
         root: (count, R, R), Cholesky factor of the precision of the latents.
+        load: (P, k, C), by how much their columns move what is left of each row.
     """
 
     best: Tensor
     root: Tensor
+    load: Tensor
 
 
 def infer(
@@ -240,7 +242,7 @@ def infer(
         gram, load = sum(products[1:], products[0]).tensor_split((level.rank,), -1)
         root = _root(gram)
         best = torch.cholesky_solve(load, root)
-        found.append(Found(best, root))
+        found.append(Found(best, root, pieces[0].columns[..., :rank]))
         pieces = [
             Piece(x[..., rank:] - x[..., :rank] @ level.columns(level.spread(best, row)), size, row)
             for x, size, row in pieces

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import SceneDistribution, check_finite, no_autocast, promote
+from hierforecast.distributions.base import SceneDistribution, no_autocast, promote
+from hierforecast.distributions.checks import check_parameters
+from hierforecast.distributions.conditionals import White, given_others
 from hierforecast.distributions.latents import Found, Latents, Piece, check_nested, infer
-from hierforecast.distributions.noise import DiagonalNoise, RowNoise
+from hierforecast.distributions.noise import DiagonalNoise, RowNoise, to_dtype
 from hierforecast.distributions.sums import Sums, root_of
 from hierforecast.distributions.totals import coherent, total
 
@@ -52,7 +54,7 @@ class LowRankNormal(SceneDistribution):
             groups are not nested.
     """
 
-    has_rsample = True
+    has_rsample = has_conditionals = True
 
     def __init__(
         self,
@@ -72,21 +74,14 @@ class LowRankNormal(SceneDistribution):
         of_groups, groups = ([pair[i] for pair in group_factors] for i in range(2))
         cast = promote(loc, noise.scale, scene_factor, series_factor, *of_groups)
         self.loc, _, self.scene_factor, self.series_factor, *of_groups = cast
-        self.noise = noise.change(_to(self.loc.dtype))
+        self.noise = noise.change(to_dtype(self.loc.dtype))
         if loc.ndim != 3:
             raise ValueError(f"loc must be (P, H, D), got {tuple(loc.shape)}")
         super().__init__(scene, n_scenes, loc.shape[1], loc.shape[2], validate_args)
         names = ("loc", "scale", "scene_factor", "series_factor")
         named = {name: getattr(self, name) for name in names}
         named |= {f"group_factors[{i}]": factor for i, factor in enumerate(of_groups)}
-        for name, parameter in named.items():
-            if parameter.shape[:3] != self.event_shape or parameter.ndim != 3 + ("factor" in name):
-                raise ValueError(
-                    f"{name} has shape {tuple(parameter.shape)}, must start with (P, H, D) = "
-                    f"{tuple(self.event_shape)}; factors have one axis more"
-                )
-            if self._validate_args:
-                check_finite(name, parameter)
+        check_parameters(named, self.event_shape, self._validate_args)
         certain = 0 if self.noise.known is None else self.noise.known
         if self._validate_args and bool(((self.scale <= 0) > certain).any()):
             raise ValueError("scale must be > 0: end the head in a softplus plus a small floor")
@@ -154,7 +149,7 @@ class LowRankNormal(SceneDistribution):
 
         (P, m, C): a cell that is not seen gets zeros and volume 1, it adds nothing.
         """
-        work = _to(torch.float32 if self.loc.is_mps else torch.float64)  # mps has no float64
+        work = to_dtype(torch.float32 if self.loc.is_mps else torch.float64)  # mps has no float64
         residual = torch.where(seen, work(value) - work(self.loc), 0)
         residual = residual.reshape(math.prod(value.shape[:-3]), *seen.shape).movedim(0, -1)
         shocks = torch.cat([work(level.factor) for level in self.levels], -1)
@@ -171,13 +166,24 @@ class LowRankNormal(SceneDistribution):
 
         The Mahalanobis term is |remaining residual|^2 + |all latents|^2.
         """
-        seen = seen if self.noise.known is None else seen & ~self.noise.known
+        seen = self.noise.uncertain(seen)
         (*pieces, scenes), _ = self._infer(value, seen)
         each = [self.levels[-1].add(piece.energy, piece.row) for piece in pieces]
         cells = self._sum_by_scene(seen.sum((1, 2))).to(scenes.volume.dtype)
         per_scene = sum(each, scenes.energy) + cells[:, None] * math.log(2 * math.pi)
         out = torch.promote_types(value.dtype, self.loc.dtype)
         return (-0.5 * per_scene).mT.reshape(*value.shape[:-3], self.n_scenes).to(out)
+
+    def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        white = self.given_others(value, seen)
+        return white.steps(self.noise.uncertain(seen))[0].to(self.loc)
+
+    def given_others(self, value: Tensor, seen: Tensor) -> White:
+        """Errors of values (*s, P, H, D), each row given all others; see `White`."""
+        seen = self.noise.uncertain(seen)
+        (rows, *_), found = self._infer(value, seen)
+        noise = self.noise.change(to_dtype(rows.columns.dtype))
+        return given_others(rows.columns, found, self.levels, noise, seen)
 
     def _condition(self, value: Tensor, seen: Tensor) -> LowRankNormal:
         moved, left = self._given(value[None], seen)
@@ -199,9 +205,9 @@ class LowRankNormal(SceneDistribution):
             value: (S, P, H, D), where seen.
             seen: (P, H, D).
         """
-        fresh = seen if self.noise.known is None else seen & ~self.noise.known
+        fresh = self.noise.uncertain(seen)
         _, found = self._infer(value, fresh)
-        work = _to(found[0].best.dtype)
+        work = to_dtype(found[0].best.dtype)
         noise, predict = self.noise.change(work).given(fresh)
         moved = predict(torch.where(fresh, work(value) - work(self.loc), 0).movedim(0, -1))
         loads = [work(level.factor) for level in self.loadings]
@@ -212,7 +218,7 @@ class LowRankNormal(SceneDistribution):
         while loads:
             load, *coarser = loads
             level = replace(self.levels[len(left)], factor=load)
-            best, root = found[len(left)]
+            best, root, _ = found[len(left)]
             known = level.spread(best).split([*(x.shape[-1] for x in coarser), len(value)], -1)
             *known, explained = (
                 torch.einsum("phdr,prc->phdc", load, level.columns(x)) for x in known
@@ -220,7 +226,7 @@ class LowRankNormal(SceneDistribution):
             moved = moved + explained
             left.append(level.given(root))
             loads = [x - y for x, y in zip(coarser, known, strict=True)]
-        out = _to(self.loc.dtype)
+        out = to_dtype(self.loc.dtype)
         left = [
             replace(x, factor=out(x.factor), mix=None if x.mix is None else out(x.mix))
             for x in left
@@ -291,8 +297,3 @@ class LowRankNormal(SceneDistribution):
             load = level.whole[rows].flatten(1)
             across = across + level.shared(rows) * (load @ load.mT)
         return across
-
-
-def _to(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """A cast that leaves masks as they are."""
-    return lambda x: x if x.dtype == torch.bool else x.to(dtype)

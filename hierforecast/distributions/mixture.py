@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import SceneDistribution, check_finite, promote
+from hierforecast.distributions.base import SceneDistribution, promote
+from hierforecast.distributions.checks import check_finite
+from hierforecast.distributions.conditionals import mixed
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import coherent
@@ -119,6 +121,13 @@ class ModeMixture(SceneDistribution):
         """Log density (*s, K, B) of a mode and of what is left of the values (*s, K, P, H, D)."""
         each = self.noise._log_prob(residual, seen)
         return each + self.logits.to(residual).log_softmax(-1).mT
+
+    has_conditionals = True
+
+    def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        residual, seen = value - self.locs, self.noise.noise.uncertain(seen)
+        steps = self.noise.given_others(residual, seen).steps(seen)
+        return mixed(self._joint(residual, seen)[:, self.scene].to(steps), steps)
 
     def _condition(self, value: Tensor, seen: Tensor) -> ModeMixture:
         residual = value - self.locs

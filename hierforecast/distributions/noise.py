@@ -30,6 +30,10 @@ class RowNoise(ABC):
     scale: Tensor
     known: Tensor | None = None
 
+    def uncertain(self, seen: Tensor) -> Tensor:
+        """Of cells (P, H, D) those that are not certain, which have a density."""
+        return seen if self.known is None else seen & ~self.known
+
     @abstractmethod
     def carry(self, shocks: Tensor) -> Tensor:
         """Shocks (P, H, D, C) to errors: T u."""
@@ -228,6 +232,11 @@ class DenseNoise(TargetNoise):
         factor = factor.expand(len(self.root), -1, self.root.shape[1])
         root = factor.movedim(1, 2)[..., None] * self.root
         return DenseNoise(root * root.diagonal(dim1=-2, dim2=-1).sign()[..., None, :], self.known)
+
+
+def to_dtype(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """A cast that leaves masks as they are."""
+    return lambda x: x if x.dtype == torch.bool else x.to(dtype)
 
 
 def divide(columns: Tensor, scale: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,7 @@ class IndependentParts(SceneDistribution):
     ) -> None:
         rows, steps, targets = base.event_shape
         self.base, self.has_rsample = base, base.has_rsample
+        self.has_conditionals = base.has_conditionals
         self.shares = self._count(base, n_scenes)
         if rows != len(scene) * self.shares:
             raise ValueError(
@@ -83,6 +84,10 @@ class IndependentParts(SceneDistribution):
         each = self.base._log_prob(self._split(value), self._split(seen))
         total = each.new_zeros(*each.shape[:-1], self.n_scenes)
         return total.index_add(-1, self.part_scene, each)
+
+    def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        each = self.base._conditional_log_prob(self._split(value), self._split(seen))
+        return each.reshape(self.event_shape[:2])
 
     def _condition(self, value: Tensor, seen: Tensor) -> Self:
         return self._with(self.base._condition(self._split(value), self._split(seen)))

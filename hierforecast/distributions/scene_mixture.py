@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import SceneDistribution, check_finite
+from hierforecast.distributions.base import SceneDistribution
+from hierforecast.distributions.checks import check_finite
+from hierforecast.distributions.conditionals import mixed
 from hierforecast.distributions.sums import Sums
 
 # Halvings of the bracket around a quantile: what is left is a rounding error.
@@ -52,6 +54,7 @@ class SceneMixture(SceneDistribution):
         if self._validate_args:
             check_finite("logits", logits)
         self.base, self.scene_of, self.row_of, self.logits = base, scene_of, row_of, logits
+        self.has_conditionals = base.has_conditionals
         # The views of a scene side by side: (B, most views of a scene), of weight zero beyond.
         order = scene_of.argsort(stable=True)
         count = torch.bincount(scene_of, minlength=self.n_scenes)
@@ -122,6 +125,12 @@ class SceneMixture(SceneDistribution):
         real = self.log_weights > -torch.inf
         weights[self._views[real]] = self.log_weights[real]
         return found + weights.to(found)
+
+    def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        each = self.base._conditional_log_prob(value[self.row_of], seen[self.row_of])
+        joint = self._joint(value, seen)[self._views]
+        joint = torch.where(self.log_weights > -torch.inf, joint, -torch.inf)
+        return mixed(joint[self.scene].mT, each[self._rows.mT])
 
     def _condition(self, value: Tensor, seen: Tensor) -> SceneMixture:
         base = self.base._condition(value[self.row_of], seen[self.row_of])

@@ -7,7 +7,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import SceneDistribution, check_finite, promote
+from hierforecast.distributions.base import SceneDistribution, promote
+from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.student import distance
 from hierforecast.distributions.sums import Sums
@@ -34,7 +35,7 @@ class ScaleMixture(SceneDistribution):
         ValueError: if the shapes do not fit, a scale is not positive or a logit not finite.
     """
 
-    has_rsample = True
+    has_rsample = has_conditionals = True
 
     def __init__(
         self,
@@ -102,9 +103,18 @@ class ScaleMixture(SceneDistribution):
         """Log densities of values and of each scale (*s, B, K), and cells seen (B,)."""
         top, square, cells = distance(self.base, value, seen)
         scales = self.scales.to(top)
-        each = top[:, None] - cells[:, None] * scales.log()
-        each = each - 0.5 * square[..., None] / scales.square()
-        return each + self.logits.to(top).log_softmax(-1), cells
+        logits = self.logits.to(top).log_softmax(-1)
+        return top[:, None] + _radial(scales, logits, cells, square), cells
+
+    def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        _, square, cells = (x[..., self.scene] for x in distance(self.base, value, seen))
+        logits = self.logits.to(cells).log_softmax(-1)[self.scene, None]
+
+        def radial(cells: Tensor, square: Tensor) -> Tensor:
+            return _radial(self.scales.to(cells), logits, cells, square).logsumexp(-1)
+
+        white = self.base.given_others(value, seen)
+        return white.radial(radial, cells, square, self.base.noise.uncertain(seen))
 
     def _condition(self, value: Tensor, seen: Tensor) -> ScaleMixture:
         joint, _ = self._joint(value, seen)
@@ -169,3 +179,9 @@ class ScaleMixture(SceneDistribution):
     def series_correlation(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.series_correlation`."""
         return self.base.series_correlation(scene_index)
+
+
+def _radial(scales: Tensor, logits: Tensor, cells: Tensor, square: Tensor) -> Tensor:
+    """Log densities of each scale less that at the mean of the Gaussian, its weight in them."""
+    each = -cells[..., None] * scales.log() - 0.5 * square[..., None] / scales.square()
+    return each + logits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ class JointStudent(SceneDistribution):
         ValueError: if `df` is not (B,) or does not lie above two.
     """
 
-    has_rsample = True
+    has_rsample = has_conditionals = True
 
     def __init__(self, base: LowRankNormal, df: Tensor, validate_args: bool | None = None) -> None:
         _, steps, targets = base.event_shape
@@ -58,10 +60,13 @@ class JointStudent(SceneDistribution):
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         top, square, cells = distance(self.base, value, seen)
-        df = self.df.to(top)
-        stretched = -0.5 * (df + cells) * torch.log1p(square / (df - 2))
-        volume = torch.lgamma(0.5 * (df + cells)) - torch.lgamma(0.5 * df)
-        return top + volume - 0.5 * cells * (0.5 * (df - 2)).log() + stretched
+        return top + _radial(self.df.to(top), cells, square)
+
+    def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        _, square, cells = (x[..., self.scene] for x in distance(self.base, value, seen))
+        df = self.df.to(cells)[self.scene, None]
+        white = self.base.given_others(value, seen)
+        return white.radial(partial(_radial, df), cells, square, self.base.noise.uncertain(seen))
 
     def _condition(self, value: Tensor, seen: Tensor) -> JointStudent:
         """Ding, "On the conditional distribution of the multivariate t distribution" (2016)."""
@@ -111,11 +116,17 @@ def distance(base: LowRankNormal, value: Tensor, seen: Tensor) -> tuple[Tensor, 
 
     The density at the mean knows the volume, and the fall from there the distance.
     """
-    if base.noise.known is not None:
-        seen = seen & ~base.noise.known
+    seen = base.noise.uncertain(seen)
     top = base._log_prob(torch.where(seen, base.mean, 0), seen)
     square = 2 * (top - base._log_prob(value, seen)).clamp(min=0)
     return top, square, base._sum_by_scene(seen.sum((1, 2))).to(top)
+
+
+def _radial(df: Tensor, cells: Tensor, square: Tensor) -> Tensor:
+    """Log density less that at the mean of the Gaussian, of cells at a squared distance."""
+    stretched = -0.5 * (df + cells) * torch.log1p(square / (df - 2))
+    volume = torch.lgamma(0.5 * (df + cells)) - torch.lgamma(0.5 * df)
+    return volume - 0.5 * cells * (0.5 * (df - 2)).log() + stretched
 
 
 def student_cdf(value: Tensor, df: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from hierforecast._random import seeded
 from hierforecast.distributions.atoms import Atoms
-from hierforecast.distributions.base import SceneDistribution, check_finite, promote
+from hierforecast.distributions.base import SceneDistribution, promote
+from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.quadrature import components, normal_nodes, parts, precise
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import Totals
@@ -60,6 +61,7 @@ class Warped(SceneDistribution):
         _, steps, targets = base.event_shape
         super().__init__(base.scene, base.n_scenes, steps, targets, validate_args)
         self.has_rsample = base.has_rsample and not warp.has_atoms
+        self.has_conditionals = base.has_conditionals
         self.warp.change(self._checked)
         if atoms is None and warp.has_atoms:
             atoms = Atoms(base.mean, base.stddev, torch.full_like(base.mean, 0.5))
@@ -142,6 +144,11 @@ class Warped(SceneDistribution):
         z, slope = self._latent(value, seen)
         volume = self._sum_by_scene(slope.sum((-2, -1)).movedim(-1, 0)).movedim(0, -1)
         return self.base._log_prob(z, seen) + volume
+
+    def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
+        seen = seen if self.known is None else seen & self.known.isnan()
+        z, slope = self._latent(value, seen)
+        return self.base._conditional_log_prob(z, seen) + slope.sum(-1)
 
     def _condition(self, value: Tensor, seen: Tensor) -> Warped:
         fresh = seen if self.known is None else seen & self.known.isnan()

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +37,12 @@ T = TypeVar("T")
 
 
 def write_folder(
-    path: Path, options: str, document: dict[str, Any], module: nn.Module, what: str
+    path: Path,
+    options: str,
+    document: dict[str, Any],
+    module: nn.Module,
+    what: str,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a folder: a reader sees the old save or the new, never a half or a mixture.
 
@@ -47,6 +52,7 @@ def write_folder(
         document: its content.
         module: whose weights are kept.
         what: it is, for messages.
+        beside: further tensors, by names that no module's weights have; kept with the weights.
 
     Raises:
         DataError: if `path` is a file, or a folder with anything else in it.
@@ -54,7 +60,8 @@ def write_folder(
     """
     path = Path(os.path.realpath(path))
     check_place(path, options, what)
-    weights = save({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+    tensors = {**module.state_dict(), **(beside or {})}
+    weights = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     digest = hashlib.sha256(weights).hexdigest()
     name = f"weights-{digest[:16]}.safetensors"
     by = {package: version(package) for package in ("hierforecast", "torch")}

@@ -1,0 +1,29 @@
+"""Parameters of distributions that cannot be, told by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise a ValueError that names the tensor if it holds NaN or infinity."""
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(
+            f"{name} holds NaN or infinite values: look for them in the model's input, "
+            "or lower the learning rate or clip gradients if training diverged"
+        )
+
+
+def check_parameters(named: Mapping[str, Tensor], shape: torch.Size, finite: bool) -> None:
+    """Raise a ValueError unless parameters are (P, H, D), factors (P, H, D, R), and finite."""
+    for name, parameter in named.items():
+        if parameter.shape[:3] != shape or parameter.ndim != 3 + ("factor" in name):
+            raise ValueError(
+                f"{name} has shape {tuple(parameter.shape)}, must start with (P, H, D) = "
+                f"{tuple(shape)}; factors have one axis more"
+            )
+        if finite:
+            check_finite(name, parameter)
