@@ -43,7 +43,8 @@ STATISTICS_ROWS = 50_000
 BASELINE_ROWS = 10_000
 # Held-out windows looked at after training: their rows, and a share of the windows trained on.
 HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
-# The same for the choice of a rung; up to so many windows all of them, however short the fit.
+# The same for the choice of a rung; up to so many windows all of them, however short the fit, as
+# for the scores of surprise.
 RUNG_SHARE, FEWEST_JUDGED = 0.003, 64
 _IMPORTING = threading.Lock()
 
@@ -95,9 +96,8 @@ def learn(
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
         answer, report = _judge(plan, model.eval(), before, seen, checks, len(history))
         model = answer.model
-        scores = held_out_scores(
-            _held_out(plan, model, checks, REPORT_SHARE, len(history)), plan.seed
-        )
+        some = _held_out(plan, model, checks, REPORT_SHARE, len(history), FEWEST_JUDGED)
+        scores = held_out_scores(some, plan.seed)
         if fresh and held_out is None and answer.learn is not None:
             every = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
             if model.origin == "history":
@@ -163,11 +163,11 @@ def _calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> N
 
 
 def _held_out(
-    plan: Plan, model: Model, checks: WindowDataset, share: float, steps: int
+    plan: Plan, model: Model, checks: WindowDataset, share: float, steps: int, fewest: int = 1
 ) -> Forecasts:
     """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""
     most = int(share * steps * plan.batch_size) if steps else len(checks)
-    some = few_windows(checks, max(most, 1), HELD_OUT_ROWS, plan.seed)
+    some = few_windows(checks, max(most, fewest), HELD_OUT_ROWS, plan.seed)
     return Forecasts(model, some, plan.batch_size, seeded(plan.seed))
 
 

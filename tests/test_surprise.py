@@ -206,11 +206,10 @@ def test_p_values_are_shares_of_the_same_type(one: Forecaster):
 
 
 def test_a_fit_keeps_scores_of_what_it_held_out_and_saves_them(tmp_path):
-    frame, val = make_frame(), make_frame(2, seed=7)
+    frame, val = make_frame(), windows(seed=7)  # windows of one cutoff each: all are kept
     forecaster = tiny().fit(frame, val)
     found, kept = forecaster.surprise(windows()), forecaster.scores_
     assert kept is not None and kept.values.shape[:2] == (2, 1 + H)
-    # There are so few windows in `val` that all of them are kept.
     pd.testing.assert_frame_equal(forecaster.surprise(windows(), val), found)
     assert found.p_value.between(0, 1).all() and found.p_value.nunique() > 3
     forecaster.save(tmp_path / "one")
