@@ -102,8 +102,9 @@ class Sums:
         series = demand.values()
         self.values = demand.add_up(series) if every_node else series
         first = demand.frame.drop_duplicates("unique_id").set_index("unique_id")
-        roles = {"group": demand.columns.group, "static": demand.columns.static}
-        self.labels = first.loc[list(demand.series), [*demand.columns.groups, *roles["static"]]]
+        roles = {name: getattr(demand.columns, name) for name in ("group", "crossed", "static")}
+        names = dict.fromkeys(name for role, name in demand.columns.roles() if role in roles)
+        self.labels = first.loc[list(demand.series), [*names]]
         if every_node:
             names = np.concatenate([[k] * len(nodes) for k, nodes in demand.tags.items()])
             roles, self.labels = {"group": "level"}, pd.DataFrame({"level": names})

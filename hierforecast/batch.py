@@ -68,11 +68,13 @@ class Hierarchy:
         members: the rows, split into the finest groups.
         group: (P,) index of each row's finest group.
         levels: the groups of every level, fine to coarse.
+        crossed: who else meets whom, by each further way of grouping the same rows.
     """
 
     members: Partition
     group: Tensor
     levels: tuple[Level, ...]
+    crossed: tuple[Crossing, ...] = ()
 
     @property
     def groups(self) -> tuple[Tensor, ...]:
@@ -82,6 +84,31 @@ class Hierarchy:
             groups.append(group)
             group = level.parent[group]
         return tuple(groups)
+
+    @property
+    def crossed_groups(self) -> tuple[Tensor, ...]:
+        """The same of every further way of grouping, one after the other."""
+        return tuple(group for way in self.crossed for group in way.groups)
+
+
+@dataclass
+class Crossing:
+    """A further way of grouping rows that are packed by another one.
+
+    Args:
+        order: (P,) gather that packs the rows by this one.
+        inverse: (P,) gather that undoes it.
+        hierarchy: who meets whom among the rows so packed.
+    """
+
+    order: Tensor
+    inverse: Tensor
+    hierarchy: Hierarchy
+
+    @property
+    def groups(self) -> tuple[Tensor, ...]:
+        """(P,) index of each row's group at every level, fine to coarse; rows not packed anew."""
+        return tuple(group[self.inverse] for group in self.hierarchy.groups)
 
 
 @dataclass
@@ -136,8 +163,9 @@ class SceneBatch:
         scene = torch.arange(len(scenes), device=scenes.device).repeat_interleave(count)
         within = torch.arange(len(scene), device=scenes.device) - (count.cumsum(0) - count)[scene]
         row = by_scene[first[scene] + within]
-        codes = torch.stack(self.hierarchy.groups[::-1], 1)[row]
-        packed, hierarchy = hierarchy_of(scene.cpu().numpy(), codes.cpu().numpy())
+        ways = self.hierarchy, *self.hierarchy.crossed
+        codes = (torch.stack(way.groups[::-1], 1)[row].cpu().numpy() for way in ways)
+        packed, hierarchy = hierarchy_of(scene.cpu().numpy(), *codes)
         order = torch.from_numpy(packed).to(row.device)
         row = row[order]
         named = ("values", "present", "past", "known", "static", "types", "level", "naive")
@@ -176,19 +204,32 @@ class Future:
         return _map_tensors(self, lambda x: _move(x, *args, **kwargs))
 
 
-def hierarchy_of(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hierarchy]:
+def hierarchy_of(
+    scene: np.ndarray, groups: np.ndarray, *crossed: np.ndarray
+) -> tuple[np.ndarray, Hierarchy]:
     """Sort rows by (size of their finest group, group) and plan every level's attention.
 
     Args:
         scene: (P,) index of each row's scene.
         groups: (P, levels) group codes, coarse to fine; the same code in two scenes is two groups,
             and a code belongs to one parent.
+        crossed: the same for each further way of grouping the rows.
 
     Returns:
         order (P,), which packs the rows, and the hierarchy of the rows so packed, whose levels are
         in the order in which the model uses them: fine to coarse.
     """
-    scene = scene.astype(np.int64)
+    order, hierarchy = _nested(scene.astype(np.int64), groups)
+    further = []
+    for codes in crossed:
+        again, own = _nested(scene[order].astype(np.int64), codes[order])
+        gathers = torch.from_numpy(again), torch.from_numpy(np.argsort(again, kind="stable"))
+        further.append(Crossing(*gathers, own))
+    return order, replace(hierarchy, crossed=tuple(further))
+
+
+def _nested(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hierarchy]:
+    """The same for one way of grouping."""
     width = groups.max(initial=0) + 1
     members, group, order = _partition(scene * width + groups[:, -1])
     scene, groups = scene[order], groups[order]

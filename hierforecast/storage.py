@@ -162,6 +162,7 @@ def _check_task(saved: Saved, task: Task, plan: Plan, vocabulary: Vocabulary) ->
         "prediction_length": plan.prediction_length,
         "n_targets": len(columns.targets),
         "n_levels": max(1, len(columns.levels)),
+        "crossed": tuple(map(len, columns.partitions[1:])),
         "calendar": vocabulary.calendar,
         "calendar_stated": columns.states_calendar,
         **vocabulary.sizes(),

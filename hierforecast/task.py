@@ -27,6 +27,7 @@ class Task:
         calendar: names of the features of the calendar that a model may ask for.
         calendar_stated: whether the user asks for them.
         smooth: whether it is demand: one target that is never negative, and a season.
+        crossed: levels of each further way of grouping.
     """
 
     context_length: int
@@ -42,6 +43,7 @@ class Task:
     calendar: tuple[str, ...] = ()
     calendar_stated: bool = False
     smooth: bool = False
+    crossed: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, panel: Panel, context_length: int, prediction_length: int) -> Task:
@@ -57,7 +59,13 @@ class Task:
             n_series=int(np.bincount(panel.row_scene).max(initial=0)),
             calendar=panel.vocabulary.calendar,
             calendar_stated=panel.columns.states_calendar,
+            crossed=tuple(codes.shape[1] for codes in panel.crossed),
         )
+
+    @property
+    def n_all_levels(self) -> int:
+        """Levels of groups, those of every way of grouping."""
+        return self.n_levels + sum(self.crossed)
 
     def with_calendar(self) -> Task:
         """The task as a model that uses the calendar sees it: its features are known covariates."""

@@ -160,7 +160,8 @@ class WindowDataset(Dataset[Window]):
         if self.hide is not None:
             present = self.hide(present, window, generator)
         kept = np.flatnonzero(present.any(1))
-        order, hierarchy = hierarchy_of(window[kept], panel.groups[rows[kept]])
+        codes = (panel.groups, *panel.crossed)
+        order, hierarchy = hierarchy_of(window[kept], *(each[rows[kept]] for each in codes))
         kept = kept[order]
         rows, window, cells, present = rows[kept], window[kept], cells[kept], present[kept]
         seen, tensor = panel.present[cells], torch.from_numpy

@@ -16,18 +16,19 @@ class Operations(TorchDispatchMode):
     Attributes:
         by_name: how often each operation ran, by its name in torch (`"mm"`).
         largest: elements of the largest tensor that one returned.
+        elements: those of all of them together.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.by_name: Counter[str] = Counter()
-        self.largest = 0
+        self.largest = self.elements = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         found = func(*args, **(kwargs or {}))
         self.by_name[func.overloadpacket.__name__] += 1
-        tensors = (x for x in tree_leaves(found) if isinstance(x, Tensor))
-        self.largest = max([self.largest, *(x.numel() for x in tensors)])
+        sizes = [x.numel() for x in tree_leaves(found) if isinstance(x, Tensor)]
+        self.largest, self.elements = max([self.largest, *sizes]), self.elements + sum(sizes)
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from hierforecast import Columns, Forecaster, HiPerformer, fitting
 from hierforecast.batch import Future, Hierarchy, SceneBatch, hierarchy_of
 from hierforecast.nn.head import Scenes
 from hierforecast.report import Report
-from hierforecast.symmetry import HierarchicalPermutation
+from hierforecast.symmetry import CrossedPermutation, HierarchicalPermutation
 from hierforecast.task import Task
 from hierforecast.testing import randomize_
 
@@ -32,6 +32,7 @@ EVERYTHING = Columns(
     known_covariates=["plan", "weather"],
     static=["size", "role"],
 )
+CROSSED_COLUMNS = replace(COLUMNS, crossed="role")
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 DOUBLE = {**QUIET, "precision": "64-true"}
 
@@ -104,16 +105,19 @@ class Rows:
         scene: (P,) scene of each row.
         groups: (P, levels) group labels, coarse to fine; they count within their parent.
         types: (P,) types.
+        crossed: the same as `groups` for further ways of grouping.
     """
 
     scene: np.ndarray
     groups: np.ndarray
     types: np.ndarray
+    crossed: tuple[np.ndarray, ...] = ()
     order: np.ndarray = field(init=False)
     hierarchy: Hierarchy = field(init=False)
 
     def __post_init__(self) -> None:
-        order, hierarchy = hierarchy_of(self.scene, path_codes(self.groups))
+        ways = (path_codes(labels) for labels in self.ways)
+        order, hierarchy = hierarchy_of(self.scene, *ways)
         object.__setattr__(self, "order", order)
         object.__setattr__(self, "hierarchy", hierarchy)
 
@@ -135,21 +139,42 @@ class Rows:
         return np.argsort(self.order)
 
     @property
-    def symmetry(self) -> HierarchicalPermutation:
+    def ways(self) -> tuple[np.ndarray, ...]:
+        """The labels of every way of grouping."""
+        return (self.groups, *self.crossed)
+
+    @property
+    def symmetry(self) -> HierarchicalPermutation | CrossedPermutation:
         """All that may be exchanged; whole scenes too."""
-        labels = np.concatenate([self.scene[:, None], self.groups], axis=1)
-        return HierarchicalPermutation(labels, self.types)
+        labels = [np.concatenate([self.scene[:, None], way], axis=1) for way in self.ways]
+        if not self.crossed:
+            return HierarchicalPermutation(labels[0], self.types)
+        return CrossedPermutation(labels, self.types)
 
     @property
     def scenes(self) -> Scenes:
         """What a head is told of rows in the user's order."""
-        codes = torch.from_numpy(path_codes(np.c_[self.scene, self.groups]))
-        return Scenes(codes[:, 0], int(self.scene.max()) + 1, (*codes.T[1:].flip(0),))
+        ways = [torch.from_numpy(path_codes(np.c_[self.scene, way])) for way in self.ways]
+        own, *crossed = ((*codes.T[1:].flip(0),) for codes in ways)
+        scenes = Scenes(ways[0][:, 0], int(self.scene.max()) + 1, own)
+        return scenes._replace(crossed=tuple(group for way in crossed for group in way))
 
     def without(self, gone: Sequence[int]) -> Rows:
         """The same with some rows deleted."""
         kept = np.setdiff1d(np.arange(len(self)), gone)
-        return Rows(self.scene[kept], self.groups[kept], self.types[kept])
+        crossed = tuple(way[kept] for way in self.crossed)
+        return Rows(self.scene[kept], self.groups[kept], self.types[kept], crossed)
+
+    @classmethod
+    def crossing(cls, *labels: str, types: str = "") -> Rows:
+        """One string a scene, one word a row: the path of each way of grouping, ``ya-p``."""
+        words = [word.split("-") for text in labels for word in text.split()]
+        scene = np.repeat(np.arange(len(labels)), [len(text.split()) for text in labels])
+        ways = [
+            np.array([[ord(c) for c in path] for path in way]) for way in zip(*words, strict=True)
+        ]
+        kinds = [types.index(word[0][-1]) + 1 if word[0][-1] in types else 0 for word in words]
+        return cls(scene, ways[0], np.array(kinds, dtype=np.int64), tuple(ways[1:]))
 
 
 def path_codes(groups: np.ndarray) -> np.ndarray:
@@ -164,6 +189,15 @@ def path_codes(groups: np.ndarray) -> np.ndarray:
 # Scenes of unlike sizes, groups of 1 to 4 that are interleaved, a group that is nobody's sibling.
 FLAT = Rows.of("b h a h a h a", "a b h h a", "c c c", types="b")
 NESTED = Rows.of("xb yh ya yh ya zk zl", "yh ya yh ya zk zk zl zl xb", "xb", types="b")
+# Teams by positions, some without one; then two levels by two levels by one.
+CROSSED = Rows.crossing(
+    "b-b h-g a-g h-f a-c h-g a-f h-c a-g", "h-g a-f h-f a-g k-g k-f", "h-g h-f a-g a-f a-f", "h-g",
+    types="b",
+)  # fmt: skip
+CROSSED_NESTED = Rows.crossing(
+    "xr-pu-1 xs-pu-1 yt-pu-1 yu-pu-1 xr-pv-2 xs-pv-2 yt-pv-2 yu-pv-2 yt-qw-2 yu-qw-2",
+    "xr-pu-2 xr-qv-1 ys-pu-2 ys-qv-1 ys-qv-1",
+)
 
 
 class Packed(nn.Module):
@@ -183,7 +217,8 @@ TASK = Task(L, H, n_targets=2, n_types=2, past=(None, 3), known=(None, 2), stati
 
 def task_for(rows: Rows, **changes: Any) -> Task:
     """`TASK` with the levels of these rows."""
-    return Task(**{**TASK.__dict__, "n_levels": rows.groups.shape[1], **changes})
+    levels, *crossed = (way.shape[1] for way in rows.ways)
+    return Task(**{**TASK.__dict__, "n_levels": levels, "crossed": tuple(crossed), **changes})
 
 
 def make_content(rows: Rows, task: Task, seed: int = 0, missing: float = 0.3) -> dict[str, Tensor]:
@@ -265,6 +300,9 @@ def moves_of(rows: Rows, seeds: int = 3) -> list[Tensor]:
     symmetry, moves = rows.symmetry, []
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
+        if isinstance(symmetry, CrossedPermutation):
+            moves += [symmetry.sample(generator) for _ in range(3)]
+            continue
         for members, groups in ((True, False), (False, True), (True, True)):
             moves.append(symmetry.sample(generator, members=members, groups=groups))
     return moves

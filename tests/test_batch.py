@@ -9,7 +9,17 @@ import pytest
 import torch
 
 from hierforecast.batch import Hierarchy, Partition, hierarchy_of, pad_to_patches
-from tests.helpers import FLAT, NESTED, TASK, Rows, make_content, pack, path_codes, task_for
+from tests.helpers import (
+    CROSSED,
+    FLAT,
+    NESTED,
+    TASK,
+    Rows,
+    make_content,
+    pack,
+    path_codes,
+    task_for,
+)
 
 
 def sets_of(partition: Partition, members: list) -> list[list]:
@@ -61,6 +71,31 @@ def random_rows(seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_plan_agrees_with_its_definition(seed):
     scene, groups = random_rows(seed)
     check(scene, groups, *hierarchy_of(scene, groups))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_further_ways_of_grouping_agree_with_their_definition(seed):
+    """Each is a plan of its own, of the rows as the first one packs them; `groups` undoes it."""
+    scene, groups = random_rows(seed)
+    rng = np.random.default_rng(100 + seed)
+    ways = [path_codes(rng.integers(0, 3, (len(scene), levels))) for levels in (1, 2)]
+    order, plan = hierarchy_of(scene, groups, *ways)
+    check(scene, groups, order, plan)
+    for way, crossing in zip(ways, plan.crossed, strict=True):
+        check(scene[order], way[order], crossing.order.numpy(), crossing.hierarchy)
+        assert torch.equal(crossing.order[crossing.inverse], torch.arange(len(order)))
+        for level, found in zip(way[order].T[::-1], crossing.groups, strict=True):
+            key = scene[order] * 1000 + level
+            assert torch.equal(found[:, None] == found, torch.from_numpy(key[:, None] == key))
+
+
+def test_scenes_taken_from_a_batch_keep_every_way_of_grouping():
+    batch = pack(CROSSED, make_content(CROSSED, task_for(CROSSED)))
+    taken, rows = batch.take(torch.tensor([1, 0, 1]))
+    assert len(taken.hierarchy.crossed) == 1
+    for own, of in zip(taken.hierarchy.crossed_groups, batch.hierarchy.crossed_groups, strict=True):
+        together = (taken.scene[:, None] == taken.scene) & (of[rows][:, None] == of[rows])
+        assert torch.equal(own[:, None] == own, together)
 
 
 @pytest.mark.parametrize("broken", ["scenes meet", "groups ignored", "a level left out"])
@@ -120,6 +155,8 @@ def test_to_moves_every_tensor():
     plan = batch.hierarchy
     tensors = [batch.values, batch.types, batch.scene, plan.group]
     tensors += [x for level in plan.levels for x in (level.order, level.inverse, level.parent)]
+    (way,) = pack(CROSSED, make_content(CROSSED, TASK)).to("meta").hierarchy.crossed
+    tensors += [way.order, way.inverse, way.hierarchy.group]
     assert {x.device.type for x in tensors} == {"meta"}
 
 

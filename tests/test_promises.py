@@ -23,7 +23,7 @@ from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import SeriesDroppedWarning
 from hierforecast.nn.heads import CoupledHead, LowRankHead
 from hierforecast.testing import randomize_
-from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
+from tests.helpers import COLUMNS, CROSSED_COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
 
 pytestmark = pytest.mark.usefixtures("networks")  # what is promised is promised of them
 
@@ -48,6 +48,11 @@ MODELS: dict[str, tuple[Any, Columns]] = {
         HiPerformer(12, 1, 2, head=LowRankHead(4, 2, memory=2, group_rank=2), patch=4),
         EVERYTHING,
     ),
+    "crossed": (
+        HiPerformer(12, 1, 2, head=LowRankHead(4, 2, memory=2, group_rank=2), patch=4),
+        CROSSED_COLUMNS,
+    ),
+    "crossed, demand": (HiPerformer(12, 1, 2, patch=4, scale="demand"), CROSSED_COLUMNS),
     "student, by series": (HiPerformer(12, 1, 2, head="student", scale="series"), COLUMNS),
     "last value": (LastValue(), COLUMNS),
     "constant velocity": (ConstantVelocity(), COLUMNS),
@@ -167,7 +172,7 @@ def test_scenes_may_change_their_names(forecaster, frame):
     assert worst(renamed(before, "scene", names), after) <= 1e-10
 
 
-@pytest.mark.parametrize("name", ["lowrank", "everything", "student, by series"])
+@pytest.mark.parametrize("name", ["lowrank", "everything", "crossed", "student, by series"])
 def test_a_swap_across_groups_changes_the_forecast(name, frame):
     names = {"home_0": "away_0", "away_0": "home_0"}
     swapped = renamed(frame, "unique_id", names)

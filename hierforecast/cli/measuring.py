@@ -74,10 +74,11 @@ def evaluate(
 
 def _all_columns(first: Columns, others: list[Columns]) -> Columns:
     """Every column that one of the forecasters needs, as one reading of the table has them."""
-    labels = [(c.groups, c.group_type) for c in others]
-    groups = [group for own, _ in labels for group in own] + [kind for _, kind in labels if kind]
+    labels = ("group", "crossed", "group_type")
+    groups = [name for c in others for role, name in c.roles() if role in labels]
     roles: dict[str, Any] = {
         role: tuple(dict.fromkeys(name for c in others for name in getattr(c, role)))
         for role in ("past_covariates", "known_covariates", "static")
     }
-    return replace(first, group=tuple(dict.fromkeys(groups)) or None, group_type=None, **roles)
+    roles |= {"group": tuple(dict.fromkeys(groups)) or None, "crossed": (), "group_type": None}
+    return replace(first, **roles)

@@ -31,6 +31,10 @@ ROLES: dict[str, Any] = {
     "group": Annotated[
         Names, option("--group", "Column of groups, or A,B together; repeat, coarse to fine.")
     ],
+    "crossed": Annotated[
+        Names,
+        option("--crossed", "Further column of groups; A/B coarse to fine, A,B together; repeat."),
+    ],
     "group_type": Annotated[Text, option("--group-type", "Column of the kinds of groups.")],
     "scene": Annotated[Names, option("--scene", "Column of independent scenes; repeat.")],
     "past_covariates": Annotated[Names, option("--past", "Covariate known to the cutoff; repeat.")],
@@ -65,6 +69,8 @@ Quantiles = Annotated[list[float] | None, option("--quantile", "Probability, 0.1
 def columns_of(given: Mapping[str, Any]) -> Columns:
     """The columns that `ROLES` and `FREQ` name; a group ``a,b`` is one of two columns."""
     roles = {name: value for name, value in given.items() if value}
+    further = [way.split("/") for way in roles.get("crossed", ())]
+    roles["crossed"] = [[level.split(",") for level in way] for way in further]
     roles["group"] = [level.split(",") for level in roles.get("group", ())] or None
     if roles.get("freq", "").isdigit():
         roles["freq"] = int(roles["freq"])

@@ -182,6 +182,24 @@ def places(owner: Tensor, count: int) -> tuple[Tensor, int]:
     return place, int(sizes.max()) if len(owner) else 0
 
 
+def side_by_side(factor: Tensor, group: Tensor, scene: Tensor, n_scenes: int) -> Tensor:
+    """The latents of all groups of a scene as latents of the scene, each with columns of its own.
+
+    Args:
+        factor: (P, H, D, R), by how much the latents of a row's group move it.
+        group: (P,) int64 from 0, numbered over the whole batch; a group lies within one scene.
+        scene: (P,) int64.
+        n_scenes: B.
+
+    Returns:
+        (P, H, D, K * R), K groups in the largest scene; zero but for the columns of a row's own.
+    """
+    groups = int(group.max()) + 1 if len(group) else 0
+    slot, most = places(scene.new_zeros(groups).scatter_(0, group, scene), n_scenes)
+    own = slot[group][:, None] == torch.arange(most, device=slot.device)
+    return (own[:, None, None, :, None] * factor[..., None, :]).flatten(-2)
+
+
 class Piece(NamedTuple):
     """What is known of rows, or of owners of latents: columns, all orthogonal to those of others.
 

@@ -9,7 +9,8 @@ A long frame has one row per series and time. `reading.read_frame` calls each st
 4. `grid`: the cell of each row. `times` reads the time column (`formats`, `spellings`: what is no
    time yet), `clock` counts it in steps that are stated or found (`infer`), `regularity` checks
    them (`irregular`: its errors), `duplicates` that no two rows share a cell.
-5. `values`: targets, groups and covariates as numbers (`categories`, `vocabulary`: as in training).
+5. `values`: targets, groups and covariates as numbers (`categories`, `vocabulary`: as in training;
+   `crossing`: no way of grouping lies within another).
 6. `panel`: all of it as arrays, and answers as frames.
 7. `known`: what is known in advance of the steps to forecast; `given`: what is assumed of them;
    `totals`: which series are added up; `calendar`: what the clock says of each step

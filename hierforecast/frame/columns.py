@@ -12,7 +12,7 @@ from hierforecast.errors import DataError
 from hierforecast.frame.freq import freq_to_json, plain_freq
 
 # Roles whose columns are read as labels, which may share columns.
-LABELS = {"id", "scene", "group", "group_type", "static"}
+LABELS = {"id", "scene", "group", "group_type", "static", "crossed"}
 # Options that name no columns.
 NO_ROLES = ("freq", "season", "calendar", "holidays")
 # What a calendar may tell of a step, see `calendar`.
@@ -42,6 +42,44 @@ def _label(role: str, given: Any) -> Any:
     if len(set(names)) < len(names):
         raise DataError(f"Columns({role}={list(names)}) names a column twice: name it once")
     return names[0] if len(names) == 1 else names
+
+
+def _levels(role: str, given: Iterable[Any]) -> tuple[Any, ...]:
+    """The labels of nested levels, coarse to fine."""
+    levels = tuple(_label(role, level) for level in given)
+    if len(set(levels)) < len(levels):
+        raise DataError(f"Columns({role}={plain(levels)}) names a level twice: once will do")
+    return levels
+
+
+def _crossed(given: Any, levels: tuple[tuple[str, ...], ...]) -> tuple[tuple[Any, ...], ...]:
+    """The levels of each way of grouping besides `group`, whose own levels are given."""
+    if given is None or isinstance(given, str) or not isinstance(given, Iterable):
+        given = () if given is None else (given,)
+    each = tuple(
+        _levels("crossed", [part] if isinstance(part, str) else list(part) or [()])
+        if isinstance(part, Iterable) else _levels("crossed", [part])
+        for part in given
+    )  # fmt: skip
+    if each and not levels:
+        raise DataError(
+            f"Columns(group=None, crossed={plain(each)}) crosses nothing: name the first way of "
+            f"grouping with group={plain(each[0])!r}"
+        )
+    seen = {frozenset(levels[0])} if levels else set()
+    for part in each:
+        first = _names("crossed", part[0])
+        if frozenset(first) in seen:
+            fine = list(dict.fromkeys(n for level in part[:2] for n in _names("crossed", level)))
+            remedy = "leave it out" if len(part) == 1 else (
+                f"name its finer level by all of its columns, crossed=[[{fine}]]"
+            )  # fmt: skip
+            raise DataError(
+                f"Columns(crossed={plain(each)}) groups by {', '.join(map(repr, first))} again, "
+                f"as another way of grouping does: {remedy}"
+            )
+        seen.add(frozenset(first))
+    return each
 
 
 def _calendar(given: Any) -> str | tuple[str, ...] | None:
@@ -119,11 +157,16 @@ class Columns:
             step and that the training frame shows twice, for models that ask for them; None: none.
         holidays: code of a country whose public holidays are features, or several: ``"US"``,
             ``"DE-BY"`` (needs the extra `calendar`).
+        crossed: further ways to group the same series that are not nested in `group`, each a column
+            or a list from coarse to fine: ``"position"`` beside ``group="team"``;
+            ``["purpose", ["era", "year"]]`` are two. What may be exchanged must respect all of them
+            at once: see `hierforecast.symmetry.CrossedPermutation`.
 
     Raises:
-        DataError: if a role has no column or a wrong one, a column has two roles, or `freq` is no
-            frequency. Only labels (`id`, `scene`, `group`, `group_type`, `static`) may share
-            columns; `id` and `scene` may not share one with each other.
+        DataError: if a role has no column or a wrong one, a column has two roles, `freq` is no
+            frequency, or a way of grouping is given twice. Only labels (`id`, `scene`, `group`,
+            `group_type`, `static`, `crossed`) may share columns; `id` and `scene` may not share one
+            with each other.
     """
 
     id: Names = "unique_id"
@@ -139,6 +182,7 @@ class Columns:
     season: int | Sequence[int] | None = None
     calendar: Names | None = "auto"
     holidays: Names = ()
+    crossed: str | Sequence[str | Sequence[Names]] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "freq", plain_freq(self.freq))
@@ -152,10 +196,9 @@ class Columns:
             object.__setattr__(self, "target", _names("target", self.target))
         if self.group is not None and not isinstance(self.group, str):
             several = isinstance(self.group, Iterable)
-            levels = tuple(_label("group", g) for g in (self.group if several else [self.group]))
-            if len(set(levels)) < len(levels):
-                raise DataError(f"Columns(group={plain(levels)}) names a level twice: once will do")
+            levels = _levels("group", self.group if several else [self.group])
             object.__setattr__(self, "group", levels)
+        object.__setattr__(self, "crossed", _crossed(self.crossed, self.levels))
         for role in ("time", "group_type"):
             optional = () if role == "time" else (type(None),)
             if not isinstance(getattr(self, role), (str, *optional)):
@@ -211,6 +254,12 @@ class Columns:
         return tuple(dict.fromkeys(name for level in self.levels for name in level))
 
     @property
+    def partitions(self) -> tuple[tuple[tuple[str, ...], ...], ...]:
+        """The levels of every way of grouping: those of `group`, then those of `crossed`."""
+        further = (tuple(_names("crossed", level) for level in one) for one in self.crossed)
+        return (self.levels, *further)
+
+    @property
     def states_calendar(self) -> bool:
         """Whether features of the calendar are asked for, so that every network gets them."""
         return bool(self.holidays) or self.calendar not in (None, "auto")
@@ -219,7 +268,11 @@ class Columns:
         """(role, column) for every column needed, in the order of the arguments."""
         pairs: list[tuple[str, str]] = []
         for role in (name for name in self.__dataclass_fields__ if name not in NO_ROLES):
-            names = self.groups if role == "group" else _names(role, getattr(self, role))
+            if role == "crossed":
+                columns = (n for part in self.partitions[1:] for level in part for n in level)
+                names = tuple(dict.fromkeys(columns))
+            else:
+                names = self.groups if role == "group" else _names(role, getattr(self, role))
             pairs += [(role, name) for name in names]
         return pairs
 

@@ -42,6 +42,7 @@ class Panel:
         row_scene: (R,) int64.
         groups: (R, levels) int64 path codes, coarse to fine: a code has one parent. Zeros without
             group columns (one level).
+        crossed: the same for each further way of grouping, see `Columns`.
         types: (R,) int64 index into ``vocabulary.types``; zeros without types.
         static: (R, Cs) float64; numbers with NaN for missing, or category codes with 0 for unknown.
         cell_offset: (R,) int64.
@@ -63,6 +64,7 @@ class Panel:
     ids: np.ndarray
     row_scene: np.ndarray
     groups: np.ndarray
+    crossed: tuple[np.ndarray, ...]
     types: np.ndarray
     static: np.ndarray
     cell_offset: np.ndarray
@@ -95,6 +97,7 @@ class Panel:
             ids=rows.labels.ids[rows.labels.row_id],
             row_scene=rows.row_scene,
             groups=values.groups,
+            crossed=values.crossed,
             types=values.types,
             static=values.static,
             cell_offset=grid.cell_offset,

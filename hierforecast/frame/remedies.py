@@ -251,6 +251,9 @@ def _options(columns: Columns, roles: Any) -> list[str]:
         if not value:
             words.append(f"leave out --{flag}")
         for name in (value,) if isinstance(value, str | int) else value or ():
-            text = ",".join(name) if isinstance(name, tuple) else str(name)
+            if role == "crossed":
+                text = "/".join(x if isinstance(x, str) else ",".join(x) for x in name)
+            else:
+                text = ",".join(name) if isinstance(name, tuple) else str(name)
             words.append(f"--{flag} {shlex.quote(text)}")
     return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from hierforecast.errors import DataError
 from hierforecast.frame.categories import categories_of, check_range, encode, respell
 from hierforecast.frame.codes import pair
+from hierforecast.frame.crossing import check_crossed
 from hierforecast.frame.labels import Rows
 from hierforecast.frame.remedies import assign_roles
 from hierforecast.frame.table import Table, show
@@ -24,6 +26,7 @@ class Values:
         targets: (n,) float64 each, NaN where missing.
         observed: (n,) bool, where no target is missing.
         groups: (R, levels) int64 path codes; see `Panel`.
+        crossed: the same for each further way of grouping.
         types: (R,) int64 index into ``vocabulary.types``; zeros without a column of types.
         past, known: (n,) float64 each: numbers with NaN for missing, or category codes with 0 for
             missing and unknown ones.
@@ -34,6 +37,7 @@ class Values:
     targets: list[np.ndarray]
     observed: np.ndarray
     groups: np.ndarray
+    crossed: tuple[np.ndarray, ...]
     types: np.ndarray
     past: list[np.ndarray]
     known: list[np.ndarray]
@@ -53,7 +57,10 @@ class Values:
         """
         columns = rows.table.columns
         targets, observed = _targets(rows, given)
-        groups, (types, known_types) = _groups(rows), _types(rows, given)
+        groups, *crossed = (_paths(rows, levels) for levels in columns.partitions)
+        if given is None:
+            check_crossed(columns, rows.row_scene, groups, crossed)
+        types, known_types = _types(rows, given)
         names = {"past": columns.past_covariates, "known": columns.known_covariates}
         coded = {
             role: [encode(rows.table, name, role, given) for name in some]
@@ -65,7 +72,8 @@ class Values:
         covariates = tuple(covariate for one in coded.values() for _, covariate in one)
         vocabulary = given or Vocabulary(covariates, known_types)
         past, known = ([values for values, _ in coded[role]] for role in names)
-        return cls(targets, observed, groups, types, past, known, static, vocabulary)
+        labels = groups, tuple(crossed), types
+        return cls(targets, observed, *labels, past, known, static, vocabulary)
 
 
 def _targets(rows: Rows, vocabulary: Vocabulary | None) -> tuple[list[np.ndarray], np.ndarray]:
@@ -98,14 +106,14 @@ def _targets(rows: Rows, vocabulary: Vocabulary | None) -> tuple[list[np.ndarray
     return targets, observed
 
 
-def _groups(rows: Rows) -> np.ndarray:
-    """Path codes (R, levels) int64, coarse to fine; one level of zeros without groups.
+def _paths(rows: Rows, partition: Sequence[tuple[str, ...]]) -> np.ndarray:
+    """Path codes (R, levels) int64, coarse to fine; one level of zeros without columns.
 
     Raises:
         DataError: if a series of a scene is in two groups.
     """
     path, levels = np.zeros(len(rows), dtype=np.int32), []
-    for names in rows.table.columns.levels:
+    for names in partition:
         for name in names:
             codes, labels = rows.table.labels(name)
             path, _ = pair(path, constant(rows, name, codes, labels, "group"), len(labels))

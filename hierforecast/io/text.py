@@ -228,5 +228,5 @@ def _proposal(wanted: list[str], width: int) -> list[str]:
 
 def labels_of(columns: Columns) -> set[str]:
     """The columns whose cells are labels."""
-    roles = ("id", "group", "scene", "group_type")
+    roles = ("id", "group", "scene", "group_type", "crossed")
     return {name for role, name in columns.roles() if role in roles}

@@ -66,8 +66,9 @@ class HiPerformer(LinearStart):
         n_frequencies: of Fourier features of where a series is at the end of each patch, by which
             attention finds who is near: 24 on a court or a pitch; 0 for none, and without effect
             where the scale keeps no positions.
-        block: ``"sa3"``, or what makes a block of (width, heads, dropout, levels) that is called as
-            `SA3Block` is; one registered in `nn.encoder.BLOCKS` can be saved.
+        block: ``"sa3"``, or what makes a block of (width, heads, dropout, levels), and crossed
+            where series are grouped in several ways, that is called as `SA3Block` is; one
+            registered in `nn.encoder.BLOCKS` can be saved.
         tokens: ``"patches"``, or what makes an embedding with the arguments and methods of
             `TokenEmbedding`; one registered in `nn.embedding.TOKENS` can be saved.
         task: the shapes to build for.
@@ -123,17 +124,16 @@ class HiPerformer(LinearStart):
         seen = task.with_calendar() if task.calendar_stated else task
         self.embedding = embed(seen, self.width, patch, self.scaler.n_absolute, self.n_frequencies)
         block = find_part("block", self.block, BLOCKS)
-        self.encoder = Encoder(
-            self.width, self.depth, self.heads, self.dropout, task.n_levels, block
-        )
+        sizes = self.width, self.depth, self.heads, self.dropout
+        self.encoder = Encoder(*sizes, task.n_levels, block, task.crossed)
         decode = Decoder if self.scaler.learns_loc else ShapeDecoder
         locs = math.prod(self._head.loc_shape) * task.n_targets
-        features = self._head.features(task.n_targets, task.n_levels)
+        features = self._head.features(task.n_targets, task.n_all_levels)
         self.decoder = decode(self.width, patch, locs, features, task.prediction_length)
         self.pairs = None
         if self._head.components:
             components = min(self._head.components, task.prediction_length)
-            self.pairs = PairNetwork(self.width, components, in_space)
+            self.pairs = PairNetwork(self.width, components, in_space, sum(task.crossed))
         self.market = None
         if self._head.factors is not None:
             self.market = MarketStart(task.prediction_length, self._head.factors)
@@ -190,7 +190,7 @@ class HiPerformer(LinearStart):
         """Let the start of who moves with whom be likely before the network adds to it."""
         truth = clamp(scaled.apply(future.values))
         scale = self.linear.error_scale[self._codes(batch)] * self.unseen(batch)
-        features = self._head.features(truth.shape[-1], len(batch.hierarchy.groups))
+        features = self._head.features(truth.shape[-1], len(Scenes.of(batch).owners))
 
         def likelihood(loads: Loads, rows: Tensor, steps: Tensor, scenes: Scenes) -> Tensor:
             at = rows[:, None], steps

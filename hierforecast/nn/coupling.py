@@ -19,19 +19,21 @@ _REACHES = (0.5, 1.0, 2.0, 4.0)
 class PairNetwork(nn.Module):
     """Links (P, K, N, K) between the K slow components of every two rows of a scene.
 
-    A pair is seen by the tokens of both rows, by whether they share group and type, and, where
-    targets are coordinates, by their distance, relative speed, the speed at which they close in,
-    and whether one is the nearest of its group to the other. All of it moves with the rows, so the
-    joint distribution stays equivariant; a pair may be linked one way more than the other, so that
-    one leads. Links are bounded (tanh), and start at zero. Cost and memory grow with N^2 a scene.
+    A pair is seen by the tokens of both rows, by whether they share group, type and the groups of
+    other ways of grouping, and, where targets are coordinates, by their distance, relative speed,
+    the speed at which they close in, and whether one is the nearest of its group to the other. All
+    of it moves with the rows, so the joint distribution stays equivariant; a pair may be linked one
+    way more than the other, so that one leads. Links are bounded (tanh), and start at zero. Cost
+    and memory grow with N^2 a scene.
 
     Args:
         width: features of a token.
         components: K.
         coordinates: whether targets are coordinates in one space.
+        crossed: levels of groups of all further ways of grouping.
     """
 
-    def __init__(self, width: int, components: int, coordinates: bool) -> None:
+    def __init__(self, width: int, components: int, coordinates: bool, crossed: int = 0) -> None:
         super().__init__()
         self.components, self.coordinates = components, coordinates
         self.unit: Tensor
@@ -40,7 +42,7 @@ class PairNetwork(nn.Module):
         self.register_buffer("speed", torch.ones(()))
         self.norm = nn.LayerNorm(width)
         self.sides = nn.Linear(width, 2 * _TOKEN)
-        pair = 2 + (5 + len(_REACHES)) * coordinates
+        pair = 2 + crossed + (5 + len(_REACHES)) * coordinates
         self.hidden = nn.Linear(pair + 2 * _TOKEN, _HIDDEN)
         self.out = nn.Linear(_HIDDEN, components**2)
         nn.init.zeros_(self.out.weight)
@@ -69,7 +71,7 @@ class PairNetwork(nn.Module):
         one, other = pad(self.sides(self.norm(tokens.mean(1)))).split(_TOKEN, -1)
         count = one.shape[1]
         group = batch.types if not scenes.groups else scenes.groups[0]
-        same = [_equal(pad(x + 1)) for x in (group, batch.types)]
+        same = [_equal(pad(x + 1)) for x in (group, batch.types, *scenes.crossed)]
         features = [
             one[:, :, None].expand(-1, -1, count, -1),
             other[:, None].expand(-1, count, -1, -1),

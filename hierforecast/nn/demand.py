@@ -41,7 +41,7 @@ class DemandLinear(LinearForecast):
     def n_inputs(self, task: Task) -> int:
         """See `LinearForecast`."""
         steps = min(task.context_length, _STEPS)
-        own = task.n_targets * (task.context_length + (task.n_levels + 1) * steps + 1)
+        own = task.n_targets * (task.context_length + (task.n_all_levels + 1) * steps + 1)
         return own + len(self.numeric)
 
     def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class DemandLinear(LinearForecast):
         errors = scaled.relative.clamp(-_CLIP, _CLIP)
         horizon = batch.naive.shape[1]
         late, present = errors[:, -_STEPS:], batch.present[:, -_STEPS:]
-        owners = (*batch.hierarchy.groups, batch.scene)
+        owners = (*Scenes.of(batch).owners, batch.scene)
         parts = [errors, *(means(late, present, owner)[0][owner] for owner in owners)]
         same = torch.cat([part.flatten(1) for part in parts], dim=1)
         known = batch.known[:, -horizon:, self.numeric].nan_to_num(0.0) / self.known_scale
@@ -109,7 +109,7 @@ class DemandScale(Scale):
         Moves that suit each series may share an error, which totals add up.
         """
         apart = error.new_zeros(())
-        for owner in (*scenes.groups, scenes.scene):
+        for owner in (*scenes.owners, scenes.scene):
             mean, there = means(error, present, owner)
             apart = apart + mean.abs().sum() / (there.sum() * mean.shape[-1]).clamp(min=1)
         return apart

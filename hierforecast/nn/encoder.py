@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any
 
 from torch import Tensor, nn
 
+from hierforecast._options import show
 from hierforecast.batch import Hierarchy
+from hierforecast.errors import DataError
 from hierforecast.nn.sa3 import SA3Block
 
-# Makes a block of (width, heads, dropout, levels); the block is called as `SA3Block` is.
-MakeBlock = Callable[[int, int, float, int], nn.Module]
+# Makes a block of (width, heads, dropout, levels), and crossed where series are grouped in several
+# ways; the block is called as `SA3Block` is.
+MakeBlock = Callable[..., nn.Module]
 # Blocks that a model's option may name. One of your own is saved by its name once it is here.
 BLOCKS: dict[str, MakeBlock] = {"sa3": SA3Block}
 
@@ -25,6 +30,10 @@ class Encoder(nn.Module):
         dropout: on every layer's output.
         levels: group levels.
         block: makes each block.
+        crossed: group levels of each further way of grouping.
+
+    Raises:
+        DataError: if there is one and the block takes none.
     """
 
     def __init__(
@@ -35,9 +44,14 @@ class Encoder(nn.Module):
         dropout: float,
         levels: int,
         block: MakeBlock = SA3Block,
+        crossed: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(block(width, heads, dropout, levels) for _ in range(depth))
+        options: list[Any] = [width, heads, dropout, levels]
+        if crossed:
+            options.append(tuple(crossed))
+            _check_takes(block, options)
+        self.blocks = nn.ModuleList(block(*options) for _ in range(depth))
 
     def forward(
         self,
@@ -62,3 +76,15 @@ class Encoder(nn.Module):
             x = block(x, hierarchy, present)
         # Nothing reads the other tokens of the last block, so it leaves them out.
         return final(x, hierarchy, present, last)
+
+
+def _check_takes(block: MakeBlock, options: Sequence[Any]) -> None:
+    """Refuse a block that would leave further ways of grouping out."""
+    try:
+        signature(block).bind(*options)
+    except TypeError:
+        raise DataError(
+            f"block={show(block)} does not take crossed, the levels of each further way of "
+            "grouping: let it take them as its fifth argument, as SA3Block does, or leave crossed= "
+            "out of Columns"
+        ) from None

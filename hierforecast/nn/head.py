@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from hierforecast._options import share, whole
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions.latents import side_by_side
 
 # Softplus of this is one: a head starts out with the scale it is given.
 _ONE = 0.5413
@@ -29,7 +30,7 @@ class Loads(NamedTuple):
     Attributes:
         size: (P, H, D), of a typical return.
         scene: (P, D, 1 + R), loads of the market and of its principal factors.
-        groups: (P, D) for each level of groups, fine to coarse.
+        groups: (P, D) for each of `Scenes.owners`.
         noise: (P, D), what is each series' own.
         tail: () log of `Sinh`'s.
         degrees: () log of the degrees of freedom of a step, three less.
@@ -53,6 +54,7 @@ class Scenes(NamedTuple):
             numbered over the whole batch; a group lies within one of the next level.
         links: (P, K, N, K), see `CoupledNormal`; None where the head asks for none.
         loads: who moves with whom to begin with; None where the head asks for none.
+        crossed: (P,) int64 for each level of every further way of grouping, likewise.
     """
 
     scene: Tensor
@@ -60,11 +62,18 @@ class Scenes(NamedTuple):
     groups: tuple[Tensor, ...] = ()
     links: Tensor | None = None
     loads: Loads | None = None
+    crossed: tuple[Tensor, ...] = ()
+
+    @property
+    def owners(self) -> tuple[Tensor, ...]:
+        """The groups of each row, by every way of grouping."""
+        return self.groups + self.crossed
 
     @classmethod
     def of(cls, batch: SceneBatch) -> Scenes:
         """Those of a batch."""
-        return cls(batch.scene, batch.n_scenes, batch.hierarchy.groups)
+        own = batch.hierarchy
+        return cls(batch.scene, batch.n_scenes, own.groups, crossed=own.crossed_groups)
 
 
 class Head:
@@ -100,7 +109,7 @@ class Head:
 
         Args:
             n_targets: D.
-            n_levels: levels of groups, as many as `Scenes.groups` will have.
+            n_levels: levels of groups, as many as `Scenes.owners` will have.
         """
         raise NotImplementedError
 
@@ -161,9 +170,24 @@ def widen(scale: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
     return scale * (F.softplus(wider + _ONE) + _FLOOR), rest
 
 
-def group_factors(
-    scale: Tensor, factors: Sequence[Tensor], scenes: Scenes
-) -> list[tuple[Tensor, Tensor]]:
-    """Factors of the latents of groups in units of a scale, and the groups, level by level."""
-    pairs = zip(factors, scenes.groups, strict=True)
-    return [(scale[..., None] * x, group) for x, group in pairs if x.shape[-1]]
+def latents(
+    shared: Tensor, of_groups: Sequence[Tensor], scenes: Scenes
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """What the latents of scenes and of groups move, as `LowRankNormal` takes it.
+
+    Latents of nested groups are eliminated level by level. Those of crossed groups have no such
+    order: all of a scene's join the scene's own, and each moves the rows of its group alone.
+
+    Args:
+        shared: (P, H, D, R), the factor of the scene's latents.
+        of_groups: (P, H, D, R_l) for each of `Scenes.owners`.
+        scenes: which rows belong together.
+
+    Returns:
+        The scene's factor, and factor and groups of each nested level.
+    """
+    pairs = list(zip(of_groups, scenes.owners, strict=True))
+    count, rows = len(scenes.groups), (scenes.scene, scenes.n_scenes)
+    wide = [side_by_side(x, group, *rows) for x, group in pairs[count:] if x.shape[-1]]
+    nested = [(x, group) for x, group in pairs[:count] if x.shape[-1]]
+    return torch.cat([shared, *wide], -1) if wide else shared, nested

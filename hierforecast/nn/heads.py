@@ -20,7 +20,7 @@ from hierforecast.distributions import (
     SceneDistribution,
 )
 from hierforecast.errors import DataError
-from hierforecast.nn.head import Head, Scenes, check_options, distances, group_factors, widen
+from hierforecast.nn.head import Head, Scenes, check_options, distances, latents, widen
 from hierforecast.nn.lowrank import CoupledHead, LowRankHead
 from hierforecast.nn.returns import ReturnsHead
 from hierforecast.nn.tails import TailsHead
@@ -89,13 +89,15 @@ class StepsHead(Head):
         """See `Head`; ten degrees of freedom at first."""
         shape, tail = shape.tensor_split((-self.pooled,), dim=-1)
         noise, rest = widen(scale, shape)
-        ranks = (self.rank, *(self.group_rank for _ in scenes.groups))
+        ranks = (self.rank, *(self.group_rank for _ in scenes.owners))
         factors = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
         factor, *of_groups = factors.split(ranks, dim=-1)
         df = 2.5 + F.softplus(tail.squeeze(-1) + 7.5)
-        groups = group_factors(0.5 * scale, of_groups, scenes)
+        half = 0.5 * scale
+        of_groups = [half[..., None] * x for x in of_groups]
+        factor, groups = latents(0.5 * scale[..., None] * factor, of_groups, scenes)
         return IndependentSteps.student(
-            loc, noise, 0.5 * scale[..., None] * factor, df, scenes.scene, scenes.n_scenes, groups
+            loc, noise, factor, df, scenes.scene, scenes.n_scenes, groups
         )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions import CoupledNormal, LowRankNormal, RecursiveNoise
-from hierforecast.nn.head import Head, Scenes, check_options, group_factors, widen
+from hierforecast.nn.head import Head, Scenes, check_options, latents, widen
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class LowRankHead(Head):
         series_rank: latents of one series: how its own steps and targets move together.
         memory: steps from which an error carries on, see `RecursiveNoise`: 2 for what has a
             velocity, so that draws move as the data do; 0 for none.
-        group_rank: latents shared by the series of a group, on every level of the hierarchy.
+        group_rank: latents shared by the series of a group, on every level of every way of
+            grouping.
     """
 
     rank: int = 8
@@ -63,7 +64,7 @@ class LowRankHead(Head):
         if self.memory:
             return self._recursive(loc, scale, shape, scenes)
         noise, rest = widen(scale, shape)
-        ranks = (self.rank, self.series_rank, *(self.group_rank for _ in scenes.groups))
+        ranks = (self.rank, self.series_rank, *(self.group_rank for _ in scenes.owners))
         factors = 0.5 * rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
         shared, private, *of_groups = factors.split(ranks, dim=-1)
         # Errors of one series drift: it starts with one latent a target that pulls all its steps
@@ -72,7 +73,7 @@ class LowRankHead(Head):
         shared, private = scale[..., None] * shared, scale[..., None] * (private + 0.9 * drift)
         if self.series_rank:
             noise = 0.3 * noise
-        groups = group_factors(scale, of_groups, scenes)
+        shared, groups = latents(shared, [scale[..., None] * x for x in of_groups], scenes)
         rows = scenes.scene, scenes.n_scenes
         return LowRankNormal(loc, noise, shared, private, *rows, group_factors=groups)
 
@@ -84,7 +85,7 @@ class LowRankHead(Head):
         At first the errors are as large at each step as the scale says.
         """
         own = (self.rank, self.series_rank, self.memory)
-        ranks = (*own, *(self.group_rank for _ in scenes.groups))
+        ranks = (*own, *(self.group_rank for _ in scenes.owners))
         start = scale.new_tensor(self._start)
         unit = scale / torch.linalg.vector_norm(self._way(scale), dim=1)[:, None]
         wider, rest = widen(torch.ones_like(scale), shape)
@@ -93,7 +94,7 @@ class LowRankHead(Head):
         recursive = RecursiveNoise(wider, start + 0.3 * memory).times(unit)
         noise = 0.5 * recursive.scale
         shared, private = noise[..., None] * shared, noise[..., None] * private
-        groups = group_factors(noise, of_groups, scenes)
+        shared, groups = latents(shared, [noise[..., None] * x for x in of_groups], scenes)
         rows = scenes.scene, scenes.n_scenes
         return LowRankNormal(loc, recursive, shared, private, *rows, group_factors=groups)
 

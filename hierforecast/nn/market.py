@@ -39,11 +39,11 @@ class MarketStart(nn.Module):
     """Loads from the means of the market and of its groups over the context.
 
     Each series is regressed on the mean over its scene, what is left on the means of its groups,
-    coarse to fine, and the rest has principal factors. Coefficients are shrunk to one, variances to
-    the usual one. Sizes revert: a series' recent size and the market's last in part. All of it
-    commutes with permutations of series and groups, scenes are strangers to one another, and a cell
-    that is missing counts for nothing. The few numbers that it takes are fitted to training
-    windows, before the network learns what to add.
+    coarse to fine, then of those of other ways of grouping, and the rest has principal factors.
+    Coefficients are shrunk to one, variances to the usual one. Sizes revert: a series' recent size
+    and the market's last in part. All of it commutes with permutations of series and groups, scenes
+    are strangers to one another, and a cell that is missing counts for nothing. The few numbers
+    that it takes are fitted to training windows, before the network learns what to add.
 
     Args:
         steps: H.
@@ -113,8 +113,8 @@ class MarketStart(nn.Module):
         y = torch.asinh(bend * x / slow.sqrt()[:, None]) / bend
         weight = _decay(p["memory"], x) * seen
         left, of_groups = y * seen, []
-        owners = (scene, *reversed(groups))
-        steps = (p["scene"], *(p["group"] for _ in groups))
+        owners = (scene, *reversed(groups), *scenes.crossed)
+        steps = (p["scene"], *(p["group"] for _ in scenes.owners))
         for owner, strength in zip(owners, steps, strict=True):
             count = int(owner.max()) + 1 if len(owner) else 0
             left, load = _explain(left, seen, weight, owner, count, strength.exp())
@@ -131,8 +131,10 @@ class MarketStart(nn.Module):
         parts = [scene_load.square(), explained, variance, *(load.square() for load in of_groups)]
         norm = sum(parts[1:], parts[0]).sqrt()
         scene_loads = torch.cat([scene_load[..., None], principal], -1) / norm[..., None]
+        nested = len(groups)
+        of_groups = [*of_groups[:nested][::-1], *of_groups[nested:]]  # fine to coarse
         return Loads(
-            size, scene_loads, tuple(load / norm for load in reversed(of_groups)),
+            size, scene_loads, tuple(load / norm for load in of_groups),
             variance.sqrt() / norm, p["tail"], p["degrees"],
         )  # fmt: skip
 
@@ -184,8 +186,8 @@ def _part(scenes: Scenes, start: int, count: int) -> tuple[Tensor, Scenes]:
     place = torch.full((scenes.n_scenes,), -1, device=scenes.scene.device)
     place[chosen.to(place.device)] = torch.arange(len(chosen), device=place.device)
     rows = (place[scenes.scene] >= 0).nonzero()[:, 0]
-    groups = tuple(group[rows] for group in scenes.groups)
-    return rows, Scenes(place[scenes.scene[rows]], len(chosen), groups)
+    groups, crossed = (tuple(x[rows] for x in each) for each in (scenes.groups, scenes.crossed))
+    return rows, Scenes(place[scenes.scene[rows]], len(chosen), groups, crossed=crossed)
 
 
 def _decay(logit: Tensor, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions import IndependentSteps, ScaleMixture, Sinh, Warped
-from hierforecast.nn.head import Head, Scenes, check_options
+from hierforecast.nn.head import Head, Scenes, check_options, latents
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class ReturnsHead(Head):
         own = noise * loads.noise[:, None]
         total = own.square() + factor.square().sum(-1)
         norm = sum((x.square() for x in of_groups), start=total).sqrt()
-        pairs = [(x.div(norm)[..., None], group)
-                 for x, group in zip(of_groups, scenes.groups, strict=True)]  # fmt: skip
+        of_groups = [x.div(norm)[..., None] for x in of_groups]
+        factor, pairs = latents(factor / norm[..., None], of_groups, scenes)
         df = 3 + 3 * (loads.degrees + calm.squeeze(-1)).clamp(-5, 5).exp()
         steps = IndependentSteps.student(
-            torch.zeros_like(loc), own / norm, factor / norm[..., None], df,
+            torch.zeros_like(loc), own / norm, factor, df,
             scenes.scene, scenes.n_scenes, pairs, ScaleMixture.student,
         )  # fmt: skip
         return Warped(steps, Sinh(loc, scale * loads.size * size, tail))

@@ -1,15 +1,19 @@
 """The SA3 block of HiPerformer: SA3(X) = SA_T( SA_S(X) + SA_C(X) ) (arXiv 2305.08073).
 
 SA_S attends among the series of one class at each step, SA_C among class summaries at each step,
-SA_T along time within each series. For nested groups there is one SA_C per level.
+SA_T along time within each series. For nested groups there is one SA_C per level. Where series are
+grouped in several ways p that are crossed, each has an SA_S and an SA_C of its own:
+SA3(X) = SA_T( sum_p SA_S^p(X) + SA_C^p(X) ).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from hierforecast.batch import Hierarchy, Partition
+from hierforecast.batch import Crossing, Hierarchy, Partition
 from hierforecast.nn.attention import Attention
 from hierforecast.nn.dropout import Dropout
 
@@ -69,17 +73,51 @@ class ClassAttention(nn.Module):
         return below[hierarchy.group]
 
 
+class CrossedAttention(nn.Module):
+    """SA_S and SA_C of a further way of grouping: rows are packed by it, attend, and go back.
+
+    Args:
+        width: features of a token.
+        heads: attention heads.
+        levels: group levels.
+    """
+
+    def __init__(self, width: int, heads: int, levels: int = 1) -> None:
+        super().__init__()
+        self.series = SeriesAttention(width, heads)
+        self.classes = ClassAttention(width, heads, levels)
+
+    def forward(self, x: Tensor, crossing: Crossing, present: Tensor | None) -> Tensor:
+        """X (P, t, d), present (P, t) or None -> (P, t, d), SA_S(X) + SA_C(X)."""
+        x = x.index_select(0, crossing.order)
+        present = None if present is None else present.index_select(0, crossing.order)
+        who = crossing.hierarchy
+        message = self.series(x, who, present) + self.classes(x, who, present)
+        return message.index_select(0, crossing.inverse)
+
+
 class SA3Block(nn.Module):
     """SA3 with the usual residuals, pre-norms and a feed-forward layer.
+
+    The messages of all ways of grouping are added up as they are: each ends in a linear layer of
+    its own, which learns how large it is, and with one way the block is the paper's.
 
     Args:
         width: features of a token.
         heads: attention heads.
         dropout: on the outputs of every layer (on attention weights it would leave the fused path).
         levels: group levels.
+        crossed: those of each further way of grouping.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0, levels: int = 1) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        dropout: float = 0.0,
+        levels: int = 1,
+        crossed: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.norm_groups = nn.LayerNorm(width)
         self.series = SeriesAttention(width, heads)
@@ -91,6 +129,7 @@ class SA3Block(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
         self.dropout = Dropout(dropout)
+        self.crossed = nn.ModuleList(CrossedAttention(width, heads, each) for each in crossed)
 
     def forward(
         self,
@@ -112,9 +151,10 @@ class SA3Block(nn.Module):
             (P, last or t, d).
         """
         u = self.norm_groups(x)
-        x = x + self.dropout(
-            self.series(u, hierarchy, present) + self.classes(u, hierarchy, present)
-        )
+        message = self.series(u, hierarchy, present) + self.classes(u, hierarchy, present)
+        for attention, crossing in zip(self.crossed, hierarchy.crossed, strict=True):
+            message = message + attention(u, crossing, present)
+        x = x + self.dropout(message)
         message = self.time.time(self.norm_time(x), present, last)
         x = (x if last is None else x[:, -last:]) + self.dropout(message)
         return x + self.dropout(self.feed(self.norm_feed(x)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions import LimitedSinh, LowRankNormal, Warped
-from hierforecast.nn.head import Head, Scenes, check_options
+from hierforecast.nn.head import Head, Scenes, check_options, latents
 
 # Tails at first: excess kurtosis 1.5. Share of a series' own latent in its errors' deviation.
 _TAIL, _PRIVATE = math.log(0.5), 0.5
@@ -27,7 +27,7 @@ class TailsHead(Head):
 
     Args:
         rank: latents shared by all series of a scene.
-        group_rank: those shared by the series of a group, on every level of the hierarchy.
+        group_rank: those shared by the series of a group, on every level of every way of grouping.
     """
 
     rank: int = 4
@@ -45,14 +45,13 @@ class TailsHead(Head):
         each = shape.unflatten(-1, (scale.shape[-1], -1))
         tail = (_TAIL + each[..., 0].mean(1, keepdim=True)).clamp(-8, 0.3).exp()
         size = each[..., 1].clamp(-3, 3).exp()
-        ranks = (1, self.rank, *(self.group_rank for _ in scenes.groups))
+        ranks = (1, self.rank, *(self.group_rank for _ in scenes.owners))
         private, shared, *of_groups = (0.5 * each[..., 2:]).split(ranks, dim=-1)
         private = _PRIVATE + private
         factors = (private, shared, *of_groups)
         norm = sum((x.square().sum(-1) for x in factors), start=torch.ones_like(scale)).sqrt()
         private, shared, *of_groups = (x / norm[..., None] for x in factors)
-        pairs = [(x, group) for x, group in zip(of_groups, scenes.groups, strict=True)
-                 if self.group_rank]  # fmt: skip
+        shared, pairs = latents(shared, of_groups, scenes)
         base = LowRankNormal(
             torch.zeros_like(loc), 1 / norm, shared, private, scenes.scene, scenes.n_scenes,
             group_factors=pairs,

@@ -1,8 +1,10 @@
 """Symmetries: permutations that leave a forecast unchanged but for its order.
 
-`permutations` has the group actions, `tree` how groups are nested.
+`permutations` has the group actions, `tree` how groups are nested, `crossed` what is left where
+series are grouped in several ways.
 """
 
+from hierforecast.symmetry.crossed import CrossedPermutation
 from hierforecast.symmetry.permutations import (
     GroupAction,
     HierarchicalPermutation,
@@ -12,6 +14,7 @@ from hierforecast.symmetry.permutations import (
 )
 
 __all__ = [
+    "CrossedPermutation",
     "GroupAction",
     "HierarchicalPermutation",
     "is_hierarchical",

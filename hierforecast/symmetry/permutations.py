@@ -77,6 +77,16 @@ class HierarchicalPermutation:
         self._root = build_tree(self._partitions, self._types)
 
     @property
+    def partitions(self) -> np.ndarray:
+        """(n, levels), the number of each series' group at every level, coarse to fine."""
+        return self._partitions
+
+    @property
+    def types(self) -> np.ndarray:
+        """(n,), the number of each series' type."""
+        return self._types
+
+    @property
     def order(self) -> int:
         """The number of permutations."""
         return self._root.order()
