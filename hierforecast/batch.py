@@ -163,8 +163,8 @@ class SceneBatch:
         scene = torch.arange(len(scenes), device=scenes.device).repeat_interleave(count)
         within = torch.arange(len(scene), device=scenes.device) - (count.cumsum(0) - count)[scene]
         row = by_scene[first[scene] + within]
-        ways = self.hierarchy, *self.hierarchy.crossed
-        codes = (torch.stack(way.groups[::-1], 1)[row].cpu().numpy() for way in ways)
+        ways = [self.hierarchy.groups, *(way.groups for way in self.hierarchy.crossed)]
+        codes = (torch.stack(groups[::-1], 1)[row].cpu().numpy() for groups in ways)
         packed, hierarchy = hierarchy_of(scene.cpu().numpy(), *codes)
         order = torch.from_numpy(packed).to(row.device)
         row = row[order]

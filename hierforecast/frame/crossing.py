@@ -19,11 +19,11 @@ class _Level(NamedTuple):
 
     names: tuple[str, ...]
     codes: np.ndarray
-    count: int
+    size: int
 
     def within(self, other: _Level) -> bool:
         """Whether each group lies in one of the other's."""
-        return len(pair(self.codes, other.codes, other.count)[1]) == self.count
+        return len(pair(self.codes, other.codes, other.size)[1]) == self.size
 
 
 def check_crossed(
@@ -58,8 +58,8 @@ def _level(names: tuple[str, ...], scene: np.ndarray, group: np.ndarray) -> _Lev
 
 def _refuse(columns: Columns, i: int, j: int, one: list[_Level], other: list[_Level]) -> None:
     """Raise the error of ways `i` and `j` of `Columns.partitions`, and say how to write them."""
-    counts = {level.count for level in one}
-    new = [level for level in other if level.count not in counts]
+    sizes = {level.size for level in one}
+    new = [level for level in other if level.size not in sizes]
     kept = [way for k, way in enumerate(columns.crossed, 1) if k != j]
     this, that = (", ".join(map(repr, way[-1].names)) for way in (other, one))
     if not new:
@@ -68,7 +68,7 @@ def _refuse(columns: Columns, i: int, j: int, one: list[_Level], other: list[_Le
             f"{that} does; leave it out",
             assign_roles(columns, crossed=kept),
         )
-    merged = [level.names for level in sorted([*one, *new], key=lambda level: level.count)]
+    merged = [level.names for level in sorted([*one, *new], key=lambda level: level.size)]
     roles = {"group": merged, "crossed": kept}
     if i:
         roles = {"crossed": [merged if k == i - 1 else way for k, way in enumerate(kept)]}

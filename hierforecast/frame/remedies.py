@@ -245,15 +245,17 @@ def assign_roles(columns: Columns, **changes: Any) -> Remedy:
 
 
 def _options(columns: Columns, roles: Any) -> list[str]:
-    words = []
+    words: list[str] = []
     for role in roles:
         value, flag = getattr(columns, role), FLAGS.get(role, role)
         if not value:
             words.append(f"leave out --{flag}")
+        name: Any
         for name in (value,) if isinstance(value, str | int) else value or ():
-            if role == "crossed":
-                text = "/".join(x if isinstance(x, str) else ",".join(x) for x in name)
-            else:
-                text = ",".join(name) if isinstance(name, tuple) else str(name)
+            text = "/".join(map(_word, name)) if role == "crossed" else _word(name)
             words.append(f"--{flag} {shlex.quote(text)}")
     return words
+
+
+def _word(name: Any) -> str:
+    return ",".join(name) if isinstance(name, tuple) else str(name)
