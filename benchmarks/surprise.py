@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
+from benchmarks import stocks
 from benchmarks._draws_data import DATA, slow_games
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
+from benchmarks.fits import Setting
+from hierforecast import HiPerformer
 from hierforecast.nn.heads import CoupledHead
 
 PLACE = ["x", "y"]
@@ -82,7 +85,74 @@ def sections(found: Found, given: Options) -> Iterable[Section]:
     )
 
 
+YEAR = pd.Timestamp("2016-01-01")
+RATIOS = {"a split 3:2, unadjusted": 1.5, "2:1": 2.0, "4:1": 4.0}
+SPLIT_FIT = Setting(
+    stocks.COLUMNS,
+    stocks.CONTEXT,
+    stocks.HORIZON,
+    lambda: stocks.returns()[stocks.returns()["ds"] < YEAR],
+)
+
+
+def split_unadjusted(
+    window: pd.DataFrame, ratio: float, rng: np.random.Generator
+) -> tuple[pd.DataFrame, str]:
+    """On one of the last days, a ticker's price is over a ratio, and nobody says why."""
+    days = np.sort(window["ds"].unique())[-stocks.HORIZON :]
+    day = rng.choice(days)
+    ticker = rng.choice(np.sort(window.loc[window["ds"] == day, "unique_id"].to_numpy()))
+    here = (window["ds"] == day) & (window["unique_id"] == ticker)
+    return window.assign(y=window["y"] - 100 * np.log(ratio) * here), ticker
+
+
+def measure_splits(name: str, given: Options) -> dict[str, float]:
+    """The share of windows in which the ticker that was split has the lowest score."""
+    model = HiPerformer(width=64, scale="returns", head="steps")
+    fitted = SPLIT_FIT.fit("splits", given, model, batch_size=4)
+    frame, steps = stocks.returns(), stocks.CONTEXT + stocks.HORIZON
+    days = np.sort(frame["ds"].unique())
+    ends = np.arange(len(days))[days >= YEAR][stocks.HORIZON - 1 :: stocks.HORIZON][: given.windows]
+    rng, hits, ranks = np.random.default_rng(0), [], []
+    for end in ends:
+        part = frame[frame["ds"].isin(days[end + 1 - steps : end + 1])]
+        faulty, ticker = split_unadjusted(part, RATIOS[name], rng)
+        found = fitted.surprise(faulty, n_windows=1).drop_duplicates("unique_id")
+        own = found.loc[found["unique_id"] == ticker]
+        ranks.append(1 + int((found["series_score"] < own["series_score"].iloc[0]).sum()))
+        hits.append(float(own["series_p_value"].iloc[0]))
+    return {"first": float(np.mean(np.array(ranks) == 1)), "p": float(np.median(hits))}
+
+
+def split_sections(found: Found, given: Options) -> Iterable[Section]:
+    """One row for each ratio."""
+    rows = tidy({key: pd.DataFrame([kept]) for key, kept in found.items()})
+    groups = rows.groupby("arm", sort=False)
+    table = pd.DataFrame(
+        {"ticker first": groups["first"].agg(spread), "median p-value": groups["p"].agg(spread)}
+    )
+    yield Section(
+        "surprise-stocks",
+        "Surprise: splits that nobody adjusted",
+        table,
+        f"Daily log returns of some 500 tickers, trained before {YEAR.date()}, {given.windows} "
+        f"windows of {stocks.CONTEXT} days and {stocks.HORIZON} ahead of that year. On one of the "
+        "five days the price of one ticker, drawn at random, is divided by the ratio. Share of "
+        "windows in which it has the lowest score of all tickers, and its p-value among windows "
+        f"that the fit held out; seeds {', '.join(map(str, given.seeds))}. Goal: .90.",
+    )
+
+
 EXPERIMENTS = {
+    "surprise-stocks": Experiment(
+        "Surprise: unadjusted splits are found",
+        "stocks",
+        ("surprise-stocks",),
+        measure_splits,
+        split_sections,
+        tuple(RATIOS),
+        options={"windows": 50, "steps": 200},
+    ),
     "surprise": Experiment(
         "Surprise: planted faults are found",
         "missing",
@@ -91,5 +161,5 @@ EXPERIMENTS = {
         sections,
         tuple(FAULTS),
         options={"split": "val", "windows": 60, "steps": 1500, "width": 64},
-    )
+    ),
 }
