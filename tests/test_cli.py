@@ -383,3 +383,39 @@ def test_what_gets_no_forecast_is_a_line_of_warning(fitted, tmp_path):
         result = call("predict", tmp_path / "h.csv", fitted / "ridge")
     assert result.stderr.startswith("warning: 3 of 33 series get no forecast")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_surprise_and_influence_are_what_the_library_says(fitted, tmp_path):
+    forecaster = Forecaster.load(fitted / "model")
+    test, train = (pd.read_csv(fitted / f"{name}.csv") for name in ("test", "train"))
+    out = tmp_path / "answer.csv"
+    call("surprise", fitted / "test.csv", fitted / "model", "--out", out, "--n-windows", 1)
+    found = pd.read_csv(out)
+    pd.testing.assert_frame_equal(found, forecaster.surprise(test, n_windows=1), check_dtype=False)
+    held = ("--held-out", fitted / "train.csv", "--cutoff", 5)
+    call("surprise", fitted / "test.csv", fitted / "model", "--out", out, *held)
+    expected = forecaster.surprise(test, train, start=6)
+    pd.testing.assert_frame_equal(pd.read_csv(out), expected, check_dtype=False)
+    history = test[test.ds < 9]
+    for options, by in (((), None), (("--by", "team"), ["team"])):
+        call(
+            "influence",
+            fitted / "test.csv",
+            fitted / "model",
+            "--out",
+            out,
+            "--cutoff",
+            8,
+            *options,
+        )
+        found, expected = pd.read_csv(out), forecaster.influence(history, by)
+        pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-4, atol=1e-4)
+
+
+def test_surprise_and_influence_say_what_is_wrong(fitted):
+    model = fitted / "model"
+    assert "--n-windows=99 is more" in complaint(
+        "surprise", fitted / "test.csv", model, "--n-windows", 99
+    )
+    said = complaint("influence", fitted / "history.csv", model, "--by", "nation")
+    assert "names 'nation'" in said

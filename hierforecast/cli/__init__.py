@@ -1,8 +1,8 @@
-"""The command line: ``hierforecast demo | fit | predict | impute | evaluate | compare | ssl``, ...
+"""The command line: ``hierforecast demo | fit | predict | impute | surprise | evaluate | ssl``, ...
 
 Each module holds commands, and is imported when one of them is called: `forecasting` fits and
-predicts, `measuring` evaluates, `data` finds tables, `demo` shows. `options` declares what they
-share, `output` says how tables leave.
+predicts, `asking` says what was surprising and who matters, `measuring` evaluates, `data` finds
+tables, `demo` shows. `options` declares what they share, `output` says how tables leave.
 """
 
 from __future__ import annotations
@@ -55,6 +55,14 @@ COMMANDS = {
     "impute": (
         "forecasting:impute",
         "Say where series were at the steps of a table at which they are missing.",
+    ),
+    "surprise": (
+        "asking:surprise",
+        "Say how unexpected each series of a table with the outcome was, given all others.",
+    ),
+    "influence": (
+        "asking:influence",
+        "Say by how much forecasts change when one series, or one group, is deleted.",
     ),
     "evaluate": ("measuring:evaluate", MEASURE),
     "download": ("data:download", "Find or fetch a data set and write it as one long table."),

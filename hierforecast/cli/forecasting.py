@@ -6,6 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
+
 from hierforecast import Columns, Forecaster, models
 from hierforecast._console import Names, declare, option, read_settings, say
 from hierforecast.cli.options import (
@@ -101,12 +103,24 @@ def _refuse_tables(folder: Path) -> None:
         raise DataError(f"'{folder}' is a table: the forecaster's folder comes last")
 
 
-def _load(folder: Path, out: Path | None) -> Forecaster:
+def load_for(folder: Path, out: Path | None) -> Forecaster:
     """The forecaster of a folder, once it is sure that its answer can be written."""
     _refuse_tables(folder)
     if out is not None:
         check_kind(out)
     return Forecaster.load(folder)
+
+
+def read_history(
+    tables: Tables, columns: Columns, paths: list[str], cutoff: str | None, known: str | None
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """A history up to a cutoff, and what is known of the time after it, both from tables."""
+    whole = tables.read(paths, columns)
+    history = until(whole, columns, cutoff, tables.options.get("time_step"))
+    ahead = tables.read(known, columns) if known else None
+    if known is None and columns.known_covariates and len(history) < len(whole):
+        ahead = whole.drop(history.index)
+    return history, ahead
 
 
 def _model(name: ModelName, settings: Names) -> Any:
@@ -151,13 +165,9 @@ def predict(
     totals: dict[str, Any] = {"by": labels, "how": how, "weights": weights}
     intervals = {"--level": level, "--quantile": quantile, "--conformal": conformal}
     _check_draws(samples, futures, seed, intervals, totals)
-    forecaster = _load(folder, out)
+    forecaster = load_for(folder, out)
     columns = forecaster.columns
-    whole = tables.read(paths, columns)
-    history = until(whole, columns, cutoff, tables.options.get("time_step"))
-    ahead = tables.read(known, columns) if known else None
-    if known is None and columns.known_covariates and len(history) < len(whole):
-        ahead = whole.drop(history.index)
+    history, ahead = read_history(tables, columns, paths, cutoff, known)
     plan = tables.read(given, columns) if given else None
     asked: dict[str, Any] = {"known": ahead, "given": plan}
     if futures is not None:
@@ -186,7 +196,7 @@ def impute(
     """Say where series were at the steps of a table at which they are missing."""
     plain: dict[str, Any] = {"by": None, "how": "sum", "weights": None}
     _check_draws(samples, None, seed, {"--level": level, "--quantile": quantile}, plain)
-    forecaster = _load(folder, out)
+    forecaster = load_for(folder, out)
     frame = tables.read(paths, forecaster.columns)
     answer = forecaster.impute(frame, level, samples, seed, quantiles=quantile)
     deliver(tables.restore(answer, forecaster.columns), out)

@@ -17,6 +17,8 @@ OPTIONS: dict[str, Any] = {
     "start": Annotated[Text, option("--start", "First time to forecast; cutoffs go on from it.")],
     "cutoff": Annotated[Text, option("--cutoff", "Last time before it, instead of --start.")],
     "stride": Annotated[int | None, option("--stride", "Steps between cutoffs. [the horizon]")],
+}
+REFIT: dict[str, Any] = {
     "refit": Annotated[int | None, option("--refit", "Fit anew every so many windows. [never]")],
 }
 
@@ -32,8 +34,14 @@ class Windows:
         self.options = options
 
     def of(self, frame: pd.DataFrame, columns: Columns, step: float | None) -> dict[str, Any]:
-        """Arguments of `compare`, for a table whose times are counted in steps of this size."""
-        start, cutoff, refit = (self.options[name] for name in ("start", "cutoff", "refit"))
+        """Arguments of `compare` or `surprise`.
+
+        Args:
+            frame: the table.
+            columns: of it.
+            step: the size of the steps in which its times are counted, if they are.
+        """
+        start, cutoff = (self.options[name] for name in ("start", "cutoff"))
         if cutoff is not None:
             if start is not None:
                 raise DataError("--start and --cutoff exclude each other: a start follows a cutoff")
@@ -45,10 +53,13 @@ class Windows:
         elif start is not None:
             start = _moment(start, frame[columns.time], step, "--start")
         given = {name: self.options[name] for name in ("n_windows", "stride")}
-        return {**given, "start": start, "refit": False if refit is None else refit}
+        if "refit" in self.options:
+            given["refit"] = self.options["refit"] or False
+        return {**given, "start": start}
 
 
-reads_windows = declare("windows", OPTIONS, Windows)
+reads_windows = declare("windows", OPTIONS | REFIT, Windows)
+picks_windows = declare("windows", OPTIONS, Windows)
 
 
 def until(

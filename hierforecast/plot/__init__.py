@@ -9,6 +9,7 @@ from hierforecast.plot.animate import animate_rollout
 from hierforecast.plot.calibration import plot_calibration
 from hierforecast.plot.courts import draw_court, draw_field, draw_pitch
 from hierforecast.plot.fan import plot_forecast, plot_groups
+from hierforecast.plot.heat import plot_influence, plot_surprise
 from hierforecast.plot.horizon import plot_errors
 from hierforecast.plot.matrix import plot_attention, plot_correlation
 from hierforecast.plot.rollout import plot_rollout
@@ -24,5 +25,7 @@ __all__ = [
     "plot_errors",
     "plot_forecast",
     "plot_groups",
+    "plot_influence",
     "plot_rollout",
+    "plot_surprise",
 ]

@@ -75,7 +75,7 @@ def draw_map(
                 line(start - 0.5, color="white", linewidth=1.0 + 60 / (len(names) + 20))
         _ticks(drawn, names, len(blocks), scale)
         _name_blocks(drawn, blocks, len(names), scale)
-        _color_bar(drawn, image, label, scale)
+        color_bar(drawn, image, label, scale)
         write_title(drawn, title)
         legible(drawn)
         if ax is not None:
@@ -113,19 +113,21 @@ def _name_blocks(ax: Axes, blocks: Sequence[Block], n: int, scale: float) -> Non
     # From the bottom up, as `move_apart` keeps the order of what it moves.
     for (name, _, _), at, place in zip(named, centers, move_apart(centers, line), strict=True):
         ax.annotate(
-            _short(name), (1.0, at), xytext=(1.025, place), xycoords=ax.transAxes,
+            short(name), (1.0, at), xytext=(1.025, place), xycoords=ax.transAxes,
             textcoords=ax.transAxes, fontsize=size, fontweight="bold", color=INK, va="center",
             annotation_clip=False,
             arrowprops=leader,
         )  # fmt: skip
 
 
-def _short(name: Any) -> str:
+def short(name: Any) -> str:
+    """A label that leaves room for the map."""
     text = text_of(name)
     return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
 
 
-def _color_bar(ax: Axes, image: AxesImage, label: str, scale: float) -> None:
+def color_bar(ax: Axes, image: AxesImage, label: str, scale: float) -> None:
+    """What the colors of an image are, beside it."""
     figure = ax.get_figure(root=True)
     assert figure is not None  # axes on show belong to one
     bar = figure.colorbar(image, ax=ax, shrink=0.5, aspect=18, pad=0.02)
@@ -166,7 +168,7 @@ def _ticks(ax: Axes, names: list[Hashable], n_blocks: int, scale: float) -> None
         return
     size = FONT["tick"] * scale * min(1.0, 0.55 + 8 / len(names))
     places = range(len(names))
-    texts = [_short(name) for name in names]
+    texts = [short(name) for name in names]
     ax.set_xticks(places, texts, rotation=90, fontsize=size)
     ax.set_yticks(places, texts, fontsize=size)
     if len(names) <= 25:
