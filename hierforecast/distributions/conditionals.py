@@ -38,7 +38,8 @@ class Conditional:
     def conditional_log_prob(self, value: Tensor, observed: Tensor | None = None) -> Tensor:
         """Log density of each step of a row given all other rows and its own earlier steps.
 
-        The parts of a row add up to its log density given all others (chain rule).
+        The parts of a row add up to its log density given all others (chain rule). They have no
+        gradients.
 
         Args:
             value: (P, H, D); cells that are not observed may hold anything, NaN too.
