@@ -12,12 +12,12 @@ from torch import Tensor
 
 from hierforecast.forecast import Forecast
 from hierforecast.inference import Forecasts
-from hierforecast.windows import WindowDataset, few_windows
+from hierforecast.windows import few_windows
 
 # Series of each group type whose scores are kept, so that the least p-value is 1 / 1001.
 MOST = 1_000
-# Multiplications, and the rows that are scored however many these are, and at most.
-WORK, FEWEST, MANY = 2_000_000_000, 250, 5_000
+# Multiplications of a second or two, and rows that are scored at most.
+WORK, MANY = 1_000_000_000, 5_000
 
 
 class Scored(NamedTuple):
@@ -140,26 +140,28 @@ class HeldOutScores:
 
 
 def held_out_scores(forecasts: Forecasts, seed: int) -> HeldOutScores | None:
-    """Those that a fit keeps; None for a family without a formula for them: it would take long.
+    """Those that a fit keeps.
+
+    None if they would take long: for a family without a formula for them, and for hundreds of cells
+    ahead, as each row takes the cube of their number.
 
     Args:
         forecasts: of held-out windows.
         seed: of the choice among them.
     """
-    few = few_windows(forecasts.windows, len(forecasts.windows), _rows(forecasts.windows), seed)
+    windows = forecasts.windows
+    cells = windows.prediction_length * len(windows.panel.columns.targets)
+    few = few_windows(windows, len(windows), min(WORK // cells**3, MANY), seed)
+    rows = np.diff(windows.panel.row_offset)[few.cutoffs[:, 0]].sum()
+    if rows * cells**3 > 4 * WORK:
+        return None
     parts = []
     for forecast in replace(forecasts, windows=few):
         if not forecast.raw.has_conditionals:
             return None
         parts.append(Scored.of(forecast))
-    types = forecasts.windows.panel.vocabulary.types
+    types = windows.panel.vocabulary.types
     return HeldOutScores.of(Scored.join(parts), len(types), MOST, seed)
-
-
-def _rows(windows: WindowDataset) -> int:
-    """Rows that are scored in about a second: each takes the cube of its cells."""
-    cells = windows.prediction_length * len(windows.panel.columns.targets)
-    return min(max(WORK // cells**3, FEWEST), MANY)
 
 
 def p_values(scores: np.ndarray, held_out: np.ndarray) -> np.ndarray:

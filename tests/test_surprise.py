@@ -12,7 +12,8 @@ import pytest
 import torch
 from scipy.linalg import cho_factor, cho_solve
 
-from hierforecast import DataError, Forecaster, HiPerformer, Ridge
+from hierforecast import DataError, Forecaster, HiPerformer, Ridge, scores
+from hierforecast.distributions import LowRankNormal
 from hierforecast.nn.heads import LowRankHead, MixtureHead
 from hierforecast.scores import HeldOutScores, Scored, p_values
 from tests.helpers import H, L, make_frame, random_weights, tiny
@@ -269,3 +270,16 @@ def test_errors_name_what_is_wrong(one: Forecaster):
         one.surprise(frame, n_windows=99)
     with pytest.raises(DataError, match=r"held_out has no outcome of a series of group type 'ball"):
         one.surprise(frame, frame[(frame.kind != "ball") | (frame.ds < L)])
+
+
+def test_a_fit_keeps_no_scores_that_would_take_long(monkeypatch):
+    assert tiny().fit(make_frame()).scores_ is not None
+    monkeypatch.setattr(scores, "WORK", 1)
+    assert tiny().fit(make_frame()).scores_ is None
+
+
+def test_a_fit_keeps_no_scores_of_a_family_without_a_formula(monkeypatch):
+    monkeypatch.setattr(LowRankNormal, "has_conditionals", False)
+    forecaster = tiny().fit(make_frame())
+    assert forecaster.scores_ is None
+    assert forecaster.surprise(windows()).p_value.isna().all()
