@@ -37,7 +37,7 @@ FACTORS = {
     "tourismlarge": ("state", "zone", "region", "purpose"),
     "wiki2": ("language", "access", "agent", "page"),
 }
-# The group columns, coarse to fine; what else tells series apart is a static covariate.
+# The group columns, coarse to fine, what crosses them, and what else tells series apart.
 GROUPS = {
     "labour": ("state", "sex"),
     "traffic": ("half", "quarter"),
@@ -45,6 +45,7 @@ GROUPS = {
     "tourismlarge": ("state", "zone", "region"),
     "wiki2": ("language", "access", "agent"),
 }
+CROSSED = {name: ("purpose",) if name == "tourismlarge" else () for name in GROUPS}
 STATIC = {
     "labour": ("employment",),
     "traffic": (),
@@ -111,7 +112,7 @@ class Demand:
         summing: (nodes, n) float64 zeros and ones: node = row · series.
         nodes: names of the rows of `summing`.
         tags: level -> its nodes' names, top to bottom, as `hierarchicalforecast` takes them.
-        columns: for `Forecaster`: group columns coarse to fine, a crossed factor as static.
+        columns: for `Forecaster`: group columns coarse to fine, a crossed factor as `crossed`.
         horizon: steps that the benchmark forecasts.
         season: steps of a season.
     """
@@ -177,9 +178,9 @@ def load_hierarchical(
     - ``"wiki2"``: daily views of 150 pages, 2016.
 
     Group columns are read as a path, coarse to fine: ``["state", "purpose"]`` means purposes within
-    a state. Factors that are crossed have no such order, and a model holds one partition, not
-    several. Here geography makes the groups, and the purpose is a static covariate, by which the
-    model tells the series of a region apart; `Demand.summing` has the sums of both.
+    a state. Factors that are crossed have no such order. There geography makes the groups, and the
+    purpose is a further way of grouping (`Columns.crossed`) and a static covariate, which says that
+    purposes are not interchangeable; `Demand.summing` has the sums of both.
 
     Args:
         name: one of the five.
@@ -218,7 +219,7 @@ def load_hierarchical(
         summing=summing,
         nodes=nodes,
         tags=_tags(name, summing, nodes, factors),
-        columns=Columns(group=list(GROUPS[name]), static=STATIC[name]),
+        columns=Columns(group=list(GROUPS[name]), crossed=CROSSED[name], static=STATIC[name]),
         horizon=HORIZON[name],
         season=SEASON[name],
     )

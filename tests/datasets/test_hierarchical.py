@@ -122,10 +122,12 @@ def test_the_days_that_traffic_repeats_are_left_out(folder, monkeypatch):
     assert load_hierarchical("traffic", copies="keep", root=root).frame["ds"].nunique() == STEPS
 
 
-def test_crossed_factors_make_one_partition_and_a_static_covariate(folder):
+def test_crossed_factors_make_two_ways_of_grouping_and_a_static_covariate(folder):
     demand = load_hierarchical("tourismlarge", root=folder("tourismlarge"))
     panel = read_frame(demand.frame, demand.columns)
     assert [len(np.unique(level)) for level in panel.groups.T] == [2, 4, 8]
+    assert demand.columns.crossed == (("purpose",),)
+    assert [len(np.unique(way)) for way in panel.crossed] == [2]
     assert demand.columns.static == ("purpose",) and panel.static.shape == (16, 1)
     assert len(demand.tags["purpose"]) == 2 and len(demand.tags["state/purpose"]) == 4
     forecaster = Forecaster(
