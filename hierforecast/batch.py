@@ -86,9 +86,9 @@ class Hierarchy:
         return tuple(groups)
 
     @property
-    def crossed_groups(self) -> tuple[Tensor, ...]:
-        """The same of every further way of grouping, one after the other."""
-        return tuple(group for way in self.crossed for group in way.groups)
+    def crossed_groups(self) -> tuple[tuple[Tensor, ...], ...]:
+        """The same of every further way of grouping."""
+        return tuple(way.groups for way in self.crossed)
 
 
 @dataclass
@@ -163,7 +163,7 @@ class SceneBatch:
         scene = torch.arange(len(scenes), device=scenes.device).repeat_interleave(count)
         within = torch.arange(len(scene), device=scenes.device) - (count.cumsum(0) - count)[scene]
         row = by_scene[first[scene] + within]
-        ways = [self.hierarchy.groups, *(way.groups for way in self.hierarchy.crossed)]
+        ways = (self.hierarchy.groups, *self.hierarchy.crossed_groups)
         codes = (torch.stack(groups[::-1], 1)[row].cpu().numpy() for groups in ways)
         packed, hierarchy = hierarchy_of(scene.cpu().numpy(), *codes)
         order = torch.from_numpy(packed).to(row.device)

@@ -157,7 +157,7 @@ class Rows:
         ways = [torch.from_numpy(path_codes(np.c_[self.scene, way])) for way in self.ways]
         own, *crossed = ((*codes.T[1:].flip(0),) for codes in ways)
         scenes = Scenes(ways[0][:, 0], int(self.scene.max()) + 1, own)
-        return scenes._replace(crossed=tuple(group for way in crossed for group in way))
+        return scenes._replace(crossed=tuple(crossed))
 
     def without(self, gone: Sequence[int]) -> Rows:
         """The same with some rows deleted."""

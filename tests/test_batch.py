@@ -93,7 +93,8 @@ def test_scenes_taken_from_a_batch_keep_every_way_of_grouping():
     batch = pack(CROSSED, make_content(CROSSED, task_for(CROSSED)))
     taken, rows = batch.take(torch.tensor([1, 0, 1]))
     assert len(taken.hierarchy.crossed) == 1
-    for own, of in zip(taken.hierarchy.crossed_groups, batch.hierarchy.crossed_groups, strict=True):
+    (one,), (other,) = taken.hierarchy.crossed_groups, batch.hierarchy.crossed_groups
+    for own, of in zip(one, other, strict=True):
         together = (taken.scene[:, None] == taken.scene) & (of[rows][:, None] == of[rows])
         assert torch.equal(own[:, None] == own, together)
 

@@ -167,6 +167,20 @@ def test_backtests_and_influence(fitted):
     np.testing.assert_allclose(part.HiPerformer, change, atol=1e-9)
 
 
+def test_plans_and_gaps(fitted):
+    """What is given comes back in totals; gaps are filled; surprise has a number for each cell."""
+    frame = make(seed=3)
+    now, plan = frame[frame.ds < NOW], frame[frame.ds.between(NOW, NOW + H - 1)]
+    plan = plan[plan.purpose == "visit"]
+    total = fitted.predict(now, given=plan[["unique_id", "ds", "y"]], by="purpose")
+    found = total[total.purpose == "visit"].HiPerformer
+    np.testing.assert_allclose(found, plan.groupby("ds").y.sum(), rtol=1e-10)
+    gone = (frame.unique_id == "west-visit") & frame.ds.between(20, 21)
+    filled = fitted.impute(frame[~gone], level=[80])
+    assert len(filled) == 2 and filled.notna().all().all()
+    assert fitted.surprise(frame).score.notna().all()
+
+
 def of_one_way(width: int, heads: int, dropout: float, levels: int) -> SA3Block:
     """A block of one's own that knows nothing of further ways."""
     return SA3Block(width, heads, dropout, levels)

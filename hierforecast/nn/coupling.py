@@ -71,7 +71,8 @@ class PairNetwork(nn.Module):
         one, other = pad(self.sides(self.norm(tokens.mean(1)))).split(_TOKEN, -1)
         count = one.shape[1]
         group = batch.types if not scenes.groups else scenes.groups[0]
-        same = [_equal(pad(x + 1)) for x in (group, batch.types, *scenes.crossed)]
+        crossed = sum(scenes.crossed, ())
+        same = [_equal(pad(x + 1)) for x in (group, batch.types, *crossed)]
         features = [
             one[:, :, None].expand(-1, -1, count, -1),
             other[:, None].expand(-1, count, -1, -1),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -54,7 +55,7 @@ class Scenes(NamedTuple):
             numbered over the whole batch; a group lies within one of the next level.
         links: (P, K, N, K), see `CoupledNormal`; None where the head asks for none.
         loads: who moves with whom to begin with; None where the head asks for none.
-        crossed: (P,) int64 for each level of every further way of grouping, likewise.
+        crossed: the same as `groups` for each further way of grouping.
     """
 
     scene: Tensor
@@ -62,12 +63,12 @@ class Scenes(NamedTuple):
     groups: tuple[Tensor, ...] = ()
     links: Tensor | None = None
     loads: Loads | None = None
-    crossed: tuple[Tensor, ...] = ()
+    crossed: tuple[tuple[Tensor, ...], ...] = ()
 
     @property
     def owners(self) -> tuple[Tensor, ...]:
-        """The groups of each row, by every way of grouping."""
-        return self.groups + self.crossed
+        """The groups of each row, by every level of one way of grouping after the other."""
+        return sum(self.crossed, self.groups)
 
     @classmethod
     def of(cls, batch: SceneBatch) -> Scenes:
@@ -175,8 +176,9 @@ def latents(
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """What the latents of scenes and of groups move, as `LowRankNormal` takes it.
 
-    Latents of nested groups are eliminated level by level. Those of crossed groups have no such
-    order: all of a scene's join the scene's own, and each moves the rows of its group alone.
+    Latents of nested groups are eliminated level by level. Crossed groups have no such order: one
+    way of grouping keeps its levels, that of the most groups, since this is the cheapest; all other
+    latents of a scene join the scene's own, and each moves the rows of its group alone.
 
     Args:
         shared: (P, H, D, R), the factor of the scene's latents.
@@ -186,8 +188,13 @@ def latents(
     Returns:
         The scene's factor, and factor and groups of each nested level.
     """
-    pairs = list(zip(of_groups, scenes.owners, strict=True))
-    count, rows = len(scenes.groups), (scenes.scene, scenes.n_scenes)
-    wide = [side_by_side(x, group, *rows) for x, group in pairs[count:] if x.shape[-1]]
-    nested = [(x, group) for x, group in pairs[:count] if x.shape[-1]]
-    return torch.cat([shared, *wide], -1) if wide else shared, nested
+    pairs = [(x, group) for x, group in zip(of_groups, scenes.owners, strict=True)]
+    if not scenes.crossed:
+        return shared, [pair for pair in pairs if pair[0].shape[-1]]
+    ways, rest = [], iter(pairs)
+    for levels in (scenes.groups, *scenes.crossed):
+        ways.append([pair for pair in islice(rest, len(levels)) if pair[0].shape[-1]])
+    nested = max(ways, key=lambda way: sum(len(group.unique()) for _, group in way))
+    apart = (pair for way in ways if way is not nested for pair in way)
+    wide = (side_by_side(x, group, scenes.scene, scenes.n_scenes) for x, group in apart)
+    return torch.cat([shared, *wide], -1), nested

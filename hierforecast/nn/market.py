@@ -113,7 +113,7 @@ class MarketStart(nn.Module):
         y = torch.asinh(bend * x / slow.sqrt()[:, None]) / bend
         weight = _decay(p["memory"], x) * seen
         left, of_groups = y * seen, []
-        owners = (scene, *reversed(groups), *scenes.crossed)
+        owners = (scene, *reversed(groups), *scenes.owners[len(groups) :])
         steps = (p["scene"], *(p["group"] for _ in scenes.owners))
         for owner, strength in zip(owners, steps, strict=True):
             count = int(owner.max()) + 1 if len(owner) else 0
@@ -186,8 +186,10 @@ def _part(scenes: Scenes, start: int, count: int) -> tuple[Tensor, Scenes]:
     place = torch.full((scenes.n_scenes,), -1, device=scenes.scene.device)
     place[chosen.to(place.device)] = torch.arange(len(chosen), device=place.device)
     rows = (place[scenes.scene] >= 0).nonzero()[:, 0]
-    groups, crossed = (tuple(x[rows] for x in each) for each in (scenes.groups, scenes.crossed))
-    return rows, Scenes(place[scenes.scene[rows]], len(chosen), groups, crossed=crossed)
+    groups, *crossed = (
+        tuple(group[rows] for group in way) for way in (scenes.groups, *scenes.crossed)
+    )
+    return rows, Scenes(place[scenes.scene[rows]], len(chosen), groups, crossed=tuple(crossed))
 
 
 def _decay(logit: Tensor, like: Tensor) -> Tensor:

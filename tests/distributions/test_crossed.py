@@ -18,7 +18,13 @@ from tests.distributions.test_groups import COARSE, FINE, SCENE, B, D, H, P, som
 # Two further ways: one of groups of either scene, numbered in no order, and one nested in nothing.
 PURPOSE = torch.tensor([3, 0, 1, 3, 0, 3, 0, 4, 2, 2, 3, 4, 0])
 OWNER = torch.tensor([0, 1, 2, 1, 0, 0, 1, 2, 0, 1, 1, 2, 0])
-SCENES = Scenes(SCENE, B, (FINE, COARSE), crossed=(PURPOSE, OWNER))
+# The way of most groups first, and last: which one is eliminated level by level is no matter.
+SCENES = {
+    "first": (Scenes(SCENE, B, (FINE, COARSE), crossed=((PURPOSE,), (OWNER,))),
+              ["fine", "coarse", "purpose", "owner"]),
+    "last": (Scenes(SCENE, B, (OWNER,), crossed=((PURPOSE,), (FINE, COARSE))),
+             ["owner", "purpose", "fine", "coarse"]),
+}  # fmt: skip
 RANKS = {"scene": 2, "fine": 1, "coarse": 2, "purpose": 2, "owner": 1}
 OF = {"scene": SCENE, "fine": FINE, "coarse": COARSE, "purpose": PURPOSE, "owner": OWNER}
 
@@ -27,9 +33,10 @@ def factors() -> dict[str, Tensor]:
     return {name: normal(P, H, D, rank, seed=i) for i, (name, rank) in enumerate(RANKS.items())}
 
 
-def crossed(make=latents) -> LowRankNormal:
-    shared, *of_groups = factors().values()
-    shared, groups = make(shared, of_groups, SCENES)
+def crossed(order: str = "first", make=latents) -> LowRankNormal:
+    scenes, names = SCENES[order]
+    all_of_them = factors()
+    shared, groups = make(all_of_them["scene"], [all_of_them[name] for name in names], scenes)
     scale = 0.3 + normal(P, H, D, seed=11).abs()
     return LowRankNormal(
         normal(P, H, D, seed=12), scale, shared, normal(P, H, D, 1, seed=13), SCENE, B,
@@ -56,8 +63,9 @@ def joint(p: LowRankNormal, scene: int) -> Tensor:
     return found.transpose(1, 2).flatten(0, 1).flatten(1)
 
 
-def test_covariance_likelihood_and_conditions_are_the_definition():
-    p, value, seen = crossed(), normal(P, H, D, seed=6), some_seen()
+@pytest.mark.parametrize("order", SCENES)
+def test_covariance_likelihood_and_conditions_are_the_definition(order):
+    p, value, seen = crossed(order), normal(P, H, D, seed=6), some_seen()
     found, given = p.log_prob(value, seen), p.condition(value, seen)
     for scene in range(2):
         rows = scene == SCENE
@@ -93,13 +101,13 @@ def forgotten(shared, of_groups, scenes):
 
 def one_slot_off(shared, of_groups, scenes):
     """Broken: a row is moved by the latents of another group."""
-    owners = tuple(x.roll(1) for x in scenes.crossed)
+    owners = tuple((x.roll(1),) for (x,) in scenes.crossed)
     return latents(shared, of_groups, scenes._replace(crossed=owners))
 
 
 @pytest.mark.parametrize("make", [forgotten, one_slot_off])
 def test_broken_twins_are_caught(make):
-    p = crossed(make)
+    p = crossed(make=make)
     with pytest.raises(AssertionError):
         close(p.covariance(1), joint(p, 1))
 
@@ -110,6 +118,14 @@ def test_marginals_leave_rows_out():
     seen = torch.zeros(P, H, D, dtype=torch.bool)
     seen[kept] = True
     close(p.log_prob(value, seen)[1], p.rows(kept).log_prob(value[kept])[1], 1e-9)
+
+
+@pytest.mark.parametrize("order", SCENES)
+def test_the_way_of_most_groups_keeps_its_levels(order):
+    """So that a scene has few latents of its own: 2 + 3 * 2 purposes + 2 * 1 owners, not 4 more."""
+    p = crossed(order)
+    assert p.scene_factor.shape[-1] == 2 + 3 * 2 + 2
+    assert [level.rank for level in p.levels] == [1, 1, 2, p.scene_factor.shape[-1]]
 
 
 def test_draws_have_the_covariance():
