@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hierforecast.batch import Hierarchy, Partition, SceneBatch, hierarchy_of
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS
+from hierforecast.nn.relations import Edges, RelationalAttention, RelationalBlock
 from hierforecast.nn.sa3 import SA3Block
 from hierforecast.nn.scaled import Scaled
 
@@ -45,6 +46,32 @@ class Alone(WithoutClasses):
     def __init__(self, *shape: Any) -> None:
         super().__init__(*shape)
         self.series = Silent()
+
+
+class OwnAttention(RelationalAttention):
+    """Each row sees itself alone: its own speed and surroundings, and no other."""
+
+    def forward(self, x: Tensor, edges: Edges, present: Tensor | None = None) -> Tensor:
+        """Arguments as of `RelationalAttention`."""
+        own = edges.pad.gather(edges.features.diagonal(dim1=1, dim2=2).mT).repeat(1, self.heads)
+        return self.out(self.value(x)) + self.message(own)[:, None]
+
+
+class OwnEdges(RelationalBlock):
+    """`RelationalBlock` without the others."""
+
+    def __init__(self, *shape: Any) -> None:
+        super().__init__(*shape)
+        self.pairs = OwnAttention(shape[0], shape[1])
+
+
+class AllTokens(RelationalBlock):
+    """`RelationalBlock` for the tokens of the past too."""
+
+    def forward(self, x: Tensor, *rest: Any) -> Tensor:
+        """Arguments as of `RelationalBlock`."""
+        *others, edges = rest
+        return super().forward(x, *others, edges._replace(steps=x.shape[1]))
 
 
 class SceneBlock(nn.Module):
@@ -106,6 +133,8 @@ BLOCKS |= {
     "without_series": WithoutSeries,
     "alone": Alone,
     "scene": SceneBlock,
+    "own_edges": OwnEdges,
+    "all_tokens": AllTokens,
 }
 TOKENS |= {"series": SeriesTokens, "without_velocity": WithoutVelocity}
 

@@ -10,6 +10,8 @@ from benchmarks.fits import Setting
 from hierforecast import ConstantVelocity, HiPerformer, LastValue, Ridge
 
 BASELINES = {"LastValue": LastValue, "ConstantVelocity": ConstantVelocity, "Ridge": Ridge}
+# Blocks, and whether windows that begin before their scene does are learned from.
+NETWORKS = {"HiPerformer": ("sa3", False), "HiPerformer, relational": ("relational", True)}
 METRICS = ["nll_per_coordinate", "coverage", "energy_score", "min_ade", "min_fde"]
 OPTIONS = {
     "steps": 12000,
@@ -21,6 +23,7 @@ OPTIONS = {
     "batch_size": 64,
     "learning_rate": 1e-3,
     "series_dropout": 0.05,
+    "min_context": 10,  # of the windows that begin before their scene does
     "stride": 3,  # steps between test windows
 }
 SETTING = Setting(COLUMNS, 40, 10, lambda: games("train"), lambda: games("val"))
@@ -31,9 +34,11 @@ def measure(name: str, given: Options) -> dict[str, str]:
     if name in BASELINES:
         fitted = replace(SETTING, val=None).fit(name, given, BASELINES[name]())
     else:
+        block, early = NETWORKS[name]
         parts = ("width", "depth", "patch", "dropout", "n_frequencies")
-        model = HiPerformer(scale="mirrored", **{part: getattr(given, part) for part in parts})
-        rest = ("learning_rate", "batch_size", "series_dropout")
+        options = {part: getattr(given, part) for part in parts}
+        model = HiPerformer(scale="mirrored", block=block, **options)
+        rest = ("learning_rate", "batch_size", "series_dropout", *["min_context"] * early)
         options = {option: getattr(given, option) for option in rest}
         fitted = SETTING.fit(name, given, model, **options)
     return errors(fitted, games("test"), given.stride, METRICS)
@@ -49,7 +54,7 @@ def note(found: Found, given: Options) -> str:
     )
 
 
-TITLE, ARMS = "NBA, 40 -> 10 at 0.16 s", (*BASELINES, "HiPerformer")
+TITLE, ARMS = "NBA, 40 -> 10 at 0.16 s", (*BASELINES, *NETWORKS)
 EXPERIMENTS = {
     "nba": rows_of("nba", "trajectories", TITLE, measure, note, arms=ARMS, options=OPTIONS)
 }

@@ -1,6 +1,6 @@
 """NBA, the community's protocol: 10 steps -> 20 at 5 Hz, metres, best of 20, on other games.
 
-Two fits: a mixture of 20 joint modes, and one joint Gaussian.
+Three fits: a mixture of 20 joint modes, and two joint Gaussians.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -18,15 +19,19 @@ from benchmarks._scenes import COLUMNS
 from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.fits import Setting
 from hierforecast import ConstantVelocity, Forecaster, HiPerformer, Ridge
+from hierforecast._random import seeded
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.datasets import load_nba
 from hierforecast.distributions import SceneDistribution, SceneMixture
+from hierforecast.distributions.futures import representatives
 from hierforecast.metrics import Evaluation, MetricTable
 
 RATE, SAMPLES = 5.0, 20
 # As the community counts, whatever a foot is: the court's 94 feet are 28 metres.
 METRES = 28 / 94
-ARMS = ("mixture", "lowrank")
+ARMS = ("mixture", "lowrank", "coupled")
+# Joint draws that are clustered to representative futures.
+DRAWS = 300
 BASELINES = {"ConstantVelocity": ConstantVelocity, "Ridge": Ridge}
 PUBLISHED = {
     "MoFlow": ("0.71/0.86", "-"),
@@ -51,16 +56,25 @@ def modes(distribution: Any) -> Tensor:
     return found
 
 
+def futures(distribution: SceneDistribution, joint: bool) -> Tensor:
+    """Twenty representative futures (20, P, H, D), of the scene or of each agent by itself."""
+    found = representatives(distribution, SAMPLES, DRAWS, seeded(0), joint)
+    return found.centers.to(distribution.mean)
+
+
 class Scores:
     """What the table says of one way to make twenty futures.
 
     Args:
         futures: a distribution in metres -> (20, P, H, D).
         honest: whether they are draws from it, so that an energy score of them has a meaning.
+        together: whether those of all agents belong together, so that joint errors have one.
     """
 
-    def __init__(self, futures: Callable[[Any], Tensor], honest: bool) -> None:
-        self.futures = futures
+    def __init__(
+        self, futures: Callable[[Any], Tensor], honest: bool = False, together: bool = True
+    ) -> None:
+        self.futures, self.together = futures, together
         best, joint = ["min_ade", "min_fde"], ["min_jade", "min_jfde"]
         self.best = MetricTable(best)
         self.joint = MetricTable([*joint, "energy_score"] if honest else joint)
@@ -85,14 +99,15 @@ class Scores:
             f"minADE/minFDE {part}": self.best.values(part) for part in ("all", "players", "ball")
         }
         cells = {name: f"{v['min_ade']:.3f}/{v['min_fde']:.3f}" for name, v in best.items()}
-        cells["minJADE/minJFDE"] = f"{joint['min_jade']:.3f}/{joint['min_jfde']:.3f}"
+        pair = f"{joint['min_jade']:.3f}/{joint['min_jfde']:.3f}"
+        cells["minJADE/minJFDE"] = pair if self.together else "-"
         cells["energy"] = f"{joint['energy_score']:.2f}" if "energy_score" in joint else "-"
         return cells
 
 
 @torch.no_grad()
 def score(
-    forecaster: Forecaster, frame: pd.DataFrame, stride: int, **futures: Scores
+    forecaster: Forecaster, frame: pd.DataFrame, stride: int, **ways: Scores
 ) -> dict[str, dict[str, str]]:
     """Rows of the table: name -> metric -> figure, in metres, over all windows of a frame."""
     forecasts = forecasts_of(forecaster, frame, Rolling(stride=stride))
@@ -108,11 +123,11 @@ def score(
         point.update(truth)
         log_prob = distribution.log_prob(values, future.present.to(values.device))
         likelihood.update(Evaluation(values, *about, log_prob=log_prob))
-        for scores in futures.values():
+        for scores in ways.values():
             scores.add(distribution, truth, (batch.types == ball).to(values.device))
     mean, (nll,) = point.values(), likelihood.values().values()
     shared = {"ADE/FDE of the mean": f"{mean['ade']:.3f}/{mean['fde']:.3f}", "NLL": f"{nll:.3f}"}
-    return {name: {**scores.cells(), **shared} for name, scores in futures.items()}
+    return {name: {**scores.cells(), **shared} for name, scores in ways.items()}
 
 
 @functools.cache
@@ -140,10 +155,14 @@ def measure(name: str, given: Options) -> dict[str, dict[str, str]] | None:
     if given.fit_only:
         return None
     label = name if name in BASELINES else f"HiPerformer {name}"
-    futures = {f"{label}, 20 draws": Scores(iid, honest=True)}
+    ways = {f"{label}, 20 draws": Scores(iid, honest=True)}
     if name == "mixture":
-        futures[f"{label}, its 20 modes"] = Scores(modes, honest=False)
-    return score(fitted, games(given.split), given.stride, **futures)
+        ways[f"{label}, its 20 modes"] = Scores(modes)
+    if name == "coupled":
+        ways[f"{label}, futures(20)"] = Scores(partial(futures, joint=True))
+        each = Scores(partial(futures, joint=False), together=False)
+        ways[f"{label}, futures(20) of each agent"] = each
+    return score(fitted, games(given.split), given.stride, **ways)
 
 
 def published(columns: list[str]) -> pd.DataFrame:

@@ -101,6 +101,7 @@ class Answers(Learned):
         *,
         given: Any = None,
         n_samples: int = 300,
+        joint: bool = True,
     ) -> Any:
         """`n` representative joint futures of each scene, and how probable each is.
 
@@ -113,14 +114,16 @@ class Answers(Learned):
             n: futures; a scene has fewer if its draws differ less.
             seed: of the draws; None: that of the forecaster.
             n_samples: joint draws that are clustered.
+            joint: False gives the futures of each series by itself: what one may do is met more
+                closely, and those of different series do not belong together.
 
         Returns:
             The rows of `predict` once per future, with ``future_id`` (0 is the most probable) and
-            ``share`` (of the draws, 1 in all futures of a scene together).
+            ``share`` (of the draws, 1 in all futures of a scene, or series, together).
         """
         generator = self._generator(seed)
         forecasts = replace(self._ahead(frame, known, given), generator=generator)
-        return forecasts.futures_to_frame(n, n_samples)
+        return forecasts.futures_to_frame(n, n_samples, joint)
 
     def impute(
         self,

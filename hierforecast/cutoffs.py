@@ -49,17 +49,55 @@ def cutoffs_of(
     scene = np.repeat(np.arange(len(counts)), counts)
     back = np.arange(len(scene)) - np.repeat(np.cumsum(counts) - counts, counts)
     cutoff = panel.cutoff[scene] - prediction_length - stride * back
-    observed, offset = observed_before(panel)
-    at = offset[scene] + cutoff
-    in_context = observed[at] > observed[at - np.minimum(cutoff, context_length)]
-    in_horizon = observed[at + prediction_length] > observed[at]
-    pairs = np.stack([scene, cutoff], axis=1)[in_context & in_horizon]
+    pairs = _with_something(panel, scene, cutoff, context_length, prediction_length)
     if not len(pairs):
         raise DataError(
             "no window has a series observed both in its context and in its horizon: give scenes "
             "with fewer missing steps, or lengthen context_length or prediction_length"
         )
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def early_cutoffs(
+    panel: Panel, context_length: int, prediction_length: int, least: int, windows: np.ndarray
+) -> np.ndarray:
+    """Windows that begin before their scene does: more to learn from where scenes are short.
+
+    Their context holds `least` steps of the scene or more, but not all L, and their horizon is
+    whole.
+
+    Args:
+        panel: the data.
+        context_length: L.
+        prediction_length: H.
+        least: steps of a scene before the cutoff.
+        windows: (W, 2), those that there are; only their scenes have more.
+
+    Returns:
+        (V, 2) pairs (scene, cutoff), none of which is among the windows.
+    """
+    scenes = np.unique(windows[:, 0])
+    first = panel.begin[scenes] + least
+    stop = np.minimum(
+        panel.begin[scenes] + context_length, panel.cutoff[scenes] - prediction_length + 1
+    )
+    counts = np.maximum(stop - first, 0)
+    place = np.repeat(np.arange(len(scenes)), counts)
+    cutoff = first[place] + np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
+    pairs = _with_something(panel, scenes[place], cutoff, context_length, prediction_length)
+    there = 1 + int(panel.length.max(initial=0))  # cutoffs are below it
+    return pairs[~np.isin(pairs @ (there, 1), windows @ (there, 1))]
+
+
+def _with_something(
+    panel: Panel, scene: np.ndarray, cutoff: np.ndarray, context_length: int, prediction_length: int
+) -> np.ndarray:
+    """Those windows, as pairs, of which context and horizon hold at least one observed cell."""
+    observed, offset = observed_before(panel)
+    at = offset[scene] + cutoff
+    in_context = observed[at] > observed[at - np.minimum(cutoff, context_length)]
+    in_horizon = observed[at + prediction_length] > observed[at]
+    return np.stack([scene, cutoff], axis=1)[in_context & in_horizon]
 
 
 def last_cutoffs(panel: Panel, context_length: int) -> np.ndarray:

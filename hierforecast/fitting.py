@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from hierforecast._random import drawing, seeded
-from hierforecast.cutoffs import cutoffs_of, split_cutoffs
+from hierforecast.cutoffs import cutoffs_of, early_cutoffs, split_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, read_frame
 from hierforecast.history import learn_smoothing, settled, thin
@@ -90,7 +90,8 @@ def learn(
     before = deepcopy(model)
     if _is_trained(model):
         about = _about(plan, panel, held_out, None if fresh else model)
-        history, stopped = _train(plan, model, windows, checks, about, resume)
+        lessons = _with_early(plan, windows)
+        history, stopped = _train(plan, model, lessons, checks, about, resume)
     report, scores = Report(), None
     if checks is not None and stopped is None:
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
@@ -110,6 +111,22 @@ def learn(
         model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
     fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report, scores
     return Fitted(*fitted), stopped
+
+
+def _with_early(plan: Plan, windows: WindowDataset) -> WindowDataset:
+    """The windows, and those that begin before their scene does, if the plan asks for them.
+
+    Units and the linear forecast are learned without these: none of theirs is better for them.
+    """
+    if plan.min_context is None:
+        return windows
+    panel, every = windows.panel, copy(windows)
+    early = early_cutoffs(panel, *plan.lengths, plan.min_context, windows.cutoffs)
+    every.cutoffs = np.concatenate([windows.cutoffs, early])
+    if windows.origin == "history":
+        assert panel.vocabulary.smoothing is not None
+        every.cutoffs = settled(panel, every.cutoffs, panel.vocabulary.smoothing.seasons)
+    return every
 
 
 def _lessons(plan: Plan, panel: Panel, cutoffs: np.ndarray) -> np.ndarray:

@@ -31,6 +31,9 @@ class Forecaster(Answers, Surprising, Influential):
         batch_size: windows in a training step.
         max_steps: training steps at most; training stops early when held-out windows say so.
         series_dropout: mean share of series hidden in training, between 0 and 0.5.
+        min_context: least steps of a scene before the cutoff of a training window; below
+            `context_length`, scenes are learned from their beginning on, which is worth much where
+            they are short. None: whole contexts, and shorter ones where a scene has no more.
         seed: of everything random.
         trainer: options of Lightning's `Trainer`: accelerator, devices, strategy, precision,
             callbacks, logger (it gets ``loss`` and ``val_loss``), default_root_dir (keep a
@@ -52,6 +55,7 @@ class Forecaster(Answers, Surprising, Influential):
         batch_size: int = 64,
         max_steps: int = 1000,
         series_dropout: float = 0.1,
+        min_context: int | None = None,
         seed: int = 0,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
@@ -59,7 +63,8 @@ class Forecaster(Answers, Surprising, Influential):
         self.context_length, self.prediction_length = context_length, prediction_length
         self.columns = columns
         self.learning_rate, self.batch_size, self.max_steps = learning_rate, batch_size, max_steps
-        self.series_dropout, self.seed, self.trainer = series_dropout, seed, trainer
+        self.series_dropout, self.min_context = series_dropout, min_context
+        self.seed, self.trainer = seed, trainer
 
     # --- fitting ---------------------------------------------------------------------------------
 

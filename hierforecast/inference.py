@@ -117,7 +117,7 @@ class Forecasts:
             tables.append((forecast.future, {"mean": forecast.draws(n)}))
         return self._assemble(tables, "sample_id")
 
-    def futures_to_frame(self, n: int, n_samples: int) -> Any:
+    def futures_to_frame(self, n: int, n_samples: int, joint: bool = True) -> Any:
         """Representative futures: the rows of `to_frame` once per future; see `representatives`."""
         n, n_samples = whole("n", n), whole("n_samples", n_samples)
         if n > n_samples:
@@ -127,9 +127,9 @@ class Forecasts:
         self._check_names(["future_id", "share"], False)
         tables = []
         for forecast in self:
-            centers, shares = representatives(forecast.raw, n, n_samples, self.generator)
-            share = shares[:, forecast.raw.scene, None, None].expand_as(centers)
-            cells = {"mean": forecast.numbers(centers), "share": share}
+            found = representatives(forecast.raw, n, n_samples, self.generator, joint)
+            share = found.shares[..., None, None].expand_as(found.centers)
+            cells = {"mean": forecast.numbers(found.centers), "share": share}
             tables.append((forecast.future, cells))
         return self._assemble(tables, "future_id")
 

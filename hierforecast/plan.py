@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from hierforecast._options import number, share, show, whole
+from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.models import Model
 from hierforecast.models.former import current_params
@@ -44,6 +45,7 @@ class Plan:
     series_dropout: float
     seed: int
     trainer: Mapping[str, Any] | None
+    min_context: int | None = None
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
@@ -51,6 +53,14 @@ class Plan:
             for name in ("context_length", "prediction_length", "batch_size", "max_steps")
         }
         checked["seed"] = whole("seed", self.seed, 0, 2**63 - 1)
+        if self.min_context is not None:
+            checked["min_context"] = whole("min_context", self.min_context)
+            if checked["min_context"] > checked["context_length"]:
+                raise DataError(
+                    f"min_context={self.min_context} is more than context_length="
+                    f"{self.context_length}: it is the least part of a context that is learned "
+                    "from; give a smaller one, or None"
+                )
         checked["learning_rate"] = number("learning_rate", self.learning_rate, 0, ends=False)
         checked["series_dropout"] = share("series_dropout", self.series_dropout, 0, 0.5)
         for name, value in checked.items():

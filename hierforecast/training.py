@@ -189,20 +189,33 @@ class Keeper(Saver):
 
 
 class Batches:
-    """Endless batches to train on; each follows from the seed and its number."""
+    """Endless batches to train on; each follows from the seed and its number.
+
+    A window that begins before its scene does may be an easier one, or one of another kind: half of
+    each batch at least has whole contexts, if there are any.
+    """
 
     def __init__(self, windows: WindowDataset, training: Training) -> None:
-        self.windows, self.training = windows, training
-        plan = training.plan
-        size = min(plan.batch_size, len(windows))
-        self.seed, self.passes = plan.seed, Passes(len(windows), size, plan.seed)
+        self.windows, self.training, self.seed = windows, training, training.plan.seed
+        size = min(training.plan.batch_size, len(windows))
+        whole, every = windows.whole, np.arange(len(windows))
+        pools = [every]
+        if 0 < whole.sum() < len(every) / 2:
+            pools = [every[whole], every[~whole]]
+        sizes = [size - size // 2, size // 2] if len(pools) > 1 else [size]
+        self.pools = [
+            (pool, Passes(len(pool), n, mixed(self.seed, k) if k else self.seed))
+            for k, (pool, n) in enumerate(zip(pools, sizes, strict=True))
+            if n
+        ]
 
     def __iter__(self) -> Iterator[Window]:
         trainer = self.training.trainer
         for number in count(self.training.batches):
             own = number * trainer.world_size + trainer.global_rank
             hidden = seeded(self.seed, HIDDEN, own)
-            yield self.windows.__getitems__(self.passes.batch(own), hidden)
+            chosen = [pool[passes.batch(own)] for pool, passes in self.pools]
+            yield self.windows.__getitems__(np.concatenate(chosen), hidden)
 
 
 class Checks:

@@ -205,6 +205,12 @@ class WindowDataset(Dataset[Window]):
         )
         return Window(batch, future)
 
+    @property
+    def whole(self) -> np.ndarray:
+        """Which windows (W,) have a context that lies within their scene."""
+        scene, cutoff = self.cutoffs.T
+        return cutoff - self.panel.begin[scene] >= self.context_length
+
     def _level(self, offset: np.ndarray) -> np.ndarray:
         """Where offsets (P, 1, D) lie, see `SceneBatch`."""
         return (offset - self.middle) / self.unit if self.origin == "row" else 0.0 * offset

@@ -142,7 +142,6 @@ def test_centers_are_means_of_draws_and_shares_their_number():
     scene = torch.tensor([2, 0, 2, 0, 2])
     draws = torch.randn(40, 5, 3, 2, generator=seeded(0), dtype=torch.float64)
     found = representatives(Drawn(draws, scene, 4), 4, 40, seeded(1))
-    assert found.shares[:, [1, 3]].eq(0).all(), "scenes without rows"
     chance = torch.rand(4, 4, generator=seeded(1), dtype=torch.float64)
     for number in (0, 2):
         own = draws[:, scene == number]
@@ -150,7 +149,29 @@ def test_centers_are_means_of_draws_and_shares_their_number():
         means = torch.stack([own[label == c].mean(0) for c in range(4)])
         sizes = torch.bincount(label).sort(descending=True, stable=True)
         torch.testing.assert_close(found.centers[:, scene == number], means[sizes.indices])
-        torch.testing.assert_close(found.shares[:, number], sizes.values.double() / 40)
+        for share in found.shares[:, scene == number].T:
+            torch.testing.assert_close(share, sizes.values.double() / 40)
+
+
+def test_futures_of_each_row_alone_are_those_of_a_scene_of_its_own():
+    scene = torch.tensor([1, 0, 1, 1])
+    draws = torch.randn(60, 4, 3, 2, generator=seeded(0), dtype=torch.float64)
+    found = representatives(Drawn(draws, scene, 2), 5, 60, seeded(1), joint=False)
+    chance = torch.rand(2, 5, generator=seeded(1), dtype=torch.float64)
+    for row in range(4):
+        label = k_means(gram_of(draws[:, [row]]).numpy(), chance[scene[row]].numpy())
+        sizes = np.bincount(label)
+        for place, cluster in enumerate(np.argsort(-sizes, kind="stable")):
+            mean = draws[torch.from_numpy(label == cluster), row].mean(0)
+            torch.testing.assert_close(found.centers[place, row], mean)
+            assert found.shares[place, row] == sizes[cluster] / 60
+    together = representatives(Drawn(draws, scene, 2), 5, 60, seeded(1)).centers
+
+    def nearest(centers: Tensor) -> Tensor:
+        """Mean squared distance of each draw of a row from the nearest of its centers."""
+        return (draws[:, None] - centers).square().sum((-1, -2)).amin(1).mean(0)
+
+    assert (nearest(found.centers) < nearest(together))[[0, 2, 3]].all()
 
 
 def test_permuted_rows_give_permuted_centers():
@@ -160,7 +181,12 @@ def test_permuted_rows_give_permuted_centers():
     plain = representatives(Drawn(draws, scene, 2), 5, 80, seeded(1))
     moved = representatives(Drawn(draws[:, order], scene[order], 2), 5, 80, seeded(1))
     torch.testing.assert_close(moved.centers, plain.centers[:, order], rtol=0, atol=1e-10)
-    assert torch.equal(moved.shares, plain.shares)
+    assert torch.equal(moved.shares, plain.shares[:, order])
+    plain, moved = (
+        representatives(Drawn(draws[:, at], scene[at], 2), 5, 80, seeded(1), joint=False)
+        for at in (slice(None), order)
+    )
+    torch.testing.assert_close(moved.centers, plain.centers[:, order], rtol=0, atol=1e-10)
 
 
 def test_modes_of_a_mixture_are_found_with_their_weights():
@@ -171,7 +197,7 @@ def test_modes_of_a_mixture_are_found_with_their_weights():
     noise = LowRankNormal(0 * quiet, quiet, quiet[..., None], None, scene, 2)
     mixture = ModeMixture(locs, weight.log(), noise)
     found = representatives(mixture, 3, 2000, seeded(0))
-    assert (found.shares - weight.sort(descending=True).values.T).abs().max() < 0.03
+    assert (found.shares - weight.sort(descending=True).values.T[:, scene]).abs().max() < 0.03
     assert (found.centers - mixture.modes).abs().max() < 0.1
 
 
@@ -213,6 +239,18 @@ def test_the_mean_of_the_futures_is_that_of_the_draws(forecaster: Forecaster):
         mean = (found[column] * found.share).groupby([found[k] for k in KEYS]).sum()
         expected = drawn.groupby(KEYS)[column].mean()
         np.testing.assert_allclose(mean, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_futures_of_each_series(forecaster: Forecaster):
+    frame = make_frame(seed=1)
+    found = forecaster.futures(frame, 5, seed=3, n_samples=50, joint=False)
+    shares = found.drop_duplicates(["scene", "unique_id", "future_id"])
+    sums = shares.groupby(["scene", "unique_id"]).share.sum()
+    np.testing.assert_allclose(sums, 1)
+    assert shares.groupby(["scene", "future_id"]).share.nunique().max() > 1
+    mean = (found.iloc[:, -1] * found.share).groupby([found[k] for k in KEYS]).sum()
+    drawn = forecaster.sample(frame, 50, seed=3).groupby(KEYS).mean().iloc[:, -1]
+    np.testing.assert_allclose(mean, drawn, rtol=1e-8, atol=1e-8)
 
 
 def test_the_same_seed_gives_the_same_futures(one: Forecaster):

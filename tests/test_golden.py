@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -30,30 +31,30 @@ NOW = 20
 NUMBERS = Path(__file__).parent / "golden" / "numbers.json"
 ONE = Columns(target="x", group="team", scene="scene")
 BLIND = Columns(target=["x", "y"], group=None, scene="scene")
+sa3 = functools.partial(HiPerformer, block="sa3")
 CASES: dict[str, dict[str, Any]] = {
-    "lowrank, coordinates": {
-        "model": HiPerformer(16, 2, 2, head="lowrank", patch=4, scale="coordinates")
-    },
+    "lowrank, coordinates": {"model": sa3(16, 2, 2, head="lowrank", patch=4, scale="coordinates")},
     "mixture, mirrored, Fourier": {
-        "model": HiPerformer(
+        "model": sa3(
             8, 1, 2, head=MixtureHead(modes=3, rank=2), patch=4, scale="mirrored", n_frequencies=3
         )
     },
-    "gaussian, series": {"model": HiPerformer(8, 1, 2, head="gaussian", scale="series")},
+    "gaussian, series": {"model": sa3(8, 1, 2, head="gaussian", scale="series")},
     "student, everything nested": {
-        "model": HiPerformer(8, 1, 2, head="student", patch=3),
+        "model": sa3(8, 1, 2, head="student", patch=3),
         "columns": EVERYTHING,
     },
     "steps, returns": {
-        "model": HiPerformer(8, 1, 2, head=StepsHead(group_rank=0), patch=4, scale="returns"),
+        "model": sa3(8, 1, 2, head=StepsHead(group_rank=0), patch=4, scale="returns"),
         "columns": ONE,
     },
     "steps of groups, returns": {
-        "model": HiPerformer(8, 1, 2, head="steps", patch=4, scale="returns"),
+        "model": sa3(8, 1, 2, head="steps", patch=4, scale="returns"),
         "columns": ONE,
     },
-    "lowrank, one target": {"model": HiPerformer(8, 1, 2), "columns": ONE},
-    "no groups": {"model": HiPerformer(8, 1, 2, dropout=0.0, head="lowrank"), "columns": BLIND},
+    "lowrank, one target": {"model": sa3(8, 1, 2), "columns": ONE},
+    "no groups": {"model": sa3(8, 1, 2, dropout=0.0, head="lowrank"), "columns": BLIND},
+    "coupled, relational": {"model": HiPerformer(8, 1, 2, patch=4, block="relational")},
     "last value": {"model": LastValue()},
     "constant velocity": {"model": ConstantVelocity("series")},
     "seasonal": {"model": SeasonalNaive(3)},

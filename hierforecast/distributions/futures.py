@@ -1,4 +1,4 @@
-"""Representative joint futures: centroids of k-means over joint draws, for any distribution."""
+"""Representative futures: centroids of k-means over joint draws, for any distribution."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ALIKE = 1e-12
 
 
 class Futures(NamedTuple):
-    """Representative futures of each scene, the one with the most draws first.
+    """Representative futures of each scene or row, the one with the most draws first.
 
     Attributes:
-        centers: (n, P, H, D); NaN beyond the last future of a scene.
-        shares: (n, B), the share of the draws that each stands for; 0 beyond the last.
+        centers: (n, P, H, D); NaN beyond the last future.
+        shares: (n, P), the share of the draws that each stands for; 0 beyond the last.
     """
 
     centers: Tensor
@@ -28,9 +28,13 @@ class Futures(NamedTuple):
 
 
 def representatives(
-    distribution: SceneDistribution, n: int, n_samples: int, generator: torch.Generator
+    distribution: SceneDistribution,
+    n: int,
+    n_samples: int,
+    generator: torch.Generator,
+    joint: bool = True,
 ) -> Futures:
-    """Centroids of k-means over joint draws of each scene.
+    """Centroids of k-means over joint draws of each scene, or of each row by itself.
 
     All series, steps and targets of a scene are one vector; each target is divided by its standard
     deviation in the scene, so its unit does not matter. k-means needs the inner products of the
@@ -44,20 +48,23 @@ def representatives(
         n_samples: K, joint draws.
         generator: of the draws and of the first centroids (k-means++, Arthur and Vassilvitskii,
             2007).
+        joint: False clusters the draws of each row alone. n futures are then nearer to what one
+            series may do, and those of different series do not belong together.
     """
     draws = distribution.sample((n_samples,), generator).double()
     chance = torch.rand(distribution.n_scenes, n, generator=generator, dtype=torch.float64)
     centers = torch.full_like(draws[:n], torch.nan)
-    shares = draws.new_zeros(n, distribution.n_scenes)
-    for scene in distribution.scene.unique().tolist():
-        rows = distribution.scene == scene
+    scene = distribution.scene
+    shares = draws.new_zeros(n, len(scene))
+    each = [scene == one for one in scene.unique()] if joint else [*torch.eye(len(scene)).bool()]
+    for rows in each:
         own = draws[:, rows]
-        label = k_means(gram_of(own).cpu().numpy(), chance[scene].numpy())
+        label = k_means(gram_of(own).cpu().numpy(), chance[scene[rows][0]].numpy())
         sizes = np.bincount(label)
         for place, cluster in enumerate(np.argsort(-sizes, kind="stable")):
             chosen = torch.from_numpy(label == cluster).to(own.device)
             centers[place, rows] = own[chosen].mean(0)
-            shares[place, scene] = sizes[cluster] / n_samples
+            shares[place, rows] = sizes[cluster] / n_samples
     return Futures(centers, shares)
 
 

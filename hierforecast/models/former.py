@@ -30,7 +30,11 @@ def current_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Saved options of a model by their names of today, and with the defaults of then."""
     kept = {name: value for name, value in options.items() if name not in OPTIONS}
     kept |= {OPTIONS[name]: value for name, value in options.items() if name in OPTIONS}
-    return kept | ({"head": former_head(kept["head"])} if "head" in kept else {})
+    if "head" in kept:
+        kept["head"] = former_head(kept["head"])
+    if {"head", "patch", "n_frequencies"} <= kept.keys():  # HiPerformer's, when it had one block
+        kept.setdefault("block", "sa3")
+    return kept
 
 
 def current_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,9 @@ from hierforecast.nn.groups import means
 from hierforecast.nn.head import Head, Loads, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.market import MarketStart
+from hierforecast.nn.padding import PAIRED
 from hierforecast.nn.parts import find_part, name_part
+from hierforecast.nn.relations import Geometry
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
 from hierforecast.nn.temperature import Temperature
@@ -66,8 +68,11 @@ class HiPerformer(LinearStart):
         n_frequencies: of Fourier features of where a series is at the end of each patch, by which
             attention finds who is near: 24 on a court or a pitch; 0 for none, and without effect
             where the scale keeps no positions.
-        block: ``"sa3"``, or what makes a block of (width, heads, dropout, levels), and crossed
-            where series are grouped in several ways, that is called as `SA3Block` is; one
+        block: ``"sa3"`` (of the paper), ``"relational"`` (the same after an attention among single
+            series by where they are and move, see `RelationalBlock`; for coordinates), ``"auto"``
+            (relational for coordinates in scenes of up to 64 series, sa3 for all else), or what
+            makes a block of (width, heads, dropout, levels), and crossed where series are grouped
+            in several ways, that is called as `SA3Block` is; one
             registered in `nn.encoder.BLOCKS` can be saved.
         tokens: ``"patches"``, or what makes an embedding with the arguments and methods of
             `TokenEmbedding`; one registered in `nn.embedding.TOKENS` can be saved.
@@ -90,7 +95,7 @@ class HiPerformer(LinearStart):
         patch: int = 20,
         scale: str = "auto",
         n_frequencies: int = 0,
-        block: str | MakeBlock = "sa3",
+        block: str | MakeBlock = "auto",
         tokens: str | Callable[..., TokenEmbedding] = "patches",
         task: Task | Mapping[str, Any] | None = None,
     ) -> None:
@@ -102,11 +107,11 @@ class HiPerformer(LinearStart):
         if self.width % self.heads:
             raise DataError(f"width={width} is not a multiple of heads={heads}: give one that is")
         self.head, self.scale, self.block, self.tokens = head, scale, block, tokens
-        # An unknown name is an error here, not at fit.
-        if head != "auto":
+        if head != "auto":  # an unknown name is an error here, not at fit
             make_head(head)
         make_scale(scale, n_targets=1)
-        find_part("block", block, BLOCKS)
+        if block != "auto":
+            find_part("block", block, BLOCKS)
         find_part("tokens", tokens, TOKENS)
         if task is not None:
             self.task = Task.from_dict(dict(task)) if isinstance(task, Mapping) else task
@@ -123,9 +128,7 @@ class HiPerformer(LinearStart):
         # The linear forecast uses a calendar well; a network does if there are many years of it.
         seen = task.with_calendar() if task.calendar_stated else task
         self.embedding = embed(seen, self.width, patch, self.scaler.n_absolute, self.n_frequencies)
-        block = find_part("block", self.block, BLOCKS)
-        sizes = self.width, self.depth, self.heads, self.dropout
-        self.encoder = Encoder(*sizes, task.n_levels, block, task.crossed)
+        self._build_encoder(task, in_space)
         decode = Decoder if self.scaler.learns_loc else ShapeDecoder
         locs = math.prod(self._head.loc_shape) * task.n_targets
         features = self._head.features(task.n_targets, task.n_all_levels)
@@ -140,6 +143,23 @@ class HiPerformer(LinearStart):
         self.linear, self.unseen = self.scaler.linear(task), Unseen(task)
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
         self.temperature = Temperature(task.n_types)
+
+    def _build_encoder(self, task: Task, in_space: bool) -> None:
+        """Make the blocks, and what tells them how series stand to one another."""
+        usual = "relational" if in_space and (task.n_series or 0) <= PAIRED else "sa3"
+        self._block = usual if self.block == "auto" else self.block
+        make = find_part("block", self._block, BLOCKS)
+        sizes = self.width, self.depth, self.heads, self.dropout
+        self.encoder = Encoder(*sizes, task.n_levels, make, task.crossed)
+        self.geometry = None
+        if self.encoder.uses_edges:
+            if not in_space:
+                raise DataError(
+                    f"block={self.block!r} looks at where series stand to one another, and "
+                    f"scale={self.scale!r} keeps no positions here: give scale='coordinates' if "
+                    "the targets are coordinates in one space, or block='sa3'"
+                )
+            self.geometry = Geometry(task, self.embedding.horizon_tokens)
 
     @property
     def origin(self) -> Origin:
@@ -164,7 +184,7 @@ class HiPerformer(LinearStart):
         parts = {
             # What was built: another version may choose otherwise.
             "head": head_to_dict(self.head if self.task is None else self._head),
-            "block": name_part("block", self.block, BLOCKS),
+            "block": name_part("block", self.block if self.task is None else self._block, BLOCKS),
             "tokens": name_part("tokens", self.tokens, TOKENS),
         }
         return {**self.get_params(), **parts}
@@ -175,8 +195,9 @@ class HiPerformer(LinearStart):
         self.scaler.fit(batch)
         scaled = self.scaler(batch)
         self.embedding.fit(batch, scaled)
-        if self.pairs is not None:
-            self.pairs.fit(batch)
+        for part in (self.pairs, self.geometry):
+            if part is not None:
+                part.fit(batch)
         ahead = clip_outliers(scaled.apply(future.values), future.present)
         for at in range(ahead.shape[1]):
             self.horizon_scale[at] = root_mean_square(ahead[:, at], future.present[:, at])
@@ -248,15 +269,18 @@ class HiPerformer(LinearStart):
         scaled = scaled.clamp()
         tokens, present = self.embedding(batch, scaled)
         seen, ahead = None if present.all() else present, self.embedding.horizon_tokens
-        tokens = self.encoder(tokens, batch.hierarchy, seen, ahead)
+        codes = self._codes(batch)
+        base = self.linear(self._inputs(batch, scaled), codes)
+        edges = None
+        if self.geometry is not None:
+            edges = self.geometry(batch, scaled, (base * self.horizon_scale).detach())
+        tokens = self.encoder(tokens, batch.hierarchy, seen, ahead, edges)
         moved, shape = self.decoder(tokens)
         scenes = Scenes.of(batch)
         if self.pairs is not None:  # learns from the likelihood, as the shape does
             scenes = scenes._replace(links=self.pairs(tokens.detach(), batch, scenes))
         if self.market is not None:
             scenes = scenes._replace(loads=self.market(scaled.relative, batch.present, scenes))
-        codes = self._codes(batch)
-        base = self.linear(self._inputs(batch, scaled), codes)
         scale = self.linear.error_scale[codes] * self.unseen(batch)
         start = self._head.start(base, scale)
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])

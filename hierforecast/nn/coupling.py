@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.batch import SceneBatch
-from hierforecast.distributions.latents import places
 from hierforecast.nn.head import Scenes
-from hierforecast.nn.scaled import clamp, fill_gaps
+from hierforecast.nn.padding import ScenePadding, places_and_moves
+from hierforecast.nn.scaled import clamp
 
 # Features of a token on either side of a pair, and of the hidden layer.
 _TOKEN, _HIDDEN = 8, 32
@@ -53,44 +53,38 @@ class PairNetwork(nn.Module):
         """Learn the usual distance to the nearest other, and the usual speed."""
         if not self.coordinates:
             return
-        place, moving = _places(batch)
-        pad = _Padding(batch)
-        apart = _distance(pad(place)).masked_fill(~pad.pairs, torch.inf).amin(-1)
-        apart = apart[apart.isfinite() & (apart > 0)]
-        speed = moving.norm(dim=-1)
-        for buffer, sizes in ((self.unit, apart), (self.speed, speed[speed > 0])):
-            if len(sizes):
-                buffer.copy_(sizes.median())
+        unit, speed = ScenePadding(batch).usual(*places_and_moves(batch))
+        self.unit.copy_(unit)
+        self.speed.copy_(speed)
 
     def forward(self, tokens: Tensor, batch: SceneBatch, scenes: Scenes) -> Tensor:
         """Tokens (P, t, width) of the horizon -> links (P, K, N, K), the identity on the own ones.
 
         N is the largest number of rows in a scene; the order of rows within one is theirs.
         """
-        pad = _Padding(batch)
-        one, other = pad(self.sides(self.norm(tokens.mean(1)))).split(_TOKEN, -1)
+        pad = ScenePadding(batch)
+        one, other = pad.spread(self.sides(self.norm(tokens.mean(1)))).split(_TOKEN, -1)
         count = one.shape[1]
         group = batch.types if not scenes.groups else scenes.groups[0]
         crossed = sum(scenes.crossed, ())
-        same = [_equal(pad(x + 1)) for x in (group, batch.types, *crossed)]
+        same = [pad.alike(x) for x in (group, batch.types, *crossed)]
         features = [
             one[:, :, None].expand(-1, -1, count, -1),
             other[:, None].expand(-1, count, -1, -1),
             torch.stack(same, -1).to(one.dtype),
         ]
         if self.coordinates:
-            features.append(self._motion(pad, *_places(batch), same[0]).to(one.dtype))
+            features.append(self._motion(pad, *places_and_moves(batch), same[0]).to(one.dtype))
         hidden = nn.functional.gelu(self.hidden(torch.cat(features, -1)))
         links = torch.tanh(self.out(hidden)) * pad.pairs[..., None]
         links = links.unflatten(-1, (self.components, self.components))
         eye = torch.eye(self.components, dtype=links.dtype, device=links.device)
-        own = torch.eye(count, dtype=links.dtype, device=links.device)
-        links = links + own[:, :, None, None] * eye
-        return links[batch.scene, pad.slot].transpose(1, 2)
+        links = links + pad.own[:, :, None, None] * eye
+        return pad.gather(links).transpose(1, 2)
 
-    def _motion(self, pad: _Padding, place: Tensor, moving: Tensor, same: Tensor) -> Tensor:
+    def _motion(self, pad: ScenePadding, place: Tensor, moving: Tensor, same: Tensor) -> Tensor:
         """Features (B, N, N, F) of where two rows are and how they move."""
-        place, moving = (pad(clamp(x)) for x in (place / self.unit, moving / self.speed))
+        place, moving = (pad.spread(clamp(x)) for x in (place / self.unit, moving / self.speed))
         away = place[:, None] - place[:, :, None]
         relative = moving[:, None] - moving[:, :, None]
         apart = _distance(place)
@@ -113,38 +107,6 @@ class PairNetwork(nn.Module):
         )
 
 
-class _Padding:
-    """The rows of each scene side by side, (P, ...) -> (B, N, ...), zero where there are fewer.
-
-    Attributes:
-        slot: (P,), the place of a row within its scene.
-        pairs: (B, N, N) bool, two different rows that are observed.
-    """
-
-    def __init__(self, batch: SceneBatch) -> None:
-        scene, n_scenes = batch.scene, batch.n_scenes
-        self.slot, most = places(scene, n_scenes)
-        self.shape = (n_scenes, max(1, most))
-        self.at = scene, self.slot
-        here = self(batch.present.any(1))
-        own = torch.eye(self.shape[1], dtype=torch.bool, device=scene.device)
-        self.pairs = here[:, :, None] & here[:, None] & ~own
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x.new_zeros(*self.shape, *x.shape[1:]).index_put(self.at, x)
-
-
-def _equal(code: Tensor) -> Tensor:
-    return code[:, :, None] == code[:, None]
-
-
 def _distance(place: Tensor) -> Tensor:
     """Distances (B, N, N) between places (B, N, D)."""
     return (place[:, None] - place[:, :, None]).norm(dim=-1)
-
-
-def _places(batch: SceneBatch) -> tuple[Tensor, Tensor]:
-    """Where rows were last, and their last movement: (P, D) each, in the units of the batch."""
-    filled, last = fill_gaps(batch.values, batch.present)
-    before = filled[:, -2] if filled.shape[1] > 1 else filled[:, -1]
-    return (last + batch.level)[:, 0], filled[:, -1] - before

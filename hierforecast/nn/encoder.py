@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from hierforecast._options import show
 from hierforecast.batch import Hierarchy
 from hierforecast.errors import DataError
+from hierforecast.nn.relations import Edges, RelationalBlock
 from hierforecast.nn.sa3 import SA3Block
 
 # Makes a block of (width, heads, dropout, levels), and crossed where series are grouped in several
-# ways; the block is called as `SA3Block` is.
+# ways; the block is called as `SA3Block` is. One with a true `uses_edges` is also given `Edges`.
 MakeBlock = Callable[..., nn.Module]
 # Blocks that a model's option may name. One of your own is saved by its name once it is here.
-BLOCKS: dict[str, MakeBlock] = {"sa3": SA3Block}
+BLOCKS: dict[str, MakeBlock] = {"sa3": SA3Block, "relational": RelationalBlock}
 
 
 class Encoder(nn.Module):
@@ -52,6 +53,7 @@ class Encoder(nn.Module):
             options.append(tuple(crossed))
             _check_takes(block, options)
         self.blocks = nn.ModuleList(block(*options) for _ in range(depth))
+        self.uses_edges = any(getattr(each, "uses_edges", False) for each in self.blocks)
 
     def forward(
         self,
@@ -59,6 +61,7 @@ class Encoder(nn.Module):
         hierarchy: Hierarchy,
         present: Tensor | None = None,
         last: int | None = None,
+        edges: Edges | None = None,
     ) -> Tensor:
         """Run the blocks.
 
@@ -67,15 +70,17 @@ class Encoder(nn.Module):
             hierarchy: who meets whom.
             present: (P, t) tokens that exist as keys; None if all do.
             last: how many tokens at the end of time are wanted; None for all t.
+            edges: how rows stand to one another, for blocks that use them.
 
         Returns:
             (P, last or t, d).
         """
         *blocks, final = self.blocks
+        more = () if edges is None else (edges,)
         for block in blocks:
-            x = block(x, hierarchy, present)
+            x = block(x, hierarchy, present, None, *more)
         # Nothing reads the other tokens of the last block, so it leaves them out.
-        return final(x, hierarchy, present, last)
+        return final(x, hierarchy, present, last, *more)
 
 
 def _check_takes(block: MakeBlock, options: Sequence[Any]) -> None:

@@ -22,6 +22,7 @@ from hierforecast.distributions import (
 from hierforecast.errors import DataError
 from hierforecast.nn.head import Head, Scenes, check_options, distances, latents, widen
 from hierforecast.nn.lowrank import CoupledHead, LowRankHead
+from hierforecast.nn.padding import PAIRED
 from hierforecast.nn.returns import ReturnsHead
 from hierforecast.nn.tails import TailsHead
 
@@ -264,10 +265,6 @@ def make_head(head: str | Head | Mapping[str, Any]) -> Head:
     return HEADS[name](**options)
 
 
-# The largest scene whose series are linked pair by pair without being asked for.
-_PAIRED = 64
-
-
 def usual_head(scale: str | None, n_series: int | None) -> Head:
     """The head where none is chosen; benchmarks/results/draws.md has the measurements.
 
@@ -278,7 +275,7 @@ def usual_head(scale: str | None, n_series: int | None) -> Head:
     """
     if scale is not None:
         return make_head(scale)
-    return CoupledHead() if (n_series or 0) <= _PAIRED else LowRankHead(0, 8, memory=2)
+    return CoupledHead() if (n_series or 0) <= PAIRED else LowRankHead(0, 8, memory=2)
 
 
 def head_to_dict(head: str | Head | Mapping[str, Any]) -> str | dict[str, Any]:

@@ -43,6 +43,8 @@ OPTIONS = {
     "demand": {"scale": "demand", "head": "lowrank"},
     "coupled": {"head": CoupledHead(2, 0, 2)},
     "coupled, by series": {"scale": "series", "head": CoupledHead(0, 1, 3)},
+    "relational": {"block": "relational", "head": "lowrank"},
+    "relational, mirrored": {"block": "relational", "scale": "mirrored", "head": "coupled"},
     "one patch": {"patch": 99, "head": LowRankHead(rank=2, series_rank=0)},
 }
 
