@@ -21,6 +21,7 @@ from hierforecast.testing import assert_equivariant, randomize_
 from tests.helpers import (
     FLAT,
     NESTED,
+    TASK,
     H,
     Rows,
     make_content,
