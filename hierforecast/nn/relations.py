@@ -29,8 +29,8 @@ from hierforecast.task import Task
 EDGE = 32
 # Distances at which the radial features have fallen to 1/e, in those to the nearest other.
 _REACHES = (0.5, 1.0, 2.0, 4.0)
-# Numbers that say what a pair is, whatever its places: see `_labels`.
-_LABELS = 5
+# Numbers that say what a pair is, whatever its places and groups: see `_labels`.
+_LABELS = 4
 
 
 class Edges(NamedTuple):
@@ -66,7 +66,7 @@ class Geometry(nn.Module):
         self.register_buffer("unit", torch.ones(()))
         self.register_buffer("speed", torch.ones(()))
         places, moves = task.n_targets + 1 + len(_REACHES), task.n_targets + 2
-        labels = _LABELS + sum(task.crossed)
+        labels = _LABELS + task.n_all_levels
         self.read = nn.Linear(3 * places + moves + labels, 2 * EDGE)
         self.types = nn.Embedding(task.n_types**2, 2 * EDGE)
         self.out = nn.Linear(2 * EDGE, EDGE)
@@ -106,8 +106,7 @@ class Geometry(nn.Module):
         """What a pair is, whatever its places: (B, N, N, F)."""
         seen = pad.spread(batch.present[:, -1])
         one, other = torch.broadcast_tensors(seen[:, :, None], seen[:, None])
-        codes = batch.hierarchy.group, batch.types, *Scenes.of(batch).crossed
-        alike = [pad.alike(x) for x in codes]
+        alike = [pad.alike(x) for x in (*Scenes.of(batch).owners, batch.types)]
         own = pad.own.expand_as(one)
         return torch.stack([own, *alike, one, other], -1).to(batch.values.dtype)
 

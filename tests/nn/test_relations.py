@@ -51,8 +51,8 @@ def context(rows: Rows, content: dict[str, Tensor]) -> tuple[SceneBatch, Scaled,
     return batch, scaled, drift * torch.arange(1, H + 1)[:, None]
 
 
-def geometry() -> Geometry:
-    found = randomize_(Geometry(TASK, AHEAD).double(), scale=0.7)
+def geometry(rows: Rows = FLAT) -> Geometry:
+    found = randomize_(Geometry(task_for(rows), AHEAD).double(), scale=0.7)
     found.unit.fill_(1.7)
     found.speed.fill_(0.6)
     return found
@@ -76,9 +76,9 @@ def one_edge(geo: Geometry, batch: SceneBatch, ahead: Tensor, i: int, j: int) ->
     away, turn = (place[j] - place[i]) / geo.unit, (moves[j] - moves[i]) / geo.speed
     closing = away @ turn / (away.norm() + 0.1)
     features += [x / (1 + x.abs() / 5) for x in (*turn, turn.norm(), closing)]
-    group, types = batch.hierarchy.group, batch.types
-    seen = batch.present[:, -1]
-    labels = [i == j, group[i] == group[j], types[i] == types[j], seen[i], seen[j]]
+    types, seen = batch.types, batch.present[:, -1]
+    groups = [group[i] == group[j] for group in batch.hierarchy.groups]
+    labels = [i == j, *groups, types[i] == types[j], seen[i], seen[j]]
     inputs = torch.stack([*features, *(torch.tensor(float(x)) for x in labels)])
     hidden = geo.read(inputs) + geo.types.weight[types[i] * 2 + types[j]]
     return gelu(geo.out(gelu(hidden)))
@@ -113,7 +113,7 @@ def slow(
 @torch.no_grad()
 def test_agrees_with_a_plain_second_implementation(rows):
     batch, scaled, ahead = context(rows, make_content(rows, task_for(rows)))
-    geo, layer = geometry(), randomize_(RelationalAttention(WIDTH, HEADS).double())
+    geo, layer = geometry(rows), randomize_(RelationalAttention(WIDTH, HEADS).double())
     edges = geo(batch, scaled, ahead)
     table = {
         (i, j): one_edge(geo, batch, ahead, i, j)
@@ -141,7 +141,7 @@ class OnContent(nn.Module):
 
     def __init__(self, block: nn.Module, rows: Rows) -> None:
         super().__init__()
-        self.block, self.geometry, self.rows = block, geometry(), rows
+        self.block, self.geometry, self.rows = block, geometry(rows), rows
 
     def forward(self, x: Tensor, content: dict[str, Tensor]) -> Tensor:
         batch, scaled, ahead = context(self.rows, content)
