@@ -166,17 +166,20 @@ class MarketStart(nn.Module):
     def _principal(
         self, p: dict[str, Tensor], left: Tensor, weight: Tensor, scene: Tensor, n_scenes: int
     ) -> Tensor:
-        """Loads (P, D, R) of the principal factors of what is left in each scene."""
+        """Loads (P, D, R) of the principal factors of what is left in each scene.
+
+        All targets of a scene have the same factors: of each their own, only the size is known and
+        not the sign, by which the next returns of two targets would be tied at random.
+        """
         whole = _decay(p["memory"], left).sum()
         left = (left * weight.sqrt() / whole.sqrt()).movedim(1, 2).detach()  # (P, D, L)
         slot, most = places(scene, n_scenes)
         side = left.new_zeros(n_scenes, max(1, most), *left.shape[1:])
-        side = side.index_put((scene, slot), left).movedim(2, 1)  # (B, D, N, L)
+        side = side.index_put((scene, slot), left).flatten(1, 2)  # (B, N * D, L)
         _, vectors = torch.linalg.eigh((side.mT @ side).double())
         rank = min(self.rank, vectors.shape[-1])
-        factors = vectors[..., vectors.shape[-1] - rank :].to(left)[scene]  # (P, D, L, R)
-        loads = (left[..., None, :] @ factors).squeeze(-2)
-        loads = torch.nn.functional.pad(loads, (self.rank - rank, 0))
+        factors = vectors[..., vectors.shape[-1] - rank :].to(left)[scene]  # (P, L, R)
+        loads = torch.nn.functional.pad(left @ factors, (self.rank - rank, 0))
         return torch.sigmoid(p["principal"]) * loads
 
 

@@ -93,6 +93,25 @@ class OnReturns(nn.Module):
                 "noise": loads.noise, **groups}  # fmt: skip
 
 
+def test_the_signs_of_principal_factors_tie_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eigenvectors have no sign; what they say of rows and targets together must not have one."""
+    x, present = returns(FLAT)
+    plain = start()(x, present, FLAT.scenes).scene[..., 1:]
+    eigh = torch.linalg.eigh
+
+    def turned(gram: Tensor) -> tuple[Tensor, Tensor]:
+        values, vectors = eigh(gram)
+        sign = torch.randn(*vectors.shape[:-2], 1, vectors.shape[-1]).sign()
+        return values, vectors * sign.to(vectors)
+
+    monkeypatch.setattr(torch.linalg, "eigh", turned)
+    other = start()(x, present, FLAT.scenes).scene[..., 1:]
+    assert (plain - other).abs().max() > 1e-2
+    for scene in range(FLAT.scenes.n_scenes):
+        one, two = (part[FLAT.scenes.scene == scene].flatten(0, 1) for part in (plain, other))
+        torch.testing.assert_close(two @ two.mT, one @ one.mT, rtol=1e-12, atol=1e-12)
+
+
 class LaterIsLarger(MarketStart):
     """Broken: rows have numbers."""
 
