@@ -25,6 +25,7 @@ SIZE: dict[str, Any] = {
     "dropout": 0.0,
     "head": "lowrank",
     "scale": "mirrored",
+    "block": "sa3",
 }
 STEPS, SCENES_PER_BATCH, LEARNING_RATE = 250, 32, 2e-3
 # Fewer validations than early stopping is patient for: every arm gets all of its steps.
