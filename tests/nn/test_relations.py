@@ -243,3 +243,21 @@ def test_it_is_saved_and_loaded_by_name(tmp_path):
     again = type(forecaster).load(tmp_path / "saved")
     assert again.model_.geometry is not None
     assert again.predict(frame).equals(forecaster.predict(frame))
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "block"),
+    [
+        ({}, {}, "relational"),
+        ({"n_series": 64}, {"scale": "mirrored"}, "relational"),
+        ({"n_series": 65}, {}, "sa3"),
+        ({"n_targets": 1}, {}, "sa3"),
+        ({"n_series": 65}, {"block": "relational"}, "relational"),
+    ],
+)
+def test_which_block_is_chosen_and_saved(changes, options, block):
+    plan = HiPerformer(8, 1, 2, **options)
+    assert plan.to_dict()["block"] == options.get("block", "auto")
+    built = plan.for_task(task_for(FLAT, **changes))
+    assert built.to_dict()["block"] == block
+    assert (built.geometry is not None) == (block == "relational")
