@@ -27,7 +27,8 @@ VARIANTS = {
     },
     "without velocity": {"tokens": _nba_variants.WithoutVelocity},
 }
-SMALL = {"width": 8, "depth": 1, "heads": 2, "dropout": 0.0, "scale": "coordinates"}
+SIZES = {"width": 8, "depth": 1, "heads": 2, "dropout": 0.0}
+SMALL = {**SIZES, "scale": "coordinates", "block": "sa3"}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_variants_meet_whom_they_say(name, meets_member, meets_other):
 
 
 def test_series_tokens_read_the_horizon_from_the_context():
-    model = HiPerformer(**SMALL, **VARIANTS["series tokens"]).for_task(TASK)
+    model = HiPerformer(**{**SMALL, **VARIANTS["series tokens"]}).for_task(TASK)
     batch = pack(FLAT, make_content(FLAT, TASK)).to(torch.float32)
     tokens, present = model.embedding(batch, model.scaler(batch))
     assert tokens.shape[1] == 1 and present.all()
@@ -166,7 +167,7 @@ def test_the_same_agents_are_compared_on_identical_cells(frame, monkeypatch):
 
 
 def test_averaging_is_exact_and_makes_forecasts_equivariant_to_reflection(frame):
-    forecaster = fitted(HiPerformer(**SMALL, block=_nba_variants.WithoutClasses))
+    forecaster = fitted(HiPerformer(**{**SMALL, "block": _nba_variants.WithoutClasses}))
     history = frame[frame["ds"] < 40]
     mirrored = history.assign(x=94 - history["x"])
     keys = ["scene", "unique_id", "ds"]

@@ -41,7 +41,7 @@ OPTIONS = {
     "returns, steps": {"scale": "returns", "head": "steps"},
     "returns": {"scale": "returns"},
     "demand": {"scale": "demand", "head": "lowrank"},
-    "coupled": {"head": CoupledHead(2, 0, 2)},
+    "coupled": {"head": CoupledHead(2, 0, 2), "block": "sa3"},
     "coupled, by series": {"scale": "series", "head": CoupledHead(0, 1, 3)},
     "relational": {"block": "relational", "head": "lowrank"},
     "relational, mirrored": {"block": "relational", "scale": "mirrored", "head": "coupled"},

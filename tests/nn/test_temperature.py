@@ -124,7 +124,8 @@ def test_a_fit_learns_it_saves_it_and_reports_after_it(monkeypatch, tmp_path):
     wider = {name: [] for name in ("plain", "learned")}
     for name, sure in (("plain", 1e9), ("learned", 2.0)):
         monkeypatch.setattr(module, "SURE", sure)
-        forecaster = tiny(HiPerformer(16, 1, 2, patch=4), max_steps=1).fit(train, val)
+        model = HiPerformer(16, 1, 2, patch=4, block="sa3")
+        forecaster = tiny(model, max_steps=1).fit(train, val)
         wider[name] = [forecaster.model_.temperature.log.clone(), forecaster.report_.coverage]
         nll = forecaster.evaluate(val, ["nll_per_coordinate", "ade"]).query("part == 'all'").value
         wider[name].append(nll.tolist())
