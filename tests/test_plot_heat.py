@@ -92,6 +92,12 @@ def test_windows_side_by_side_and_one_of_those_that_overlap():
         plot_surprise(frame.drop(columns="score"), scene="a")
 
 
+@pytest.mark.parametrize(("steps", "apart"), [(9, 1), (10, 2), (40, 5)])
+def test_times_are_written_evenly(steps, apart):
+    ax = plot_surprise(surprise(steps=steps), scene="b")
+    assert names(ax, "x") == [str(time) for time in range(10, 10 + steps, apart)]
+
+
 def test_dates_are_written_short():
     frame = surprise()
     days = pd.Timestamp("2024-02-28") + pd.to_timedelta(frame.ds - 10, unit="D")
@@ -136,4 +142,6 @@ def test_influence_in_the_order_of_groups_and_of_groups():
     with pytest.raises(DataError, match=r"frame that Forecaster\.influence returned"):
         plot_influence(frame.drop(columns="deleted"))
     still = frame.assign(**dict.fromkeys(("Own_x", "Own_y"), 0.0))
-    assert np.nanmax(cells(plot_influence(still))) == 0
+    ax = plot_influence(still)
+    assert np.nanmax(cells(ax)) == 0
+    assert any("each series is forecast by itself" in text.get_text() for text in ax.texts)

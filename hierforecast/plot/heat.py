@@ -138,6 +138,10 @@ def plot_influence(
     with opened(ax, SQUARE) as ax:
         _draw(ax, cells, f"forecasts move by ({unit})" if unit else "forecasts move by", 0.0)
         scale = scale_of(ax)
+        if not np.nansum(cells.to_numpy(dtype=float)):
+            text = "no forecast moves:\neach series is forecast by itself, see report_"
+            ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center",
+                    color=MUTED, fontsize=FONT["label"] * scale)  # fmt: skip
         if len(cells.columns) <= MAX_LABELS:
             texts = [short(name) for name in cells.columns]
             size = FONT["tick"] * scale * min(1.0, 0.55 + 8 / len(texts))
@@ -190,7 +194,7 @@ def _beside(ax: Axes, texts: Sequence[str]) -> None:
 
 def _time_ticks(ax: Axes, times: Sequence[Any]) -> None:
     """Some of the times, as people write them."""
-    places = np.unique(np.linspace(0, len(times) - 1, min(TICKS, len(times))).round().astype(int))
+    places = range(0, len(times), -(-len(times) // TICKS))
     size = FONT["tick"] * scale_of(ax)
     ax.set_xticks(places, [text_of(_moment(times[at])) for at in places], fontsize=size)
 
