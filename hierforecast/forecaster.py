@@ -32,8 +32,9 @@ class Forecaster(Answers, Surprising, Influential):
         max_steps: training steps at most; training stops early when held-out windows say so.
         series_dropout: mean share of series hidden in training, between 0 and 0.5.
         min_context: least steps of a scene before the cutoff of a training window; below
-            `context_length`, scenes are learned from their beginning on, which is worth much where
-            they are short. None: whole contexts, and shorter ones where a scene has no more.
+            `context_length`, scenes are learned from their beginning on: more windows, which
+            make up half of a batch at most. None: whole contexts, and shorter ones only where a
+            scene has no more.
         seed: of everything random.
         trainer: options of Lightning's `Trainer`: accelerator, devices, strategy, precision,
             callbacks, logger (it gets ``loss`` and ``val_loss``), default_root_dir (keep a

@@ -1,7 +1,6 @@
 """Scenes cut into (context, horizon) windows: the data set, and random samples of it.
 
-A window is two numbers, (scene, cutoff); its cells are gathered when a batch is made, so nothing is
-copied once per window.
+A window is two numbers, (scene, cutoff), whose cells are gathered when a batch is made.
 """
 
 from __future__ import annotations
@@ -208,8 +207,7 @@ class WindowDataset(Dataset[Window]):
     @property
     def whole(self) -> np.ndarray:
         """Which windows (W,) have a context that lies within their scene."""
-        scene, cutoff = self.cutoffs.T
-        return cutoff - self.panel.begin[scene] >= self.context_length
+        return self.cutoffs[:, 1] - self.panel.begin[self.cutoffs[:, 0]] >= self.context_length
 
     def _level(self, offset: np.ndarray) -> np.ndarray:
         """Where offsets (P, 1, D) lie, see `SceneBatch`."""

@@ -72,8 +72,8 @@ class HiPerformer(LinearStart):
             series by where they are and move, see `RelationalBlock`; for coordinates), ``"auto"``
             (relational for coordinates in scenes of up to 64 series, sa3 for all else), or what
             makes a block of (width, heads, dropout, levels), and crossed where series are grouped
-            in several ways, that is called as `SA3Block` is; one
-            registered in `nn.encoder.BLOCKS` can be saved.
+            in several ways, that is called as `SA3Block` is; one registered in
+            `nn.encoder.BLOCKS` can be saved.
         tokens: ``"patches"``, or what makes an embedding with the arguments and methods of
             `TokenEmbedding`; one registered in `nn.embedding.TOKENS` can be saved.
         task: the shapes to build for.

@@ -77,8 +77,6 @@ class MirroredScale(CoordinateScale):
     added = ("seam",)
     generator: torch.Generator | None = None
 
-    added = ("seam",)
-
     def __init__(self, n_targets: int) -> None:
         super().__init__(n_targets)
         self.seam: Tensor
