@@ -50,9 +50,9 @@ def note(found: Found, given: Options) -> str:
     return (
         f"{count['train']} training games, {count['test']} other games to test, a window every "
         f"{given.stride} steps; ADE/FDE in feet, min over 20 joint samples; "
-        f"{given.steps} steps at most of {given.batch_size} windows, seed {given.seed}; relational: "
-        f"half of them begin before their scene, of which they see {given.min_context} steps or "
-        "more."
+        f"{given.steps} steps at most of {given.batch_size} windows, seed {given.seed}; "
+        "relational: half of them begin before their scene, of which they see "
+        f"{given.min_context} steps or more."
     )
 
 
