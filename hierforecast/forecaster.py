@@ -28,7 +28,7 @@ class Forecaster(Answers, Surprising, Influential):
         prediction_length: steps forecast.
         columns: which column plays which role.
         learning_rate: peak of the learning rate.
-        batch_size: windows in a training step.
+        batch_size: windows in a training step, of each process if there are several.
         max_steps: training steps at most; training stops early when held-out windows say so.
         series_dropout: mean share of series hidden in training, between 0 and 0.5.
         min_context: least steps of a scene before the cutoff of a training window; below

@@ -6,9 +6,8 @@ no state of generators to end where the uninterrupted one ends, and threads cann
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from hierforecast._lightning import (
@@ -26,7 +26,8 @@ from hierforecast._lightning import (
     stopping,
     undisturbed,
 )
-from hierforecast._random import Passes, drawing, draws_by_itself, hand_down, mixed, seeded
+from hierforecast._random import drawing, draws_by_itself, hand_down, mixed
+from hierforecast.batching import CHECKED, DROPPED, Batches, Checks
 from hierforecast.io.checkpoints import prepare
 from hierforecast.models import Model
 from hierforecast.optim import Muon, matrices_and_others
@@ -35,8 +36,8 @@ from hierforecast.windows import Window, WindowDataset
 
 # Validations in a training run, and how many of them in a row may fail to improve.
 VALIDATIONS, PATIENCE = 20, 5
-# What is drawn, for seeds of their own.
-HIDDEN, DROPPED, CHECKED = range(3)
+# Under this name losses come back from other processes.
+_HISTORY = "history"
 
 
 class Trained(NamedTuple):
@@ -72,18 +73,42 @@ class Training(L.LightningModule):
         hand_down(self.model, self.draws)
 
     def training_step(self, window: Window, index: int) -> Tensor:
-        """Loss of a batch."""
-        loss = self._loss(window, DROPPED, self.batches)
+        """Loss of a batch, in which each present cell counts as much in whatever process it is."""
+        own = self._loss(window, DROPPED, self.batches)
+        loss, whole = self._over_processes(own, window)
         self.batches += 1
-        self.losses.append((self.global_step + 1, loss.detach()))
-        self.log("loss", loss)
+        self.losses.append((self.global_step + 1, whole))
+        self.log("loss", whole)
         return loss
 
+    def _over_processes(self, loss: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+        """A process's share of the loss, and the loss of all; gradients are means over processes.
+
+        A loss is a mean over present cells, of which no two processes have the same number.
+        """
+        if self.trainer.world_size == 1:
+            return loss, loss.detach()
+        total, cells = self._summed(_sums(loss.detach(), window))
+        own = window.future.present.sum() * self.trainer.world_size
+        return loss * (own / cells.clamp(min=1)), total / cells.clamp(min=1)
+
+    def _summed(self, sums: Tensor) -> Tensor:
+        """The same, summed over all processes."""
+        total: Tensor = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        return total
+
     def validation_step(self, window: Window, index: int) -> None:
-        """Log the loss of held-out windows, weighted by their present cells."""
-        cells = int(window.future.present.sum())
-        loss = self._loss(window, CHECKED, index)
-        self.log("val_loss", loss, batch_size=cells, sync_dist=True)
+        """Add up the loss of held-out windows and their present cells."""
+        self.checked = self.checked + _sums(self._loss(window, CHECKED, index), window)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to add up."""
+        self.checked: Any = 0.0
+
+    def on_validation_epoch_end(self) -> None:
+        """Log their mean; Lightning's own, over processes, rounds how much each of them counts."""
+        loss, cells = self._summed(self.checked)
+        self.log("val_loss", loss / cells, batch_size=1, sync_dist=True)
 
     def _loss(self, window: Window, *numbers: int) -> Tensor:
         self.draws.manual_seed(mixed(self.plan.seed, *numbers, self.global_rank))
@@ -113,6 +138,12 @@ class Training(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the batch that comes next."""
         self.batches = checkpoint["batches"]
+
+
+def _sums(loss: Tensor, window: Window) -> Tensor:
+    """A loss as a sum over present cells, and their count: (2,)."""
+    cells = window.future.present.sum().to(loss)
+    return torch.stack([loss * cells, cells])
 
 
 class Keeper(Saver):
@@ -157,8 +188,17 @@ class Keeper(Saver):
         self.save(trainer)
 
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Leave the best weights, also where another process than the caller's trains."""
+        """Leave the best weights and the losses, also where another process trains."""
         self.settle(module)
+        if trainer.world_size > 1:  # of what a process knows, only tensors come back from it
+            trainer.callback_metrics[_HISTORY] = torch.from_numpy(self.history.to_numpy(float))
+
+    def collect(self, trainer: L.Trainer) -> None:
+        """Take over the losses of processes that have trained."""
+        table = trainer.callback_metrics.pop(_HISTORY, torch.zeros(0, 3))
+        if not self.losses:
+            self.losses = [(int(step), loss) for step, loss, _ in table.tolist()]
+            self.val_losses = {int(step): val for step, _, val in table.tolist() if val == val}
 
     def settle(self, module: L.LightningModule) -> None:
         """Put the best weights seen so far into the model, if there are any."""
@@ -186,55 +226,6 @@ class Keeper(Saver):
         """The inverse."""
         self.losses, self.val_losses = state_dict["losses"], state_dict["val_losses"]
         self.best = state_dict["best"]
-
-
-class Batches:
-    """Endless batches to train on; each follows from the seed and its number.
-
-    A window that begins before its scene does may be an easier one, or one of another kind: half of
-    each batch at least has whole contexts, if there are any.
-    """
-
-    def __init__(self, windows: WindowDataset, training: Training) -> None:
-        self.windows, self.training, self.seed = windows, training, training.plan.seed
-        size = min(training.plan.batch_size, len(windows))
-        whole, every = windows.whole, np.arange(len(windows))
-        pools = [every]
-        if 0 < whole.sum() < len(every) / 2:
-            pools = [every[whole], every[~whole]]
-        sizes = [size - size // 2, size // 2] if len(pools) > 1 else [size]
-        self.pools = [
-            (pool, Passes(len(pool), n, mixed(self.seed, k) if k else self.seed))
-            for k, (pool, n) in enumerate(zip(pools, sizes, strict=True))
-            if n
-        ]
-
-    def __iter__(self) -> Iterator[Window]:
-        trainer = self.training.trainer
-        for number in count(self.training.batches):
-            own = number * trainer.world_size + trainer.global_rank
-            hidden = seeded(self.seed, HIDDEN, own)
-            chosen = [pool[passes.batch(own)] for pool, passes in self.pools]
-            yield self.windows.__getitems__(np.concatenate(chosen), hidden)
-
-
-class Checks:
-    """Batches to stop by, shared by all processes."""
-
-    def __init__(self, windows: WindowDataset, training: Training) -> None:
-        self.windows, self.training = windows, training
-        self.starts = range(0, len(windows), training.plan.batch_size)
-
-    def __len__(self) -> int:
-        return -(-len(self.starts) // self.training.trainer.world_size)
-
-    def __iter__(self) -> Iterator[Window]:
-        trainer = self.training.trainer
-        for turn in range(len(self)):
-            own = turn * trainer.world_size + trainer.global_rank
-            start = self.starts[own % len(self.starts)]
-            stop = min(start + self.starts.step, len(self.windows))
-            yield self.windows.__getitems__(range(start, stop))
 
 
 def train(
@@ -270,6 +261,9 @@ def train(
     keeper = Keeper(path, max(1, plan.max_steps // VALIDATIONS), about)
     with undisturbed():
         trainer = make_trainer(_options(plan, keeper, held_out is not None))
+        if isinstance(trainer.strategy, DDPStrategy):
+            # A batch of scenes of one class each, say, leaves the weights among classes out.
+            trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
         checks = Checks(held_out, module) if held_out is not None else None
         stopped: BaseException | None = None
         try:
@@ -283,6 +277,7 @@ def train(
         finally:
             hand_down(model, None)
             keeper.settle(module)
+            keeper.collect(trainer)
             model.cpu()
     return Trained(keeper.history, stopped)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hierforecast import HiPerformer, fitting, training
+from hierforecast import HiPerformer, batching, fitting, training
 from hierforecast.cutoffs import cutoffs_of, early_cutoffs
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Panel
@@ -131,7 +131,7 @@ class OnlyNumbers:
 def batches(whole: np.ndarray, size: int, count: int) -> list[np.ndarray]:
     module = training.Training(MODEL, tiny(MODEL, batch_size=size)._plan())
     module.trainer = type("T", (), {"world_size": 1, "global_rank": 0})()
-    return [b for b, _ in zip(training.Batches(OnlyNumbers(whole), module), range(count))]  # noqa: B905
+    return [b for b, _ in zip(batching.Batches(OnlyNumbers(whole), module), range(count))]  # noqa: B905
 
 
 def test_at_least_half_of_a_batch_has_whole_contexts():

@@ -1,0 +1,87 @@
+"""Batches of a training: endless ones to learn from and those to stop by, shared by processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Any, Protocol
+
+import numpy as np
+
+from hierforecast._random import Passes, mixed, seeded
+from hierforecast.plan import Plan
+from hierforecast.windows import Window, WindowDataset
+
+# Seeds of their own for what is hidden, dropped, and drawn in a validation.
+HIDDEN, DROPPED, CHECKED = range(3)
+
+
+class Progress(Protocol):
+    """A training as far as batches depend on it.
+
+    Attributes:
+        plan: its options.
+        batches: how many were learned from so far.
+        trainer: Lightning's, which knows how many processes train and which one this is.
+    """
+
+    plan: Plan
+    batches: int
+    trainer: Any
+
+
+class Batches:
+    """Endless batches to train on; each follows from the seed and its number.
+
+    A window that begins before its scene does may be an easier one, or one of another kind: half of
+    each batch at least has whole contexts, if there are any. Of several processes each takes the
+    next batch, so that together they go through the windows as one process with larger ones does.
+    """
+
+    def __init__(self, windows: WindowDataset, training: Progress) -> None:
+        self.windows, self.training, self.seed = windows, training, training.plan.seed
+        size = min(training.plan.batch_size, len(windows))
+        whole, every = windows.whole, np.arange(len(windows))
+        pools = [every]
+        if 0 < whole.sum() < len(every) / 2:
+            pools = [every[whole], every[~whole]]
+        sizes = [size - size // 2, size // 2] if len(pools) > 1 else [size]
+        self.pools = [
+            (pool, Passes(len(pool), n, mixed(self.seed, k) if k else self.seed))
+            for k, (pool, n) in enumerate(zip(pools, sizes, strict=True))
+            if n
+        ]
+
+    def __iter__(self) -> Iterator[Window]:
+        trainer = self.training.trainer
+        for number in count(self.training.batches):
+            own = number * trainer.world_size + trainer.global_rank
+            hidden = seeded(self.seed, HIDDEN, own)
+            chosen = [pool[passes.batch(own)] for pool, passes in self.pools]
+            yield self.windows.__getitems__(np.concatenate(chosen), hidden)
+
+
+class Checks:
+    """Batches to stop by, shared by all processes.
+
+    Each process has as many, for they wait for each other; one too many has no outcome to count.
+    """
+
+    def __init__(self, windows: WindowDataset, training: Progress) -> None:
+        self.windows, self.training = windows, training
+        self.starts = range(0, len(windows), training.plan.batch_size)
+
+    def __len__(self) -> int:
+        return -(-len(self.starts) // self.training.trainer.world_size)
+
+    def __iter__(self) -> Iterator[Window]:
+        trainer = self.training.trainer
+        for turn in range(len(self)):
+            own = turn * trainer.world_size + trainer.global_rank
+            start = self.starts[min(own, len(self.starts) - 1)]
+            stop = min(start + self.starts.step, len(self.windows))
+            batch, future = self.windows.__getitems__(range(start, stop))
+            if own >= len(self.starts):
+                future = replace(future, present=future.present.new_zeros(future.present.shape))
+            yield Window(batch, future)
