@@ -65,6 +65,7 @@ class Training(L.LightningModule):
         self.model, self.plan = model, plan
         self.batches = 0  # learned from so far
         self.losses: list[tuple[int, Tensor]] = []  # of steps since they were last fetched
+        self.checked = torch.zeros(2)  # sums of a validation, see `_sums`
 
     def on_fit_start(self) -> None:
         """Give the model's parts a generator on their device."""
@@ -103,7 +104,7 @@ class Training(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to add up."""
-        self.checked: Any = 0.0
+        self.checked = torch.zeros(2, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
         """Log their mean; Lightning's own, over processes, rounds how much each of them counts."""
