@@ -3,20 +3,28 @@
 What draws takes a `torch.Generator`, or has an attribute `generator`. For code that does neither
 (torch's own initialisation of weights, `torch.distributions`, a user's model) there is `drawing`:
 inside it, whatever this thread draws comes from the generator given.
+
+Draws of several scenes at once come from a generator each, where there are several: what is drawn
+by `by_scene` is for a scene then what it would be for that scene alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import signature
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+
+# One for all scenes, or one for each; None: torch's global one.
+Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | None
 
 
 def mixed(*keys: int) -> int:
@@ -29,13 +37,73 @@ def seeded(*keys: int) -> torch.Generator:
     return torch.Generator().manual_seed(keys[0] if len(keys) == 1 else mixed(*keys))
 
 
-def drawing(generator: torch.Generator | None) -> AbstractContextManager[object]:
+def drawing(generator: Generators) -> AbstractContextManager[object]:
     """Let everything that this thread draws come from a generator; None: from torch's global one.
+
+    Of a generator for each scene, it is that of a draw's own scene where `by_scene` draws, and the
+    first one elsewhere.
 
     Numbers for another device are drawn on the generator's device and moved, so that a seed means
     the same on every device. It slows each operation down by some microseconds, drawn or not.
     """
-    return nullcontext() if generator is None else _Drawing(generator)
+    if isinstance(generator, torch.Generator):
+        return _Drawing(generator)
+    return _Drawing(generator[0], generator) if generator else nullcontext()
+
+
+def by_scene(draw: Callable[[Tensor], Tensor], scene: Tensor, axis: int) -> Tensor:
+    """What a function draws for some units, such as rows: those of each scene by themselves.
+
+    Args:
+        draw: draws for units (n,), given by their numbers.
+        scene: (m,) int64, the scene of each unit; -1 of one that belongs to none.
+        axis: that of the units in what is drawn, from the end.
+    """
+    mode = _Drawing.inner()
+    if mode is None or mode.each is None or not len(scene):
+        return draw(torch.arange(len(scene)))
+    order, sizes, each = mode.shared_out(scene)
+    parts = []
+    with mode.having(None):
+        for at, mode.generator in zip(order.split(sizes), each, strict=True):
+            parts.append(draw(at))
+    drawn = parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+    return drawn.index_select(axis, order.argsort().to(drawn.device))
+
+
+def filled(
+    fill: Callable[..., Tensor], like: Tensor, shape: Sequence[int], scene: Tensor, axis: int
+) -> Tensor:
+    """The same of numbers that a method of tensors draws in place: `by_scene`, but faster.
+
+    Args:
+        fill: ``Tensor.normal_`` or the like.
+        like: has their type and device.
+        shape: theirs.
+        scene, axis: as in `by_scene`.
+    """
+    mode = _Drawing.inner()
+    if mode is None or mode.each is None or not math.prod(shape):
+        return fill(like.new_empty(shape))
+    with mode.paused():
+        order, sizes, each = mode.shared_out(scene)
+        others = list(shape)
+        drawn = torch.empty(others.pop(axis), *others, dtype=like.dtype, device=each[0].device)
+        for part, generator in zip(drawn.split(sizes), each, strict=True):
+            fill(part, generator=generator)
+        return drawn[order.argsort().to(drawn.device)].movedim(0, axis).to(like.device)
+
+
+@contextmanager
+def scenes_of(scene: Tensor) -> Iterator[None]:
+    """Within it, generators are those of scenes (n,), -1 for none: of views or parts, by scene."""
+    mode = _Drawing.inner()
+    if mode is None or mode.each is None:
+        yield
+        return
+    each, none = mode.each, seeded(0)
+    with mode.having([each[at] if at >= 0 else none for at in scene.tolist()]):
+        yield
 
 
 def hand_down(module: nn.Module, generator: torch.Generator | None) -> None:
@@ -98,9 +166,54 @@ class Passes:
 
 
 class _Drawing(TorchDispatchMode):
-    def __init__(self, generator: torch.Generator) -> None:
+    _within = threading.local()
+
+    def __init__(
+        self, generator: torch.Generator, each: Sequence[torch.Generator] | None = None
+    ) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator, self.each = generator, each
+
+    @classmethod
+    def inner(cls) -> _Drawing | None:
+        """The innermost one of this thread."""
+        modes = getattr(cls._within, "modes", None)
+        return modes[-1] if modes else None
+
+    def shared_out(self, scene: Tensor) -> tuple[Tensor, list[int], list[torch.Generator]]:
+        """Units of scenes (m,) in the order of these; how many each has, and its generator."""
+        assert self.each is not None
+        whose, order = scene.cpu().sort(stable=True)
+        numbers, sizes = whose.unique_consecutive(return_counts=True)
+        none = seeded(0)
+        each = [self.each[one] if one >= 0 else none for one in numbers.tolist()]
+        return order, sizes.tolist(), each
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is looked at for a while, which would slow down many small operations."""
+        super().__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            super().__enter__()
+
+    @contextmanager
+    def having(self, each: Sequence[torch.Generator] | None) -> Iterator[None]:
+        """Other generators of scenes for a while."""
+        before, self.each = self.each, each
+        try:
+            yield
+        finally:
+            self.each = before
+
+    def __enter__(self) -> Any:
+        vars(self._within).setdefault("modes", []).append(self)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._within.modes.pop()
+        super().__exit__(*error)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

@@ -11,14 +11,19 @@ from hierforecast._options import levels, whole
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.conformal import Conformal, check_conformal
 from hierforecast.distributions import SceneDistribution
+from hierforecast.engines.door import anywhere
 from hierforecast.errors import DataError
 from hierforecast.frame.totals import Totals
 from hierforecast.learned import Learned
 
 
 class Answers(Learned):
-    """The verbs of `Forecaster` that ask its distribution about a frame."""
+    """The verbs of `Forecaster` that ask its distribution about a frame.
 
+    All but `distribution` take frames of Ray, Spark and Dask as well, see "Several machines".
+    """
+
+    @anywhere
     def predict(
         self,
         frame: Any,
@@ -70,10 +75,12 @@ class Answers(Learned):
         forecasts = self._ahead(frame, known, given, totals)
         if conformal is not None:
             check_conformal(level, given, totals)
-            held_out = forecasts_of(self, conformal, Rolling())
-            forecasts = replace(forecasts, interval=Conformal.of(held_out))
+            if not isinstance(conformal, Conformal):  # which a job on an engine takes along
+                conformal = Conformal.of(forecasts_of(self, conformal, Rolling()))
+            forecasts = replace(forecasts, interval=conformal)
         return forecasts.to_frame(level, quantiles)
 
+    @anywhere
     def sample(
         self,
         frame: Any,
@@ -86,12 +93,17 @@ class Answers(Learned):
         how: str = "sum",
         weights: str | None = None,
     ) -> Any:
-        """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``."""
-        generator = self._generator(seed)
+        """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``.
+
+        The draws of a scene follow from the seed, its label and its last time: they are the same
+        whatever scenes are beside it.
+        """
+        random = self._draws(seed)
         totals = Totals.read(frame, self.columns, by, how, weights)
-        forecasts = replace(self._ahead(frame, known, given, totals), generator=generator)
+        forecasts = replace(self._ahead(frame, known, given, totals), random=random)
         return forecasts.draws_to_frame(n)
 
+    @anywhere
     def futures(
         self,
         frame: Any,
@@ -121,10 +133,11 @@ class Answers(Learned):
             The rows of `predict` once per future, with ``future_id`` (0 is the most probable) and
             ``share`` (of the draws, 1 in all futures of a scene, or series, together).
         """
-        generator = self._generator(seed)
-        forecasts = replace(self._ahead(frame, known, given), generator=generator)
+        random = self._draws(seed)
+        forecasts = replace(self._ahead(frame, known, given), random=random)
         return forecasts.futures_to_frame(n, n_samples, joint)
 
+    @anywhere
     def impute(
         self,
         frame: Any,

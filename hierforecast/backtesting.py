@@ -24,9 +24,9 @@ import pandas as pd
 
 from hierforecast._options import show, whole
 from hierforecast._progress import progress
-from hierforecast._random import seeded
 from hierforecast.cutoffs import cutoffs_of, observed_before
-from hierforecast.errors import DataError
+from hierforecast.draws import Draws
+from hierforecast.errors import DataError, NothingToForecastError
 from hierforecast.forecast import Forecast
 from hierforecast.frame import Panel, read_frame
 from hierforecast.frame.table import Table
@@ -50,12 +50,14 @@ class Rolling:
             each scene's end.
         stride: steps between cutoffs; None: the prediction length, so that no step counts twice.
         refit: True fits anew at every cutoff, a number at every so many, False never.
+        strict: whether some scene must have `n_windows`; of a part of a frame others may.
     """
 
     n_windows: int | None = None
     start: Any = None
     stride: int | None = None
     refit: bool | int = False
+    strict: bool = True
 
     def __post_init__(self) -> None:
         if self.n_windows is not None:
@@ -123,7 +125,7 @@ class Rolling:
         rank = np.arange(len(pairs)) - (np.cumsum(count) - count)[pairs[:, 0]]
         if self.start is not None:
             return pairs[rank < self.n_windows]
-        if count.max() < int(self.n_windows or 0):
+        if self.strict and count.max() < int(self.n_windows or 0):
             raise DataError(
                 f"n_windows={self.n_windows} is more than there are: no scene has room for more "
                 f"than {count.max()} windows {stride} steps apart; lower n_windows or stride, or "
@@ -148,7 +150,7 @@ def first_steps(panel: Panel, start: Any, every: np.ndarray) -> np.ndarray:
     scene, step = _all_steps(panel)
     before = panel.times(scene, step) < moment
     if moment > last:
-        raise DataError(
+        raise NothingToForecastError(
             f"start={show(start)} is too late: a whole horizon must follow; the last possible "
             f"start is {show_time(last)}"
         )
@@ -245,7 +247,7 @@ def forecasts_of(
     cutoffs = rolling.cutoffs(panel, *sizes, fits=True)
     # A list of windows only, for what they hold is read again after each fit.
     windows = WindowDataset(panel, cutoffs, forecaster.context_length, sizes[1], origin="zero")
-    size, draws = forecaster.batch_size, seeded(forecaster.seed)
+    size, draws = forecaster.batch_size, Draws(forecaster.seed)
     return Refitted(forecaster.model, windows, size, draws, forecaster, frame, rolling.refit)
 
 
@@ -276,7 +278,7 @@ class Refitted(Forecasts):
             except DataError as error:
                 raise DataError(f"the fit at cutoff {show_time(time)} failed: {error}") from error
             chosen = self.windows.cutoffs[when.reshape(-1) // self.every == number]
-            yield from replace(copy._forecasts(panel, chosen), generator=self.generator)
+            yield from replace(copy._forecasts(panel, chosen), random=self.random)
 
 
 def _unfitted_copy(forecaster: Forecaster) -> Forecaster:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from hierforecast._options import whole
-from hierforecast.errors import DataError, Remedy, SeriesDroppedWarning, warn_user
+from hierforecast.errors import (
+    DataError,
+    NothingToForecastError,
+    Remedy,
+    SeriesDroppedWarning,
+    warn_user,
+)
 from hierforecast.frame import Panel
 from hierforecast.frame.table import show
 
@@ -39,7 +45,7 @@ def cutoffs_of(
     stride = whole("stride", stride)
     room = panel.cutoff - panel.begin - prediction_length
     if room.max() < 1:
-        raise DataError(
+        raise NothingToForecastError(
             f"too little context: a window needs a step of context and prediction_length = "
             f"{prediction_length} steps, but the longest scene has "
             f"{int(room.max()) + prediction_length}; give longer scenes, or fit with a smaller "
@@ -51,7 +57,7 @@ def cutoffs_of(
     cutoff = panel.cutoff[scene] - prediction_length - stride * back
     pairs = _with_something(panel, scene, cutoff, context_length, prediction_length)
     if not len(pairs):
-        raise DataError(
+        raise NothingToForecastError(
             "no window has a series observed both in its context and in its horizon: give scenes "
             "with fewer missing steps, or lengthen context_length or prediction_length"
         )

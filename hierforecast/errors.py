@@ -60,6 +60,10 @@ def _rebuilt(kind: type[DataError], message: str, state: dict[str, object]) -> D
     return error
 
 
+class NothingToForecastError(DataError):
+    """Scenes that are sound but hold no window; beside others they would be left out."""
+
+
 class FrameTypeError(DataError, TypeError):
     """Something that is no frame of pandas, polars or pyarrow."""
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from hierforecast._random import drawing, seeded
 from hierforecast.cutoffs import cutoffs_of, early_cutoffs, split_cutoffs
+from hierforecast.draws import Draws
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, read_frame
 from hierforecast.history import learn_smoothing, settled, thin
@@ -185,7 +186,7 @@ def _held_out(
     """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""
     most = int(share * steps * plan.batch_size) if steps else len(checks)
     some = few_windows(checks, max(most, fewest), HELD_OUT_ROWS, plan.seed)
-    return Forecasts(model, some, plan.batch_size, seeded(plan.seed))
+    return Forecasts(model, some, plan.batch_size, Draws(plan.seed))
 
 
 def _is_trained(model: nn.Module) -> bool:

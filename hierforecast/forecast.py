@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,13 +22,14 @@ class Forecast(NamedTuple):
     """The distribution of a batch of windows, what it was made from, and what came after.
 
     Everything is in the units of the batch (see `WindowDataset`); the methods lead back, by way of
-    `warp` if there is one. Then there is also the `truth` in the user's numbers.
+    `warp` if there is one. Then there is also the `truth` in the user's numbers. Each window has
+    a generator of its own for its draws.
     """
 
     raw: SceneDistribution
     batch: SceneBatch
     future: Future
-    generator: torch.Generator
+    generators: Sequence[torch.Generator]
     given: Tensor | None = None
     warp: Warp | None = None
     truth: Tensor | None = None
@@ -62,7 +64,7 @@ class Forecast(NamedTuple):
 
     def draws(self, n: int) -> Tensor:
         """Joint draws of the user's numbers, (n, P, H, D) float64; the next ones at each call."""
-        return self.numbers(self.raw.sample((n,), self.generator))
+        return self.numbers(self.raw.sample((n,), self.generators))
 
     @property
     def mean(self) -> Tensor:

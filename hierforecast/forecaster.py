@@ -9,6 +9,7 @@ from typing import Any
 from hierforecast import storage
 from hierforecast.answers import Answers
 from hierforecast.backtesting import Rolling, forecasts_of
+from hierforecast.engines.door import anywhere
 from hierforecast.fitting import learn
 from hierforecast.frame import Columns
 from hierforecast.influence import Influential
@@ -108,6 +109,7 @@ class Forecaster(Answers, Surprising, Influential):
 
     # --- measuring -------------------------------------------------------------------------------
 
+    @anywhere
     def backtest(
         self,
         frame: Any,
@@ -139,6 +141,7 @@ class Forecaster(Answers, Surprising, Influential):
         rolling = Rolling(n_windows, start, stride, refit)
         return forecasts_of(self, frame, rolling).to_frame(level, quantiles, truth=True)
 
+    @anywhere
     def evaluate(
         self,
         frame: Any,

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from hierforecast._progress import progress
+from hierforecast.draws import Draws
 from hierforecast.errors import SeriesDroppedWarning, warn_user
 from hierforecast.forecast import Forecast
 from hierforecast.frame import Panel
 from hierforecast.gaps import Round, gaps_of, observed_between, regrid, rounds
-from hierforecast.inference import Forecasts, central
+from hierforecast.inference import Forecasts, central, suffixes
 
 # Makes forecasts of a panel's windows.
 MakeForecasts = Callable[[Panel, np.ndarray], Forecasts]
@@ -36,7 +37,7 @@ class Imputation:
         context, horizon: steps of a window.
         make: makes forecasts.
         columns: names of the answer's columns, one for each target.
-        generator: of joint draws.
+        random: of joint draws.
         turns: whether the model may see time run backward.
         bar: whether long work shows a bar.
     """
@@ -46,14 +47,13 @@ class Imputation:
     horizon: int
     make: MakeForecasts
     columns: Sequence[str]
-    generator: torch.Generator
+    random: Draws
     turns: bool = True
     bar: bool = True
 
     def to_frame(self, percents: Sequence[float], shares: Sequence[float]) -> Any:
         """Points, intervals and quantiles: a row for each cell."""
-        names = ["", *(f"-{side}-{p:.10g}" for p in percents for side in ("lo", "hi"))]
-        names += [f"-q-{100 * share:.10g}" for share in shares]
+        names = suffixes(percents, shares)
 
         def ask(forecast: Forecast, _: int) -> torch.Tensor:
             bounds = [bound for p in percents for bound in central(forecast, p)]
@@ -91,7 +91,8 @@ class Imputation:
             kept = source >= 0
             copies = np.where(kept[:, None], values[:, source], 0.0)
             self._warn_of_long(side)
-            work = _Work(side, copies, ~self.panel.present[source] & side.present, own, self)
+            fresh = ~self.panel.present[source] & side.present
+            work = _Work(side, copies, fresh, own, self, self.random.also(int(backward)))
             for part in self._rounds(side, backward):
                 work.answer(part, ask)
             values[:, source[kept]] = copies[:, kept]
@@ -146,6 +147,7 @@ class _Work(NamedTuple):
         copies: (k, cells, D) its values, one set for each number that is asked for.
         filled: (cells,) bool, what was filled until now.
         own, job: see `Imputation`.
+        random: of this direction's draws.
     """
 
     side: Panel
@@ -153,6 +155,7 @@ class _Work(NamedTuple):
     filled: np.ndarray
     own: bool
     job: Imputation
+    random: Draws
 
     def answer(self, part: Round, ask: Ask) -> None:
         """Write the numbers of a round's cells into the copies."""
@@ -194,7 +197,9 @@ class _Work(NamedTuple):
         panel = replace(side, values=self.copies[source])
         given = np.where(side.present[window][..., None], panel.values[window], np.nan)
         forecasts = self.job.make(panel, part.cutoffs)
-        for forecast in replace(forecasts, given=given, generator=self.job.generator):
+        one = () if isinstance(to, slice) else (to,)
+        random = self.random.also(*self.random.more, *one)
+        for forecast in replace(forecasts, given=given, random=random):
             row = forecast.future.rows.numpy()
             at = wanted[row]
             found = ask(forecast, count).cpu().numpy()[:, at]

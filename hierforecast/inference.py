@@ -16,6 +16,7 @@ from hierforecast._options import levels, whole
 from hierforecast.batch import Future
 from hierforecast.distributions import SceneDistribution
 from hierforecast.distributions.futures import representatives
+from hierforecast.draws import Draws
 from hierforecast.errors import DataError
 from hierforecast.forecast import Forecast
 from hierforecast.frame.totals import Totals
@@ -38,6 +39,12 @@ def point_columns(model: Model, targets: Sequence[str]) -> list[str]:
     return [name] if len(targets) == 1 else [f"{name}_{target}" for target in targets]
 
 
+def suffixes(percents: Sequence[float], shares: Sequence[float]) -> list[str]:
+    """What stands behind the name of a point forecast: nothing, then interval ends, quantiles."""
+    ends = (f"-{side}-{percent:.10g}" for percent in percents for side in ("lo", "hi"))
+    return ["", *ends, *(f"-q-{100 * share:.10g}" for share in shares)]
+
+
 def central(forecast: Forecast, percent: float) -> list[Tensor]:
     """The interval in the middle of each cell's distribution."""
     return [forecast.raw.quantile((50 + side * percent / 2) / 100) for side in (-1, 1)]
@@ -51,7 +58,7 @@ class Forecasts:
         model: gives a `SceneDistribution` for a `SceneBatch`.
         windows: what to forecast.
         batch_size: windows at a time.
-        generator: of the joint draws.
+        random: of the joint draws.
         given: (R, H, D) float64 of the panel's rows, what is assumed of the horizon and NaN where
             nothing is; None for nothing. Forecasts are conditioned on it.
         totals: what is added up; None for the series themselves.
@@ -61,7 +68,7 @@ class Forecasts:
     model: Model
     windows: WindowDataset
     batch_size: int
-    generator: torch.Generator
+    random: Draws
     given: np.ndarray | None = field(default=None, kw_only=True)
     totals: Totals | None = field(default=None, kw_only=True)
     interval: Callable[[Forecast, float], Sequence[Tensor]] = field(default=central, kw_only=True)
@@ -73,7 +80,8 @@ class Forecasts:
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
                 raw = self.model(batch.to(device))
-            forecast = Forecast(raw, batch, future, self.generator)
+            drawing = self.random.generators(self.windows.panel, self.windows.cutoffs[start:stop])
+            forecast = Forecast(raw, batch, future, drawing)
             if self.windows.warp is not None:
                 warp = self.windows.warp.change(lambda x: x.to(device))
                 forecast = forecast._replace(warp=warp, truth=self.truth(future))
@@ -127,7 +135,7 @@ class Forecasts:
         self._check_names(["future_id", "share"], False)
         tables = []
         for forecast in self:
-            found = representatives(forecast.raw, n, n_samples, self.generator, joint)
+            found = representatives(forecast.raw, n, n_samples, forecast.generators, joint)
             share = found.shares[..., None, None].expand_as(found.centers)
             cells = {"mean": forecast.numbers(found.centers), "share": share}
             tables.append((forecast.future, cells))

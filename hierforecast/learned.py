@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from hierforecast._options import whole
-from hierforecast._random import seeded
 from hierforecast.cutoffs import last_cutoffs
+from hierforecast.draws import Draws
 from hierforecast.errors import NotFittedError
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.frame.given import read_given
@@ -78,7 +77,7 @@ class Learned(Params):
         how: dict[str, Any] = {"origin": self.model_.origin, "calendar": self.model_.uses_calendar}
         windows = WindowDataset(panel, cutoffs, *lengths, **how)
         model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
-        return Forecasts(model, windows, self.batch_size, seeded(self.seed))
+        return Forecasts(model, windows, self.batch_size, Draws(self.seed))
 
     def _imputation(self, frame: Any, seed: int | None) -> Imputation:
         """What is missing in a frame, see `Forecaster.impute`."""
@@ -91,10 +90,10 @@ class Learned(Params):
             self._forecasts,
             point_columns(model, panel.columns.targets),
             turns=not dated and model.origin != "history",
-            generator=self._generator(seed),
+            random=self._draws(seed),
             bar=(self.trainer or {}).get("enable_progress_bar", True),
         )
 
-    def _generator(self, seed: int | None) -> torch.Generator:
-        """Of the draws of one call; None: by the forecaster's seed."""
-        return seeded(self.seed if seed is None else whole("seed", seed, 0, 2**63 - 1))
+    def _draws(self, seed: int | None) -> Draws:
+        """Of one call; None: by the forecaster's seed."""
+        return Draws(self.seed if seed is None else whole("seed", seed, 0, 2**63 - 1))

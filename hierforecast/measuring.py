@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hierforecast._options import levels, whole
 from hierforecast.forecast import Forecast
-from hierforecast.frame import Panel
+from hierforecast.frame import Columns, Panel
 from hierforecast.frame.step import season_of
 from hierforecast.inference import Forecasts
 from hierforecast.metrics import Evaluation, Metric, MetricTable
@@ -31,7 +31,19 @@ def evaluate_windows(
     level: float,
     seen: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Metrics over all windows, for all series and for each group type, as tidy rows.
+    """Metrics over all windows, see `measure`, as tidy rows."""
+    table = measure(forecasts, metrics, n_samples, level, seen)
+    return tidy(forecasts.name, table, forecasts.windows.panel.vocabulary.types)
+
+
+def measure(
+    forecasts: Forecasts,
+    metrics: str | Metric | Sequence[str | Metric] | None,
+    n_samples: int,
+    level: float,
+    seen: int | None = None,
+) -> MetricTable:
+    """Metrics over all windows, for all series and for each group type.
 
     Args:
         forecasts: what to measure.
@@ -41,27 +53,38 @@ def evaluate_windows(
         seen: only series observed in so many steps before a cutoff count; None: the context.
     """
     panel = forecasts.windows.panel
-    if isinstance(metrics, (str, Metric)):
-        metrics = [metrics]
-    if metrics is None:
-        metrics = POINT_METRICS if len(panel.columns.targets) == 1 else TRAJECTORY_METRICS
-    table = MetricTable(metrics)
+    table = metric_table(metrics, panel.columns)
     (level,) = levels([level])
-    measure = _Measure(panel, table.metrics, whole("n_samples", n_samples), level)
+    evaluated = _Measure(panel, table.metrics, whole("n_samples", n_samples), level)
     for forecast in forecasts:
         if seen is not None:
             forecast = _seen_within(forecast, seen)
-        evaluation = measure(forecast, forecasts.truth(forecast.future))
+        evaluation = evaluated(forecast, forecasts.truth(forecast.future))
         table.update(evaluation)
         types = torch.from_numpy(panel.types)[forecast.future.rows]
         for code, kind in enumerate(panel.vocabulary.types):
             rows = types == code
             if rows.any():
                 table.update(_part(evaluation, forecast, rows), part=str(kind))
+    return table
+
+
+def metric_table(
+    metrics: str | Metric | Sequence[str | Metric] | None, columns: Columns
+) -> MetricTable:
+    """An empty table of metrics; of None those that fit the number of targets."""
+    if metrics is None:
+        metrics = POINT_METRICS if len(columns.targets) == 1 else TRAJECTORY_METRICS
+    return MetricTable([metrics] if isinstance(metrics, (str, Metric)) else metrics)
+
+
+def tidy(name: str, table: MetricTable, types: Sequence[Any]) -> list[dict[str, Any]]:
+    """Rows of a model's metrics: of all series, then of each group type."""
+    order = ["all", *map(str, types)]
     keys = ("part", "metric", "value")
     return [
-        {"model": forecasts.name, **{key: row[key] for key in keys}}
-        for row in table.rows()
+        {"model": name, **{key: row[key] for key in keys}}
+        for row in sorted(table.rows(), key=lambda row: order.index(str(row["part"])))
         if np.isfinite(row["value"]) or row["part"] == "all"
     ]
 

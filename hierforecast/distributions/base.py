@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from hierforecast._random import drawing
+from hierforecast._random import Generators, drawing, filled
 from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.conditionals import Conditional
 from hierforecast.distributions.sums import Sums
@@ -85,18 +85,18 @@ class SceneDistribution(Conditional, Distribution):
     def _extended_shape(self, sample_shape: Shape = ()) -> torch.Size:
         return torch.Size(sample_shape) + self.event_shape
 
-    def sample(self, sample_shape: Shape = (), generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, sample_shape: Shape = (), generator: Generators = None) -> Tensor:
         """Joint draws (*sample_shape, P, H, D), without gradients.
 
         Args:
             sample_shape: how many.
             generator: where they are drawn, on any device: one seed on the CPU gives the same
-                draws everywhere. torch's global one if None.
+                draws everywhere. B of them: one a scene. torch's global one if None.
         """
         with torch.no_grad(), drawing(generator):
             return self._draw(torch.Size(sample_shape))
 
-    def rsample(self, sample_shape: Shape = (), generator: torch.Generator | None = None) -> Tensor:
+    def rsample(self, sample_shape: Shape = (), generator: Generators = None) -> Tensor:
         """The same with gradients to the parameters, where the family has them."""
         if not self.has_rsample:
             raise NotImplementedError(
@@ -108,6 +108,11 @@ class SceneDistribution(Conditional, Distribution):
     def _draw(self, shape: torch.Size) -> Tensor:
         """The unchecked implementation of `sample`, by torch's functions: (*shape, P, H, D)."""
         raise NotImplementedError
+
+    def _darts(self, shape: torch.Size, like: Tensor, count: int = 1) -> Tensor:
+        """Uniform numbers (*shape, B, count) for each draw and scene, by which it chooses."""
+        sizes = (*shape, self.n_scenes, count)
+        return filled(Tensor.uniform_, like, sizes, torch.arange(self.n_scenes), -2)
 
     def log_prob(self, value: Tensor, observed: Tensor | None = None) -> Tensor:
         """Exact log density of the observed cells, the others integrated out.

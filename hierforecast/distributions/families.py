@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Cauchy, Distribution, Laplace, Normal, StudentT, biject_to
 
+from hierforecast._random import by_scene
 from hierforecast.distributions.base import (
     SceneDistribution,
     promote,
@@ -97,8 +98,11 @@ class IndependentScenes(SceneDistribution):
         return x if self.known is None else torch.where(self.known.isnan(), x, self.known.to(x))
 
     def _draw(self, shape: torch.Size) -> Tensor:
-        drawn = self.base.rsample(shape) if self.has_rsample else self.base.sample(shape)
-        return self._overlaid(drawn)
+        def some(rows: Tensor) -> Tensor:
+            base = _rebuild(self.base, lambda x: x.expand(self.event_shape)[rows])
+            return base.rsample(shape) if self.has_rsample else base.sample(shape)
+
+        return self._overlaid(by_scene(some, self.scene, -3))
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         per_row = self._conditional_log_prob(value, seen).sum(-1)

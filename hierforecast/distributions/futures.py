@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierforecast._random import Generators, drawing
 from hierforecast.distributions.base import SceneDistribution
 
 MAX_ROUNDS = 100
@@ -31,7 +32,7 @@ def representatives(
     distribution: SceneDistribution,
     n: int,
     n_samples: int,
-    generator: torch.Generator,
+    generator: Generators,
     joint: bool = True,
 ) -> Futures:
     """Centroids of k-means over joint draws of each scene, or of each row by itself.
@@ -47,12 +48,13 @@ def representatives(
         n: futures; a scene whose draws differ less has fewer.
         n_samples: K, joint draws.
         generator: of the draws and of the first centroids (k-means++, Arthur and Vassilvitskii,
-            2007).
+            2007); see `SceneDistribution.sample`.
         joint: False clusters the draws of each row alone. n futures are then nearer to what one
             series may do, and those of different series do not belong together.
     """
     draws = distribution.sample((n_samples,), generator).double()
-    chance = torch.rand(distribution.n_scenes, n, generator=generator, dtype=torch.float64)
+    with drawing(generator):
+        chance = distribution._darts(torch.Size(), torch.empty(0, dtype=torch.float64), n)
     centers = torch.full_like(draws[:n], torch.nan)
     scene = distribution.scene
     shares = draws.new_zeros(n, len(scene))

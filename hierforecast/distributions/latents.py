@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierforecast._random import filled
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -128,9 +130,19 @@ class Latents:
         owner = rows if self.owner is None else self.owner[rows]
         return owner[:, None] == owner
 
-    def draw(self, shape: torch.Size) -> Tensor:
-        """What drawn latents add: (*shape, P, H, D)."""
-        latents = self.factor.new_empty(*shape, self.count, self.rank).normal_()
+    def draw(self, shape: torch.Size, scene: Tensor) -> Tensor:
+        """What drawn latents add, (*shape, P, H, D), to rows of scenes (P,)."""
+        sizes = (*shape, self.count, self.rank)
+        if self.owner is None:
+            latents = filled(Tensor.normal_, self.factor, sizes, scene, -2)
+        else:
+            whose = scene.new_full((self.count,), -1).scatter(0, self.owner, scene)
+            # As many as the largest scene of a batch needs: of others some move nothing.
+            loads = (self.factor.flatten(1, 2) if self.mix is None else self.mix) != 0
+            moving = self.add(loads.any(1).to(torch.int32)) > 0
+            whose = torch.where(moving, whose[:, None], -1).flatten()
+            latents = filled(Tensor.normal_, self.factor, (*shape, len(whose)), whose, -1)
+            latents = latents.reshape(sizes)
         each = latents if self.owner is None else latents.index_select(-2, self.owner)
         if self.mix is not None:
             each = torch.einsum("pcr,...pr->...pc", self.mix, each)

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from hierforecast._random import filled
 from hierforecast.distributions.base import SceneDistribution, no_autocast, promote
 from hierforecast.distributions.checks import check_parameters
 from hierforecast.distributions.conditionals import White, given_others
@@ -139,10 +140,10 @@ class LowRankNormal(SceneDistribution):
 
     def _draw(self, shape: torch.Size) -> Tensor:
         with no_autocast(self.loc):
-            first, *finer = (level.draw(shape) for level in reversed(self.levels))
-            latents = sum(finer, first)
-            white = self.loc.new_empty(*shape, *self.event_shape).normal_()
-            return self.loc + self.noise.draw(latents, white)
+            first, *finer = (level.draw(shape, self.scene) for level in reversed(self.levels))
+            sizes = self._extended_shape(shape)
+            white = filled(Tensor.normal_, self.loc, sizes, self.scene, -3)
+            return self.loc + self.noise.draw(sum(finer, first), white)
 
     def _whiten(self, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Loads of all levels and the residuals, whitened by the noise, and its log volume (P,).

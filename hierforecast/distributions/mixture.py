@@ -103,7 +103,7 @@ class ModeMixture(SceneDistribution):
     def _draw(self, shape: torch.Size) -> Tensor:
         """A mode for each scene and draw, and errors around it."""
         edges = self.logits.softmax(-1).cumsum(-1)
-        dart = torch.rand(*shape, self.n_scenes, 1, dtype=edges.dtype, device=edges.device)
+        dart = self._darts(shape, edges)
         chosen = (dart > edges).sum(-1).clamp(max=len(self.locs) - 1)
         rows = torch.arange(len(self.scene), device=self.scene.device)
         return self.locs[chosen[..., self.scene], rows] + self.noise._draw(shape)

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from hierforecast._random import scenes_of
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.noise import RowNoise
@@ -59,9 +60,12 @@ class IndependentParts(SceneDistribution):
     @property
     def part_scene(self) -> Tensor:
         """(n_parts,) int64, the scene of each part; 0 of one without rows, which has no density."""
-        nowhere = self.scene.new_zeros(self.base.n_scenes)
-        scene = self.scene.repeat_interleave(self.shares)
-        return nowhere.index_put((self.base.scene,), scene)
+        return self._scene_of_parts(0)
+
+    def _scene_of_parts(self, nowhere: int) -> Tensor:
+        """The same, with another number of parts without rows."""
+        parts = self.scene.new_full((self.base.n_scenes,), nowhere)
+        return parts.index_put((self.base.scene,), self.scene.repeat_interleave(self.shares))
 
     @property
     def mean(self) -> Tensor:
@@ -74,7 +78,8 @@ class IndependentParts(SceneDistribution):
         return self.base.variance.reshape(self.event_shape)
 
     def _draw(self, shape: torch.Size) -> Tensor:
-        return self.base._draw(shape).reshape(self._extended_shape(shape))
+        with scenes_of(self._scene_of_parts(-1)):
+            return self.base._draw(shape).reshape(self._extended_shape(shape))
 
     def _split(self, x: Tensor) -> Tensor:
         """Cells (*s, P, H, D) as those of the parts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hierforecast._random import scenes_of
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.conditionals import mixed
@@ -104,11 +105,12 @@ class SceneMixture(SceneDistribution):
     def _draw(self, shape: torch.Size) -> Tensor:
         """A view for each scene and draw."""
         edges = self.log_weights.exp().cumsum(1)
-        dart = torch.rand(*shape, self.n_scenes, 1, dtype=edges.dtype, device=edges.device)
+        dart = self._darts(shape, edges)
         last = (self.log_weights > -torch.inf).sum(1) - 1
         chosen = torch.minimum((dart > edges).sum(-1), last)[..., self.scene]
         rows = self._rows.expand(*shape, *self._rows.shape).gather(-1, chosen[..., None])
-        drawn = self.base._draw(shape)
+        with scenes_of(self.scene_of):
+            drawn = self.base._draw(shape)
         return drawn.gather(-3, rows[..., None].expand(*shape, *self.event_shape))
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:

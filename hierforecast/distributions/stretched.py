@@ -88,7 +88,7 @@ class ScaleMixture(SceneDistribution):
 
     def _draw(self, shape: torch.Size) -> Tensor:
         edges = self.weights.detach().cumsum(-1)
-        dart = torch.rand(*shape, self.n_scenes, 1, dtype=edges.dtype, device=edges.device)
+        dart = self._darts(shape, edges)
         chosen = (dart > edges).sum(-1).clamp(max=len(self.scales) - 1)
         stretch = self.scales[chosen][..., self.scene, None, None].to(self.base.mean)
         return self.mean + stretch * (self.base._draw(shape) - self.mean)

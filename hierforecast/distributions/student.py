@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierforecast._random import by_scene
 from hierforecast.distributions.base import SceneDistribution, promote
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.sums import Sums
@@ -54,7 +55,9 @@ class JointStudent(SceneDistribution):
 
     def _draw(self, shape: torch.Size) -> Tensor:
         half = (0.5 * self.df.detach()).expand(*shape, self.n_scenes)  # no gradient to `df`
-        stretch = ((self.df - 2) / (2 * torch._standard_gamma(half))).sqrt()
+        scenes = torch.arange(self.n_scenes)
+        gamma = by_scene(lambda some: torch._standard_gamma(half[..., some]), scenes, -1)
+        stretch = ((self.df - 2) / (2 * gamma)).sqrt()
         stretch = stretch.index_select(-1, self.scene)[..., None, None].to(self.base.mean)
         return self.mean + stretch * (self.base._draw(shape) - self.mean)
 

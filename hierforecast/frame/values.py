@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hierforecast.errors import DataError
+from hierforecast.errors import DataError, NothingToForecastError
 from hierforecast.frame.categories import categories_of, check_range, encode, respell
 from hierforecast.frame.codes import pair
 from hierforecast.frame.crossing import check_crossed
@@ -91,14 +91,14 @@ def _targets(rows: Rows, vocabulary: Vocabulary | None) -> tuple[list[np.ndarray
             check_range(table, name, column, vocabulary.targets[d])
         missing = np.isnan(column)
         if missing.all():
-            raise DataError(
+            raise NothingToForecastError(
                 f"target column {name!r} of {table.what} is missing (NaN) in every row: check how "
                 "it was read or joined, or name another one as the target"
             )
         observed &= ~missing
         targets.append(column)
     if not observed.any():
-        raise DataError(
+        raise NothingToForecastError(
             f"no row of {table.what} has all the targets {list(names)}: a step is observed only "
             "where none of them is missing; fill them, or forecast one of them",
             assign_roles(table.columns, target=names[0]),

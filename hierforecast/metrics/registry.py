@@ -214,6 +214,25 @@ class MetricTable:
             more, count = metric.accumulate(evaluation)
             self._sums[part, metric.name] = (numerator + more, weight + count)
 
+    def sums(self) -> list[dict[str, str | float]]:
+        """What `merge` takes: rows with keys part, metric, numerator, weight.
+
+        So batches may be measured anywhere: sums of parts add up to those of the whole.
+        """
+        return [
+            {"part": part, "metric": name, "numerator": float(numerator), "weight": float(weight)}
+            for (part, name), (numerator, weight) in self._sums.items()
+        ]
+
+    def merge(self, sums: Iterable[Mapping[str, Any]]) -> None:
+        """Add the `sums` of other tables of the same metrics."""
+        for row in sums:
+            key = row["part"], row["metric"]
+            more = torch.tensor([row["numerator"], row["weight"]], dtype=torch.float64)
+            old = torch.stack(self._sums.get(key, (more.new_zeros(()),) * 2))
+            numerator, weight = (old + more).unbind()
+            self._sums[key] = numerator, weight
+
     def values(self, part: str = "all") -> dict[str, float]:
         """Metric name -> value over all batches so far of one part; nan where nothing came."""
         nothing = (torch.zeros(()), torch.zeros(()))

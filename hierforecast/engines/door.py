@@ -1,0 +1,37 @@
+"""The door for frames of engines: one decorator, through which verbs take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from hierforecast.engines.homes import home_of
+from hierforecast.engines.job import Job
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def anywhere(verb: Verb) -> Verb:
+    """Let a verb of a forecaster take frames of Ray, Spark and Dask as well, and answer in kind.
+
+    Its name is the job's, its first argument the frame. What `evaluate` finds comes as pandas.
+    """
+    asked = signature(verb)
+
+    @wraps(verb)
+    def answer(self: Any, frame: Any, *args: Any, **options: Any) -> Any:
+        home = home_of(frame)
+        if home is None:
+            return verb(self, frame, *args, **options)
+        given = asked.bind(self, frame, *args, **options)
+        given.apply_defaults()
+        _, _, *names = given.arguments
+        job = Job.of(self, verb.__name__, {name: given.arguments[name] for name in names})
+        found = home.run(job, frame)
+        return pd.DataFrame(job.merge(home.collect(found))) if job.verb == "evaluate" else found
+
+    return answer  # type: ignore[return-value]

@@ -1,0 +1,34 @@
+"""Which engine a frame belongs to, found without importing any."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+# First part of the module of a frame's class, and names of the class -> adapter.
+ADAPTERS = {
+    ("ray", "Dataset"): "ray",
+    ("pyspark", "DataFrame"): "spark",
+    ("dask", "DataFrame"): "dask",
+    ("dask_expr", "DataFrame"): "dask",
+}
+
+
+def name_of(frame: Any) -> str | None:
+    """The engine of a frame, ``"ray"``, ``"spark"`` or ``"dask"``; None for any other object."""
+    for kind in type(frame).__mro__:
+        found = ADAPTERS.get((kind.__module__.partition(".")[0], kind.__name__))
+        if found is not None:
+            return found
+    return None
+
+
+def home_of(frame: Any) -> ModuleType | None:
+    """The adapter of a frame's engine; None for frames in memory, and for any other object.
+
+    An adapter has ``run(job, frame)``, which gives the answers as a frame of its engine, and
+    ``collect(frame)``, which brings such a frame here in pieces.
+    """
+    name = name_of(frame)
+    return None if name is None else import_module(f"hierforecast.engines.{name}")
