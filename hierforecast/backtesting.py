@@ -247,7 +247,7 @@ def forecasts_of(
     cutoffs = rolling.cutoffs(panel, *sizes, fits=True)
     # A list of windows only, for what they hold is read again after each fit.
     windows = WindowDataset(panel, cutoffs, forecaster.context_length, sizes[1], origin="zero")
-    size, draws = forecaster.batch_size, Draws(forecaster.seed)
+    size, draws = forecaster._plan().batch, Draws(forecaster.seed)
     return Refitted(forecaster.model, windows, size, draws, forecaster, frame, rolling.refit)
 
 

@@ -41,7 +41,7 @@ class Batches:
 
     def __init__(self, windows: WindowDataset, training: Progress) -> None:
         self.windows, self.training, self.seed = windows, training, training.plan.seed
-        size = min(training.plan.batch_size, len(windows))
+        size = min(training.plan.batch, len(windows))
         whole, every = windows.whole, np.arange(len(windows))
         pools = [every]
         if 0 < whole.sum() < len(every) / 2:
@@ -70,7 +70,7 @@ class Checks:
 
     def __init__(self, windows: WindowDataset, training: Progress) -> None:
         self.windows, self.training = windows, training
-        self.starts = range(0, len(windows), training.plan.batch_size)
+        self.starts = range(0, len(windows), training.plan.batch)
 
     def __len__(self) -> int:
         return -(-len(self.starts) // self.training.trainer.world_size)

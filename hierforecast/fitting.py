@@ -47,6 +47,8 @@ HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
 # The same for the choice of a rung; up to so many windows all of them, however short the fit, as
 # for the scores of surprise.
 RUNG_SHARE, FEWEST_JUDGED = 0.003, 64
+# Rows of held-out windows that each validation may look at, however short the fit.
+CHECK_ROWS = 4_000
 _IMPORTING = threading.Lock()
 
 
@@ -78,6 +80,7 @@ def learn(
             panel.vocabulary = replace(panel.vocabulary, smoothing=smoothing)
         training = _lessons(plan, panel, training)
     (held_out or panel).vocabulary = panel.vocabulary
+    plan = plan.sized(panel.rows_of(training[:, 0]).mean())
     hide = SeriesDropout(plan.series_dropout) if plan.series_dropout else None
     how: dict[str, Any] = {"origin": model.origin, "calendar": model.uses_calendar}
     windows = WindowDataset(panel, training, *plan.lengths, hide=hide, **how)
@@ -92,7 +95,8 @@ def learn(
     if _is_trained(model):
         about = _about(plan, panel, held_out, None if fresh else model)
         lessons = _with_early(plan, windows)
-        history, stopped = _train(plan, model, lessons, checks, about, resume)
+        few = None if checks is None else _few_checks(plan, checks)
+        history, stopped = _train(plan, model, lessons, few, about, resume)
     report, scores = Report(), None
     if checks is not None and stopped is None:
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
@@ -149,10 +153,10 @@ def _judge(
     answer, rungs = Rung("", model, learn=model.fit_statistics), None
     if _is_trained(model):
         levels = model.rungs(before, seen)
-        most = max(int(RUNG_SHARE * steps * plan.batch_size), FEWEST_JUDGED)
+        most = max(int(RUNG_SHARE * steps * plan.batch), FEWEST_JUDGED)
         some = few_windows(checks, most, sys.maxsize, plan.seed)
         accelerator = (plan.trainer or {}).get("accelerator", "auto")
-        answer, rungs = climb(levels, some, plan.batch_size, plan.seed, accelerator)
+        answer, rungs = climb(levels, some, plan.batch, plan.seed, accelerator)
     _calibrate(plan, answer.model.eval(), checks, steps)
     report = report_on(_held_out(plan, answer.model, checks, REPORT_SHARE, steps))
     return answer, report if rungs is None else replace(report, rungs=rungs)
@@ -171,7 +175,7 @@ def _calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> N
     if isinstance(temperature, Temperature):
         temperature.reset()  # a warm start brings one along
         some = _held_out(plan, model, checks, CALIBRATION_SHARE, steps)
-        size = min(plan.batch_size, -(-len(some.windows) // 8))
+        size = min(plan.batch, -(-len(some.windows) // 8))
         temperature.fit(
             [
                 Seen(each.raw, each.batch.types, each.future.values, each.future.present)
@@ -184,9 +188,21 @@ def _held_out(
     plan: Plan, model: Model, checks: WindowDataset, share: float, steps: int, fewest: int = 1
 ) -> Forecasts:
     """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""
-    most = int(share * steps * plan.batch_size) if steps else len(checks)
+    most = int(share * steps * plan.batch) if steps else len(checks)
     some = few_windows(checks, max(most, fewest), HELD_OUT_ROWS, plan.seed)
-    return Forecasts(model, some, plan.batch_size, Draws(plan.seed))
+    return Forecasts(model, some, plan.batch, Draws(plan.seed))
+
+
+def _few_checks(plan: Plan, checks: WindowDataset) -> WindowDataset:
+    """The held-out windows to stop by: few enough for the training to stay the longer part.
+
+    Between two validations a quarter as many windows as there are learned from, or `FEWEST_JUDGED`,
+    but of wide scenes only so many as have `CHECK_ROWS` rows.
+    """
+    rows = checks.panel.rows_of(checks.cutoffs[:, 0]).mean()
+    share = plan.between_validations * plan.batch // 4
+    most = max(share, FEWEST_JUDGED)
+    return few_windows(checks, most, max(int(share * rows), CHECK_ROWS), plan.seed)
 
 
 def _is_trained(model: nn.Module) -> bool:

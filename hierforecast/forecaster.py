@@ -29,7 +29,8 @@ class Forecaster(Answers, Surprising, Influential):
         prediction_length: steps forecast.
         columns: which column plays which role.
         learning_rate: peak of the learning rate.
-        batch_size: windows in a training step, of each process if there are several.
+        batch_size: windows in a training step, of each process if there are several. None: up to
+            64, fewer of wide scenes, so that a step learns from about 700 rows, and four at least.
         max_steps: training steps at most; training stops early when held-out windows say so.
         series_dropout: mean share of series hidden in training, between 0 and 0.5.
         min_context: least steps of a scene before the cutoff of a training window; below
@@ -54,7 +55,7 @@ class Forecaster(Answers, Surprising, Influential):
         prediction_length: int,
         columns: Columns = Columns(),  # noqa: B008 (immutable)
         learning_rate: float = 1e-3,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         max_steps: int = 1000,
         series_dropout: float = 0.1,
         min_context: int | None = None,

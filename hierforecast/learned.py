@@ -31,7 +31,7 @@ class Learned(Params):
     context_length: int
     prediction_length: int
     columns: Columns
-    batch_size: int
+    batch_size: int | None
     seed: int
     trainer: Mapping[str, Any] | None
     model_: Model
@@ -77,7 +77,7 @@ class Learned(Params):
         how: dict[str, Any] = {"origin": self.model_.origin, "calendar": self.model_.uses_calendar}
         windows = WindowDataset(panel, cutoffs, *lengths, **how)
         model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
-        return Forecasts(model, windows, self.batch_size, Draws(self.seed))
+        return Forecasts(model, windows, self._plan().batch, Draws(self.seed))
 
     def _imputation(self, frame: Any, seed: int | None) -> Imputation:
         """What is missing in a frame, see `Forecaster.impute`."""

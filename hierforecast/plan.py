@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,6 +23,10 @@ PRECISIONS = (
     "32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "transformer-engine",
     "transformer-engine-float16", "32", "64", "16", "bf16",
 )  # fmt: skip
+# A batch, unless it is given in windows: about as many rows as 64 scenes of basketball have.
+BATCH_ROWS, FEWEST_WINDOWS, MOST_WINDOWS = 704, 4, 64
+# Validations in a training run.
+VALIDATIONS = 20
 # A row for each training step; of a model that is not trained by steps, none.
 NO_STEPS = pd.DataFrame(columns=["step", "loss", "val_loss"], dtype=float).astype({"step": int})
 
@@ -40,7 +44,7 @@ class Plan:
     prediction_length: int
     columns: Columns
     learning_rate: float
-    batch_size: int
+    batch_size: int | None
     max_steps: int
     series_dropout: float
     seed: int
@@ -50,8 +54,10 @@ class Plan:
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
             name: whole(name, getattr(self, name))
-            for name in ("context_length", "prediction_length", "batch_size", "max_steps")
+            for name in ("context_length", "prediction_length", "max_steps")
         }
+        if self.batch_size is not None:
+            checked["batch_size"] = whole("batch_size", self.batch_size)
         checked["seed"] = whole("seed", self.seed, 0, 2**63 - 1)
         if self.min_context is not None:
             checked["min_context"] = whole("min_context", self.min_context)
@@ -75,6 +81,23 @@ class Plan:
                 "of a subclass of hierforecast.models.Model"
             )
         _check_trainer(self.trainer)
+
+    @property
+    def batch(self) -> int:
+        """Windows at a time."""
+        return MOST_WINDOWS if self.batch_size is None else self.batch_size
+
+    def sized(self, rows: float) -> Plan:
+        """The same with a batch size, for windows of about so many rows each."""
+        if self.batch_size is not None:
+            return self
+        windows = int(np.clip(BATCH_ROWS / max(rows, 1), FEWEST_WINDOWS, MOST_WINDOWS))
+        return replace(self, batch_size=windows)
+
+    @property
+    def between_validations(self) -> int:
+        """Training steps from one validation to the next."""
+        return max(1, self.max_steps // VALIDATIONS)
 
     @property
     def lengths(self) -> tuple[int, int]:

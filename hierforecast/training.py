@@ -34,8 +34,8 @@ from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.plan import Plan
 from hierforecast.windows import Window, WindowDataset
 
-# Validations in a training run, and how many of them in a row may fail to improve.
-VALIDATIONS, PATIENCE = 20, 5
+# How many validations in a row may fail to improve.
+PATIENCE = 5
 # Under this name losses come back from other processes.
 _HISTORY = "history"
 
@@ -259,7 +259,7 @@ def train(
     root = (plan.trainer or {}).get("default_root_dir")
     path = prepare(root, about, resume, "fit")
     module = Training(model, plan)
-    keeper = Keeper(path, max(1, plan.max_steps // VALIDATIONS), about)
+    keeper = Keeper(path, plan.between_validations, about)
     with undisturbed():
         trainer = make_trainer(_options(plan, keeper, held_out is not None))
         if isinstance(trainer.strategy, DDPStrategy):

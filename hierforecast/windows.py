@@ -226,8 +226,7 @@ class WindowDataset(Dataset[Window]):
 
     def _rows(self, scenes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Window and row of the panel (P,) of every series of the scenes (W,) of the windows."""
-        starts = self.panel.row_offset[scenes]
-        counts = self.panel.row_offset[scenes + 1] - starts
+        starts, counts = self.panel.row_offset[scenes], self.panel.rows_of(scenes)
         window = np.repeat(np.arange(len(scenes)), counts)
         first = np.cumsum(counts) - counts
         return window, np.arange(len(window)) + (starts - first)[window]
@@ -294,7 +293,6 @@ def few_windows(windows: WindowDataset, most: int, rows: int, seed: int) -> Wind
 
 def _order(windows: WindowDataset, rows: int, seed: int) -> np.ndarray:
     """Numbers of random windows of about so many rows in all."""
-    scene, offset = windows.cutoffs[:, 0], windows.panel.row_offset
-    size = offset[scene + 1] - offset[scene]
-    order = np.random.default_rng(seed).permutation(len(scene))
+    size = windows.panel.rows_of(windows.cutoffs[:, 0])
+    order = np.random.default_rng(seed).permutation(len(size))
     return order[: max(1, int(np.searchsorted(np.cumsum(size[order]), rows)))]

@@ -56,9 +56,9 @@ def fit(
     model: Annotated[ModelName, option("--model", "Model.")] = ModelName.HiPerformer,
     settings: Settings = None,
     steps: Steps = DEFAULTS["max_steps"],
-    batch_size: Annotated[int, option("--batch-size", "Windows in a step.")] = DEFAULTS[
-        "batch_size"
-    ],
+    batch_size: Annotated[
+        int | None, option("--batch-size", "Windows in a step. [about 700 rows]")
+    ] = None,
     learning_rate: Annotated[float, option("--learning-rate", "At its peak.")] = DEFAULTS[
         "learning_rate"
     ],

@@ -108,6 +108,10 @@ class Panel:
             dtype=np.dtype(dtype),
         )
 
+    def rows_of(self, scenes: np.ndarray) -> np.ndarray:
+        """Rows (m,) of each of some scenes (m,)."""
+        return self.row_offset[scenes + 1] - self.row_offset[scenes]
+
     def times(self, scene: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """Time labels (m,) of steps (m,) in scenes (m,): int64, or datetime64 (UTC if zoned)."""
         return self.clock.times(scene, steps)
