@@ -201,8 +201,8 @@ def _few_checks(plan: Plan, checks: WindowDataset) -> WindowDataset:
     """
     rows = checks.panel.rows_of(checks.cutoffs[:, 0]).mean()
     share = plan.between_validations * plan.batch // 4
-    most = max(share, FEWEST_JUDGED)
-    return few_windows(checks, most, max(int(share * rows), CHECK_ROWS), plan.seed)
+    most = max(share, FEWEST_JUDGED), max(int(share * rows), CHECK_ROWS)
+    return few_windows(checks, *most, plan.seed)
 
 
 def _is_trained(model: nn.Module) -> bool:
