@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hierforecast.frame.resampling import resample
     from hierforecast.io.reading import read_table
     from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge, SeasonalNaive
+    from hierforecast.shards import Shards, shard
 
 __version__ = version("hierforecast")
 
@@ -30,9 +31,11 @@ __all__ = [
     "NotFittedError",
     "Ridge",
     "SeasonalNaive",
+    "Shards",
     "compare",
     "read_table",
     "resample",
+    "shard",
 ]
 
 # Where each of them is defined.
@@ -47,9 +50,11 @@ _HOMES = {
     "NotFittedError": "errors",
     "Ridge": "models",
     "SeasonalNaive": "models",
+    "Shards": "shards",
     "compare": "comparison",
     "read_table": "io.reading",
     "resample": "frame.resampling",
+    "shard": "shards",
 }
 
 

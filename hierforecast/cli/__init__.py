@@ -67,6 +67,10 @@ COMMANDS = {
     "evaluate": ("measuring:evaluate", MEASURE),
     "download": ("data:download", "Find or fetch a data set and write it as one long table."),
     "resample": ("data:resample", "Bring tables to another step; gaps stay gaps."),
+    "shard": (
+        "sharding:shard",
+        "Cut tables between scenes: a folder of Parquet files, for tables larger than memory.",
+    ),
     "compare": ("measuring:evaluate", MEASURE),
 }
 for _name, (_place, _help) in COMMANDS.items():
