@@ -11,7 +11,7 @@ PINS := $(VENV)/pins.txt
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format notebooks docs bench clean
+.PHONY: help demo test test-fast engines lint format notebooks docs bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -24,6 +24,10 @@ test: $(VENV)/.dev ## run every test
 
 test-fast: $(VENV)/.dev ## run the tests that take seconds
 	@$(BIN)/python -m pytest $(TESTFLAGS) -m "not slow"
+
+engines: $(VENV)/.dev ## install Ray and Dask, and Spark where Java is, so that `make test` tests them too
+	@$(PIP) -qq -c $(PINS) -e ".[dask,ray]"
+	@if command -v java > /dev/null; then $(PIP) -qq -c $(PINS) -e ".[spark]"; fi
 
 lint: $(VENV)/.dev ## check layout, common mistakes and types
 	$(BIN)/ruff check

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hierforecast import Columns, Forecaster, models
 from hierforecast._console import Names, declare, option, read_settings, say
+from hierforecast.cli.elsewhere import Engine, EngineName, check_new, open_folder
 from hierforecast.cli.options import (
     DEFAULTS,
     FREQ,
@@ -103,10 +104,12 @@ def _refuse_tables(folder: Path) -> None:
         raise DataError(f"'{folder}' is a table: the forecaster's folder comes last")
 
 
-def load_for(folder: Path, out: Path | None) -> Forecaster:
+def load_for(folder: Path, out: Path | None, engine: EngineName | None = None) -> Forecaster:
     """The forecaster of a folder, once it is sure that its answer can be written."""
     _refuse_tables(folder)
-    if out is not None:
+    if engine is not None:
+        check_new(out)
+    elif out is not None:
         check_kind(out)
     return Forecaster.load(folder)
 
@@ -159,15 +162,20 @@ def predict(
         str | None, option("--conformal", "Table: held out, its errors make --level intervals.")
     ] = None,
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
+    engine: Engine = None,
 ) -> None:
     """Forecast the steps that follow a table."""
     labels = [name for name in by if name] if by else None
     totals: dict[str, Any] = {"by": labels, "how": how, "weights": weights}
     intervals = {"--level": level, "--quantile": quantile, "--conformal": conformal}
     _check_draws(samples, futures, seed, intervals, totals)
-    forecaster = load_for(folder, out)
+    forecaster = load_for(folder, out, engine)
     columns = forecaster.columns
-    history, ahead = read_history(tables, columns, paths, cutoff, known)
+    if engine is None:
+        history, ahead = read_history(tables, columns, paths, cutoff, known)
+    else:
+        history = open_folder(engine, paths, tables.options | {"cutoff": cutoff})
+        ahead = tables.read(known, columns) if known else None
     plan = tables.read(given, columns) if given else None
     asked: dict[str, Any] = {"known": ahead, "given": plan}
     if futures is not None:
@@ -192,12 +200,16 @@ def impute(
     quantile: Quantiles = None,
     samples: Annotated[int | None, option("--samples", "Joint draws, not one answer.")] = None,
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
+    engine: Engine = None,
 ) -> None:
     """Say where series were at the steps of a table at which they are missing."""
     plain: dict[str, Any] = {"by": None, "how": "sum", "weights": None}
     _check_draws(samples, None, seed, {"--level": level, "--quantile": quantile}, plain)
-    forecaster = load_for(folder, out)
-    frame = tables.read(paths, forecaster.columns)
+    forecaster = load_for(folder, out, engine)
+    if engine is None:
+        frame = tables.read(paths, forecaster.columns)
+    else:
+        frame = open_folder(engine, paths, tables.options)
     answer = forecaster.impute(frame, level, samples, seed, quantiles=quantile)
     deliver(tables.restore(answer, forecaster.columns), out)
     tables.say_notes()

@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 from hierforecast import Columns, Forecaster, compare, models
 from hierforecast._console import Names, option
+from hierforecast.cli.elsewhere import Engine, open_folder
 from hierforecast.cli.forecasting import ModelName
 from hierforecast.cli.options import TableFile
 from hierforecast.cli.output import deliver
@@ -40,10 +42,12 @@ def evaluate(
     samples: Annotated[int, option("--samples", "Joint draws for metrics of draws.")] = 20,
     level: Annotated[float, option("--level", "Interval to measure, percent.")] = 90,
     out: Annotated[Path | None, option("--out", "Table to write the figures to.")] = None,
+    engine: Engine = None,
 ) -> None:
     """Measure fitted forecasters on a table with the outcome, side by side.
 
-    All forecast the same windows. The best figure of several is marked by a star.
+    All forecast the same windows. The best figure of several is marked by a star. With --engine the
+    table is a folder of Parquet, and there is one forecaster.
     """
     if out is not None:
         check_kind(out)
@@ -52,6 +56,16 @@ def evaluate(
             raise DataError(f"'{folder}' is a table: several are given as one 'pattern' in quotes")
     named = {str(folder): Forecaster.load(folder) for folder in folders}
     first = next(iter(named.values()))
+    if engine is not None:
+        if len(named) > 1 or baseline or train:
+            raise DataError("--engine measures one forecaster, without --baseline: give one folder")
+        others = {name: windows.options[name] for name in ("cutoff", "start", "refit")}
+        frame = open_folder(engine, [table], tables.options | others)
+        asked = {name: windows.options[name] for name in ("n_windows", "stride")}
+        scores = first.evaluate(frame, metric or None, n_samples=samples, level=level, **asked)
+        scores.insert(0, "forecaster", str(folders[0]))
+        _show(scores, level, out)
+        return
     columns = _all_columns(first.columns, [f.columns for f in named.values()])
     frame = tables.read(table, columns)
     learned = tables.read(train, columns) if train else None
@@ -66,10 +80,15 @@ def evaluate(
         named[own] = model if learned is None else model.fit(learned)
     options = windows.of(frame, first.columns, tables.options.get("time_step"))
     scores = compare(named, frame, metric or None, n_samples=samples, level=level, **options)
+    _show(scores, level, out)
+    tables.say_notes()
+
+
+def _show(scores: pd.DataFrame, level: float, out: Path | None) -> None:
+    """Figures on the screen, and into a file if there is one."""
     show_scores(scores, level)
     if out is not None:
         deliver(scores, out)
-    tables.say_notes()
 
 
 def _all_columns(first: Columns, others: list[Columns]) -> Columns:

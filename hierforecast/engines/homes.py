@@ -28,7 +28,8 @@ def home_of(frame: Any) -> ModuleType | None:
     """The adapter of a frame's engine; None for frames in memory, and for any other object.
 
     An adapter has ``run(job, frame)``, which gives the answers as a frame of its engine, and
-    ``collect(frame)``, which brings such a frame here in pieces.
+    ``collect(frame)``, which brings such a frame here in pieces; for the command line there are
+    ``read(folder)`` and ``write(frame, folder)``, of Parquet.
     """
     name = name_of(frame)
     return None if name is None else import_module(f"hierforecast.engines.{name}")

@@ -1,0 +1,48 @@
+"""Ray on this machine, with two CPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+import pytest
+
+from hierforecast.engines import ray as engine
+from tests.engines.checks import QUIET_IMPUTING
+from tests.engines.homes import Home, HomeTests
+
+REASON = "Ray is not installed: make engines, or pip install 'hierforecast[ray]'"
+ray = pytest.importorskip("ray", reason=REASON)
+data = pytest.importorskip("ray.data", reason=REASON)
+# What Ray itself warns of, and what it leaves open when it ends.
+RAYS = (
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(*QUIET_IMPUTING, *RAYS)]
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Home]:
+    def carry(frame: pd.DataFrame) -> data.Dataset:
+        shuffled = frame.sample(frac=1.0, random_state=0)
+        return data.from_pandas([shuffled[start::3] for start in range(3)])
+
+    options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "BLOCKS", 1)
+        # Each new worker imports torch: those that wait are kept.
+        patch.setenv("RAY_idle_worker_killing_time_threshold_ms", "600000")
+        patch.setenv("RAY_num_workers_soft_limit", "4")
+        ray.init(num_cpus=2, object_store_memory=128 * 2**20, **options)
+        data.DataContext.get_current().enable_progress_bars = False
+        try:
+            yield Home("ray", carry, lambda found: found.to_pandas())
+        finally:
+            ray.shutdown()
+
+
+class TestRay(HomeTests):
+    pass
