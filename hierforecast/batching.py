@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hierforecast._random import Passes, mixed, seeded
+from hierforecast.lessons import Course
 from hierforecast.plan import Plan
 from hierforecast.windows import Window, WindowDataset
 
@@ -39,27 +41,42 @@ class Batches:
     next batch, so that together they go through the windows as one process with larger ones does.
     """
 
-    def __init__(self, windows: WindowDataset, training: Progress) -> None:
+    def __init__(self, windows: WindowDataset | Course, training: Progress) -> None:
         self.windows, self.training, self.seed = windows, training, training.plan.seed
-        size = min(training.plan.batch, len(windows))
+
+    def __iter__(self) -> Iterator[Window]:
+        trainer, start, stop = self.training.trainer, 0, 0.0
+        windows, pools = None, []
+        for number in count(self.training.batches):
+            own = number * trainer.world_size + trainer.global_rank
+            if windows is None or own >= stop:
+                windows = pools = None  # before others are read: there is room for some only
+                start, stop, windows = self._windows(own)
+                pools = self._pools(windows, mixed(self.seed, start) if start else self.seed)
+            hidden = seeded(self.seed, HIDDEN, own)
+            chosen = [pool[passes.batch(own - start)] for pool, passes in pools]
+            yield windows.__getitems__(np.concatenate(chosen), hidden)
+
+    def _windows(self, batch: int) -> tuple[int, float, WindowDataset]:
+        """The windows of a batch, the first batch of the same ones and the first of others."""
+        if not isinstance(self.windows, Course):
+            return 0, math.inf, self.windows
+        start, stop, _ = self.windows.span_of(batch)
+        return start, stop, self.windows.at(batch)
+
+    def _pools(self, windows: WindowDataset, seed: int) -> list[tuple[np.ndarray, Passes]]:
+        """Numbers of windows that a batch has some of each, and their order."""
+        size = min(self.training.plan.batch, len(windows))
         whole, every = windows.whole, np.arange(len(windows))
         pools = [every]
         if 0 < whole.sum() < len(every) / 2:
             pools = [every[whole], every[~whole]]
         sizes = [size - size // 2, size // 2] if len(pools) > 1 else [size]
-        self.pools = [
-            (pool, Passes(len(pool), n, mixed(self.seed, k) if k else self.seed))
+        return [
+            (pool, Passes(len(pool), n, mixed(seed, k) if k else seed))
             for k, (pool, n) in enumerate(zip(pools, sizes, strict=True))
             if n
         ]
-
-    def __iter__(self) -> Iterator[Window]:
-        trainer = self.training.trainer
-        for number in count(self.training.batches):
-            own = number * trainer.world_size + trainer.global_rank
-            hidden = seeded(self.seed, HIDDEN, own)
-            chosen = [pool[passes.batch(own)] for pool, passes in self.pools]
-            yield self.windows.__getitems__(np.concatenate(chosen), hidden)
 
 
 class Checks:

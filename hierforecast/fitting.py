@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from copy import copy, deepcopy
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -15,23 +15,25 @@ import torch
 from torch import nn
 
 from hierforecast._random import drawing, seeded
-from hierforecast.cutoffs import cutoffs_of, early_cutoffs, split_cutoffs
+from hierforecast.cutoffs import cutoffs_of, split_cutoffs
 from hierforecast.draws import Draws
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, read_frame
-from hierforecast.history import learn_smoothing, settled, thin
+from hierforecast.history import learn_smoothing
 from hierforecast.inference import Forecasts
 from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.ladder import climb
+from hierforecast.lessons import Course, as_seen, settled_cutoffs, windows_of, with_early
 from hierforecast.models import Model
 from hierforecast.models.base import Rung
 from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.report import Report, report_on
 from hierforecast.scores import held_out_scores
+from hierforecast.shards import Shards
+from hierforecast.shards.pools import Pools, in_memory
 from hierforecast.task import Task
 from hierforecast.windows import (
-    SeriesDropout,
     Window,
     WindowDataset,
     few_windows,
@@ -66,7 +68,7 @@ def learn(
         What is learned, and what is to be raised once this is kept: None if the fit came to its
         end.
     """
-    panel, held_out = _read(plan, frame, val, start)
+    panel, held_out, pools = _read(plan, frame, val, start)
     training, validation = split_cutoffs(panel, *plan.lengths, plan.seed, held_out)
     if start is None:
         end = np.zeros(len(panel.length), dtype=np.int64)
@@ -78,23 +80,26 @@ def learn(
         if start is None:
             smoothing = learn_smoothing(panel, end, plan.prediction_length)
             panel.vocabulary = replace(panel.vocabulary, smoothing=smoothing)
-        training = _lessons(plan, panel, training)
+        training = settled_cutoffs(plan, panel, training)
     (held_out or panel).vocabulary = panel.vocabulary
     plan = plan.sized(panel.rows_of(training[:, 0]).mean())
-    hide = SeriesDropout(plan.series_dropout) if plan.series_dropout else None
-    how: dict[str, Any] = {"origin": model.origin, "calendar": model.uses_calendar}
-    windows = WindowDataset(panel, training, *plan.lengths, hide=hide, **how)
+    windows = windows_of(plan, model, panel, training)
     if fresh:
         with drawing(generator):
             model.fit_statistics(*_statistics(plan, windows, generator))
     checks = None
     if len(validation):
-        checks = WindowDataset(held_out or panel, validation, *plan.lengths, **how)
+        checks = WindowDataset(held_out or panel, validation, *plan.lengths, **as_seen(model))
     history, stopped = NO_STEPS.copy(), None
     before = deepcopy(model)
     if _is_trained(model):
         about = _about(plan, panel, held_out, None if fresh else model)
-        lessons = _with_early(plan, windows)
+        lessons: WindowDataset | Course = with_early(plan, windows)
+        if pools is not None:
+            about |= {"the shards": pools.digest()} if about else {}
+            if held_out is None:
+                pools.hold_out(panel, training, validation)
+            lessons = Course(pools, plan, model, lessons)
         few = None if checks is None else _few_checks(plan, checks)
         history, stopped = _train(plan, model, lessons, few, about, resume)
     report, scores = Report(), None
@@ -107,8 +112,8 @@ def learn(
         if fresh and held_out is None and answer.learn is not None:
             every = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
             if model.origin == "history":
-                every = _lessons(plan, panel, every)
-            windows = WindowDataset(panel, every, *plan.lengths, hide=hide, **how)
+                every = settled_cutoffs(plan, panel, every)
+            windows = windows_of(plan, model, panel, every)
             with drawing(generator):
                 answer.learn(*_statistics(plan, windows, generator))
     elif fresh and stopped is None and model.origin == "history":
@@ -116,29 +121,6 @@ def learn(
         model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
     fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report, scores
     return Fitted(*fitted), stopped
-
-
-def _with_early(plan: Plan, windows: WindowDataset) -> WindowDataset:
-    """The windows, and those that begin before their scene does, if the plan asks for them.
-
-    Units and the linear forecast are learned without these: none of theirs is better for them.
-    """
-    if plan.min_context is None:
-        return windows
-    panel, every = windows.panel, copy(windows)
-    early = early_cutoffs(panel, *plan.lengths, plan.min_context, windows.cutoffs)
-    every.cutoffs = np.concatenate([windows.cutoffs, early])
-    if windows.origin == "history":
-        assert panel.vocabulary.smoothing is not None
-        every.cutoffs = settled(panel, every.cutoffs, panel.vocabulary.smoothing.seasons)
-    return every
-
-
-def _lessons(plan: Plan, panel: Panel, cutoffs: np.ndarray) -> np.ndarray:
-    """The cutoffs (W, 2) of which there is something to learn where series are smoothed."""
-    assert panel.vocabulary.smoothing is not None
-    late = settled(panel, cutoffs, panel.vocabulary.smoothing.seasons)
-    return thin(panel, late, plan.prediction_length)
 
 
 def _judge(
@@ -213,7 +195,7 @@ def _is_trained(model: nn.Module) -> bool:
 def _train(
     plan: Plan,
     model: Model,
-    windows: WindowDataset,
+    windows: WindowDataset | Course,
     checks: WindowDataset | None,
     about: dict[str, Any],
     resume: bool,
@@ -229,17 +211,26 @@ def _train(
     return history, stopped
 
 
-def _read(plan: Plan, frame: Any, val: Any, start: Fitted | None) -> tuple[Panel, Panel | None]:
-    """The frame to learn from, and the user's own to stop by."""
+def _read(
+    plan: Plan, frame: Any, val: Any, start: Fitted | None
+) -> tuple[Panel, Panel | None, Pools | None]:
+    """The frame to learn from, the user's own to stop by, and shards that do not fit beside."""
     first: dict[str, Any] = {"dtype": plan.dtype}
     second: dict[str, Any] = {**first, "context": plan.context_length}
     if start is not None:
         first = {**second, "vocabulary": start.vocabulary, "step": start.step}
-    panel = read_frame(frame, plan.columns, **first)
+    pools = None
+    if isinstance(frame, Shards) and not frame.fits:
+        bar = (plan.trainer or {}).get("enable_progress_bar", True)
+        pools = Pools.open(frame, plan.columns, plan.seed, bar, **first)
+        panel = pools.panel(pools.of_pass(0)[0])
+    else:
+        panel = read_frame(in_memory(frame, plan.columns, plan.seed), plan.columns, **first)
     if val is None:
-        return panel, None
+        return panel, None, pools
+    val = in_memory(val, plan.columns, plan.seed)
     second |= {"vocabulary": panel.vocabulary, "step": panel.clock.step, "variable": "val"}
-    return panel, read_frame(val, plan.columns, **second)
+    return panel, read_frame(val, plan.columns, **second), pools
 
 
 def _model(

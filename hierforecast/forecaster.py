@@ -16,6 +16,7 @@ from hierforecast.influence import Influential
 from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 from hierforecast.models import Model
+from hierforecast.shards.pools import opened
 from hierforecast.surprise import Surprising
 
 
@@ -82,6 +83,9 @@ class Forecaster(Answers, Surprising, Influential):
         Args:
             frame: long frame of training scenes; it is not changed. A scene lasts from its first
                 observed time to its last; one shorter than context and horizon gives one window.
+                Or what need not fit in memory: `Shards`, the path of a folder of Parquet files in
+                which scenes lie whole, a polars LazyFrame or a DuckDB relation (which `shard` cuts
+                into a temporary folder first).
             val: frame for early stopping; None holds out a tenth of the scenes, or the last tenth
                 of the time if there are few.
             resume: go on with an interrupted fit of the same frames and options, from the
@@ -102,7 +106,9 @@ class Forecaster(Answers, Surprising, Influential):
             NotFittedError: for a warm start with nothing learned.
         """
         start = self._fitted() if warm_start else None
-        fitted, stopped = learn(self._plan(), frame, val, resume, start)
+        plan, bar = self._plan(), (self.trainer or {}).get("enable_progress_bar", True)
+        with opened(frame, plan.columns, bar) as train, opened(val, plan.columns, bar) as held_out:
+            fitted, stopped = learn(plan, train, held_out, resume, start)
         self._learned(fitted)
         if stopped is not None:
             raise stopped

@@ -29,6 +29,7 @@ from hierforecast._lightning import (
 from hierforecast._random import drawing, draws_by_itself, hand_down, mixed
 from hierforecast.batching import CHECKED, DROPPED, Batches, Checks
 from hierforecast.io.checkpoints import prepare
+from hierforecast.lessons import Course
 from hierforecast.models import Model
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.plan import Plan
@@ -231,7 +232,7 @@ class Keeper(Saver):
 
 def train(
     model: Model,
-    windows: WindowDataset,
+    windows: WindowDataset | Course,
     held_out: WindowDataset | None,
     plan: Plan,
     about: Mapping[str, Any],
@@ -241,7 +242,7 @@ def train(
 
     Args:
         model: built for the task, statistics fitted.
-        windows: training windows.
+        windows: training windows, or those of one pool of shards after another.
         held_out: windows for early stopping and the choice of the best weights, or None: the
             weights of the last step are kept.
         plan: how long and how fast, and options of Lightning's `Trainer`; their
