@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 import torch
 
 from benchmarks.experiment import Experiment, Found, Options, Section
-from benchmarks.timing import alone
+from benchmarks.timing import alone, peak_growth
 from hierforecast import Columns, Forecaster, HiPerformer, Shards, shard
 from hierforecast.io.parquet import write_parquet
 
@@ -22,7 +21,6 @@ from hierforecast.io.parquet import write_parquet
 SERIES, STEPS = 10, 100
 LENGTHS = {"context_length": 40, "prediction_length": 10}
 COLUMNS = Columns(scene="scene")
-STATUS = Path("/proc/self/status")
 
 
 def make(given: Options) -> dict[str, Any]:
@@ -98,23 +96,15 @@ def size_of(folder: Path) -> str:
     return f"{sum(file.stat().st_size for file in folder.rglob('*')) / 1e9:.2f} GB"
 
 
-def peak() -> float:
-    """The most resident memory of this process so far, in GB."""
-    if STATUS.exists():
-        (line,) = (one for one in STATUS.read_text().splitlines() if one.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
 def phase(name: str, given: Options) -> dict[str, Any]:
     """A phase in a fresh process: seconds, and memory above what the imports take."""
     from hierforecast import training  # noqa: F401  (Lightning is an import too)
 
     torch.set_num_threads(1)
-    before, start = peak(), monotonic()
-    found = PHASES[name](given)
-    seconds = monotonic() - start
-    return {"seconds": f"{seconds:,.0f}", "GB above the imports": f"{peak() - before:.2f}", **found}
+    start = monotonic()
+    found, grown = peak_growth(lambda: PHASES[name](given))
+    size = "-" if grown is None else f"{grown / 1e9:.2f}"
+    return {"seconds": f"{monotonic() - start:,.0f}", "GB above the imports": size, **found}
 
 
 def measure(name: str, given: Options) -> dict[str, Any]:
