@@ -46,11 +46,12 @@ class Batches:
 
     def __iter__(self) -> Iterator[Window]:
         trainer, start, stop = self.training.trainer, 0, 0.0
-        windows, pools = None, []
+        windows: WindowDataset | None = None
+        pools: list[tuple[np.ndarray, Passes]] = []
         for number in count(self.training.batches):
             own = number * trainer.world_size + trainer.global_rank
             if windows is None or own >= stop:
-                windows = pools = None  # before others are read: there is room for some only
+                windows = None  # before others are read: there is room for some only
                 start, stop, windows = self._windows(own)
                 pools = self._pools(windows, mixed(self.seed, start) if start else self.seed)
             hidden = seeded(self.seed, HIDDEN, own)

@@ -94,12 +94,13 @@ def learn(
     before = deepcopy(model)
     if _is_trained(model):
         about = _about(plan, panel, held_out, None if fresh else model)
-        lessons: WindowDataset | Course = with_early(plan, windows)
+        learned = with_early(plan, windows)
+        lessons: WindowDataset | Course = learned
         if pools is not None:
             about |= {"the shards": pools.digest()} if about else {}
             if held_out is None:
                 pools.hold_out(panel, training, validation)
-            lessons = Course(pools, plan, model, lessons)
+            lessons = Course(pools, plan, model, learned)
         few = None if checks is None else _few_checks(plan, checks)
         history, stopped = _train(plan, model, lessons, few, about, resume)
     report, scores = Report(), None

@@ -133,7 +133,7 @@ def in_memory(frame: Any, columns: Columns, seed: int) -> Any:
     """Shards as one Arrow table: all of them if they fit, else some by chance."""
     if not isinstance(frame, Shards):
         return frame
-    numbers = range(len(frame))
+    numbers = [*range(len(frame))]
     if not frame.fits:
         pools = Pools(frame, columns, seed, Vocabulary((), ()), "", None)
         numbers = pools.of_pass(0)[0]

@@ -90,12 +90,12 @@ def test_a_frame_to_stop_by_may_be_a_folder_too(frame: pd.DataFrame, folder: Pat
 @pytest.fixture
 def long(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few visits of each pool that a short training goes through several passes."""
-    monkeypatch.setattr(lessons, "VISITS", 2)
+    monkeypatch.setattr(lessons, "VISITS", 5)
 
 
 def test_more_than_fits_is_learned_from(folder: Path, long: None) -> None:
     """Walks that follow from the step before: the loss falls, and as far as it does in memory."""
-    given = {"max_steps": 120, "learning_rate": 3e-3, "columns": EVERYTHING}
+    given = {"max_steps": 60, "learning_rate": 5e-3, "columns": EVERYTHING}
     own = tiny(model(), **given).fit(Shards(folder, MEMORY)).history_
     whole = tiny(model(), **given).fit(folder).history_
     first, last = own.loss[:10].mean(), own.loss[-20:].mean()
@@ -126,8 +126,8 @@ def test_the_memory_holds_so_many_rows(
         return panel
 
     monkeypatch.setattr(Pools, "panel", counted)
-    tiny(model(), columns=EVERYTHING, max_steps=40).fit(Shards(folder, MEMORY))
-    assert pools_read > 4
+    tiny(model(), columns=EVERYTHING, max_steps=24).fit(Shards(folder, MEMORY))
+    assert pools_read > 3
     assert MEMORY / 3 < most <= MEMORY
 
 
@@ -151,7 +151,7 @@ def test_every_shard_is_learned_from_and_held_out_scenes_are_not(
 
     monkeypatch.setattr(lessons, "windows_of", noted)
     monkeypatch.setattr(Pools, "hold_out", kept)
-    tiny(model(), columns=EVERYTHING, max_steps=60).fit(Shards(folder, 5000))
+    tiny(model(), columns=EVERYTHING, max_steps=80).fit(Shards(folder, 5000))
     assert held and not held & set(seen)
     assert len(seen) + len(held) > 35
 
@@ -174,14 +174,14 @@ def test_a_resumed_fit_ends_where_the_uninterrupted_one_ends(
 ) -> None:
     def fit(where: Path, resume: bool = False) -> Forecaster:
         trainer = {**QUIET, "default_root_dir": str(where)}
-        given = {"columns": EVERYTHING, "max_steps": 40, "trainer": trainer}
+        given = {"columns": EVERYTHING, "max_steps": 20, "trainer": trainer}
         return tiny(model(), **given).fit(Shards(folder, MEMORY), resume=resume)
 
     whole = fit(tmp_path / "one")
     at = lessons.Course.at
 
     def killed(own: Any, batch: int) -> Any:
-        if batch > 24:
+        if batch > 14:
             raise Stop
         return at(own, batch)
 
