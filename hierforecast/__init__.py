@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hierforecast.io.reading import read_table
     from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge, SeasonalNaive
     from hierforecast.shards import Shards, shard
+    from hierforecast.weights import pretrained
 
 __version__ = version("hierforecast")
 
@@ -33,6 +34,7 @@ __all__ = [
     "SeasonalNaive",
     "Shards",
     "compare",
+    "pretrained",
     "read_table",
     "resample",
     "shard",
@@ -52,6 +54,7 @@ _HOMES = {
     "SeasonalNaive": "models",
     "Shards": "shards",
     "compare": "comparison",
+    "pretrained": "weights",
     "read_table": "io.reading",
     "resample": "frame.resampling",
     "shard": "shards",

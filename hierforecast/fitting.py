@@ -49,8 +49,7 @@ HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
 # The same for the choice of a rung; up to so many windows all of them, however short the fit, as
 # for the scores of surprise.
 RUNG_SHARE, FEWEST_JUDGED = 0.003, 64
-# Rows of held-out windows that each validation may look at, however short the fit.
-CHECK_ROWS = 4_000
+CHECK_ROWS = 4_000  # of held-out windows that each validation may look at, however short the fit
 _IMPORTING = threading.Lock()
 
 

@@ -92,6 +92,7 @@ def test_the_image_room_keeps_apart():
 LATE = {
     ("hierforecast.cli.demo", "hierforecast.demo"),
     ("hierforecast.demo", "hierforecast.plot"),
+    ("hierforecast.demo.pictures", "hierforecast.plot"),
     ("hierforecast.fitting", "hierforecast.training"),
 }
 

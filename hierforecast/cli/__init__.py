@@ -2,7 +2,8 @@
 
 Each module holds commands, and is imported when one of them is called: `forecasting` fits and
 predicts, `asking` says what was surprising and who matters, `measuring` evaluates, `data` finds
-tables, `demo` shows. `options` declares what they share, `output` says how tables leave.
+tables, `drawing` draws, `demo` shows. `options` declares what they share, `output` says how tables
+leave.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ COMMANDS = {
         "Say by how much forecasts change when one series, or one group, is deleted.",
     ),
     "evaluate": ("measuring:evaluate", MEASURE),
+    "plot": (
+        "drawing:plot",
+        "Draw history and forecast: a picture, a film, or a page to play and to point at.",
+    ),
     "download": ("data:download", "Find or fetch a data set and write it as one long table."),
     "resample": ("data:resample", "Bring tables to another step; gaps stay gaps."),
     "shard": (

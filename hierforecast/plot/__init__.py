@@ -1,6 +1,6 @@
 """Pictures of forecasts. Frames in, matplotlib axes (or an animation) out.
 
-`frames.py` and `scenes.py` read, `style.py` and `courts.py` are the look, the others draw.
+`frames.py` and `scene.py` read, `style.py` and `courts.py` are the look, the others draw.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from hierforecast.plot.fan import plot_forecast, plot_groups
 from hierforecast.plot.heat import plot_influence, plot_surprise
 from hierforecast.plot.horizon import plot_errors
 from hierforecast.plot.matrix import plot_attention, plot_correlation
+from hierforecast.plot.page import rollout_page
 from hierforecast.plot.rollout import plot_rollout
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "plot_influence",
     "plot_rollout",
     "plot_surprise",
+    "rollout_page",
 ]

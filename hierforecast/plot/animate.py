@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 from matplotlib.animation import FuncAnimation
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from hierforecast.plot.agents import draw_view
+from hierforecast.plot.clock import Clock
 from hierforecast.plot.columns import Frame
 from hierforecast.plot.labels import legible
 from hierforecast.plot.movie import render, writer_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Progress = bool | Callable[[int, int], object]
 HOLD = 6  # frames for which the last picture stays before the loop starts again
-UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))  # seconds a step takes at least
 
 
 class FilmOptions(StageOptions, total=False):
@@ -128,32 +127,8 @@ class Film:
             self.drawn.pop().remove()
         now = self.view.until(time)
         self.drawn.extend(draw_view(self.ax, now, self.stage.colors, self.stage.texts, moving=True))
-        self.clock.set_text(self.clock_at(time))
+        self.clock.set_text(Clock(self.view, self.rate).at(time, self.times[-1]))
         return [*self.drawn, self.clock]
-
-    def clock_at(self, time: Any) -> str:
-        """How far a time lies from the cutoff: in seconds or more where known, else in steps."""
-        away, end = time - self.view.cutoff, self.times[-1] - self.view.cutoff
-        if not away:
-            return "cutoff"
-        now, unit = self.elapsed(abs(away))
-        if time < self.view.cutoff:
-            return f"history \N{MINUS SIGN}{now}{unit}"
-        return f"forecast +{now} of {self.elapsed(end)[0]}{unit}"
-
-    def elapsed(self, span: Any) -> tuple[str, str]:
-        """A span of time as a number and its unit; steps have none."""
-        steps = float(span / self.view.step)
-        if isinstance(span, np.timedelta64):
-            step = float(self.view.step / np.timedelta64(1, "s"))
-        elif self.rate is not None:
-            step = 1 / self.rate
-        else:
-            return f"{steps:.0f}", ""
-        size, unit = next(pair for pair in UNITS if step >= pair[0])
-        step /= size or 1.0
-        decimals = 0 if step % 1 == 0 else 1 if step >= 0.1 else 2
-        return f"{steps * step:.{decimals}f}", f" {unit}"
 
 
 def _rendered(film: Film, name: str, dpi: int, progress: Progress) -> list[Any]:

@@ -76,7 +76,7 @@ class Stage:
 
     def prepare(self, ax: Axes) -> None:
         """Draw the surface and choose limits that hold the whole scene with its regions."""
-        low, high = self._corners()
+        low, high = self.corners()
         pad = 0.03 * float((high - low).max()) or 1.0
         if self.ground is None:
             self._prepare_plain(ax, (low + high) / 2, (high - low) / 2 + 2 * pad)
@@ -91,7 +91,7 @@ class Stage:
         ax.set_xlim(min(x0, low[0] - pad), max(x1, high[0] + pad))
         ax.set_ylim(min(y0, low[1] - pad), max(y1, high[1] + pad))
 
-    def _corners(self) -> np.ndarray:
+    def corners(self) -> np.ndarray:
         """The corners (2, 2) of the box that holds everything."""
         view = self.view
         known = [view.past, view.truth, view.unseen, view.forecast, view.given, view.imputed]

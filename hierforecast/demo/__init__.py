@@ -1,4 +1,4 @@
-"""The main job in a few minutes: train on simulated basketball, forecast with players missing."""
+"""The main job in a few minutes: forecast at once, then train, forecast with players missing."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from hierforecast.datasets import simulate_basketball
+from hierforecast.demo.pictures import HIDDEN, HORIZON, draw_rollout, look_ahead, save_picture
 from hierforecast.forecaster import Forecaster
-from hierforecast.io.atomic import write_atomically
 from hierforecast.io.files import write_table
 from hierforecast.models import ConstantVelocity, HiPerformer, LastValue, Ridge
+from hierforecast.weights import pretrained
 
-CONTEXT, HORIZON, CUTOFF = 40, 10, 60  # steps of 0.16 s; the cutoff of the picture
-LEFT, RIGHT = (-2.0, 52.0), (42.0, 96.0)  # the halves of the court, feet
-# In the order in which they are hidden; what is left of the eleven is evaluated every time.
-HIDDEN = ("home_0", "away_0", "home_1", "away_1")
+CONTEXT = 40  # steps of 0.16 s
 HOW_MANY = (0, 1, 2, 4)
 
 
@@ -77,6 +74,8 @@ def run(
     console = console or Console()
     size = Size(12, 4, 3, 72, 16, 40) if quick else Size(scenes, 60, steps)
     out.mkdir(parents=True, exist_ok=True)
+    console.rule("forecast")
+    show_first(out / "first.png", console, start)
     console.rule("simulate")
     train = simulate_basketball(size.scenes, n_steps=size.length, seed=seed)
     test = simulate_basketball(size.tests, n_steps=size.length, seed=seed + 1)
@@ -100,6 +99,19 @@ def run(
     command = f"hierforecast predict {out / 'history.csv'} {out / 'forecaster'} --level 90"
     console.print(f"  {command}", soft_wrap=True, highlight=False)
     return scores
+
+
+def show_first(path: Path, console: Console, start: float) -> None:
+    """A forecast by the forecaster that comes with the package, before anything is trained."""
+    with one_thread():
+        forecaster = pretrained("basketball")
+        *_, (past, _, truth) = look_ahead(forecaster, simulate_basketball(20, 80, seed=1))
+        save_picture(draw_rollout(past, truth, forecaster), path)
+    console.print(
+        f"After {time.perf_counter() - start:.0f} s, by a forecaster that comes with the package "
+        f"(hierforecast.pretrained): {path}. Now one of your own:",
+        soft_wrap=True,
+    )
 
 
 @contextmanager
@@ -223,11 +235,7 @@ def write_files(
     """Everything that stays: path -> what it is."""
     from hierforecast.plot import animate_rollout
 
-    history = test[(test["ds"] < CUTOFF) & ~test["unique_id"].isin(HIDDEN[:2])]
-    forecast = forecaster.predict(history, level=[90])
-    scene = typical_scene(forecast, test)
-    past, ahead = (frame[frame["scene"] == scene] for frame in (history, forecast))
-    truth = test[(test["scene"] == scene) & (test["ds"] < CUTOFF + HORIZON)]
+    history, forecast, (past, ahead, truth) = look_ahead(forecaster, test)
     files = {
         out / "rollout.png": "one scene, two players hidden: forecast, truth, samples",
         out / "rollout.gif": "the same, moving",
@@ -238,7 +246,7 @@ def write_files(
     }
     picture, animation, *tables, folder = files
     figure = draw_rollout(past, truth, forecaster)
-    write_atomically(picture, lambda stream: figure.savefig(stream, format="png", dpi=110))
+    save_picture(figure, picture)
     with console.status(f"writing {animation}"):
         animate_rollout(
             past, ahead, truth, path=animation, rate=6.25, dpi=size.dpi, title="Two players hidden"
@@ -247,39 +255,6 @@ def write_files(
         write_table(table, path)
     forecaster.save(folder)
     return files
-
-
-def typical_scene(forecast: pd.DataFrame, test: pd.DataFrame) -> Any:
-    """The scene of median error, of those in one half of the court: neither the best nor the worst.
-
-    A scene that crosses the court would need a picture twice as wide.
-    """
-    both = forecast.merge(test, on=["scene", "unique_id", "ds"])
-    error = np.hypot(both["HiPerformer_x"] - both["x"], both["HiPerformer_y"] - both["y"])
-    ordered = error.groupby(both["scene"]).mean().sort_values()
-    shown = test[test["ds"].between(CUTOFF - 20, CUTOFF + HORIZON - 1)]
-    sides = shown.groupby("scene")["x"].agg(["min", "max"]).loc[ordered.index]
-    half = ordered[(sides["max"] < LEFT[1]) | (sides["min"] > RIGHT[0])]
-    ordered = half if len(half) else ordered
-    return ordered.index[len(ordered) // 2]
-
-
-def draw_rollout(history: pd.DataFrame, truth: pd.DataFrame, forecaster: Forecaster) -> Figure:
-    """One scene twice, in the half of the court where it is: against the truth, and as samples."""
-    from hierforecast.plot import plot_rollout
-
-    figure = Figure(figsize=(13.33, 7.0), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    forecast, samples = forecaster.predict(history), forecaster.sample(history, 20)
-    against = f"Forecast and truth, {HORIZON * 0.16:.1f} s ahead"
-    plot_rollout(history, forecast, truth, ax=left, level=None, title=against)
-    plot_rollout(history, forecast, samples=samples, ax=right, title="Twenty joint samples of it")
-    shown = truth.loc[truth["ds"] >= CUTOFF - 20, "x"]
-    for ax in (left, right):
-        start, end = ax.get_xlim()  # beyond the court where a region is
-        if shown.max() < LEFT[1] or shown.min() > RIGHT[0]:
-            ax.set_xlim((start, LEFT[1]) if shown.max() < LEFT[1] else (RIGHT[0], end))
-    return figure
 
 
 def files_table(files: dict[Path, str]) -> Table:

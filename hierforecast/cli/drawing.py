@@ -1,0 +1,112 @@
+"""``hierforecast plot``: a picture, a film or a page from tables of history and forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hierforecast import Columns, Forecaster
+from hierforecast._console import declare, option, say
+from hierforecast.cli.options import ROLES, TABLE, Text, columns_of
+from hierforecast.cli.tables import Tables, reads_tables
+from hierforecast.errors import DataError
+from hierforecast.io.atomic import write_atomically
+from hierforecast.io.files import ending_of
+from hierforecast.io.reading import read_table
+
+# What is taken for a label or a target where nobody names the columns.
+USUAL = Columns(target=["x", "y"], group=["team", "group", "sector"], scene="scene")
+PICTURES, FILMS, PAGES = (".png", ".svg", ".pdf"), (".gif", ".mp4"), (".html", ".htm")
+More = Annotated[str | None, option("--truth", "Table: what happened.")]
+
+
+def _named(given: Mapping[str, Any]) -> Columns | None:
+    """The columns that the options name; None if there are none."""
+    return columns_of(given) if any(given.values()) else None
+
+
+@reads_tables
+@declare("columns", ROLES, _named)
+def plot(
+    history: Annotated[str, typer.Argument(help=f"{TABLE}: up to the cutoff.")],
+    forecast: Annotated[str, typer.Argument(help="Table that predict wrote.")],
+    columns: Columns | None,
+    tables: Tables,
+    out: Annotated[Path, option("--out", "File: .png, .svg, .pdf, .gif, .mp4 or .html.")],
+    truth: More = None,
+    samples: Annotated[
+        str | None, option("--samples", "Table that predict --samples wrote.")
+    ] = None,
+    given: Annotated[str | None, option("--given", "Table: targets that were assumed.")] = None,
+    imputed: Annotated[str | None, option("--imputed", "Table that impute wrote.")] = None,
+    model: Annotated[Path | None, option("--model", "Folder: columns as fitted. [usual]")] = None,
+    which: Annotated[Text, option("--which", "Scene to draw, if there are several; A,B.")] = None,
+    rate: Annotated[float | None, option("--rate", "Steps a second, of step numbers.")] = None,
+    title: Annotated[Text, option("--title", "Written above.")] = None,
+) -> None:
+    """Draw history and forecast: a picture, a film, or a page to play and to point at.
+
+    Two targets are positions, on a court or a pitch where they fit one; a single target is drawn
+    as fans, series by series.
+    """
+    ending = ending_of(out) or out.suffix
+    if ending.lower() not in PICTURES + FILMS + PAGES:
+        endings = ", ".join(PICTURES + FILMS + PAGES[:1])
+        raise DataError(f"--out {out}: let it end in one of {endings}")
+    if model is not None:
+        columns = Forecaster.load(model).columns
+    roles = columns or USUAL
+    asked = {"history": history, "truth": truth, "given": given}
+    frames: dict[str, Any] = {
+        name: tables.read(path, roles) for name, path in asked.items() if path
+    }
+    # Draws repeat each other's labels: no row is one too many.
+    answers = {"forecast": forecast, "samples": samples, "imputed": imputed}
+    frames |= {n: read_table(path, roles, **tables.options) for n, path in answers.items() if path}
+    frames["columns"] = columns
+    frames["scene"] = _scene(which, frames["history"], roles)
+    _draw(out, ending.lower(), frames, rate, title)
+    say(f"wrote {out}")
+    tables.say_notes()
+
+
+def _scene(which: str | None, history: Any, columns: Columns) -> Any:
+    """The label of a scene as the table has it.
+
+    Raises:
+        DataError: if it has several, and none, or no such, is chosen.
+    """
+    if not columns.scenes or not set(columns.scenes) <= set(history):
+        return None
+    labels = history[list(columns.scenes)].drop_duplicates().itertuples(index=False, name=None)
+    named = {",".join(map(str, label)): label for label in labels}
+    if which is None and len(named) == 1:
+        which = next(iter(named))
+    if which not in named:
+        have = ", ".join(list(named)[:5]) + (", ..." if len(named) > 5 else "")
+        given = "several scenes are there" if which is None else f"--which {which}: no such scene"
+        raise DataError(f"{given}; choose one with --which: {have}")
+    return named[which] if len(columns.scenes) > 1 else named[which][0]
+
+
+def _draw(out: Path, ending: str, frames: dict[str, Any], rate: float | None, title: Text) -> None:
+    """Write the file of that kind."""
+    from hierforecast import plot as draw
+    from hierforecast.plot.columns import columns_for
+
+    flat = len(columns_for(frames["columns"], frames["history"]).targets) == 1
+    if ending in PICTURES:
+        if flat:
+            frames = {name: frame for name, frame in frames.items() if name != "imputed"}
+            axes = draw.plot_forecast(**frames, title=title).flat[0]
+        else:
+            axes = draw.plot_rollout(**frames, title=title)
+        figure = axes.get_figure()
+        write_atomically(out, lambda file: figure.savefig(file, format=ending[1:], dpi=110))
+    elif ending in PAGES:
+        draw.rollout_page(**frames, path=out, rate=rate, title=title)
+    else:
+        draw.animate_rollout(**frames, path=out, rate=rate, title=title, progress=True)
