@@ -206,6 +206,10 @@ def one_head(patch: Patch) -> None:
 
 
 # What is patched, arms where not all are run, and options.
+def nothing(patch: Patch) -> None:
+    """Its data are made by itself."""
+
+
 TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]] = {
     "nba": (few_games, (), {"steps": 2, "width": 8, "depth": 1, "stride": 20}),
     "nba-ablation": (ablation, (), {"steps": 2, "windows": 6, "rounds": 1}),
@@ -220,6 +224,7 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
     "stocks-day": (one_day, (), {"steps": 1, "stride": 20, "seeds": (0, 1)}),
     "stocks-what-if": (what_if, (), {"steps": 1}),
     "stocks-choose": (desk, ("returns, steps",), {"steps": 1, "stride": 20, "thin": 2}),
+    "growth": (nothing, ("11 agents*",), {"width": 16, "context": 8, "horizon": 2}),
     "long-horizon": (two_waves, ("ETTh1*",), {"steps": 2}),
     "panels": (shops, (), {"steps": 2}),
     "peers-nba": (rivals, (), {"steps": 2, "stride": 5, "rounds": 1}),

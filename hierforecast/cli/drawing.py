@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from hierforecast import Columns, Forecaster
+from hierforecast import plot as draw
 from hierforecast._console import declare, option, say
 from hierforecast.cli.options import ROLES, TABLE, Text, columns_of
 from hierforecast.cli.tables import Tables, reads_tables
@@ -16,6 +17,7 @@ from hierforecast.errors import DataError
 from hierforecast.io.atomic import write_atomically
 from hierforecast.io.files import ending_of
 from hierforecast.io.reading import read_table
+from hierforecast.plot.columns import columns_for
 
 # What is taken for a label or a target where nobody names the columns.
 USUAL = Columns(target=["x", "y"], group=["team", "group", "sector"], scene="scene")
@@ -94,9 +96,6 @@ def _scene(which: str | None, history: Any, columns: Columns) -> Any:
 
 def _draw(out: Path, ending: str, frames: dict[str, Any], rate: float | None, title: Text) -> None:
     """Write the file of that kind."""
-    from hierforecast import plot as draw
-    from hierforecast.plot.columns import columns_for
-
     flat = len(columns_for(frames["columns"], frames["history"]).targets) == 1
     if ending in PICTURES:
         if flat:
