@@ -15,12 +15,12 @@ release = version = installed("hierforecast")
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
     "cli_help",
     "mathematics",
+    "mathml",
     "repository",
 ]
 exclude_patterns = ["_build"]
@@ -39,6 +39,7 @@ python_use_unqualified_type_names = True
 autodoc_default_options = {"members": True, "show-inheritance": True}
 maximum_signature_line_length = 88
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "hierforecast"
 html_static_path = ["_static"]
