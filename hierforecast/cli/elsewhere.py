@@ -19,11 +19,14 @@ class EngineName(StrEnum):
     ray = "ray"
     spark = "spark"
     dask = "dask"
+    shards = "shards"
 
 
 Engine = Annotated[
     EngineName | None,
-    option("--engine", "ray, spark or dask reads and writes: the table and --out are folders."),
+    option(
+        "--engine", "ray, spark, dask, or shards (here, file by file): table and --out are folders."
+    ),
 ]
 
 

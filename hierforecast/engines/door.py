@@ -11,6 +11,7 @@ import pandas as pd
 
 from hierforecast.engines.homes import home_of
 from hierforecast.engines.job import Job
+from hierforecast.errors import DataError
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -18,13 +19,19 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 def anywhere(verb: Verb) -> Verb:
     """Let a verb of a forecaster take frames of Ray, Spark and Dask as well, and answer in kind.
 
-    Its name is the job's, its first argument the frame. What `evaluate` finds comes as pandas.
+    Its name is the job's, its first argument the frame. What `evaluate` finds comes as pandas. With
+    ``out=``, a new folder, the answer is written there as Parquet.
     """
     asked = signature(verb)
 
     @wraps(verb)
-    def answer(self: Any, frame: Any, *args: Any, **options: Any) -> Any:
+    def answer(self: Any, frame: Any, *args: Any, out: Any = None, **options: Any) -> Any:
         home = home_of(frame)
+        if home is None and out is not None:
+            raise DataError(
+                "out= writes answers for folders of Parquet, lazy frames and engines; the answer "
+                "for a frame in memory is one: leave it out"
+            )
         if home is None:
             return verb(self, frame, *args, **options)
         given = asked.bind(self, frame, *args, **options)
@@ -32,6 +39,8 @@ def anywhere(verb: Verb) -> Verb:
         _, _, *names = given.arguments
         job = Job.of(self, verb.__name__, {name: given.arguments[name] for name in names})
         found = home.run(job, frame)
-        return pd.DataFrame(job.merge(home.collect(found))) if job.verb == "evaluate" else found
+        if job.verb == "evaluate":
+            return pd.DataFrame(job.merge(home.collect(found)))
+        return found if out is None else home.write(found, str(out))
 
     return answer  # type: ignore[return-value]

@@ -12,11 +12,18 @@ ADAPTERS = {
     ("pyspark", "DataFrame"): "spark",
     ("dask", "DataFrame"): "dask",
     ("dask_expr", "DataFrame"): "dask",
+    ("polars", "LazyFrame"): "shards",
+    ("duckdb", "DuckDBPyRelation"): "shards",
+    ("_duckdb", "DuckDBPyRelation"): "shards",
+    ("pathlib", "PurePath"): "shards",
+    ("builtins", "str"): "shards",
+    ("hierforecast", "Shards"): "shards",
+    ("hierforecast", "Answers"): "shards",
 }
 
 
 def name_of(frame: Any) -> str | None:
-    """The engine of a frame, ``"ray"``, ``"spark"`` or ``"dask"``; None for any other object."""
+    """The engine of a frame, such as ``"ray"``, ``"shards"`` of a path; None for other objects."""
     for kind in type(frame).__mro__:
         found = ADAPTERS.get((kind.__module__.partition(".")[0], kind.__name__))
         if found is not None:

@@ -6,10 +6,13 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from hierforecast.errors import DataError
 
 if sys.platform != "win32":
     import fcntl
@@ -51,6 +54,32 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
             error.filename = str(path)  # "No space left on device" says where
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill beside its place; it is put there in one step at the end, or removed.
+
+    Args:
+        folder: where it belongs, if need be in folders that are made.
+
+    Raises:
+        DataError: if anything is there already.
+    """
+    folder = Path(os.path.realpath(folder))
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DataError(f"'{folder}' holds something already: give a new folder, or empty it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
+    part.mkdir()
+    try:
+        yield part
+        sync_folder(part)
+        os.replace(part, folder)  # over an empty folder, if there is one
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from hierforecast._options import whole
 from hierforecast._progress import progress
 from hierforecast.errors import DataError, Remedy
 from hierforecast.frame import Columns
-from hierforecast.io.atomic import sync_folder
+from hierforecast.io.atomic import new_folder
 from hierforecast.io.parquet import write_parquet
 from hierforecast.shards.hashing import hash_scenes
 from hierforecast.shards.sources import Source, open_source
@@ -56,33 +55,12 @@ def shard(
         MissingExtraError: without pyarrow.
     """
     rows, folder = whole("rows", rows), Path(os.path.realpath(folder))
-    check_place(folder)
     found = open_source(source, columns)
     check_columns(found.schema, columns)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
-    part.mkdir()
-    try:
-        count = _write(found, part, columns, rows, bar)
-        if not count:
+    with new_folder(folder) as part:
+        if not _write(found, part, columns, rows, bar):
             raise DataError("the table has no rows: check how it was read or filtered")
-        sync_folder(part)
-        os.replace(part, folder)  # over an empty folder, if there is one
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    sync_folder(folder.parent)
     return folder
-
-
-def check_place(folder: Path) -> None:
-    """Refuse to write where anything is already.
-
-    Raises:
-        DataError: then.
-    """
-    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise DataError(f"'{folder}' holds something already: give a new folder, or empty it")
 
 
 def check_columns(schema: Any, columns: Columns) -> None:
