@@ -66,11 +66,13 @@ def fit(
     seed: Seed = DEFAULTS["seed"],
     checkpoints: Annotated[Path | None, option("--checkpoints", "Folder to keep them in.")] = None,
     resume: Annotated[bool, option("--resume", "Go on from those in --checkpoints.")] = False,
+    engine: Engine = None,
 ) -> None:
     """Fit a model to long tables and save the forecaster.
 
     --set gives an option of the model: for hiperformer width=64, depth=2, heads=4, head=student,
-    patch=10 and so on, for seasonal-naive season=7.
+    patch=10 and so on, for seasonal-naive season=7. With --engine shards the table is a folder that
+    shard wrote, which need not fit in memory.
     """
     if resume and checkpoints is None:
         raise DataError("--resume needs --checkpoints: the folder of the fit to go on with")
@@ -87,8 +89,13 @@ def fit(
         seed=seed,
         trainer={"default_root_dir": str(checkpoints)} if checkpoints else None,
     )
-    frame = tables.read(paths, columns)
-    frame = until(frame, columns, cutoff, tables.options.get("time_step"))
+    if engine is None:
+        frame = tables.read(paths, columns)
+        frame = until(frame, columns, cutoff, tables.options.get("time_step"))
+    elif engine is EngineName.shards:
+        frame = open_folder(engine, paths, tables.options | {"cutoff": cutoff})
+    else:
+        raise DataError("fit learns here: cut the tables with shard, and give --engine shards")
     try:
         forecaster.fit(frame, tables.read(val, columns) if val else None, resume=resume)
     finally:  # after an interrupt too, if a step was taken: the exit status tells

@@ -55,6 +55,14 @@ class TestShards(HomeTests):
     def test_a_folder_of_parquet_by_command(self, home, forecaster, frame, tmp_path):
         folder, model, out = (tmp_path / name for name in ("big", "model", "out"))
         shard(frame, folder, COLUMNS, 300, bar=False)
+        roles = "--scene scene --group team --group-type kind --target x --target y "
+        short = "--context 11 --horizon 4 --steps 2 --set width=8 --set depth=1"
+        given = ["fit", folder, tmp_path / "own", *(roles + short).split(), "--engine", "shards"]
+        result = CliRunner().invoke(app, [*map(str, given)])
+        assert result.exit_code == 0, result.output
+        assert "saved" in result.output
+        refused = CliRunner().invoke(app, [*map(str, given[:-1]), "ray"])
+        assert refused.exit_code == 2 and "--engine shards" in refused.output
         forecaster.save(model)
         given = [folder, model, "--engine", "shards", "--out", out, "--level", 80]
         result = CliRunner().invoke(app, ["predict", *map(str, given)])
