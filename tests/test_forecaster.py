@@ -416,10 +416,15 @@ def test_predict_says_when_time_is_of_another_kind(single, several, frame):
         several.predict(frame.assign(kind=frame.kind.replace("ball", "referee")))
 
 
-def test_other_things_than_frames_are_refused(several):
-    for other in ({"x": [1]}, None, [1, 2], "train.csv"):
+def test_other_things_than_frames_are_refused(several, frame, tmp_path):
+    for other in ({"x": [1]}, None, [1, 2]):
         with pytest.raises(TypeError, match="expected a pandas DataFrame, a polars DataFrame"):
             several.predict(other)
+    with pytest.raises(FileNotFoundError, match=r"no folder and no file 'train\.csv'"):
+        several.predict("train.csv")
+    frame.to_csv(tmp_path / "train.csv")
+    with pytest.raises(DataError, match=r"train\.csv' is no Parquet file.*read_table"):
+        several.predict(tmp_path / "train.csv")
 
 
 @pytest.mark.parametrize("level", [[0], [100], [-5], [101]])
