@@ -44,7 +44,9 @@ class Answers(Learned):
         missing.
 
         Args:
-            frame: history; a series may be missing at any step, at the end too.
+            frame: history; a series may be missing at any step, at the end too. Or a table of an
+                engine, a folder of Parquet or a lazy frame, for which every verb also takes
+                ``out=``, a new folder to write the answer to.
             level: coverages in percent of intervals to add, e.g. ``[80, 95]``.
             known: frame with the future values of the known covariates; what it does not tell is
                 taken from `frame`.
