@@ -1,4 +1,4 @@
-"""Runs the README's what-if and writes its picture: `python docs/what_if.py`, a minute or two."""
+"""Runs the what-if of its page and writes the picture: `python docs/what_if.py`, some minutes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ HERE = Path(__file__).parent
 
 
 def block() -> str:
-    """The README's code of the what-if."""
-    text = (HERE.parent / "README.md").read_text(encoding="utf-8")
+    """The page's code of the picture."""
+    text = (HERE / "what_if.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return next(code for code in blocks if "player = Forecaster(" in code)
 
 
 def main(out: Path) -> None:
-    """Run it with the names of the README's first lines, and save the figure."""
+    """Run it with the names of the page's first lines, on more scenes, and save the figure."""
     names: dict[str, Any] = {
         "Forecaster": Forecaster,
         "HiPerformer": HiPerformer,
@@ -33,7 +33,7 @@ def main(out: Path) -> None:
         "train": simulate_basketball(n_scenes=200, seed=0),
         "test": simulate_basketball(n_scenes=20, seed=1),
     }
-    exec(compile(block(), "README.md", "exec"), names)
+    exec(compile(block(), "what_if.md", "exec"), names)
     names["figure"].savefig(out, dpi=72, pil_kwargs={"optimize": True})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import hierforecast
+from hierforecast.image_ssl import training
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -24,6 +25,12 @@ def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         return fit(self.set_params(max_steps=2, batch_size=4), *args, **options)
 
     monkeypatch.setattr(hierforecast.Forecaster, "fit", short)
+    usual = training.over_defaults
+    monkeypatch.setattr(
+        training,
+        "over_defaults",
+        lambda options, saver, steps, name: usual(options, saver, 2, name),
+    )
 
 
 def run(page: Path, names: dict[str, Any]) -> dict[str, Any]:
