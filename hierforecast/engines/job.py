@@ -52,6 +52,7 @@ class Job:
         kind: class that loads them.
         model: class of a model of the user's own; None for those of this package.
         threads: of torch, while the job runs.
+        bar: whether whoever runs it shows how far it is.
     """
 
     verb: str
@@ -62,6 +63,7 @@ class Job:
     kind: Any
     model: Any = None
     threads: int = 1
+    bar: bool = True
 
     @classmethod
     def of(cls, forecaster: Forecaster, verb: str, options: Mapping[str, Any]) -> Job:
@@ -77,8 +79,9 @@ class Job:
         digest = hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()
         model = type(forecaster.model)
         own = None if model.__module__.startswith("hierforecast.models") else model
-        options = _portable(forecaster, options)
-        return cls(verb, options, forecaster.columns, files, digest, type(forecaster), own)
+        bar = bool((forecaster.trainer or {}).get("enable_progress_bar", True))
+        parts = _portable(forecaster, options), forecaster.columns, files, digest
+        return cls(verb, *parts, type(forecaster), own, bar=bar)
 
     def __call__(self, frame: Any) -> Any:
         """The answer for a frame of whole scenes; without rows if they hold nothing to forecast.

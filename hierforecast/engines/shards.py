@@ -41,9 +41,9 @@ class Answers:
         if not job.columns.scenes:  # all is one scene
             yield job(self.shards.read(range(len(self.shards))))
             return
-        self.shards.hashes(job.columns)
+        self.shards.hashes(job.columns, job.bar)
         wanted = job.empty(self.shards.schema.empty_table()).schema
-        for number in progress(range(len(self.shards)), job.verb, len(self.shards)):
+        for number in progress(range(len(self.shards)), job.verb, len(self.shards), job.bar):
             found = job(self.shards.read([number]))
             yield found if job.verb == "evaluate" else found.cast(wanted)
 
@@ -71,7 +71,7 @@ def run(job: Job, frame: Any) -> Answers:
         return Answers(job, frame if isinstance(frame, Shards) else Shards(frame), frame)
     folder = Path(tempfile.mkdtemp(prefix="hierforecast-"))
     if job.columns.scenes:
-        shards = Shards(shard(frame, folder / "shards", job.columns))
+        shards = Shards(shard(frame, folder / "shards", job.columns, bar=job.bar))
     else:
         import pyarrow as pa
 
