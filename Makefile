@@ -38,10 +38,8 @@ format: $(VENV)/.dev ## mend the layout and what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-notebooks: $(VENV)/.dev ## run the notebooks again, in place
-	@for notebook in $(NOTEBOOKS); do \
-		echo "$$notebook"; $(BIN)/jupyter-execute --inplace "$$notebook" || exit 1; \
-	done
+notebooks: $(VENV)/.dev ## run the notebooks again and keep what they show
+	@$(BIN)/python notebooks/execute.py $(NOTEBOOKS)
 
 docs: $(VENV)/.docs ## build the site into docs/_build/html, without network; warnings are errors
 	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html

@@ -20,16 +20,10 @@ from lightning.pytorch.plugins import Precision
 from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning_utilities import apply_to_collection
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich import progress as bars
 from torch import Tensor, nn
 
+from hierforecast._progress import console_of_bars
 from hierforecast.errors import Interrupted
 from hierforecast.io.atomic import write_atomically
 from hierforecast.io.checkpoints import KEY, LAST
@@ -61,13 +55,14 @@ class StepBar(Callback):
     """
 
     def __init__(self, max_steps: int, name: str = "fit") -> None:
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+        self.bar = bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[losses]}"),
+            bars.TimeElapsedColumn(),
+            bars.TimeRemainingColumn(),
+            console=console_of_bars(),
         )
         self.task = self.bar.add_task(name, total=max_steps, losses="")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import TypeVar
 
 from rich.console import Console
@@ -22,6 +23,20 @@ def progress(each: Iterable[T], what: str, total: int, bar: bool = True) -> Iter
         total: how many there are.
         bar: whether the user wants one.
     """
-    return track(
-        each, what, total=total, console=Console(stderr=True), disable=not bar or total < 2
-    )
+    silent = not bar or total < 2
+    return track(each, what, total=total, console=console_of_bars(beside=True), disable=silent)
+
+
+def console_of_bars(beside: bool = False) -> Console:
+    """Where bars are drawn.
+
+    In a notebook rich needs ipywidgets to move a bar, and advises them at each. Without them a bar
+    is shown once, when it is full.
+
+    Args:
+        beside: on the error stream, beside an answer on the output.
+    """
+    console = Console(stderr=beside)
+    if console.is_jupyter and find_spec("ipywidgets") is None:
+        return Console(force_jupyter=False)
+    return console

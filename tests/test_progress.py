@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 
-from hierforecast._progress import progress
+from hierforecast import _progress
+from hierforecast._progress import console_of_bars, progress
 
 
 @pytest.mark.parametrize(
@@ -14,3 +16,11 @@ def test_a_bar_is_drawn_beside_the_answer(capsys, count: int, bar: bool, shown: 
     assert list(progress(range(count), "surprise", count, bar)) == list(range(count))
     out, err = capsys.readouterr()
     assert out == "" and ("surprise" in err) == shown
+
+
+def test_a_notebook_without_widgets_gets_a_bar_and_no_advice(monkeypatch):
+    monkeypatch.setattr(Console, "is_jupyter", True)
+    monkeypatch.setattr(_progress, "find_spec", lambda name: None)
+    assert console_of_bars(beside=True).stderr is False
+    monkeypatch.setattr(_progress, "find_spec", lambda name: name)
+    assert console_of_bars(beside=True).stderr is True
