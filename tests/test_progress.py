@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from rich.console import Console
 
 from hierforecast import _progress
 from hierforecast._progress import console_of_bars, progress
@@ -19,8 +18,9 @@ def test_a_bar_is_drawn_beside_the_answer(capsys, count: int, bar: bool, shown: 
 
 
 def test_a_notebook_without_widgets_gets_a_bar_and_no_advice(monkeypatch):
-    monkeypatch.setattr(Console, "is_jupyter", True)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     monkeypatch.setattr(_progress, "find_spec", lambda name: None)
-    assert console_of_bars(beside=True).stderr is False
+    plain = console_of_bars(beside=True)
+    assert not plain.is_jupyter and not plain.stderr
     monkeypatch.setattr(_progress, "find_spec", lambda name: name)
-    assert console_of_bars(beside=True).stderr is True
+    assert console_of_bars(beside=True).is_jupyter
