@@ -35,7 +35,7 @@ from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.plan import Plan
 from hierforecast.windows import Window, WindowDataset
 
-# How many validations in a row may fail to improve.
+# How many validations may follow the best one, once the rate is low.
 PATIENCE = 5
 # Under this name losses come back from other processes.
 _HISTORY = "history"
@@ -151,8 +151,10 @@ def _sums(loss: Tensor, window: Window) -> Tensor:
 class Keeper(Saver):
     """Keeps the losses and the best weights too, and stops a training early."""
 
-    def __init__(self, path: Path | None, every: int, about: Mapping[str, Any]) -> None:
-        super().__init__(path, every, about)
+    def __init__(self, path: Path | None, plan: Plan, about: Mapping[str, Any]) -> None:
+        super().__init__(path, plan.between_validations, about)
+        # Until then the rate is above half its peak, and held-out losses rise before they fall.
+        self.hot = plan.max_steps // 2
         self.losses: list[tuple[int, float]] = []
         self.val_losses: dict[int, float] = {}
         self.best: dict[str, Tensor] | None = None
@@ -167,10 +169,11 @@ class Keeper(Saver):
     @property
     def done(self) -> bool:
         """Whether validation says that it is enough: no improvement any more, or no number."""
-        found = list(self.val_losses.values())
-        if not found:
+        if not self.val_losses:
             return False
-        since = len(found) - 1 - int(np.argmin(np.where(np.isfinite(found), found, np.inf)))
+        steps, found = zip(*self.val_losses.items(), strict=True)
+        best = steps[int(np.argmin(np.where(np.isfinite(found), found, np.inf)))]
+        since = sum(step > max(best, self.hot) for step in steps)
         return since >= PATIENCE or not np.isfinite(found[-1])
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -260,7 +263,7 @@ def train(
     root = (plan.trainer or {}).get("default_root_dir")
     path = prepare(root, about, resume, "fit")
     module = Training(model, plan)
-    keeper = Keeper(path, plan.between_validations, about)
+    keeper = Keeper(path, plan, about)
     with undisturbed():
         trainer = make_trainer(_options(plan, keeper, held_out is not None))
         if isinstance(trainer.strategy, DDPStrategy):

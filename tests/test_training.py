@@ -20,6 +20,7 @@ from hierforecast import Columns, Forecaster, HiPerformer, LastValue
 from hierforecast._lightning import cosine
 from hierforecast.errors import DataError, Interrupted, NotFittedError
 from hierforecast.io.checkpoints import LAST
+from hierforecast.training import Keeper
 from tests.helpers import EVERYTHING, QUIET, make_frame, tiny, trained_answers
 
 
@@ -290,7 +291,7 @@ def test_early_stopping_keeps_the_best_weights(frame, monkeypatch):
     trained_answers(monkeypatch)
     forecaster = tiny(model(), max_steps=100, learning_rate=2.0).fit(frame)
     losses, best = forecaster.history_, best_of(forecaster)
-    assert len(losses) == best + 5 * 5 < 100
+    assert len(losses) == max(best, 50) + 5 * 5 < 100, "five validations in the second half"
     short = tiny(model(), max_steps=100, learning_rate=2.0)
     short.trainer = {**QUIET, "callbacks": [stop_at(best + 1)]}
     with pytest.raises(Interrupted):
@@ -423,3 +424,21 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
 def test_fewer_windows_than_a_batch(frame):
     short = make_frame(2, 16)
     assert len(tiny(model(), batch_size=500).fit(short).predict(short))
+
+
+@pytest.mark.parametrize(
+    ("losses", "done"),
+    [
+        ([1.0, *[2.0] * 9], False),  # the best is the first, but the rate was high until now
+        ([1.0, *[2.0] * 13], False),
+        ([1.0, *[2.0] * 14], True),  # five validations in the second half
+        ([2.0] * 12 + [1.0] + [2.0] * 4, False),
+        ([2.0] * 12 + [1.0] + [2.0] * 5, True),
+        ([1.0, np.nan], True),
+    ],
+)
+def test_a_training_is_stopped_early_in_its_second_half_only(losses, done):
+    keeper = Keeper(None, tiny(max_steps=200)._plan(), {})
+    assert keeper.every == 10
+    keeper.val_losses = {10 * (k + 1): loss for k, loss in enumerate(losses)}
+    assert keeper.done == done
