@@ -131,9 +131,9 @@ def _batches(fitted: Forecaster, history: pd.DataFrame) -> list[Window]:
     """What predict hands to the model, made beforehand."""
     panel = fitted._read(history, horizon=HORIZON)
     windows = fitted._forecasts(panel, last_cutoffs(panel, CONTEXT)).windows
-    starts = range(0, len(windows), fitted.batch_size)
+    starts = range(0, len(windows), fitted._plan().batch)
     stop = len(windows)
     return [
-        windows.__getitems__(list(range(start, min(start + fitted.batch_size, stop))))
+        windows.__getitems__(list(range(start, min(start + fitted._plan().batch, stop))))
         for start in starts
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 from hierforecast.engines.job import Job
@@ -29,7 +30,10 @@ def run(job: Job, frame: Any) -> Any:
     whole = frame.repartition(1)
     if scenes:
         whole = frame.repartition(*quoted).sortWithinPartitions(*quoted)
-    wanted = job.empty(types.to_arrow_schema(frame.schema).empty_table()).schema
+    # Of late Spark wants to be told the zone of its timestamps.
+    zone = {"timezone": frame.sparkSession.conf.get("spark.sql.session.timeZone")}
+    zone = zone if "timezone" in signature(types.to_arrow_schema).parameters else {}
+    wanted = job.empty(types.to_arrow_schema(frame.schema, **zone).empty_table()).schema
 
     def answers(batches: Iterator[Any]) -> Iterator[Any]:
         for table in whole_scenes(batches, job.columns):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hierforecast._random import mixed
+from hierforecast.errors import import_extra
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.io.checkpoints import digest
 from hierforecast.shards.cutting import shard
@@ -25,10 +26,15 @@ from hierforecast.shards.survey import learn_categories, learn_step
 def opened(frame: Any, columns: Columns, bar: bool = True) -> Iterator[Any]:
     """A table as `Shards` where it is a folder, a file or lazy; any other frame as it is.
 
-    A lazy frame is cut into a temporary folder, which is removed at the end.
+    A lazy frame is cut into a temporary folder, which is removed at the end; one without scenes is
+    a single scene, which must fit in memory anyway.
     """
     if isinstance(frame, str | PathLike):
         yield Shards(frame)
+    elif is_lazy(frame) and not columns.scenes:
+        pa = import_extra("pyarrow", "parquet", "for lazy frames")
+        source = open_source(frame, columns)
+        yield pa.Table.from_batches(source, source.schema)
     elif is_lazy(frame):
         with TemporaryDirectory(prefix="hierforecast-") as folder:
             source = open_source(frame, columns).select(name for _, name in columns.roles())

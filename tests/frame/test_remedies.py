@@ -423,10 +423,8 @@ def test_no_known_label_is_a_warning_and_some_are_enough() -> None:
         assert nw.from_native(forecast)["unique_id"].to_list() == ["a"] * 3
 
 
-def test_lazy_frames_are_collected() -> None:
-    lazy = pl.from_pandas(long()).lazy()
-    message = r"LazyFrame; call \.collect\(\) on it first"
-    fit(mended(message, lambda: fit(lazy), frame=lazy)["frame"])
+def test_lazy_frames_of_one_scene_are_collected() -> None:
+    fit(pl.from_pandas(long()).lazy())
 
 
 def test_a_context_that_is_too_long_is_shortened() -> None:
