@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 from hierforecast.errors import DataError, FrameTypeError, import_extra
@@ -160,9 +161,13 @@ def _sunk(frame: Any) -> Source:
     schema = plain_schema(frame.collect_schema().to_frame(eager=True).to_arrow().schema)
 
     def stream() -> Iterator[Any]:
-        with TemporaryDirectory() as folder:
+        # A `TemporaryDirectory` of a stream left halfway may warn before the stream is closed.
+        folder = mkdtemp(prefix="hierforecast-")
+        try:
             frame.sink_parquet(file := Path(folder, "frame.parquet"))
             yield from Part(file).batches()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     return Source(schema, stream)
 
