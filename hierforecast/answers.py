@@ -60,6 +60,8 @@ class Answers(Learned):
             weights: column of a number for each series, by which it is multiplied first.
             conformal: held-out frame with outcomes, whose errors say how wide the intervals of
                 single numbers are, by group type and step, see `Conformal`.
+            out: new folder that the answer is written to as Parquet, if `frame` is a folder of
+                Parquet, a lazy frame, or one of an engine; the other verbs take it too.
 
         Returns:
             A frame of the library that was given, one row per series and future step:

@@ -74,6 +74,11 @@ def test_the_page_holds_what_the_frames_say(frames):
         np.testing.assert_allclose(cell(one["samples"][7], 55), drawn.tolist(), atol=0.01)
         wanted = truth.loc[(name, 58)][["x", "y"]].tolist()
         np.testing.assert_allclose(cell(one["truth"], 58), wanted, atol=0.01)
+    plan = frames["truth"].query("scene == 1 and ds >= 50 and unique_id == 'ball'")
+    told = {
+        one["name"]: one for one in inside(rollout_page(**frames, scene=1, given=plan))["series"]
+    }
+    assert [name for name, one in told.items() if "given" in one] == ["ball"]
     assert found["ground"]["box"] == [0, 0, 94, 50] and found["unit"] == "ft"
     assert found["speed"] == [6.25, "ft/s"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -27,6 +27,8 @@ def anywhere(verb: Verb) -> Verb:
     @wraps(verb)
     def answer(self: Any, frame: Any, *args: Any, out: Any = None, **options: Any) -> Any:
         home = home_of(frame)
+        if out is not None and verb.__name__ == "evaluate":
+            raise DataError("evaluate gives a small frame at once: leave out= away")
         if home is None and out is not None:
             raise DataError(
                 "out= writes answers for folders of Parquet, lazy frames and engines; the answer "
@@ -43,4 +45,8 @@ def anywhere(verb: Verb) -> Verb:
             return pd.DataFrame(job.merge(home.collect(found)))
         return found if out is None else home.write(found, str(out))
 
+    if verb.__name__ != "evaluate":
+        new = Parameter("out", Parameter.KEYWORD_ONLY, default=None, annotation="str | Path | None")
+        shown = asked.replace(parameters=[*asked.parameters.values(), new])
+        answer.__signature__ = shown  # type: ignore[attr-defined]
     return answer  # type: ignore[return-value]

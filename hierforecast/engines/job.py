@@ -80,8 +80,8 @@ class Job:
         model = type(forecaster.model)
         own = None if model.__module__.startswith("hierforecast.models") else model
         bar = bool((forecaster.trainer or {}).get("enable_progress_bar", True))
-        parts = _portable(forecaster, options), forecaster.columns, files, digest
-        return cls(verb, *parts, type(forecaster), own, bar=bar)
+        options, kind = _portable(forecaster, options), type(forecaster)
+        return cls(verb, options, forecaster.columns, files, digest, kind, own, bar=bar)
 
     def __call__(self, frame: Any) -> Any:
         """The answer for a frame of whole scenes; without rows if they hold nothing to forecast.

@@ -76,7 +76,7 @@ def rollout_page(
         fps: steps a second at which it plays.
         rate: steps per second of the data, for the clock and for speeds; dates and times need none.
         level: of the intervals, in percent; they are shown at a dot.
-        **options: court, model, context, agents, imputed, labels, unit, title: as for
+        **options: court, model, context, agents, given, imputed, labels, unit, title: as for
             `plot_rollout`; `context` is 20, None takes all of the past.
 
     Raises:
@@ -152,7 +152,7 @@ class _Tracks:
         color = colors.get(view.group.get(series)) if colors else HOME
         tracks: dict[str, Any] = {
             name: self.track(known[series].times, known[series].values)
-            for name in ("past", "unseen", "truth", "forecast", "imputed")
+            for name in ("past", "unseen", "truth", "forecast", "given", "imputed")
             if series in (known := getattr(view, name))
         }
         if series in view.samples:
