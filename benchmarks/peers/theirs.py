@@ -40,7 +40,8 @@ FIT_NOTE = (
     "fits of 60 and of 20 steps. neuralforecast gets the scenes end to end as one panel. Times the "
     "windows per second of neuralforecast's iTransformer; above 1 is faster than it. At equal "
     "parameters it does less for a window: 22 tokens and one attention a layer, against 33 tokens "
-    "and three attentions a block (the paper's, not the relational default), and a joint distribution besides."
+    "and three attentions a block (the paper's, not the relational default), and a joint "
+    "distribution besides."
 )
 
 
