@@ -28,6 +28,7 @@ SHARED_WITH_IMAGES = (
     "hierforecast.io",
     "hierforecast.errors",
     "hierforecast._lightning",
+    "hierforecast._progress",
     "hierforecast._random",
     "hierforecast._console",
     "hierforecast._words",
