@@ -309,7 +309,17 @@ def test_download_writes_a_table(tmp_path):
     out = tmp_path / "b.csv"
     result = call("download", "basketball", "--out", out, "--set", "n_scenes=2")
     pd.testing.assert_frame_equal(pd.read_csv(out), simulate_basketball(2), check_dtype=False)
-    assert "--scene scene" in result.stderr, "the roles that fit needs"
+    roles = "--target x --target y --group team --scene scene --group-type kind"
+    assert roles in result.stderr, "the roles that fit needs"
+
+
+def test_download_of_a_panel_says_its_step_and_covariates(shared_data, tmp_path):
+    out = tmp_path / "w.csv"
+    result = call("download", "walmart", "--root", shared_data, "--out", out)
+    said = result.stderr.split("roles for fit: ")[1].split()
+    assert said[:2] == ["--past", "Temperature"] and "--target" not in said
+    fit = ["fit", out, tmp_path / "m", *said, "--context", 8, "--horizon", 2, "--model", "ridge"]
+    call(*fit)
 
 
 def test_download_looks_where_it_says(shared_data, tmp_path):

@@ -81,6 +81,11 @@ def columns_of(given: Mapping[str, Any]) -> Columns:
 
 def flags_of(columns: Columns) -> str:
     """The options that name these columns: the inverse of `columns_of`."""
-    usual = Columns(group=None).roles()
-    named = [(role, name) for role, name in columns.roles() if (role, name) not in usual]
-    return " ".join(f"{flag(role)} {name}" for role, name in named)
+    roles, usual = columns.roles(), Columns(group=None).roles()
+    same = {role for role, _ in roles if _of(role, roles) == _of(role, usual)}
+    named = [f"{flag(role)} {name}" for role, name in roles if role not in same]
+    return " ".join(named + [f"--freq {columns.freq}"] * isinstance(columns.freq, str))
+
+
+def _of(role: str, pairs: list[tuple[str, str]]) -> list[str]:
+    return [name for each, name in pairs if each == role]
