@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tarfile
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +13,8 @@ from benchmarks._scenes import COLUMNS, games
 from benchmarks.experiment import Options
 from benchmarks.fits import Setting
 from benchmarks.soccer import CHOOSE_TEST, CHOOSE_TRAIN, matches
-from hierforecast import Columns, Forecaster, HiPerformer
-from hierforecast.datasets import load_nba, simulate_basketball
-from hierforecast.io.fetch import RemoteFile, locate
-from hierforecast.io.reading import read_table
+from hierforecast import Forecaster, HiPerformer
+from hierforecast.datasets import load_nba, load_nfl, simulate_basketball
 from hierforecast.nn.head import Head
 
 Frame = Callable[[], pd.DataFrame]
@@ -34,7 +30,6 @@ class Motion:
         stride: steps between test windows.
         unit: of distances, and how long a step takes.
         model: options of HiPerformer.
-        columns: of both frames.
     """
 
     context: int
@@ -44,11 +39,10 @@ class Motion:
     stride: int
     unit: str
     model: dict[str, Any] = field(default_factory=dict)
-    columns: Columns = COLUMNS
 
     def fit(self, name: str, given: Options, head: Head, series_dropout: float) -> Forecaster:
         """A head on this data, fitted once under its name; the tests also choose its weights."""
-        setting = Setting(self.columns, self.context, self.horizon, self.train, self.test)
+        setting = Setting(COLUMNS, self.context, self.horizon, self.train, self.test)
         options = {"dropout": 0.0, "scale": "mirrored", "n_frequencies": 24, **self.model}
         model = HiPerformer(given.width, 2, head=head, **options)
         more = {"learning_rate": 2e-3, "batch_size": 32, "series_dropout": series_dropout}
@@ -65,14 +59,7 @@ def slow_games(split: str) -> pd.DataFrame:
 @functools.cache
 def plays() -> list[pd.DataFrame]:
     """NFL, a frame a play, in the order of their names."""
-    name = "nfl/ngs_highlights_28_plays.tar.xz"
-    archive = locate(RemoteFile(name, ""), check=False, download=False)
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-        fill = {"teamAbbr": "ball", "possessionFlag": "ball"}
-        frame = read_table(folder, NFL, file_column="play", fill=fill)
-    frame = frame.drop_duplicates(["play", "player", "frame"])  # one play holds a frame twice
-    return [part for _, part in frame.groupby("play")]
+    return [play for _, play in load_nfl().groupby("scene")]
 
 
 def some_plays(start: int | None, stop: int | None) -> pd.DataFrame:
@@ -86,7 +73,6 @@ def simulated(n_scenes: int, seed: int) -> pd.DataFrame:
     return simulate_basketball(n_scenes=n_scenes, seed=seed)
 
 
-NFL = Columns("player", "frame", ["x", "y"], "teamAbbr", "play", group_type="possessionFlag")
 DATA = {
     "nba": Motion(
         40, 10, lambda: games("train"), lambda: games("val"), 20, "feet, 0.16 s", {"patch": 20}
@@ -101,7 +87,7 @@ DATA = {
         40, 10, lambda: matches(CHOOSE_TRAIN), lambda: matches(CHOOSE_TEST), 5, "meters, 0.2 s"
     ),
     "nfl": Motion(
-        20, 10, lambda: some_plays(None, -8), lambda: some_plays(-8, -4), 3, "yards, 0.1 s", {}, NFL
+        20, 10, lambda: some_plays(None, -8), lambda: some_plays(-8, -4), 3, "yards, 0.1 s"
     ),
     "simulated": Motion(40, 10, lambda: simulated(200, 0), lambda: simulated(60, 1), 10, "feet"),
 }

@@ -10,31 +10,12 @@ import pandas as pd
 from scipy.special import expit, logit, ndtri
 
 from hierforecast import Columns, Forecaster
-from hierforecast.io.fetch import RemoteFile, locate
+from hierforecast.datasets import load_m5_sample, load_pjm, load_walmart
 
 COLUMNS = Columns(group=None)
-NIXTLA = (
-    "https://raw.githubusercontent.com/Nixtla/transfer-learning-time-series/"
-    "7e1222dc771e5c1c89aafb052d723200362c45a0/datasets/"
-)
-FILES = {
-    "Walmart": RemoteFile(
-        "panels/walmart.csv",
-        "629ffc98a0e3b145458197530fec39ef7f0679e4bb178ee558deb7ff42d7c4cc",
-        "https://raw.githubusercontent.com/Shree-77/Sales-Forecasting-using-SARIMA/"
-        "83f1c9911bd000c362800867834595ad50f00e51/Walmart.csv",
-    ),
-    "PJM": RemoteFile(
-        "panels/pjm_in_zone.csv",
-        "dd88c315140a5c26aacdcbcfabfd2bf1a0d9123a5baad6c0ff14aec88c249fc9",
-        f"{NIXTLA}pjm_in_zone.csv",
-    ),
-    "M5": RemoteFile(
-        "panels/m5_sales_exog_small.csv",
-        "c0d257cffbe17aa56863ba8a936b91abf5fc4c243a99d0861013139131833d21",
-        f"{NIXTLA}m5_sales_exog_small.csv",
-    ),
-}
+PANELS = {"Walmart": load_walmart, "PJM": load_pjm, "M5": load_m5_sample}
+# Horizon, season, cutoffs and the steps between them; of PJM so that horizons start at all hours.
+SIZES = {"Walmart": (8, 52, 10, 3), "PJM": (24, 24, 15, 24 + 7), "M5": (28, 7, 8, 28)}
 # Of every cell: hundredths for CRPS and intervals, and far into both tails for probabilities.
 EVEN = np.arange(1, 100) / 100
 LEVELS = np.unique(np.concatenate([EVEN, [0.05, 0.95], expit(np.linspace(-14, 14, 141))]))
@@ -101,23 +82,9 @@ class Windows:
 
 @functools.cache
 def windows_of(name: str) -> Windows:
-    """A panel by its name in `FILES`, and the windows that it is tested on."""
-    raw = pd.read_csv(locate(FILES[name]))
-    if name == "Walmart":
-        roles = {"Store": "unique_id", "Date": "ds", "Weekly_Sales": "y"}
-        frame = raw.rename(columns=roles)
-        frame["ds"] = pd.to_datetime(frame["ds"], format="%d/%m/%y")
-        frame["unique_id"] = frame["unique_id"].map("store {:02d}".format)
-        windows = (8, 52, 10, 3)
-    elif name == "PJM":
-        frame = raw[raw["unique_id"] != "RTO-RTO"]  # the total
-        frame = frame.assign(ds=pd.to_datetime(frame["ds"], utc=True))
-        windows = (24, 24, 15, 24 + 7)  # so that horizons start at all hours
-    else:
-        frame = raw.assign(ds=pd.to_datetime(raw["ds"]))
-        windows = (28, 7, 8, 28)
-    frame = frame[["unique_id", "ds", "y"]].sort_values(["unique_id", "ds"], ignore_index=True)
-    return Windows(frame.astype({"unique_id": str, "y": float}), *windows)
+    """A panel by its name in `PANELS`, and the windows that it is tested on."""
+    wide = PANELS[name]().set_index(["unique_id", "ds"])["y"].unstack(fill_value=0.0)
+    return Windows(wide.stack().rename("y").reset_index(), *SIZES[name])
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,14 @@ from hierforecast.io.files import check_kind
 
 LOADERS: dict[str, Any] = {
     "basketball": datasets.simulate_basketball,
+    "m5_sample": datasets.load_m5_sample,
     "nba": datasets.load_nba,
+    "nfl": datasets.load_nfl,
+    "pedestrians": datasets.load_pedestrians,
+    "pjm": datasets.load_pjm,
     "soccer": datasets.load_soccer,
     "stocks": datasets.load_stocks,
+    "walmart": datasets.load_walmart,
 }
 
 
@@ -35,7 +40,7 @@ def download(
     """Find or fetch a data set and write it as one long table.
 
     --set gives an option of the loader: for nba max_scenes=100, split=train, rate=5, for stocks
-    start=2016-01-01, for soccer rate=5, for basketball n_scenes=200.
+    start=2016-01-01, for soccer and nfl rate=5, for basketball n_scenes=200.
     """
     if name not in LOADERS:
         raise DataError(f"no data set is called {name!r}: there are {', '.join(LOADERS)}")

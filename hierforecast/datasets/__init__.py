@@ -8,6 +8,9 @@ from hierforecast.datasets.basketball import simulate_basketball
 from hierforecast.datasets.hierarchical import Demand, load_hierarchical
 from hierforecast.datasets.long_horizon import load_long_horizon
 from hierforecast.datasets.nba import load_nba
+from hierforecast.datasets.nfl import load_nfl
+from hierforecast.datasets.panels import load_m5_sample, load_pjm, load_walmart
+from hierforecast.datasets.pedestrians import load_pedestrians
 from hierforecast.datasets.soccer import load_soccer
 from hierforecast.datasets.sportvu import load_sportvu
 from hierforecast.datasets.stocks import load_stocks
@@ -17,9 +20,14 @@ __all__ = [
     "from_kloppy",
     "load_hierarchical",
     "load_long_horizon",
+    "load_m5_sample",
     "load_nba",
+    "load_nfl",
+    "load_pedestrians",
+    "load_pjm",
     "load_soccer",
     "load_sportvu",
     "load_stocks",
+    "load_walmart",
     "simulate_basketball",
 ]

@@ -197,18 +197,25 @@ def test_daily_counts_with_prices_and_events(shared_data):
     assert error < 1.2 * (truth.unique_id.map(naive) - truth.y).abs().mean()
 
 
-@pytest.mark.parametrize("name", ["nba", "soccer", "stocks"])
+@pytest.mark.parametrize(
+    "name", ["m5_sample", "nba", "nfl", "pedestrians", "pjm", "soccer", "stocks", "walmart"]
+)
 def test_loaders_hand_over_their_columns(name, shared_data):
     load = getattr(datasets, f"load_{name}")
     options = {
         "nba": {"source": "cle", "rate": 5},
+        "nfl": {"rate": 2},
+        "pedestrians": {"sites": "biwi_hotel"},
         "soccer": {"subsets": [7], "rate": 1},
         "stocks": {"start": "2017-12-01"},
     }
-    frame = load(root=shared_data, **options[name])
+    frame = load(root=shared_data, **options.get(name, {}))
     own = Forecaster(
         Ridge(), context_length=8, prediction_length=2, columns=load.columns, trainer=QUIET
     )
-    assert len(own.fit(frame).predict(frame)) > 0
+    past = frame["ds"] < np.sort(frame["ds"].unique())[-2]
+    covariates = bool(load.columns.known_covariates)
+    known = {"known": frame[~past]} if covariates else {}
+    assert len(own.fit(frame).predict(frame[past] if covariates else frame, **known)) > 0
     made = datasets.simulate_basketball(2, n_steps=12)
     assert {name for _, name in datasets.simulate_basketball.columns.roles()} <= set(made)
