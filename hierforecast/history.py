@@ -24,6 +24,8 @@ from hierforecast.smoothing import Smoothed, learn_usual, smooth
 SHIFTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 # Series from which such a size is chosen, quantiles that forecasts are compared by.
 ROWS, LEVELS = 256, np.arange(1, 10) / 10
+# Steps by the last of which it is chosen, in the longest season and in all.
+PERIODS, RECENT = 10, 1_000
 # Bytes that forecasts of training cutoffs may take, and numbers that are smoothed at a time.
 MOST, AT_ONCE = 2**30, 2**24
 _FAR = 10.0
@@ -159,7 +161,11 @@ def settled(panel: Panel, cutoffs: np.ndarray, seasons: tuple[int, ...]) -> np.n
 
 
 def _best_shift(values: np.ndarray, seasons: tuple[int, ...], horizon: int) -> float:
-    """The size in `SHIFTS` under which series (n, T) are best forecast in their last third."""
+    """The size in `SHIFTS` under which series (n, T) are best forecast in their last third.
+
+    Of a long history the last steps are looked at only.
+    """
+    values = values[:, -max(PERIODS * max(seasons, default=1), RECENT) :]
     positive = values[values > 0]
     middle = float(np.median(positive)) if len(positive) else 1.0
     scores = []

@@ -177,8 +177,8 @@ class WindowDataset(Dataset[Window]):
         if short:
             known[step[window] < 0] = np.nan
         if self.calendar is not None:
-            dates = self.calendar.at(scenes, step)[window].astype(panel.dtype)
-            known = np.concatenate([known, dates], axis=-1)
+            dates = self.calendar.at(scenes, step).astype(panel.dtype)[window]
+            known = np.concatenate([known, dates], axis=-1) if known.shape[-1] else dates
         # A missing step hides all that was observed with it, also where a frame still holds it.
         past = self._covariates("past", cells[:, :length])
         past[~present] = np.nan

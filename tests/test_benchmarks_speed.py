@@ -17,6 +17,7 @@ from benchmarks import (
     _speed_imports,
     _speed_memory,
     _speed_parts,
+    _speed_start,
     _speed_step,
 )
 from benchmarks._speed_blocks import CASES, FULL, RIVALS, TIME, Case
@@ -135,6 +136,15 @@ def test_every_part_is_run_at_its_size():
     assert list(table.index) == list(_speed_parts.PARTS)
     assert list(table["size"])[:3] == ["200 series", "10 images", "40 images"]
     assert all(x > 0 for x in numbers(table.drop(columns="size")))
+
+
+def test_a_fit_is_timed_to_its_first_step(monkeypatch):
+    monkeypatch.setattr(_speed_start, "LENGTHS", {"context_length": 24, "prediction_length": 6})
+    frame = _speed_start.walks(1400)
+    assert frame.groupby("unique_id").size().tolist() == [200] * _speed_start.SERIES
+    table = _speed_start.start(1, rows=1400)
+    assert list(table.index) == ["scale='series'", "scale='demand'"]
+    assert all(x > 0 for x in numbers(table))
 
 
 def test_beginnings_run_in_interpreters_of_their_own():

@@ -286,13 +286,22 @@ def test_nothing_changes_before_the_first_step_or_by_an_error(error, frame):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_early_stopping_keeps_the_best_weights(frame, monkeypatch):
-    """A learning rate that ruins the model: training stops long before the end."""
+@pytest.mark.parametrize("turn", [30, 60])
+def test_early_stopping_keeps_the_best_weights(frame, monkeypatch, turn):
+    """Held-out losses that rise from a step on: training stops long before the end."""
+    from hierforecast.training import Training
+
+    def log(training: Any) -> None:
+        away = torch.tensor(abs(training.global_step - turn), dtype=torch.float32)
+        training.log("val_loss", away, batch_size=1)
+
     trained_answers(monkeypatch)
-    forecaster = tiny(model(), max_steps=100, learning_rate=2.0).fit(frame)
+    monkeypatch.setattr(Training, "on_validation_epoch_end", log)
+    forecaster = tiny(model(), max_steps=100).fit(frame)
     losses, best = forecaster.history_, best_of(forecaster)
+    assert best == turn
     assert len(losses) == max(best, 50) + 5 * 5 < 100, "five validations in the second half"
-    short = tiny(model(), max_steps=100, learning_rate=2.0)
+    short = tiny(model(), max_steps=100)
     short.trainer = {**QUIET, "callbacks": [stop_at(best + 1)]}
     with pytest.raises(Interrupted):
         short.fit(frame)

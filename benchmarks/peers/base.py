@@ -116,7 +116,7 @@ class LinearStart(Peer):
         with torch.no_grad():
             scaled = self.scaler(batch)
             ahead = clip_outliers(scaled.apply(future.values), future.present)
-            inputs = clip_outliers(self.linear.inputs(batch, scaled, self.step))
+            inputs = self.linear.inputs(batch, scaled, self.step).clipped()
             codes = self.codes(batch)
             self.linear.fit(inputs, ahead / self.horizon_scale, future.present, codes, batch.scene)
 

@@ -18,7 +18,7 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes, SceneDistribution
 from hierforecast.errors import DataError, Remedy
 from hierforecast.models.base import Model, Origin
-from hierforecast.nn.linear import LinearForecast, increments, type_and_visibility
+from hierforecast.nn.linear import Inputs, LinearForecast, increments, type_and_visibility
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled, clip_outliers, fill_gaps
 from hierforecast.nn.unseen import Unseen
@@ -192,12 +192,12 @@ class Ridge(Baseline):
 
     def fit_point(self, scaled: Scaled, batch: SceneBatch, ahead: Tensor, present: Tensor) -> None:
         """See `Baseline`."""
-        history = clip_outliers(increments(scaled.relative))[:, None]
+        history = Inputs(clip_outliers(increments(scaled.relative)))
         self.linear.fit(history, ahead, present, self.codes(batch), batch.scene, self.penalty)
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""
-        return self.linear(increments(scaled.relative)[:, None], self.codes(batch))
+        return self.linear(Inputs(increments(scaled.relative)), self.codes(batch))
 
 
 def _at(values: Tensor, step: Tensor) -> Tensor:

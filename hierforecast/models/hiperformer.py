@@ -201,7 +201,7 @@ class HiPerformer(LinearStart):
         ahead = clip_outliers(scaled.apply(future.values), future.present)
         for at in range(ahead.shape[1]):
             self.horizon_scale[at] = root_mean_square(ahead[:, at], future.present[:, at])
-        self.fit_linear(batch, future)
+        self.fit_linear(batch, future, scaled)
         if self.market is not None:
             self._fit_market(self.market, batch, scaled.clamp(), future)
 

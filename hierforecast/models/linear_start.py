@@ -16,7 +16,7 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.models.base import Model, Rung
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TokenEmbedding
-from hierforecast.nn.linear import LinearForecast, type_and_visibility
+from hierforecast.nn.linear import Inputs, LinearForecast, type_and_visibility
 from hierforecast.nn.scaled import Scaled, clip_outliers
 from hierforecast.nn.unseen import Unseen
 from hierforecast.nn.views import Scale
@@ -42,11 +42,11 @@ class LinearStart(Model):
     horizon_scale: Tensor
 
     @torch.no_grad()
-    def fit_linear(self, batch: SceneBatch, future: Future) -> None:
-        """Solve the linear forecast in the units that are learned already."""
+    def fit_linear(self, batch: SceneBatch, future: Future, scaled: Scaled | None = None) -> None:
+        """Solve the linear forecast in the units learned already; `scaled`: the batch in them."""
         self.linear.fit_units(batch)
-        inputs, ahead, codes = self._examples(batch, future)
-        inputs = clip_outliers(inputs)
+        inputs, ahead, codes = self._examples(batch, future, scaled)
+        inputs = inputs.clipped()
         self.linear.fit(inputs, ahead, future.present, codes, batch.scene)
         self.unseen.fit(ahead - self.linear(inputs, codes), future.present, batch)
 
@@ -101,9 +101,11 @@ class LinearStart(Model):
         shaped.unseen.load_state_dict(other.unseen.state_dict())
         return [(name, other), (f"{name}, trained shape", shaped)]
 
-    def _examples(self, batch: SceneBatch, future: Future) -> tuple[Tensor, Tensor, Tensor]:
+    def _examples(
+        self, batch: SceneBatch, future: Future, scaled: Scaled | None = None
+    ) -> tuple[Inputs, Tensor, Tensor]:
         """Inputs, what came after in the network's units (P, H, D), and codes (P,)."""
-        scaled = self.scaler(batch)
+        scaled = self.scaler(batch) if scaled is None else scaled
         ahead = clip_outliers(scaled.apply(future.values), future.present) / self.horizon_scale
         return self._inputs(batch, scaled), ahead, self._codes(batch)
 
@@ -111,6 +113,6 @@ class LinearStart(Model):
         assert self.task is not None
         return type_and_visibility(batch, self.task.n_types)
 
-    def _inputs(self, batch: SceneBatch, scaled: Scaled) -> Tensor:
+    def _inputs(self, batch: SceneBatch, scaled: Scaled) -> Inputs:
         """What the linear forecast sees of a context, see `LinearForecast.inputs`."""
         return self.linear.inputs(batch, scaled, self.embedding.step)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.scaled import STILL, Scaled, clip_outliers, fill_gaps, positive
+from hierforecast.nn.scaled import STILL, Scaled, clip_outliers, fill_gaps, median, positive
 from hierforecast.nn.views import Mixed, Scale, Views
 
 # The share of training scenes that lie in the seam between two mirror images, for each target.
@@ -39,7 +39,7 @@ class CoordinateScale(Scale):
         if not batch.present.any():
             return
         cells = (batch.values + batch.level)[batch.present].double()
-        middle = cells.median(0).values
+        middle = median(cells)
         cells = middle + clip_outliers(cells - middle)
         self.center.copy_(cells.mean(0))
         self.scale.copy_(positive(cells.std(0, correction=0), STILL))

@@ -11,7 +11,7 @@ from torch import Tensor
 from hierforecast.batch import SceneBatch
 from hierforecast.nn.groups import means
 from hierforecast.nn.head import Scenes
-from hierforecast.nn.linear import LinearForecast
+from hierforecast.nn.linear import Inputs, LinearForecast
 from hierforecast.nn.scaled import Scaled, positive
 from hierforecast.nn.views import Scale
 from hierforecast.task import Task
@@ -44,8 +44,8 @@ class DemandLinear(LinearForecast):
         own = task.n_targets * (task.context_length + (task.n_all_levels + 1) * steps + 1)
         return own + len(self.numeric)
 
-    def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Tensor:
-        """Errors of the series, means of its groups', season before, known numbers: (P, H, F)."""
+    def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Inputs:
+        """Errors of the series, means of its groups'; of each step season before, known numbers."""
         assert batch.naive is not None
         errors = scaled.relative.clamp(-_CLIP, _CLIP)
         horizon = batch.naive.shape[1]
@@ -54,9 +54,9 @@ class DemandLinear(LinearForecast):
         parts = [errors, *(means(late, present, owner)[0][owner] for owner in owners)]
         same = torch.cat([part.flatten(1) for part in parts], dim=1)
         known = batch.known[:, -horizon:, self.numeric].nan_to_num(0.0) / self.known_scale
-        return torch.cat([same[:, None].expand(-1, horizon, -1), batch.naive, known], dim=-1)
+        return Inputs(same, torch.cat([batch.naive, known], dim=-1))
 
-    def fit(self, inputs: Tensor, ahead: Tensor, *rows: Any, **penalty: Any) -> None:
+    def fit(self, inputs: Inputs, ahead: Tensor, *rows: Any, **penalty: Any) -> None:
         """See `LinearForecast`."""
         super().fit(inputs, ahead.clamp(-_CLIP, _CLIP), *rows, **penalty)
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.scaled import Scaled, root_mean_square
+from hierforecast.nn.ridge import Moments, held_out_error, steps_alike
+from hierforecast.nn.scaled import Scaled, clip_outliers, root_mean_square
 from hierforecast.task import Task
 
 
@@ -31,6 +31,23 @@ def increments(relative: Tensor) -> Tensor:
     They hold what the values hold, far less correlated.
     """
     return torch.cat([relative.diff(dim=1), relative[:, -1:]], dim=1)
+
+
+class Inputs(NamedTuple):
+    """What rows are forecast from.
+
+    Attributes:
+        same: (P, ...) for all steps alike.
+        each: (P, H, E) more for each step, or None.
+    """
+
+    same: Tensor
+    each: Tensor | None = None
+
+    def clipped(self) -> Inputs:
+        """The same without outliers, see `clip_outliers`."""
+        each = None if self.each is None else clip_outliers(self.each)
+        return Inputs(clip_outliers(self.same), each)
 
 
 # Penalties to choose from: of a smooth path nearly none, of returns so much that nothing is left.
@@ -66,23 +83,25 @@ class LinearForecast(nn.Module):
     def fit_units(self, batch: SceneBatch) -> None:
         """Learn the units of inputs that have some of their own, before `inputs` are asked for."""
 
-    def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Tensor:
-        """What a row is forecast from, (P, 1, L, D), in typical steps."""
-        return (increments(scaled.relative) / step)[:, None]
+    def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Inputs:
+        """What rows are forecast from: the context (P, L, D), in typical steps."""
+        return Inputs(increments(scaled.relative) / step)
 
-    def forward(self, inputs: Tensor, codes: Tensor) -> Tensor:
-        """Inputs (P, 1, ...) of all steps alike, or (P, H, ...), and codes (P,) -> (P, H, D)."""
-        inputs, rows = inputs.flatten(2), torch.arange(len(codes), device=codes.device)
-        if inputs.shape[1] == 1:
-            return self.weight(inputs[:, 0]).unflatten(-1, self.shape)[rows, codes]
-        weight, bias = (x.unflatten(0, self.shape) for x in (self.weight.weight, self.weight.bias))
-        every = torch.einsum("phf,chdf->pchd", inputs, weight) + bias
-        return every[rows, codes]
+    def forward(self, inputs: Inputs, codes: Tensor) -> Tensor:
+        """Inputs and codes (P,) -> (P, H, D)."""
+        same, rows = inputs.same.flatten(1), torch.arange(len(codes), device=codes.device)
+        weight, shared = self.weight.weight, same.shape[1]
+        found = F.linear(same, weight[:, :shared], self.weight.bias)
+        found = found.unflatten(-1, self.shape)[rows, codes]
+        if inputs.each is None:
+            return found
+        own = weight[:, shared:].unflatten(0, self.shape)[codes]  # (P, H, D, E)
+        return found + (inputs.each[:, :, None] * own).sum(-1)
 
     @torch.no_grad()
     def fit(
         self,
-        inputs: Tensor,
+        inputs: Inputs,
         ahead: Tensor,
         present: Tensor,
         codes: Tensor,
@@ -91,10 +110,11 @@ class LinearForecast(nn.Module):
     ) -> None:
         """Ridge regression for each code, each horizon step on the rows observed at it.
 
-        Steps that are observed at the same rows, of the same inputs, are solved as one.
+        Steps that are observed at the same rows share their sums, and are solved as one if they
+        have no inputs of their own.
 
         Args:
-            inputs: (P, 1, ...) for all steps alike, or (P, H, ...).
+            inputs: what rows are forecast from.
             ahead: (P, H, D) what they should forecast.
             present: (P, H) which of it is observed.
             codes: (P,) code of each row, see `type_and_visibility`.
@@ -102,17 +122,25 @@ class LinearForecast(nn.Module):
                 held-out data, for the scale of errors and the choice of a penalty.
             penalty: as in `Moments.solve`; None takes the best of `penalties` for each code.
         """
-        inputs = F.pad(inputs.flatten(2), (0, 1), value=1.0).double()
+        same = F.pad(inputs.same.flatten(1), (0, 1), value=1.0).double()
         first = 2 * scene < scene.amax() + 1 if len(scene) else scene.bool()
         choices = self.penalties if penalty is None else (penalty,)
         for code in range(self.shape[0]):
             rows = codes == code
-            alike = steps_alike(present[rows]) if inputs.shape[1] == 1 else self._each_step()
+            alike = steps_alike(present[rows])
             halves = [
-                [self._moments(inputs, ahead, present, rows & half, steps) for steps in alike]
+                [
+                    moments
+                    for steps in alike
+                    for moments in _moments(
+                        Inputs(same, inputs.each), ahead, rows & half & present[:, steps[0]], steps
+                    )
+                ]
                 for half in (first, ~first)
             ]
             pairs = [*zip(*halves, strict=True)]
+            if inputs.each is not None:
+                alike = [*torch.cat(alike).split(1)]
             errors = [[held_out_error(a, b, p) for a, b in pairs] for p in choices]
             best = int(torch.tensor([sum(e.sum() for e in each) for each in errors]).argmin())
             for steps, (a, b), error in zip(alike, pairs, errors[best], strict=True):
@@ -150,18 +178,6 @@ class LinearForecast(nn.Module):
                 size = root_mean_square(errors[rows, step].double(), present[rows, step])
                 self.error_scale[code, step] = size.to(self.error_scale)
 
-    def _each_step(self) -> list[Tensor]:
-        return [*torch.arange(self.shape[1]).split(1)]
-
-    def _moments(
-        self, inputs: Tensor, ahead: Tensor, present: Tensor, rows: Tensor, steps: Tensor
-    ) -> Moments:
-        """The moments of some rows at horizon steps that are observed at the same ones of them."""
-        at = int(steps[0])
-        rows = rows & present[:, at]
-        outputs = ahead[rows][:, steps].double()
-        return Moments.of(inputs[rows, min(at, inputs.shape[1] - 1)], outputs.flatten(1))
-
     def _set(self, code: int, steps: Tensor, solution: Tensor) -> None:
         """Put a solution (i, s * D) of steps (s,), its last row the bias, into the weights."""
         weight, bias = self.weight.weight, self.weight.bias
@@ -170,65 +186,10 @@ class LinearForecast(nn.Module):
         bias.unflatten(0, self.shape)[code, steps] = found[..., -1].to(bias)
 
 
-def steps_alike(present: Tensor) -> list[Tensor]:
-    """Steps (H,) in sets that are observed at the same rows of present (P, H)."""
-    if not len(present):
-        return [torch.arange(present.shape[1])]
-    columns = np.packbits(present.cpu().numpy(), axis=0).T
-    _, inverse = np.unique(columns, axis=0, return_inverse=True)
-    pattern = torch.from_numpy(inverse.reshape(-1))
-    return [(pattern == one).nonzero()[:, 0] for one in range(int(pattern.max()) + 1)]
-
-
-class Moments(NamedTuple):
-    """What ridge regression needs to know of rows x (n, i) and y (n, D), the last input being one.
-
-    Several steps may stand side by side in y; then D counts all of them.
-
-    Args:
-        gram: (i, i), cross: (i, D), square: (D,), rows: sums over the rows.
-    """
-
-    gram: Tensor
-    cross: Tensor
-    square: Tensor
-    rows: int
-
-    @classmethod
-    def of(cls, x: Tensor, y: Tensor) -> Moments:
-        """The moments of rows."""
-        return cls(x.T @ x, x.T @ y, y.square().sum(0), len(x))
-
-    def plus(self, other: Moments) -> Moments:
-        """The moments of both."""
-        return Moments(
-            self.gram + other.gram,
-            self.cross + other.cross,
-            self.square + other.square,
-            self.rows + other.rows,
-        )
-
-    def solve(self, penalty: float) -> Tensor:
-        """Ridge solution (i, D).
-
-        Args:
-            penalty: for each row, in units of the inputs' mean square. It counts at least as much
-                as ten rows do, which keeps a fit to few windows from running wild. Infinite: zero.
-        """
-        if math.isinf(penalty):
-            return torch.zeros_like(self.cross)
-        size = (self.gram.diagonal()[:-1].mean() / max(self.rows, 1)).clamp(min=1e-6)
-        ridge = size * max(penalty * self.rows, 10.0)
-        return torch.linalg.solve(
-            self.gram + ridge * torch.eye(len(self.gram)).to(self.gram), self.cross
-        )
-
-    def error(self, solution: Tensor) -> Tensor:
-        """Sum of squared errors (D,) of a solution on these rows."""
-        fitted = (solution * (self.gram @ solution - 2 * self.cross)).sum(0)
-        return (self.square + fitted).clamp(min=0)
-
-
-def held_out_error(one: Moments, other: Moments, penalty: float) -> Tensor:
-    """Squared errors (D,) of each half under the solution of the other."""
-    return one.error(other.solve(penalty)) + other.error(one.solve(penalty))
+def _moments(inputs: Inputs, ahead: Tensor, rows: Tensor, steps: Tensor) -> list[Moments]:
+    """The moments of some rows at steps that all of them have; of each step if inputs differ."""
+    x, y = inputs.same[rows], ahead[rows][:, steps].double().flatten(1)
+    found = Moments.of(x, y)
+    if inputs.each is None:
+        return [found]
+    return found.beside(x, inputs.each[rows][:, steps].double(), y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,6 +25,18 @@ RAYS = (
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(*QUIET_IMPUTING, *RAYS)]
 
 
+def begin(**options: Any) -> None:
+    """Start Ray, which gives up after 30 s; on a busy machine it may need another try."""
+    for tries in range(3):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if tries == 2 or "timed out during startup" not in str(error):
+                raise
+
+
 @pytest.fixture(scope="module")
 def home() -> Iterator[Home]:
     def carry(frame: pd.DataFrame) -> data.Dataset:
@@ -36,7 +49,7 @@ def home() -> Iterator[Home]:
         # Each new worker imports torch: those that wait are kept.
         patch.setenv("RAY_idle_worker_killing_time_threshold_ms", "600000")
         patch.setenv("RAY_num_workers_soft_limit", "4")
-        ray.init(num_cpus=2, object_store_memory=128 * 2**20, **options)
+        begin(num_cpus=2, object_store_memory=128 * 2**20, **options)
         data.DataContext.get_current().enable_progress_bars = False
         try:
             yield Home("ray", carry, lambda found: found.to_pandas())

@@ -90,8 +90,9 @@ def losses(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_losses_are_as_recorded(case):
+    """Roundings of two processors differed by up to 5e-5 of a loss after three steps."""
     recorded = json.loads(RECORDED.read_text())
-    assert losses(case) == pytest.approx(recorded[case], rel=1e-5)
+    assert losses(case) == pytest.approx(recorded[case], rel=1e-4, abs=1e-6)
 
 
 def test_every_recorded_case_is_run():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
-from hierforecast.nn.linear import PENALTIES, LinearForecast
+from hierforecast.nn.linear import PENALTIES, Inputs, LinearForecast
 from hierforecast.testing import assert_equivariant, randomize_
 from tests.helpers import TASK, H, L
 
@@ -63,7 +63,7 @@ def linear_data(n: int = 400) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     types = torch.arange(n) % 2
     weights = torch.randn(2, H * 2, L * 2).double()
     ahead = (weights[types] @ history.flatten(1)[..., None])[..., 0].unflatten(1, (H, 2))
-    return history[:, None], ahead + 3 * types[:, None, None], torch.rand(n, H) > 0.3, types
+    return history, ahead + 3 * types[:, None, None], torch.rand(n, H) > 0.3, types
 
 
 @torch.no_grad()
@@ -71,14 +71,14 @@ def test_ridge_finds_a_linear_law_of_each_type():
     history, ahead, present, types = linear_data()
     layer = LinearForecast(TASK).double()
     layer.fit(
-        history,
+        Inputs(history),
         torch.where(present[..., None], ahead, torch.nan),
         present,
         types,
         torch.arange(len(types)),
         0.0,
     )
-    error, wrong = (layer(history, kinds) - ahead for kinds in (types, 1 - types))
+    error, wrong = (layer(Inputs(history), kinds) - ahead for kinds in (types, 1 - types))
     assert error.square().mean() < 0.02 * ahead.square().mean() < 0.05 * wrong.square().mean()
 
 
@@ -86,7 +86,7 @@ def test_ridge_finds_a_linear_law_of_each_type():
 def test_ridge_is_the_closed_form():
     history, ahead, present, types = linear_data(60)
     layer = LinearForecast(TASK).double()
-    layer.fit(history, ahead, present, types, torch.arange(60), penalty=0.5)
+    layer.fit(Inputs(history), ahead, present, types, torch.arange(60), penalty=0.5)
     kind, step = 1, 2
     rows = ((types == kind) & present[:, step]).numpy()
     every = np.concatenate([history.flatten(1).numpy(), np.ones((60, 1))], axis=1)
@@ -95,7 +95,7 @@ def test_ridge_is_the_closed_form():
     # Ridge is least squares with rows that pull the weights to zero.
     pull, zero = np.sqrt(ridge) * np.eye(x.shape[1]), np.zeros((x.shape[1], 2))
     wanted = np.linalg.lstsq(np.concatenate([x, pull]), np.concatenate([y, zero]), rcond=None)[0]
-    found = layer(history, torch.full_like(types, kind))[:, step]
+    found = layer(Inputs(history), torch.full_like(types, kind))[:, step]
     np.testing.assert_allclose(found, every @ wanted, atol=1e-8)
 
 
@@ -104,8 +104,8 @@ def test_ridge_of_no_rows_says_zero():
     layer = LinearForecast(TASK)
     history = torch.randn(5, 1, L, 2)
     nothing = torch.zeros(5, H, dtype=torch.bool)
-    layer.fit(history, torch.full((5, H, 2), torch.nan), nothing, *torch.zeros(2, 5).long())
-    assert (layer(history, torch.ones(5, dtype=torch.int64)) == 0).all()
+    layer.fit(Inputs(history), torch.full((5, H, 2), torch.nan), nothing, *torch.zeros(2, 5).long())
+    assert (layer(Inputs(history), torch.ones(5, dtype=torch.int64)) == 0).all()
 
 
 @torch.no_grad()
@@ -117,7 +117,7 @@ def test_the_penalty_is_chosen_on_held_out_windows(noisy):
         ahead = torch.randn_like(ahead)
     layers = {penalty: LinearForecast(TASK).double() for penalty in (None, *PENALTIES)}
     for penalty, layer in layers.items():
-        layer.fit(history, ahead, present, types, torch.arange(60), penalty)
+        layer.fit(Inputs(history), ahead, present, types, torch.arange(60), penalty)
     chosen = PENALTIES[-1] if noisy else PENALTIES[0]
     assert torch.equal(layers[None].weight.weight, layers[chosen].weight.weight)
 
@@ -128,6 +128,6 @@ def test_the_spread_is_that_of_held_out_errors():
     history, ahead, present, types = linear_data(60)
     layer = LinearForecast(TASK).double()
     noise = torch.randn_like(ahead)
-    layer.fit(history, noise, torch.ones_like(present), types, torch.arange(60), 0.0)
-    seen = (noise - layer(history, types)).square().mean().sqrt()
+    layer.fit(Inputs(history), noise, torch.ones_like(present), types, torch.arange(60), 0.0)
+    seen = (noise - layer(Inputs(history), types)).square().mean().sqrt()
     assert seen < 0.9 < 1.0 < layer.error_scale[:2].mean()

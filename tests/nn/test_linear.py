@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from hierforecast.nn import linear
-from hierforecast.nn.linear import PENALTIES, LinearForecast, Moments, steps_alike
+from hierforecast.nn.linear import PENALTIES, Inputs, LinearForecast
+from hierforecast.nn.ridge import Moments, steps_alike
 from tests.helpers import TASK
 
 L, H, D, CODES = TASK.context_length, TASK.prediction_length, TASK.n_targets, 2 * TASK.n_types
@@ -48,13 +51,15 @@ def by_step(x: np.ndarray, y: np.ndarray, seen: np.ndarray, half: np.ndarray, co
     return solution, scale
 
 
-def made(pattern: str, steps: int) -> tuple[Tensor, ...]:
+def made(pattern: str, more: int) -> tuple[Any, ...]:
     """Inputs, truth, presence, codes and windows of rows; of some code there may be none."""
-    draws = torch.Generator().manual_seed(len(pattern) + steps)
+    draws = torch.Generator().manual_seed(len(pattern) + more)
     n = 90
-    inputs = 3 * torch.randn(n, steps, L, D, generator=draws).double()
-    weights = torch.randn(H, L * D, D, generator=draws).double()
-    ahead = torch.einsum("phf,hfd->phd", inputs.flatten(2).expand(-1, H, -1), weights)
+    same = 3 * torch.randn(n, L, D, generator=draws).double()
+    each = 2 * torch.randn(n, H, more, generator=draws).double()
+    inputs = Inputs(same, each if more else None)
+    weights = torch.randn(H, L * D + more, D, generator=draws).double()
+    ahead = torch.einsum("phf,hfd->phd", flat(inputs), weights)
     ahead = ahead + torch.randn(ahead.shape, generator=draws).double()
     present = torch.ones(n, H, dtype=torch.bool)
     if pattern == "ends":  # rows that stop for good, as in a play that is over
@@ -68,30 +73,49 @@ def made(pattern: str, steps: int) -> tuple[Tensor, ...]:
     return inputs, ahead, present, codes, torch.arange(n) // 2
 
 
+def flat(inputs: Inputs) -> Tensor:
+    """All inputs (P, H, ...) of each step, written out."""
+    every = inputs.same.flatten(1)[:, None].expand(-1, H, -1)
+    return every if inputs.each is None else torch.cat([every, inputs.each], dim=-1)
+
+
+def layer_for(inputs: Inputs) -> LinearForecast:
+    """A linear forecast from so many inputs."""
+
+    class Wide(LinearForecast):
+        def n_inputs(self, task):
+            return flat(inputs).shape[-1]
+
+    return Wide(TASK).double()
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("steps", [1, H])
+@pytest.mark.parametrize("more", [0, 3])
 @pytest.mark.parametrize("pattern", ["whole", "ends", "blocks", "scattered"])
-def test_steps_that_are_solved_together_are_those_solved_alone(pattern, steps):
-    inputs, ahead, present, codes, scene = made(pattern, steps)
-    layer = LinearForecast(TASK).double()
+def test_steps_that_are_solved_together_are_those_solved_alone(pattern, more):
+    inputs, ahead, present, codes, scene = made(pattern, more)
+    layer = layer_for(inputs)
     layer.fit(inputs, ahead, present, codes, scene)
     half = (2 * scene < scene.amax() + 1).numpy()
     solution, scale = by_step(
-        inputs.flatten(2).numpy(), ahead.numpy(), present.numpy(), half, codes.numpy()
+        flat(inputs).numpy(), ahead.numpy(), present.numpy(), half, codes.numpy()
     )
     weight, bias = (x.unflatten(0, layer.shape) for x in layer.weight.parameters())
     np.testing.assert_allclose(weight, solution[:, :, :-1].swapaxes(2, 3), atol=1e-9)
     np.testing.assert_allclose(bias, solution[:, :, -1], atol=1e-9)
     np.testing.assert_allclose(layer.error_scale, scale, rtol=1e-9)
+    every = torch.einsum("phf,chdf->pchd", flat(inputs), weight) + bias
+    found = layer(inputs, codes)
+    torch.testing.assert_close(found, every[torch.arange(len(codes)), codes], atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize(("pattern", "wanted"), [("whole", 1), ("blocks", 2), ("scattered", H)])
 def test_one_gram_matrix_for_each_pattern(pattern, wanted, monkeypatch):
-    inputs, ahead, present, codes, scene = made(pattern, 1)
+    inputs, ahead, present, codes, scene = made(pattern, 0)
     assert len(steps_alike(present)) == wanted
     assert sorted(torch.cat(steps_alike(present)).tolist()) == [*range(H)]
     formed, of = [], Moments.of
-    monkeypatch.setattr(linear.Moments, "of", lambda *rows: formed.append(rows) or of(*rows))
+    monkeypatch.setattr(Moments, "of", lambda *rows: formed.append(rows) or of(*rows))
     LinearForecast(TASK).fit(inputs, ahead, present, torch.zeros_like(codes), scene)
     assert len(formed) == 2 * (wanted + CODES - 1), "two halves; codes of no rows have one"
 
@@ -99,7 +123,7 @@ def test_one_gram_matrix_for_each_pattern(pattern, wanted, monkeypatch):
 @torch.no_grad()
 def test_steps_of_different_patterns_must_not_be_solved_together(monkeypatch):
     """The twin that takes all steps for alike reads cells that are missing."""
-    rows = made("blocks", 1)
+    rows = made("blocks", 0)
     layer = LinearForecast(TASK).double()
     monkeypatch.setattr(linear, "steps_alike", lambda present: [torch.arange(present.shape[1])])
     layer.fit(*rows)
