@@ -19,8 +19,10 @@ def run(job: Job, frame: Any) -> Any:
         DataError: for options that cannot be.
     """
     delayed = import_extra("dask", "dask", "for Dask DataFrames").delayed
-    scenes = list(job.columns.scenes)
-    whole = frame.shuffle(on=scenes) if scenes else frame.repartition(npartitions=1)
+    whole = frame
+    if job.keys is not None:
+        keys = list(job.keys)
+        whole = frame.shuffle(on=keys) if keys else frame.repartition(npartitions=1)
     # Beside the partitions, not within each: the job holds the model.
     travelling = delayed(job, pure=True)
     meta = job.empty(frame._meta)

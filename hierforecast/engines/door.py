@@ -11,6 +11,7 @@ import pandas as pd
 
 from hierforecast.engines.homes import home_of
 from hierforecast.engines.job import Job
+from hierforecast.engines.parts import by_cutoff
 from hierforecast.errors import DataError
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -40,7 +41,7 @@ def anywhere(verb: Verb) -> Verb:
         given.apply_defaults()
         _, _, *names = given.arguments
         job = Job.of(self, verb.__name__, {name: given.arguments[name] for name in names})
-        found = home.run(job, frame)
+        found = home.run(*by_cutoff(job, frame, home))
         if job.verb == "evaluate":
             return pd.DataFrame(job.merge(home.collect(found)))
         return found if out is None else home.write(found, str(out))

@@ -34,7 +34,8 @@ def name_of(frame: Any) -> str | None:
 def home_of(frame: Any) -> ModuleType | None:
     """The adapter of a frame's engine; None for frames in memory, and for any other object.
 
-    An adapter has ``run(job, frame)``, which gives the answers as a frame of its engine, and
+    An adapter has ``run(job, frame)``, which gives the answers as a frame of its engine, once rows
+    of the same ``job.keys`` are together (all rows for (), and as they are for None), and
     ``collect(frame)``, which brings such a frame here in pieces; for the command line there are
     ``read(folder)`` and ``write(frame, folder)``, of Parquet.
     """

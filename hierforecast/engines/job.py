@@ -141,6 +141,11 @@ class Job:
             )
         return tidy(names.pop(), table, self.load().vocabulary_.types)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns of whose rows those that agree must come together; () for all of them."""
+        return self.columns.scenes
+
     def load(self) -> Forecaster:
         """The forecaster, which a process loads once."""
         with _loading:
@@ -165,9 +170,10 @@ class Job:
                 options[name] = value.of(frame)
         if self.verb not in ("backtest", "evaluate"):
             return getattr(forecaster, self.verb)(frame, **options)
-        rolling = {name: options.pop(name, None) for name in ("n_windows", "start", "stride")}
-        options.pop("refit", None)
-        forecasts = forecasts_of(forecaster, frame, Rolling(**rolling, strict=False))
+        rolling = options.pop("rolling", None) or rolling_of(options, strict=False)
+        for name in ("n_windows", "start", "stride", "refit"):
+            options.pop(name, None)
+        forecasts = forecasts_of(forecaster, frame, rolling)
         if self.verb == "backtest":
             return forecasts.to_frame(**options, truth=True)
         rows = measure(forecasts, **options).sums()
@@ -187,6 +193,12 @@ class Job:
 
 
 _NO_ROWS: list[int] = []
+
+
+def rolling_of(options: Mapping[str, Any], strict: bool = True) -> Rolling:
+    """The windows that the options of a backtest ask for."""
+    asked: dict[str, Any] = {name: options.get(name) for name in ("n_windows", "start", "stride")}
+    return Rolling(**asked, strict=strict)
 
 
 def _portable(forecaster: Forecaster, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,10 @@ def run(job: Job, frame: Any) -> Any:
         DataError: for options that cannot be.
     """
     ray = import_extra("ray", "ray", "for Ray Datasets")
-    scenes = list(job.columns.scenes)
-    cpus = int(ray.cluster_resources().get("CPU", 1))
-    whole = frame.repartition(BLOCKS * cpus, keys=scenes) if scenes else frame.repartition(1)
+    whole = frame
+    if job.keys is not None:
+        keys, cpus = list(job.keys), int(ray.cluster_resources().get("CPU", 1))
+        whole = frame.repartition(BLOCKS * cpus, keys=keys) if keys else frame.repartition(1)
     answer = _answer(ray.put(job), ray.get)
     return whole.map_batches(answer, batch_size=None, batch_format="pyarrow")
 

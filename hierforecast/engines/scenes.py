@@ -67,12 +67,14 @@ class Beside:
         return take(self.frame, np.concatenate(rows)) if rows else None
 
 
-def whole_scenes(batches: Iterable[Any], columns: Columns, rows: int = 2**16) -> Iterator[Any]:
+def whole_scenes(
+    batches: Iterable[Any], scenes: Sequence[str] | None, rows: int = 2**16
+) -> Iterator[Any]:
     """Cut a stream of Arrow record batches, in which scenes lie one after another, between scenes.
 
     Args:
         batches: with all rows of a scene next to each other, in any number of batches.
-        columns: the roles; without a scene column all is one scene.
+        scenes: columns that name one; () where all is one scene, None to cut anywhere.
         rows: give so many at a time or more, but for the last.
 
     Yields:
@@ -84,10 +86,10 @@ def whole_scenes(batches: Iterable[Any], columns: Columns, rows: int = 2**16) ->
         if not batch.num_rows:
             continue
         waiting.append(batch)
-        if not columns.scenes or sum(each.num_rows for each in waiting) < rows:
+        if scenes == () or sum(each.num_rows for each in waiting) < rows:
             continue
         table = pa.Table.from_batches(waiting)
-        start = _last_start(table, columns)
+        start = len(table) if scenes is None else _last_start(table, scenes)
         if start:
             yield table.slice(0, start)
             waiting = table.slice(start).combine_chunks().to_batches()
@@ -95,10 +97,10 @@ def whole_scenes(batches: Iterable[Any], columns: Columns, rows: int = 2**16) ->
         yield pa.Table.from_batches(waiting)
 
 
-def _last_start(table: Any, columns: Columns) -> int:
+def _last_start(table: Any, scenes: Sequence[str]) -> int:
     """The row at which the last scene begins."""
     changes = np.zeros(len(table) - 1, dtype=bool)
-    for name in columns.scenes:
+    for name in scenes:
         codes = table[name].combine_chunks().dictionary_encode()
         index = (codes.combine_chunks() if hasattr(codes, "chunks") else codes).indices
         changes |= np.diff(index.fill_null(-1).to_numpy(zero_copy_only=False)) != 0

@@ -24,22 +24,23 @@ def run(job: Job, frame: Any) -> Any:
         DataError: for options that cannot be.
     """
     types = import_extra("pyspark.sql.pandas.types", "spark", "for Spark DataFrames")
-    scenes = list(job.columns.scenes)
-    # Each name stands for itself, a dot or a space in it too.
-    quoted = ["`" + name.replace("`", "``") + "`" for name in scenes]
-    whole = frame.repartition(1)
-    if scenes:
-        whole = frame.repartition(*quoted).sortWithinPartitions(*quoted)
+    whole, keys = frame, job.keys
+    if keys is not None:
+        # Each name stands for itself, a dot or a space in it too.
+        quoted = ["`" + name.replace("`", "``") + "`" for name in keys]
+        whole = frame.repartition(*quoted) if keys else frame.repartition(1)
+        whole = whole.sortWithinPartitions(*quoted) if keys else whole
     # Of late Spark wants to be told the zone of its timestamps.
     zone = {"timezone": frame.sparkSession.conf.get("spark.sql.session.timeZone")}
     zone = zone if "timezone" in signature(types.to_arrow_schema).parameters else {}
-    wanted = job.empty(types.to_arrow_schema(frame.schema, **zone).empty_table()).schema
+    own = types.to_arrow_schema(frame.schema, **zone)
+    wanted = job.empty(own.empty_table()).schema
 
     def answers(batches: Iterator[Any]) -> Iterator[Any]:
-        for table in whole_scenes(batches, job.columns):
+        for table in whole_scenes(batches, keys):
             yield from job(table).cast(wanted).to_batches(max_chunksize=ROWS)
 
-    return whole.mapInArrow(answers, _schema(job, frame, wanted))
+    return whole.mapInArrow(answers, _schema(frame, own, wanted))
 
 
 def collect(frame: Any) -> Iterator[Any]:
@@ -58,23 +59,24 @@ def write(frame: Any, folder: str) -> None:
     frame.write.mode("append").parquet(folder)
 
 
-def _schema(job: Job, frame: Any, wanted: Any) -> Any:
-    """Spark's types of an Arrow schema: those of the frame for labels and times."""
+def _schema(frame: Any, own: Any, wanted: Any) -> Any:
+    """Spark's types of an Arrow schema, as in the frame, whose Arrow schema is `own`."""
     types = import_extra("pyspark.sql.types", "spark", "for Spark DataFrames")
-    plain = {"string": types.StringType(), "double": types.DoubleType(), "int64": types.LongType()}
-    time = job.columns.time
-    kept = {field.name: field.dataType for field in frame.schema} | {
-        "cutoff": frame.schema[time].dataType
+    plain = {
+        "string": types.StringType(),
+        "double": types.DoubleType(),
+        "int64": types.LongType(),
+        "bool": types.BooleanType(),
     }
-    numbers = {} if job.verb == "evaluate" else kept
+    pairs = [(arrow, given.dataType) for arrow, given in zip(own, frame.schema, strict=True)]
+    # Of the name if it is of its type, such as a label; else any of the type, such as a cutoff's.
+    by_name = {(arrow.name, arrow.type): kind for arrow, kind in pairs}
+    by_type = {_plain(arrow): kind for arrow, kind in pairs} | plain
+    found = [by_name.get((f.name, f.type), by_type.get(_plain(f))) for f in wanted]
     return types.StructType(
-        [
-            types.StructField(field.name, _type(field, numbers, plain, job.columns.targets))
-            for field in wanted
-        ]
+        [types.StructField(f.name, kind) for f, kind in zip(wanted, found, strict=True)]
     )
 
 
-def _type(field: Any, kept: Any, plain: Any, targets: Any) -> Any:
-    own = field.name in kept and field.name not in targets
-    return kept[field.name] if own else plain[str(field.type).removeprefix("large_")]
+def _plain(field: Any) -> str:
+    return str(field.type).removeprefix("large_")

@@ -90,6 +90,21 @@ class HomeTests:
         found = home.bring(forecaster.predict(home.carry(frame)))
         assert_same_rows(found, forecaster.predict(frame))
 
+    def test_a_frame_without_scenes_is_cut_by_cutoff(self, home):
+        frame = frame_of(1, steps=40)
+        days = pd.Timestamp("2024-03-01") + pd.to_timedelta(frame.ds, "D")
+        frame = frame.assign(ds=days.astype("M8[us]"))
+        forecaster = fitted(frame, columns=replace(COLUMNS, scene=None))
+        given, asked = home.carry(frame), {"start": "2024-03-16", "stride": 2}
+        found = home.bring(forecaster.backtest(given, **asked, level=[80]))
+        found = found.astype({"ds": "M8[us]", "cutoff": "M8[us]"})
+        assert_same_rows(found, forecaster.backtest(frame, **asked, level=[80]))
+        asked |= {"metrics": ["ade", "min_ade"], "n_samples": 4}
+        found = forecaster.evaluate(given, **asked)
+        pd.testing.assert_frame_equal(found, forecaster.evaluate(frame, **asked), rtol=1e-5)
+        with pytest.raises(Exception, match="n_windows=99 is more than there are"):
+            home.bring(forecaster.backtest(given, n_windows=99))
+
     def test_known_covariates_travel_along(self, home):
         frame = frame_of(3, missing=0.0)
         forecaster = fitted(frame, columns=KNOWN)

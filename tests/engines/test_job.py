@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
 
 import pandas as pd
 import polars as pl
@@ -189,7 +188,7 @@ def test_a_model_of_the_users_own_travels(frame):
 def test_a_stream_is_cut_between_scenes(frame, rows, kind):
     table = pa.Table.from_pandas(frame.assign(scene=frame.scene.astype(kind)))
     batches = table.to_batches(max_chunksize=23)
-    found = list(whole_scenes(iter([*batches, *table[:0].to_batches()]), COLUMNS, rows))
+    found = list(whole_scenes(iter([*batches, *table[:0].to_batches()]), COLUMNS.scenes, rows))
     assert pa.concat_tables(found).equals(table)
     names = [set(part["scene"].to_pylist()) for part in found]
     assert sum(map(len, names)) == len(set.union(*names)) == 5
@@ -197,9 +196,9 @@ def test_a_stream_is_cut_between_scenes(frame, rows, kind):
 
 
 def test_without_scenes_a_stream_is_one(frame):
-    table = pa.Table.from_pandas(frame)
-    one = replace(COLUMNS, scene=None)
-    assert len(list(whole_scenes(table.to_batches(max_chunksize=10), one, 1))) == 1
+    batches = pa.Table.from_pandas(frame).to_batches(max_chunksize=10)
+    assert len(list(whole_scenes(batches, (), 1))) == 1
+    assert len(list(whole_scenes(batches, None, 1))) == len(batches)
 
 
 # --- the door ------------------------------------------------------------------------------------
