@@ -14,6 +14,7 @@ from torch import Tensor
 from hierforecast import _options
 from hierforecast._options import levels, whole
 from hierforecast.batch import Future
+from hierforecast.devices import shared_out
 from hierforecast.distributions import SceneDistribution
 from hierforecast.distributions.futures import representatives
 from hierforecast.draws import Draws
@@ -23,6 +24,8 @@ from hierforecast.frame.totals import Totals
 from hierforecast.models import Model
 from hierforecast.windows import WindowDataset
 
+# Of each batch: what came after, and cells (..., P, H, D) by name.
+Tables = list[tuple[Future, dict[str, Tensor]]]
 _MOVING = threading.Lock()
 
 
@@ -63,6 +66,8 @@ class Forecasts:
             nothing is; None for nothing. Forecasts are conditioned on it.
         totals: what is added up; None for the series themselves.
         interval: lower and upper ends of a forecast's intervals, in the units of the batch.
+        devices: that verbs share the batches out to, see `shared_out`; none for this process alone.
+        share: the first batch to go through, and the distance from one to the next.
     """
 
     model: Model
@@ -72,10 +77,13 @@ class Forecasts:
     given: np.ndarray | None = field(default=None, kw_only=True)
     totals: Totals | None = field(default=None, kw_only=True)
     interval: Callable[[Forecast, float], Sequence[Tensor]] = field(default=central, kw_only=True)
+    devices: tuple[str, ...] = field(default=(), kw_only=True)
+    share: tuple[int, int] = field(default=(0, 1), kw_only=True)
 
     def __iter__(self) -> Iterator[Forecast]:
         device = next(iter((*self.model.parameters(), *self.model.buffers()))).device
-        for start in range(0, len(self.windows), self.batch_size):
+        first, every = self.share
+        for start in range(0, len(self.windows), self.batch_size)[first::every]:
             stop = min(start + self.batch_size, len(self.windows))
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
@@ -103,27 +111,13 @@ class Forecasts:
         """Points, intervals, quantiles, and the truth if asked: a row per series, cutoff, step."""
         percents, probabilities = levels(level), _options.quantiles(quantiles)
         self._check_names(["cutoff"] * truth, truth)
-        tables = []
-        for forecast in self:
-            cells = {"mean": forecast.mean}
-            for percent in percents:
-                for side, bound in zip(("lo", "hi"), self.interval(forecast, percent), strict=True):
-                    cells[f"-{side}-{percent:.10g}"] = forecast.numbers(bound)
-            for share in probabilities:
-                cells[f"-q-{100 * share:.10g}"] = forecast.numbers(forecast.raw.quantile(share))
-            if truth:
-                cells["truth"] = self.truth(forecast.future)
-            tables.append((forecast.future, cells))
-        return self._assemble(tables, truth=truth)
+        return self._assemble(shared_out(self, points, percents, probabilities, truth), truth=truth)
 
     def draws_to_frame(self, n: int) -> Any:
         """Joint draws: the rows of `to_frame` once per draw, with a ``sample_id``."""
         n = whole("n", n)
         self._check_names(["sample_id"], False)
-        tables = []
-        for forecast in self:
-            tables.append((forecast.future, {"mean": forecast.draws(n)}))
-        return self._assemble(tables, "sample_id")
+        return self._assemble(shared_out(self, draws, n), "sample_id")
 
     def futures_to_frame(self, n: int, n_samples: int, joint: bool = True) -> Any:
         """Representative futures: the rows of `to_frame` once per future; see `representatives`."""
@@ -133,13 +127,7 @@ class Forecasts:
                 f"n={n} futures need as many draws at least, but n_samples={n_samples}: raise it"
             )
         self._check_names(["future_id", "share"], False)
-        tables = []
-        for forecast in self:
-            found = representatives(forecast.raw, n, n_samples, forecast.generators, joint)
-            share = found.shares[..., None, None].expand_as(found.centers)
-            cells = {"mean": forecast.numbers(found.centers), "share": share}
-            tables.append((forecast.future, cells))
-        return self._assemble(tables, "future_id")
+        return self._assemble(shared_out(self, futures, n, n_samples, joint), "future_id")
 
     def joint(self) -> tuple[SceneDistribution, Any]:
         """The distribution of all windows (one batch), rows in the order of its index frame."""
@@ -162,19 +150,19 @@ class Forecasts:
 
     def _assemble(
         self,
-        tables: list[tuple[Future, dict[str, Tensor]]],
+        shares: list[Tables],
         number: str | None = None,
         truth: bool = False,
     ) -> Any:
         """One frame of all batches, sorted by (draw,) scene, series, cutoff and step.
 
         Args:
-            tables: of each batch, cells ([draws,] P, H, D) by suffix of their column; of futures
+            shares: of each batch, cells ([draws,] P, H, D) by suffix of their column; of futures
                 their ``share`` too, 0 where a scene has none.
             number: column that numbers the draws; None where there are none.
             truth: whether there are a cutoff and what came after.
         """
-        rows, cutoff, cells = _sorted(tables)
+        rows, cutoff, cells = _sorted([table for share in shares for table in share])
         panel, steps = self.windows.panel, self.windows.prediction_length
         copies = 1 if number is None else len(cells["mean"])
         at = np.tile(np.repeat(rows, steps), copies)
@@ -221,15 +209,52 @@ class Forecasts:
             )
 
 
-def _sorted(
-    tables: list[tuple[Future, dict[str, Tensor]]],
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def points(
+    forecasts: Forecasts, percents: Sequence[float], probabilities: Sequence[float], truth: bool
+) -> Tables:
+    """Points, ends of intervals, quantiles, and the truth if asked."""
+    tables = []
+    for forecast in forecasts:
+        cells = {"mean": forecast.mean}
+        for percent in percents:
+            ends = forecasts.interval(forecast, percent)
+            for side, bound in zip(("lo", "hi"), ends, strict=True):
+                cells[f"-{side}-{percent:.10g}"] = forecast.numbers(bound)
+        for share in probabilities:
+            cells[f"-q-{100 * share:.10g}"] = forecast.numbers(forecast.raw.quantile(share))
+        if truth:
+            cells["truth"] = forecasts.truth(forecast.future)
+        tables.append(_here(forecast, **cells))
+    return tables
+
+
+def draws(forecasts: Forecasts, n: int) -> Tables:
+    """Joint draws."""
+    return [_here(forecast, mean=forecast.draws(n)) for forecast in forecasts]
+
+
+def futures(forecasts: Forecasts, n: int, n_samples: int, joint: bool) -> Tables:
+    """Representative futures, and their shares of the draws."""
+    tables = []
+    for forecast in forecasts:
+        found = representatives(forecast.raw, n, n_samples, forecast.generators, joint)
+        share = found.shares[..., None, None].expand_as(found.centers)
+        tables.append(_here(forecast, mean=forecast.numbers(found.centers), share=share))
+    return tables
+
+
+def _here(forecast: Forecast, **cells: Tensor) -> tuple[Future, dict[str, Tensor]]:
+    """A batch and its cells, on the CPU."""
+    return forecast.future, {name: each.cpu() for name, each in cells.items()}
+
+
+def _sorted(tables: Tables) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Rows (R,) and cutoffs (R,) of all batches, sorted by them, and cells ([draws,] R, H, D)."""
     rows = np.concatenate([future.rows.numpy() for future, _ in tables])
     cutoff = np.concatenate([future.cutoff.numpy() for future, _ in tables])
     order = np.lexsort((cutoff, rows))
     cells = {
-        name: torch.cat([t[name].cpu() for _, t in tables], dim=-3).numpy()[..., order, :, :]
+        name: torch.cat([t[name] for _, t in tables], dim=-3).numpy()[..., order, :, :]
         for name in tables[0][1]
     }
     return rows[order], cutoff[order], cells

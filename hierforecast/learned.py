@@ -11,6 +11,7 @@ import pandas as pd
 
 from hierforecast._options import whole
 from hierforecast.cutoffs import last_cutoffs
+from hierforecast.devices import devices_of
 from hierforecast.draws import Draws
 from hierforecast.errors import NotFittedError
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
@@ -77,7 +78,8 @@ class Learned(Params):
         how: dict[str, Any] = {"origin": self.model_.origin, "calendar": self.model_.uses_calendar}
         windows = WindowDataset(panel, cutoffs, *lengths, **how)
         model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
-        return Forecasts(model, windows, self._plan().batch, Draws(self.seed))
+        size, devices = self._plan().batch, devices_of(self.trainer)
+        return Forecasts(model, windows, size, Draws(self.seed), devices=devices)
 
     def _imputation(self, frame: Any, seed: int | None) -> Imputation:
         """What is missing in a frame, see `Forecaster.impute`."""

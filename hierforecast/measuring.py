@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hierforecast._options import levels, whole
+from hierforecast.devices import shared_out
 from hierforecast.forecast import Forecast
 from hierforecast.frame import Columns, Panel
 from hierforecast.frame.step import season_of
@@ -52,10 +53,20 @@ def measure(
         level: coverage in percent of the interval measured.
         seen: only series observed in so many steps before a cutoff count; None: the context.
     """
-    panel = forecasts.windows.panel
-    table = metric_table(metrics, panel.columns)
+    table = metric_table(metrics, forecasts.windows.panel.columns)
     (level,) = levels([level])
-    evaluated = _Measure(panel, table.metrics, whole("n_samples", n_samples), level)
+    asked = table.metrics, whole("n_samples", n_samples), level, seen
+    for sums in shared_out(forecasts, _measured, *asked):
+        table.merge(sums)
+    return table
+
+
+def _measured(
+    forecasts: Forecasts, metrics: Sequence[Metric], n_samples: int, level: float, seen: int | None
+) -> list[dict[str, Any]]:
+    """Sums over the windows of some forecasts; see `measure`."""
+    panel, table = forecasts.windows.panel, MetricTable(metrics)
+    evaluated = _Measure(panel, metrics, n_samples, level)
     for forecast in forecasts:
         if seen is not None:
             forecast = _seen_within(forecast, seen)
@@ -66,7 +77,7 @@ def measure(
             rows = types == code
             if rows.any():
                 table.update(_part(evaluation, forecast, rows), part=str(kind))
-    return table
+    return table.sums()
 
 
 def metric_table(

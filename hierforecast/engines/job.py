@@ -160,7 +160,8 @@ class Job:
             for name, content in self.files.items():
                 Path(folder, name).write_bytes(content)
             found = self.kind.load(folder, self.model)
-        return found.set_params(trainer={**(found.trainer or {}), "enable_progress_bar": False})
+        alone = {"enable_progress_bar": False, "devices": 1}  # an engine has processes enough
+        return found.set_params(trainer={**(found.trainer or {}), **alone})
 
     def _ask(self, frame: Any) -> Any:
         """The answer of the forecaster; of a backtest what a part of a frame has of it."""
