@@ -13,6 +13,7 @@ from hierforecast.datasets._tracks import BALL, Agent, check_rate, resample, tra
 from hierforecast.errors import DataError
 
 METERS = {"m": 1.0, "cm": 0.01, "y": 0.9144, "ft": 0.3048}
+FARTHEST = (60.0, 45.0)  # meters from the center: half of the largest pitch (law 1)
 
 
 @with_tracks
@@ -34,8 +35,8 @@ def from_kloppy(dataset: Any, *, rate: float | None = None) -> pd.DataFrame:
         providers write 0, 0, -10 of a ball that they do not see), has no row.
 
     Raises:
-        DataError: if the frame rate or the pitch's size is unknown, a player is in no team, or
-            nothing is seen at all.
+        DataError: if the frame rate or the pitch's size is unknown, a player is in no team, a
+            period is played beside the pitch, or nothing is seen at all.
     """
     metadata = dataset.metadata
     native = getattr(metadata, "frame_rate", None)
@@ -50,32 +51,34 @@ def from_kloppy(dataset: Any, *, rate: float | None = None) -> pd.DataFrame:
     for period, values in _period_arrays(frames, slots, float(native), _depth(metadata)).items():
         steps = np.array([len(values)])
         meters, steps = resample(values * scale + offset, steps, float(native), rate or native)
+        _check_on_pitch(meters, period)
         parts.append(tracks_to_frame(meters, steps, series, [f"period{period}"]))
     if not parts or not sum(map(len, parts)):
-        raise DataError("The data set holds no frame in which the ball or a player is seen.")
+        raise DataError(
+            "The data set holds no frame in which the ball or a player is seen. Some of kloppy's "
+            "loaders leave out what they take for pauses: load it with only_alive=False."
+        )
     return pd.concat(parts, ignore_index=True)
 
 
 def _series_of(teams: Any, frames: Any) -> list[Agent]:
-    """The ball and everybody in a team, and whoever is seen without being listed in one."""
-    series = [BALL]
-    known = set()
+    """The ball and everybody in a team, once each, and who is seen without being listed in one."""
+    series = {BALL.unique_id: BALL}
     for team in teams:
         for player in team.players:
-            series.append(_player_series(player, team))
-            known.add(series[-1].unique_id)
+            one = _player_series(player, team)
+            series.setdefault(one.unique_id, one)
     for frame in frames:
         for player in frame.players_data:
-            if str(player.player_id) not in known:
+            if str(player.player_id) not in series:
                 team = getattr(player, "team", None)
                 if team is None:
                     raise DataError(
                         f"player {player.player_id!r} is seen but in no team: add him to "
                         "dataset.metadata.teams[...].players, or set his team"
                     )
-                series.append(_player_series(player, team))
-                known.add(series[-1].unique_id)
-    return series
+                series[str(player.player_id)] = _player_series(player, team)
+    return list(series.values())
 
 
 def _player_series(player: Any, team: Any) -> Agent:
@@ -106,6 +109,18 @@ def _period_arrays(
             values[when - when.min(), who] = table[:, 2:]
             arrays[period] = values
     return arrays
+
+
+def _check_on_pitch(meters: np.ndarray, period: Any) -> None:
+    """Refuse a period played beside the pitch, whose coordinates were turned around wrongly."""
+    seen = meters[np.isfinite(meters).all(-1)]
+    middle = np.median(seen, axis=0) if len(seen) else np.zeros(2)
+    if (np.abs(middle) > FARTHEST).any():
+        raise DataError(
+            f"period {period} is played beside the pitch, around {middle[0]:.0f}, {middle[1]:.0f} "
+            "meters from its center: load the data set in the provider's own coordinates, e.g. "
+            "pff.load_tracking(..., coordinates='pff')"
+        )
 
 
 def _is_place(point: Any, depth: float) -> bool:

@@ -102,7 +102,7 @@ def test_kloppy_data_that_say_too_little():
     for dataset, message in (
         (rateless, "frame_rate"),
         (boundless, "pitch_length in meters"),
-        (empty, "no frame"),
+        (empty, r"no frame .* only_alive=False"),
     ):
         with pytest.raises(DataError, match=message):
             from_kloppy(dataset)
@@ -162,6 +162,26 @@ def test_a_goalkeeper_from_the_bench_is_one(known):
     assert kinds == {"11": "goalkeeper", "p12": "goalkeeper", "p7": "player", "ball": "ball"}
 
 
+def test_a_player_who_is_listed_twice_is_one():
+    dataset, once = kloppy_like(), from_kloppy(kloppy_like())
+    home, away = dataset.metadata.teams
+    home.players = home.players * 2
+    away.players = [*away.players, Thing(player_id="p7", starting_position=Thing(value="x"))]
+    pd.testing.assert_frame_equal(from_kloppy(dataset), once)
+
+
+def test_a_period_beside_the_pitch_is_named():
+    dataset = kloppy_like()
+    for frame in dataset.frames[3:]:
+        frame.ball_coordinates = Thing(x=-98.0, y=40.0)
+        for player in frame.players_data.values():
+            player.coordinates = Thing(x=-99.0, y=41.0)
+    with pytest.raises(
+        DataError, match=r"period 2 is played beside the pitch, around -99, 41 meters"
+    ):
+        from_kloppy(dataset)
+
+
 def test_a_kloppy_data_set():
     # Imported here: kloppy is an extra.
     domain = pytest.importorskip("kloppy.domain", reason="the extra 'sports' is not installed")
@@ -180,11 +200,13 @@ def test_a_kloppy_data_set():
     bench = domain.Player(player_id="s", team=home, jersey_no=12)
     unlisted = domain.Player(player_id="u", team=away, jersey_no=44)
     home.players, away.players = [keeper, bench], [back]
+    # Versions after 3.16 want them.
+    more = {"statistics": []} if "statistics" in domain.Frame.__dataclass_fields__ else {}
     frames = [
         domain.Frame(
             period=period,
             timestamp=timedelta(seconds=i / 25),
-            statistics=[],
+            **more,
             ball_owning_team=None,
             ball_state=None,
             frame_id=i,
