@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -23,6 +24,16 @@ extensions = [
     "mathml",
     "repository",
 ]
+# Names of other libraries become links where the site is built with a network, which inventories
+# come by. Without one they stay plain names, and nothing warns.
+if os.environ.get("READTHEDOCS") or os.environ.get("HIERFORECAST_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "pandas": ("https://pandas.pydata.org/docs", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
 exclude_patterns = ["_build"]
 default_role = "py:obj"  # names in docstrings become links where there is such a name
 highlight_language = "python"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,16 @@ def test_every_page_is_in_a_table_of_contents():
         for block in re.findall(r"^```\{toctree\}\n(.*?)^```", path.read_text(), re.M | re.S):
             listed |= {line.strip() for line in block.splitlines() if line}
     assert pages - {"index"} <= listed
+
+
+@pytest.mark.parametrize("network", ["", "1"])
+def test_other_libraries_are_looked_up_where_there_is_a_network_only(network, monkeypatch):
+    monkeypatch.delenv("HIERFORECAST_INTERSPHINX", raising=False)
+    monkeypatch.setenv("READTHEDOCS", network)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    settings = runpy.run_path(str(DOCS / "conf.py"))
+    assert ("sphinx.ext.intersphinx" in settings["extensions"]) == bool(network)
+    assert ("pandas" in settings.get("intersphinx_mapping", {})) == bool(network)
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from hierforecast.cli.tables import Tables, reads_tables
 from hierforecast.errors import DataError
 from hierforecast.io.atomic import write_atomically
 from hierforecast.io.files import ending_of
-from hierforecast.io.reading import read_table
 from hierforecast.plot.columns import columns_for
 
 # What is taken for a label or a target where nobody names the columns.
@@ -61,18 +60,38 @@ def plot(
     if model is not None:
         columns = Forecaster.load(model).columns
     roles = columns or USUAL
-    asked = {"history": history, "truth": truth, "given": given}
+    asked = {"history": history, "truth": truth}
     frames: dict[str, Any] = {
         name: tables.read(path, roles) for name, path in asked.items() if path
     }
+    if columns is None:
+        _check_usual(history, frames["history"])
+    if given:
+        frames["given"] = tables.read_long(given, roles)
     # Draws repeat each other's labels: no row is one too many.
     answers = {"forecast": forecast, "samples": samples, "imputed": imputed}
-    frames |= {n: read_table(path, roles, **tables.options) for n, path in answers.items() if path}
+    frames |= {n: tables.read_answer(path, roles) for n, path in answers.items() if path}
     frames["columns"] = columns
     frames["scene"] = _scene(which, frames["history"], roles)
     _draw(out, ending.lower(), frames, rate, title)
     say(f"wrote {out}")
     tables.say_notes()
+
+
+def _check_usual(path: str, frame: Any) -> None:
+    """A table whose columns nobody named has those that are taken without a name.
+
+    Raises:
+        DataError: with the options that name them.
+    """
+    missing = [name for name in ("unique_id", "ds") if name not in frame]
+    if missing or not {"x", "y"} & set(frame):
+        names = ", ".join(map(repr, missing or ["y"]))
+        raise DataError(
+            f"'{path}' has no column {names}; give --model FOLDER, whose columns are those of its "
+            "fit, or name them: --id, --time, --target, --group, --scene; it has "
+            f"{', '.join(map(repr, list(frame)[:12]))}"
+        )
 
 
 def _scene(which: str | None, history: Any, columns: Columns) -> Any:

@@ -127,7 +127,7 @@ def read_history(
     """A history up to a cutoff, and what is known of the time after it, both from tables."""
     whole = tables.read(paths, columns)
     history = until(whole, columns, cutoff, tables.options.get("time_step"))
-    ahead = tables.read(known, columns) if known else None
+    ahead = tables.read_long(known, columns) if known else None
     if known is None and columns.known_covariates and len(history) < len(whole):
         ahead = whole.drop(history.index)
     return history, ahead
@@ -182,8 +182,8 @@ def predict(
         history, ahead = read_history(tables, columns, paths, cutoff, known)
     else:
         history = open_folder(engine, paths, tables.options | {"cutoff": cutoff})
-        ahead = tables.read(known, columns) if known else None
-    plan = tables.read(given, columns) if given else None
+        ahead = tables.read_long(known, columns) if known else None
+    plan = tables.read_long(given, columns) if given else None
     asked: dict[str, Any] = {"known": ahead, "given": plan}
     if futures is not None:
         forecast = forecaster.futures(history, futures, seed=seed, **asked)

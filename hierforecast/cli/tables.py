@@ -25,6 +25,7 @@ OPTIONS: dict[str, Any] = {
     "time_step": Annotated[float | None, option("--time-step", "Size of a step, e.g. 0.04.")],
     "file_column": Annotated[Text, option("--file-column", "Column to add: the file's name.")],
     "fill": Annotated[Names, option("--fill", "COLUMN=VALUE for empty cells; repeat.")],
+    "wide": Annotated[bool | None, option("--wide", "A column for each series, or each time.")],
 }
 
 
@@ -46,8 +47,18 @@ class Tables:
         self.options, self.notes = given, list[str]()
 
     def read(self, paths: str | Path | Sequence[str | Path], columns: Columns) -> pd.DataFrame:
-        """One long table; rows that repeat another in every column used are left out."""
-        frame = read_table(paths, columns, **self.options)
+        """One table; rows that repeat another in every column used are left out."""
+        return self._once(read_table(paths, columns, **self.options), columns)
+
+    def read_long(self, paths: str | Path, columns: Columns) -> pd.DataFrame:
+        """The same of a table that is long, whatever the others are: an answer, or a plan."""
+        return self._once(self.read_answer(paths, columns), columns)
+
+    def read_answer(self, path: str | Path, columns: Columns) -> pd.DataFrame:
+        """A table that a command wrote, with all of its rows."""
+        return read_table(path, columns, **{**self.options, "wide": False})
+
+    def _once(self, frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
         used = [name for _, name in columns.roles() if name in frame]
         repeated = frame.duplicated(used) if used else pd.Series(False, frame.index)
         if repeated.any():

@@ -117,15 +117,16 @@ def _as_in_training(table: Table, missing: Missing) -> Fix:
 def _wide(table: Table, missing: Missing) -> Fix | None:
     """Numbers that stand in a column for each series, or for each time."""
     columns, lost = table.columns, {name for _, name in missing}
-    if len(columns.ids) > 1 or columns.targets[0] not in lost or len(columns.targets) > 1:
+    if columns.targets[0] not in lost or len(columns.targets) > 1:
         return None
     many, time = _spare(table), columns.time
-    if columns.ids[0] in lost and time not in lost and _ids(table) == ():
-        name, what = columns.ids[0], "series"
+    if columns.ids[0] in lost and len(columns.ids) == 1 and _ids(table) == ():
+        (time,) = _times(table)
+        name, what, made = columns.ids[0], "series", ("id", "target")
         words = table.frame[time].to_list() if table.frame[time].dtype == nw.String else []
-    elif columns.ids[0] not in lost and time in lost:
+    elif lost.isdisjoint(columns.ids) and time in lost:
         words = many = [n for n in many if re.search(r"\d", str(n))]
-        name, what = time, "time"
+        name, what, made = time, "time", ("time", "target")
     else:
         return None
     if len(many) < 2:
@@ -135,7 +136,7 @@ def _wide(table: Table, missing: Missing) -> Fix | None:
     remedy = table.rebuild("melt", kept=kept, name=name, value=columns.targets[0])
     if recipe is not None:
         remedy = remedy.then(table.convert(recipe, time))
-    rest = [(r, n) for r, n in missing if r not in ("id", "time", "target")]
+    rest = [(r, n) for r, n in missing if r not in made]
     return _then(Fix("", f"it has a column for each {what}, make it long", remedy), table, rest)
 
 
@@ -177,7 +178,8 @@ def _other_names(table: Table, missing: Missing) -> Fix:
         found = _meant(table, one, lost, sum(chosen, ()))
         chosen.append(found)
         if not found and one in ("id", "time", "target", "scene"):
-            return Fix(hint, f"name yours for the {role}", None)
+            roles = dict.fromkeys(role for role, _ in missing)
+            return Fix(hint, "name yours: " + ", ".join(f"Columns({r}=...)" for r in roles), None)
         changes[one] = _replaced(changes.get(one, getattr(columns, one)), lost, found)
     leave = "" if close or role in ("id", "time", "target", "scene") else ", or leave it out"
     return Fix(hint, f"name yours{leave}", assign_roles(columns, **changes))
@@ -201,7 +203,7 @@ def _meant(table: Table, role: str, name: str, taken: tuple[str, ...] = ()) -> t
     if role == "id" and len(table.columns.ids) == 1:
         return _ids(table) or ()
     if role == "time":
-        found = [n for n in frame.columns if frame.schema[n].is_temporal()]
+        found = [n for n in frame.columns if frame.schema[n].is_temporal()] or _dates(table)
     if role == "target" and len(table.columns.targets) == 1:
         found = [n for n in _spare(table) if n not in taken]
         if len(found) > 1:
@@ -224,10 +226,24 @@ def _spare(table: Table) -> list[Any]:
     return [n for n in table.frame.columns if n not in roles and schema[n].is_numeric()]
 
 
+def _times(table: Table) -> tuple[str, ...]:
+    """The time column, or the one that is probably meant."""
+    time = table.columns.time
+    return (time,) if time in table.frame.columns else _meant(table, "time", "")
+
+
+def _dates(table: Table) -> list[str]:
+    """Columns of text that are dates, by their first cells."""
+    roles, schema = {name for _, name in table.columns.roles()}, table.frame.schema
+    texts = [n for n in table.frame.columns if n not in roles and schema[n] == nw.String]
+    cells = {n: pd.Series(table.frame[n].head(100).unique().drop_nulls().to_list()) for n in texts}
+    return [n for n, some in cells.items() if len(some) and recognize(some.astype(str))[1]]
+
+
 def _ids(table: Table) -> tuple[str, ...] | None:
     """The columns that name the series: none if it is one, None if they cannot be told."""
     columns = table.columns
-    times = [columns.time] if columns.time in table.frame.columns else _meant(table, "time", "")
+    times = _times(table)
     if not times or any(name not in table.frame.columns for name in columns.scenes):
         return None
     moment, _ = table.keys([*columns.scenes, *times])

@@ -170,7 +170,7 @@ REBUILDS = {
     "melt": Recipe(
         "{it}.melt({kept!r}, var_name={name!r}, value_name={value!r})",
         "{it}.unpivot(index={kept!r}, variable_name={name!r}, value_name={value!r})",
-        "write one row for each series and time, with the columns {kept}, {name}, {value}",
+        "--wide",
     ),
 }
 

@@ -31,6 +31,7 @@ def read_table(
     time_step: float | None = None,
     file_column: str | None = None,
     fill: Mapping[str, Any] | None = None,
+    wide: bool = False,
 ) -> pd.DataFrame:
     r"""Read one long table from one or several files.
 
@@ -52,6 +53,9 @@ def read_table(
             0.04 for seconds at 25 frames a second.
         file_column: a column to add, with the name of each row's file (without its ending).
         fill: what an empty cell of a column means: ``{"team": "ball"}``.
+        wide: the table has a column for each series, or for each time, and is made long: the
+            columns that `columns` does not name hold the target. The first where it has a time
+            column and none of ids, the second where it is the other way round.
 
     Returns:
         The rows of all files, one file after another in the order of their names.
@@ -62,7 +66,17 @@ def read_table(
         MissingExtraError: for Parquet without pyarrow.
     """
     reading = Reading(
-        sep, decimal, thousands, encoding, names, date_format, zone, time_step, file_column, fill
+        sep,
+        decimal,
+        thousands,
+        encoding,
+        names,
+        date_format,
+        zone,
+        time_step,
+        file_column,
+        fill,
+        wide,
     )
     files = find_tables(paths)
     parts = [read_file(file, columns, reading) for file in files]
@@ -74,6 +88,8 @@ def read_table(
     frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     frame = _filled(frame, fill or {})
     place = _places(files, parts, header=names is None)
+    if wide:
+        place, frame = _beside(place, len(frame)), _long(frame, columns, place, reading)
     for name in frame.columns:
         if name in labels_of(columns):
             frame[name] = _whole_numbers(frame[name])
@@ -111,6 +127,41 @@ def _filled(frame: pd.DataFrame, fill: Mapping[str, Any]) -> pd.DataFrame:
         raise DataError(f"fill={dict(fill)}: no column is called {missing[0]!r}")
     numeric = {name for name in fill if pd.api.types.is_numeric_dtype(frame[name])}
     return frame.fillna({n: float(v) if n in numeric else v for n, v in fill.items()})
+
+
+def _long(frame: pd.DataFrame, columns: Columns, place: Place, reading: Reading) -> pd.DataFrame:
+    """One row for each cell of a table with a column for each series, or each time.
+
+    Raises:
+        DataError: if it is neither, with what there is; if a cell is no number.
+    """
+    named, target = {name for _, name in columns.roles()}, columns.targets[0]
+    kept = [name for name in frame if name in named or _is_text(frame[name])]
+    lost = {columns.time, *columns.ids} - set(kept)
+    if len(columns.targets) > 1 or len(lost) != 1 or target in kept or len(kept) == frame.shape[1]:
+        raise DataError(
+            "wide=True reads one target from a column for each series, beside the time, or for "
+            f"each time, beside what names the series; time={columns.time!r} and id="
+            f"{list(columns.ids)} are to name one of the two, and there are "
+            f"{', '.join(map(repr, frame.columns[:12]))}",
+            on_command_line="--wide reads one target from a column for each series, beside the "
+            "column that --time names, or for each time, beside those that --id names; there are "
+            f"{', '.join(map(repr, frame.columns[:12]))}",
+        )
+    for name in frame.columns.drop(kept):
+        _check_numbers(frame[name], place, reading)
+    return frame.melt(kept, var_name=lost.pop(), value_name=target)
+
+
+def _is_text(column: pd.Series) -> bool:
+    """Whether no cell is a number."""
+    text = pd.api.types.is_string_dtype(column)
+    return text and bool(pd.to_numeric(column, errors="coerce").isna().all())
+
+
+def _beside(place: Place, rows: int) -> Place:
+    """The file and the line of each row of a table made long, column after column."""
+    return lambda row: place(row % rows)
 
 
 def _places(files: list[Path], parts: list[pd.DataFrame], header: bool) -> Place:

@@ -59,6 +59,7 @@ class Reading:
     time_step: float | None = None
     file_column: str | None = None
     fill: Mapping[str, Any] | None = None
+    wide: bool = False
 
     def __post_init__(self) -> None:
         if self.sep is not None and len(self.sep) != 1 and self.sep != r"\s+":

@@ -186,8 +186,31 @@ CASES = {
     "wide by series": Case(
         long().pivot(index="ds", columns="unique_id", values="y").reset_index().assign(note="n"),
         r"no column 'unique_id' .*it has a column for each series, make it long",
-        "one row for each series and time, with the columns ds, note, unique_id, y",
+        "make it long: --wide, leave out --group",
         columns=Columns(),
+    ),
+    "wide, nothing named": Case(
+        long()
+        .pivot(index="ds", columns="unique_id", values="y")
+        .reset_index()
+        .assign(ds=lambda f: f.ds.dt.strftime("%d/%m/%Y"))
+        .rename(columns={"ds": "Day"}),
+        r"no column 'unique_id' .*it has a column for each series, make it long",
+        "--wide, --date-format '%d/%m/%Y', --time Day",
+        columns=Columns(),
+    ),
+    "wide by months, two columns name a series": Case(
+        pd.concat([long(shop=s) for s in (1, 2)])
+        .assign(ds=np.tile(pd.period_range("2022-01", periods=24, freq="M").astype(str), 4))
+        .rename(columns={"unique_id": "item"})
+        .assign(shop=lambda f: "s" + f.shop.astype(str))
+        .pivot(index=["item", "shop"], columns="ds", values="y")
+        .reset_index(),
+        r"no column 'ds' .*it has a column for each time, make it long",
+        "--wide, --date-format '%Y-%m'",
+        columns=Columns(id=["item", "shop"], group=None),
+        ids={(i, f"s{s}"): v for s in (1, 2) for i, v in (("a", 23), ("b", 123))},
+        start="2024-01-01",
     ),
     "wide by dates": Case(
         long()
@@ -195,7 +218,7 @@ CASES = {
         .pivot(index="unique_id", columns="ds", values="y")
         .reset_index(),
         r"no column 'ds' .*it has a column for each time, make it long",
-        "with the columns unique_id, ds, y, write dates such as 2024-01-31",
+        "--wide, write dates such as 2024-01-31",
     ),
     "names with a number for each time": Case(
         long()
@@ -221,7 +244,7 @@ CASES = {
         .pivot(index="unique_id", columns="ds", values="y")
         .reset_index(),
         r"it has a column for each time",
-        "with the columns unique_id, ds, y, --date-format '%Y-%m'",
+        "--wide, --date-format '%Y-%m'",
         start="2024-01-01",
     ),
     "wide, dates as text": Case(
@@ -235,7 +258,7 @@ CASES = {
     "numbers alone": Case(
         pd.DataFrame({"a": np.arange(24.0), "b": np.arange(24.0) + 100}),
         r"no column 'unique_id' .*it has a column for each series",
-        "write ds as a column, write one row for each series and time",
+        "write ds as a column, --wide",
         start="24",
     ),
     "one column of numbers": Case(
@@ -256,7 +279,7 @@ CASES = {
     "a pivot table": Case(
         long().pivot_table(index="ds", columns="unique_id", values=["y"]),
         r"no column 'unique_id' .*it has a column for each series",
-        "write one line of names, write ds as a column, write one row",
+        "write one line of names, write ds as a column, --wide",
         only=("pandas",),
     ),
     "periods in the index": Case(
@@ -307,7 +330,7 @@ CASES = {
     "series beside a nameless index": Case(
         long().pivot(index="ds", columns="unique_id", values="y").rename_axis(index=None),
         r"no column 'unique_id' .*it has 'a', 'b'; it has a column for each series",
-        "write ds as a column, write one row",
+        "write ds as a column, --wide",
         only=("pandas",),
     ),
 }
