@@ -11,7 +11,7 @@ PINS := $(VENV)/pins.txt
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast engines lint format notebooks docs bench clean
+.PHONY: help demo test test-fast engines lint format notebooks docs bench release-check clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -47,6 +47,9 @@ docs: $(VENV)/.docs ## build the site into docs/_build/html, without network; wa
 
 bench: $(VENV)/.run ## list the benchmarks; `python -m benchmarks NAME` runs one
 	@$(BIN)/python -m benchmarks
+
+release-check: ## build sdist and wheel, install the wheel alone, test it: RELEASEFLAGS="--oldest" for old versions
+	@$(PYTHON) tests/release.py $(RELEASEFLAGS)
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) docs/_build docs/repository .pytest_cache .mypy_cache .ruff_cache

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 @dataclass
@@ -251,7 +250,13 @@ def _nested(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hierarch
 
 def pad_to_patches(x: Tensor, patch: int) -> Tensor:
     """Lengthen time on the left to whole patches, with missing steps: (P, t, d) -> (P, t', d)."""
-    return F.pad(x, (0, 0, -x.shape[1] % patch, 0))
+    # Not by torch's own padding, which refuses tensors without features before torch 2.5.
+    return torch.cat([x.new_zeros(len(x), -x.shape[1] % patch, x.shape[2]), x], dim=1)
+
+
+def pad_to_patches_after(x: Tensor, patch: int) -> Tensor:
+    """Lengthen time on the right to whole patches: (P, t, d) -> (P, t', d)."""
+    return torch.cat([x, x.new_zeros(len(x), -x.shape[1] % patch, x.shape[2])], dim=1)
 
 
 def _partition(key: np.ndarray) -> tuple[Partition, np.ndarray, np.ndarray]:

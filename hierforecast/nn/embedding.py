@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast.batch import SceneBatch, pad_to_patches
+from hierforecast.batch import SceneBatch, pad_to_patches, pad_to_patches_after
 from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
 from hierforecast.task import Task
 
@@ -148,8 +148,7 @@ class TokenEmbedding(nn.Module):
         )
         series = self.types(batch.types) + self.describe(self.static(batch.static))
         context = self.read(self._patches(steps))
-        ahead = known[:, length:]
-        ahead = F.pad(ahead, (0, 0, 0, -ahead.shape[1] % self.patch))
+        ahead = pad_to_patches_after(known[:, length:], self.patch)
         tokens = torch.cat([context, self.ask(self._patches(ahead))], dim=1)
         if self.place is not None:
             # A horizon token is shown where its series was last.
