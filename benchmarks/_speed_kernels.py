@@ -78,7 +78,7 @@ def attention(rounds: int, sizes: Sequence[int] = SECTORS, times: int = 10) -> p
 def small(rounds: int, tokens: int = 7040, steps: int = 10) -> pd.DataFrame:
     """Kernels for small sets; time relative to the fused one at NBA's number of tokens."""
     rows = {}
-    for size in (2, 3, 5, 7, 8, 12, 16, 24, 32):
+    for size in (2, 3, 5, 7, 8, 12, 16, 24, 32, 48, 64, 96):
         shape = (max(1, tokens // (size * steps)), size, steps * HEADS, WIDTH // HEADS)
         sides = [torch.randn(shape).transpose(1, 2).requires_grad_() for _ in range(3)]
         kernels: dict[str, Callable[..., Tensor]] = {

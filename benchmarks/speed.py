@@ -88,7 +88,7 @@ TABLES: dict[str, tuple[str, Callable[..., pd.DataFrame], str]] = {
         "Attention in small sets",
         small,
         "Time relative to torch's fused kernel, forward / forward + backward, at 7,040 tokens of "
-        "width 128 with 8 heads. `attend` takes products up to 7 members, matmuls up to 24.",
+        "width 128 with 8 heads. `attend` takes products up to 7 members, matmuls up to 32.",
     ),
     "fit": (
         "Fit against a bare loop",

@@ -22,6 +22,7 @@ from benchmarks.peers import (
     Peer,
     TimesNet,
     TSMixer,
+    fit_times,
     theirs,
 )
 from benchmarks.peers.agentformer import AgentAware
@@ -229,3 +230,23 @@ def test_a_panel_for_neuralforecast_holds_every_window():
 def test_long_messages_are_cut():
     cell = peer_tables.message(ValueError("word " * 100))
     assert len(cell) < 140 and cell.endswith("…")
+
+
+def test_both_libraries_are_timed_on_the_same_numbers():
+    agents, many = fit_times.cases(scenes=2, series=12, steps=120).values()
+    for case, targets in ((agents, ["x", "y"]), (many, ["y"])):
+        assert case.ours[targets].to_numpy().sum() == pytest.approx(case.theirs["y"].sum())
+    assert many.options["n_series"] == many.theirs["unique_id"].nunique() == 12
+    fitted = many.fit_ours(next(iter(many.models.values())), 1)
+    found = fitted.backtest(many.ours, n_windows=fit_times.CUTOFFS, stride=1)
+    assert len(found) == 12 * fit_times.CUTOFFS * 10
+    few = fit_times._few(agents.ours, agents.columns)
+    assert fit_times._each(agents.ours) * few["scene"].nunique() <= fit_times.CUTOFFS
+
+
+def test_more_windows_per_second_is_above_one():
+    name = "neuralforecast iTransformer"
+    seconds = {f"{name} 60": [8.0], f"{name} 20": [4.0], f"{name} backtest": [3.0]}
+    seconds |= {"ours 60": [4.0], "ours 20": [3.0], "ours backtest": [6.0]}
+    found = fit_times._relative(seconds, "ours")
+    assert found == {"a fit of 60 steps": "2.00", "a further step": "4.00", "a backtest": "0.50"}

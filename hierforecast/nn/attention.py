@@ -35,7 +35,7 @@ TIME = Axis("n s (h d)", "n h s d", "n s -> n 1 1 s")
 
 # On a CPU the fused kernel pays for its start in every set and head: up to these sizes of a set
 # other kernels are faster (benchmarks/results/speed.md, "Attention in small sets").
-PRODUCT_SETS, MATMUL_SETS = 7, 24
+PRODUCT_SETS, MATMUL_SETS = 7, 32
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, present: Tensor | None = None) -> Tensor:
