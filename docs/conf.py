@@ -20,6 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "cli_help",
+    "gallery",
     "mathematics",
     "mathml",
     "repository",

@@ -17,8 +17,8 @@ from PIL import Image
 from hierforecast import plot
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
-from hierforecast.plot.courts import THREE_POINT, court_lines, pitch_lines
 from hierforecast.plot.horizon import error_table
+from hierforecast.plot.lines import THREE_POINT, court_lines, pitch_lines
 from hierforecast.plot.matrix import correlation_of
 from hierforecast.plot.regions import sample_ellipse
 from hierforecast.plot.scene import read_scene
@@ -244,7 +244,10 @@ def test_errors_name_the_column_and_the_remedy(frames, tmp_path):
         (lambda: plot.plot_rollout(history, history), r"no forecast columns such as '<Model>_x'"),
         (lambda: plot.plot_rollout(history, forecast, model="Z"), r"no model 'Z'.*\['M'\]"),
         (lambda: plot.plot_rollout(history, forecast, level=80), r"'M_x-lo-80'.*level=90"),
-        (lambda: plot.plot_rollout(history, forecast, court="ice"), r"court='ice'"),
+        (
+            lambda: plot.plot_rollout(history, forecast, court="curling"),
+            r"court='curling'.*'ice', 'ice-iihf', 'grid'",
+        ),
         (lambda: plot.plot_rollout([1, 2]), r"pandas, polars or pyarrow"),
         (lambda: plot.plot_rollout(history, samples=forecast), r"no column 'sample_id'"),
         (lambda: plot.animate_rollout(history, path=tmp_path / "a.avi"), r"\.gif, \.html or \.mp4"),

@@ -21,8 +21,9 @@ from hierforecast import plot
 from hierforecast.errors import DataError, MissingExtraError
 from hierforecast.frame import Columns
 from hierforecast.plot.animate import HOLD
-from hierforecast.plot.courts import FIELD, GROUNDS, field_lines
+from hierforecast.plot.courts import GROUNDS
 from hierforecast.plot.labels import legible
+from hierforecast.plot.lines import FIELD, field_lines
 from tests.test_plot import TEAM, H, T, forecast_of, gids, legend, play, stocks
 
 LIBRARIES = {"pandas": lambda frame: frame, "polars": pl.from_pandas, "arrow": pa.Table.from_pandas}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from hierforecast import Columns, ConstantVelocity, Forecaster
 from hierforecast.cli import app
@@ -165,6 +166,15 @@ def test_the_command_draws_each_kind(frames, tmp_path):
     for ending in ("png", "svg"):
         assert call(tmp_path / f"a.{ending}", "--which", "0").exit_code == 0
         assert (tmp_path / f"a.{ending}").stat().st_size > 5_000
+    looks = ["--which", "0", "--court", "grid", "--unit", "cubits"]
+    assert call(tmp_path / "c.html", *looks, "--dark").exit_code == 0
+    assert re.search(r"squares of \d+ cubits", (tmp_path / "c.html").read_text("utf-8"))
+    corners = {}
+    for more in ("--dark", "--court=none"):
+        assert call(tmp_path / "c.png", "--which", "0", more).exit_code == 0
+        with Image.open(tmp_path / "c.png") as image:
+            corners[more] = image.convert("RGB").getpixel((0, 0))
+    assert corners == {"--dark": (0, 0, 0), "--court=none": (255, 255, 255)}
     several, unknown, other = (
         call(tmp_path / "b.png"), call(tmp_path / "b.png", "--which", "9"), call(tmp_path / "b.txt")
     )  # fmt: skip

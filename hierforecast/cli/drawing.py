@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from matplotlib import rc_context, style
 
 from hierforecast import Columns, Forecaster
 from hierforecast import plot as draw
@@ -24,6 +26,27 @@ PICTURES, FILMS, PAGES = (".png", ".svg", ".pdf"), (".gif", ".mp4"), (".html", "
 More = Annotated[str | None, option("--truth", "Table: what happened.")]
 
 
+@dataclass(frozen=True)
+class Looks:
+    """How a picture looks."""
+
+    title: Annotated[Text, option("--title", "Written above.")] = None
+    rate: Annotated[float | None, option("--rate", "Steps a second, of step numbers.")] = None
+    court: Annotated[
+        str, option("--court", "basketball, nfl, soccer, ice, ice-iihf, grid, none; or as it fits.")
+    ] = "auto"
+    unit: Annotated[Text, option("--unit", "Of the targets. [that of the court]")] = None
+    dark: Annotated[bool, option("--dark", "On black; pages go by the browser.")] = False
+
+    def still(self) -> dict[str, Any]:
+        """What every picture takes."""
+        return {"title": self.title, "unit": self.unit}
+
+    def scene(self) -> dict[str, Any]:
+        """What pictures of positions take besides."""
+        return self.still() | {"court": None if self.court == "none" else self.court}
+
+
 def _named(given: Mapping[str, Any]) -> Columns | None:
     """The columns that the options name; None if there are none."""
     return columns_of(given) if any(given.values()) else None
@@ -31,11 +54,13 @@ def _named(given: Mapping[str, Any]) -> Columns | None:
 
 @reads_tables
 @declare("columns", ROLES, _named)
+@declare("looks", Looks)
 def plot(
     history: Annotated[str, typer.Argument(help=f"{TABLE}: up to the cutoff.")],
     forecast: Annotated[str, typer.Argument(help="Table that predict wrote.")],
     columns: Columns | None,
     tables: Tables,
+    looks: Looks,
     out: Annotated[Path, option("--out", "File: .png, .svg, .pdf, .gif, .mp4 or .html.")],
     truth: More = None,
     samples: Annotated[
@@ -45,8 +70,6 @@ def plot(
     imputed: Annotated[str | None, option("--imputed", "Table that impute wrote.")] = None,
     model: Annotated[Path | None, option("--model", "Folder: columns as fitted. [usual]")] = None,
     which: Annotated[Text, option("--which", "Scene to draw, if there are several; A,B.")] = None,
-    rate: Annotated[float | None, option("--rate", "Steps a second, of step numbers.")] = None,
-    title: Annotated[Text, option("--title", "Written above.")] = None,
 ) -> None:
     """Draw history and forecast: a picture, a film, or a page to play and to point at.
 
@@ -73,7 +96,10 @@ def plot(
     frames |= {n: tables.read_answer(path, roles) for n, path in answers.items() if path}
     frames["columns"] = columns
     frames["scene"] = _scene(which, frames["history"], roles)
-    _draw(out, ending.lower(), frames, rate, title)
+    with rc_context():
+        if looks.dark:
+            style.use("dark_background")
+        _draw(out, ending.lower(), frames, looks)
     say(f"wrote {out}")
     tables.say_notes()
 
@@ -113,18 +139,19 @@ def _scene(which: str | None, history: Any, columns: Columns) -> Any:
     return named[which] if len(columns.scenes) > 1 else named[which][0]
 
 
-def _draw(out: Path, ending: str, frames: dict[str, Any], rate: float | None, title: Text) -> None:
+def _draw(out: Path, ending: str, frames: dict[str, Any], looks: Looks) -> None:
     """Write the file of that kind."""
     flat = len(columns_for(frames["columns"], frames["history"]).targets) == 1
     if ending in PICTURES:
         if flat:
             frames = {name: frame for name, frame in frames.items() if name != "imputed"}
-            axes = draw.plot_forecast(**frames, title=title).flat[0]
+            axes = draw.plot_forecast(**frames, **looks.still()).flat[0]
         else:
-            axes = draw.plot_rollout(**frames, title=title)
+            axes = draw.plot_rollout(**frames, **looks.scene())
         figure = axes.get_figure()
         write_atomically(out, lambda file: figure.savefig(file, format=ending[1:], dpi=110))
     elif ending in PAGES:
-        draw.rollout_page(**frames, path=out, rate=rate, title=title)
+        draw.rollout_page(**frames, **looks.scene(), path=out, rate=looks.rate)
     else:
-        draw.animate_rollout(**frames, path=out, rate=rate, title=title, progress=True)
+        shown = frames | looks.scene()
+        draw.animate_rollout(**shown, path=out, rate=looks.rate, progress=True)

@@ -1,13 +1,14 @@
 """Pictures of forecasts. Frames in, matplotlib axes (or an animation) out.
 
-`frames.py` and `scene.py` read, `style.py` and `courts.py` are the look, the others draw.
+`frames.py` and `scene.py` read, `style.py`, `look.py` and `courts.py` are the look, the others
+draw: dark on light, or light on dark where the axes or the figure are dark.
 """
 
 from __future__ import annotations
 
 from hierforecast.plot.animate import animate_rollout
 from hierforecast.plot.calibration import plot_calibration
-from hierforecast.plot.courts import draw_court, draw_field, draw_pitch
+from hierforecast.plot.courts import draw_court, draw_field, draw_pitch, draw_rink
 from hierforecast.plot.fan import plot_forecast, plot_groups
 from hierforecast.plot.heat import plot_influence, plot_surprise
 from hierforecast.plot.horizon import plot_errors
@@ -20,6 +21,7 @@ __all__ = [
     "draw_court",
     "draw_field",
     "draw_pitch",
+    "draw_rink",
     "plot_attention",
     "plot_calibration",
     "plot_correlation",

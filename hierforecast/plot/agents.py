@@ -16,9 +16,10 @@ from matplotlib.patches import Ellipse
 
 from hierforecast.plot.density import draw_density
 from hierforecast.plot.labels import SHORT, legible
+from hierforecast.plot.look import look, tone
 from hierforecast.plot.regions import region_of
 from hierforecast.plot.scene import SceneView
-from hierforecast.plot.style import BALL, HOME, INK, MUTED, TRUTH, arrowhead, scale_of
+from hierforecast.plot.style import BALL, HOME, arrowhead, scale_of
 
 GIVEN = "s"  # the marker of what was assumed
 DASHED, DOTTED = (0, (3.5, 2.2)), (0, (1.0, 1.6))
@@ -32,7 +33,7 @@ class Brush:
 
     ax: Axes
     scale: float
-    color: str = INK
+    color: str = field(default_factory=lambda: look().ink)
     name: Hashable = ""
     artists: list[Artist] = field(default_factory=list)
 
@@ -86,9 +87,9 @@ def draw_view(
             brush.keep(image, "density")
     for series in view.series:
         brush.name = series
-        brush.color = colors.get(view.group.get(series), MUTED) if colors else HOME
+        brush.color = tone(colors.get(view.group.get(series), look().muted) if colors else HOME)
         if series not in view.past:
-            brush.color = MUTED
+            brush.color = look().muted
         _draw_past(brush, view)
         _draw_imputed(brush, view)
         if paths:
@@ -137,7 +138,7 @@ def _draw_imputed(brush: Brush, view: SceneView) -> None:
         brush.line(np.concatenate(xy), "imputed-path", linewidth=1.6, linestyle=DOTTED, zorder=2.1)
         brush.line(
             piece.values, "imputed", linestyle="none", marker="o", markersize=4.5 * brush.scale,
-            markerfacecolor="white", markeredgewidth=1.1 * brush.scale, zorder=2.2,
+            markerfacecolor=look().paper, markeredgewidth=1.1 * brush.scale, zorder=2.2,
         )  # fmt: skip
 
 
@@ -188,7 +189,7 @@ def _draw_truth(brush: Brush, view: SceneView, moving: bool) -> None:
     if track is None:
         return
     hidden = view.hidden(brush.name)
-    color = brush.color if hidden else TRUTH
+    color = brush.color if hidden else look().truth
     style = {"color": color, "linewidth": 1.4, "linestyle": DASHED if hidden else "-", "zorder": 3}
     seen = view.past.get(brush.name)
     if seen is not None:
@@ -198,8 +199,8 @@ def _draw_truth(brush: Brush, view: SceneView, moving: bool) -> None:
     for piece in track.pieces(view.step):
         brush.line(piece.values, "truth", **style)
     brush.mark(
-        track.values[-1], "truth-end", markersize=10 if moving else 5.5, markerfacecolor="white",
-        markeredgecolor=color, markeredgewidth=1.5, zorder=3.1,
+        track.values[-1], "truth-end", markersize=10 if moving else 5.5,
+        markerfacecolor=look().paper, markeredgecolor=color, markeredgewidth=1.5, zorder=3.1,
     )  # fmt: skip
 
 
@@ -217,7 +218,7 @@ def _draw_forecast(brush: Brush, view: SceneView, moving: bool) -> None:
     if not moving:
         brush.mark(
             xy[-1], "forecast-end", marker=arrowhead(_heading(xy)), markersize=13,
-            markeredgecolor="white", markeredgewidth=0.7, zorder=4.2,
+            markeredgecolor=look().paper, markeredgewidth=0.7, zorder=4.2,
         )  # fmt: skip
 
 
@@ -229,7 +230,7 @@ def _draw_given(brush: Brush, view: SceneView) -> None:
     size, edge = 5.0 * brush.scale, 1.3 * brush.scale
     brush.line(
         track.values, "given", linestyle="none", marker=GIVEN, markersize=size,
-        markerfacecolor="white", markeredgewidth=edge, zorder=4.4,
+        markerfacecolor=look().paper, markeredgewidth=edge, zorder=4.4,
     )  # fmt: skip
 
 
@@ -248,21 +249,21 @@ def _draw_now(brush: Brush, view: SceneView, label: str | None, moving: bool) ->
     ball = brush.color == BALL
     if view.hidden(brush.name):
         brush.mark(
-            here, "hidden", markersize=9 if ball else 13, markerfacecolor="white",
+            here, "hidden", markersize=9 if ball else 13, markerfacecolor=look().paper,
             markeredgecolor=brush.color, markeredgewidth=2.0, zorder=5,
         )  # fmt: skip
         _write(brush, here, label, brush.color)
         if moving and brush.name in view.forecast:
             end = view.forecast[brush.name].values[-1]
-            brush.mark(end, "now", markersize=9, markeredgecolor="white", zorder=5)
+            brush.mark(end, "now", markersize=9, markeredgecolor=look().paper, zorder=5)
         return
     if moving and brush.name in view.forecast:
         here = view.forecast[brush.name].values[-1]
     brush.mark(
         here, "now", markersize=9 if ball else 14.5, zorder=5.5 if ball else 5,
-        markeredgecolor=INK if ball else "white", markeredgewidth=1.2,
+        markeredgecolor=look().ink if ball else look().paper, markeredgewidth=1.2,
     )  # fmt: skip
-    _write(brush, here, label, "white")
+    _write(brush, here, label, look().paper)
 
 
 def _write(brush: Brush, xy: np.ndarray, label: str | None, color: str) -> None:
@@ -273,7 +274,7 @@ def _write(brush: Brush, xy: np.ndarray, label: str | None, color: str) -> None:
     size = (8.5 if len(label) < SHORT or not inside else 7.0) * brush.scale
     drawn = brush.ax.annotate(
         label, (xy[0], xy[1]), xytext=(0 if inside else 9 * brush.scale, 0),
-        textcoords="offset points", color=color if inside else INK, fontsize=size,
+        textcoords="offset points", color=color if inside else look().ink, fontsize=size,
         fontweight="bold", ha="center" if inside else "left", va="center_baseline", zorder=6,
         annotation_clip=True, clip_on=True,
     )  # fmt: skip

@@ -15,9 +15,10 @@ from hierforecast.plot.agents import draw_view
 from hierforecast.plot.clock import Clock
 from hierforecast.plot.columns import Frame
 from hierforecast.plot.labels import legible
+from hierforecast.plot.look import look, looking
 from hierforecast.plot.movie import render, writer_of
 from hierforecast.plot.stage import Stage, StageOptions
-from hierforecast.plot.style import FONT, MUTED, opened, scale_of
+from hierforecast.plot.style import FONT, opened, scale_of
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -110,7 +111,12 @@ class Film:
         self.stage.prepare(self.ax)
         self.stage.finish(self.ax, moving=True)
         size = max(FONT["label"] * scale_of(self.ax), 10.0)
-        style: dict[str, Any] = {"ha": "right", "va": "top", "color": MUTED, "fontsize": size}
+        style: dict[str, Any] = {
+            "ha": "right",
+            "va": "top",
+            "color": look().muted,
+            "fontsize": size,
+        }
         corner = self.ax.transAxes
         self.clock = self.ax.text(0.985, 0.985, "", transform=corner, zorder=8, **style)
         figure = self.ax.get_figure(root=True)
@@ -126,7 +132,9 @@ class Film:
         while self.drawn:
             self.drawn.pop().remove()
         now = self.view.until(time)
-        self.drawn.extend(draw_view(self.ax, now, self.stage.colors, self.stage.texts, moving=True))
+        known = self.stage.colors, self.stage.texts
+        with looking(self.ax):
+            self.drawn.extend(draw_view(self.ax, now, *known, moving=True))
         self.clock.set_text(Clock(self.view, self.rate).at(time, self.times[-1]))
         return [*self.drawn, self.clock]
 

@@ -9,17 +9,10 @@ from matplotlib.axes import Axes
 from hierforecast.errors import DataError
 from hierforecast.plot.columns import Frame, need
 from hierforecast.plot.labels import legible, text_of
-from hierforecast.plot.style import (
-    CYCLE,
-    FAINT,
-    FONT,
-    MUTED,
-    calm,
-    move_apart,
-    opened,
-    scale_of,
-    write_title,
-)
+from hierforecast.plot.look import look, tone
+from hierforecast.plot.style import CYCLE, FONT, calm, move_apart, opened, scale_of, write_title
+
+SIZE = (8.0, 7.0)  # inches of a figure of its own
 
 
 def plot_calibration(coverage: Frame, *, ax: Axes | None = None, title: str | None = None) -> Axes:
@@ -47,7 +40,7 @@ def plot_calibration(coverage: Frame, *, ax: Axes | None = None, title: str | No
     for part, nominal, covered in sorted(table.rows(), key=lambda row: row[1]):
         lines.setdefault(part, []).append((100 * nominal, 100 * covered))
     order = {part: np.array(lines[part]) for part in dict.fromkeys(table["part"].to_list())}
-    with opened(ax, (8.0, 7.0)) as ax:
+    with opened(ax, SIZE) as ax:
         _draw(ax, order)
         write_title(ax, title)
         legible(ax)
@@ -56,16 +49,16 @@ def plot_calibration(coverage: Frame, *, ax: Axes | None = None, title: str | No
 
 def _draw(ax: Axes, lines: dict[str, np.ndarray]) -> None:
     calm(ax)
-    scale = scale_of(ax)
+    scale = scale_of(ax, SIZE[0])
     every = np.concatenate([*lines.values()])
     low = max(0.0, 10 * np.floor(every.min() / 10) - 5)
-    ax.plot([low, 100], [low, 100], color=FAINT, linewidth=2, zorder=1)
+    ax.plot([low, 100], [low, 100], color=look().faint, linewidth=2, zorder=1)
     ends = move_apart([float(line[-1, 1]) for line in lines.values()], 0.045 * (103 - low))
     for i, (part, line) in enumerate(lines.items()):
-        color = CYCLE[i % len(CYCLE)]
+        color = tone(CYCLE[i % len(CYCLE)])
         ax.plot(
             *line.T, color=color, linewidth=2.8 if i == 0 else 2, marker="o",
-            markersize=6 * scale, markeredgecolor="white", zorder=4 - 0.1 * i,
+            markersize=6 * scale, markeredgecolor=look().paper, zorder=4 - 0.1 * i,
         )  # fmt: skip
         ax.annotate(
             text_of(part), (line[-1, 0], ends[i]), xytext=(10, 0), textcoords="offset points",
@@ -76,6 +69,6 @@ def _draw(ax: Axes, lines: dict[str, np.ndarray]) -> None:
     ax.set_xlim(low, 101)
     ax.set_ylim(low, 103)
     ax.set_aspect("equal")
-    style = {"color": MUTED, "fontsize": FONT["label"] * scale}
+    style = {"color": look().muted, "fontsize": FONT["label"] * scale}
     ax.set_xlabel("nominal coverage (%)", **style)  # type: ignore[arg-type]
     ax.set_ylabel("covered (%)", **style)  # type: ignore[arg-type]

@@ -1,112 +1,36 @@
-"""Playing surfaces drawn line by line: a court in feet, a pitch in meters, a field in yards."""
+"""Playing surfaces, each from one description: a court, a field, a pitch, a rink, a plain grid."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon, Rectangle
 
 from hierforecast.errors import DataError
-from hierforecast.plot.style import FLOOR, FLOOR_LINES, FONT, GRASS, GRASS_LINES, MUTED
+from hierforecast.plot.lines import (
+    COURT,
+    FIELD,
+    IIHF,
+    NHL,
+    PITCH,
+    Polyline,
+    Rink,
+    court_lines,
+    field_lines,
+    grid_lines,
+    pitch_lines,
+    rink_lines,
+)
+from hierforecast.plot.look import look, looking
+from hierforecast.plot.style import FONT
 
-Polyline = np.ndarray  # (points, 2)
 Surface = str | Callable[[Axes], object] | None  # what users name
-
-COURT = (94.0, 50.0)  # feet, origin at a corner
-PITCH = (105.0, 68.0)  # meters, origin at the center spot
-FIELD = (120.0, 160 / 3)  # yards with both end zones, origin at a corner
-HOOP = 5.25  # baseline to the center of the rim
-THREE_POINT, CORNER = 23.75, 22.0  # radius of the arc; distance of its straight parts
-
-
-def arc(x: float, y: float, radius: float, start: float = 0.0, stop: float = 360.0) -> Polyline:
-    """Points of a circular arc, degrees counter-clockwise, about one point every 3 degrees."""
-    angles = np.radians(np.linspace(start, stop, max(8, int(abs(stop - start) / 3) + 1)))
-    return np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1)
-
-
-def box(x0: float, y0: float, x1: float, y1: float) -> Polyline:
-    """The closed outline of a rectangle between two opposite corners."""
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]])
-
-
-def _dashes(line: Polyline) -> list[Polyline]:
-    """Every other pair of points, for the hidden half of the free-throw circle."""
-    return [line[i : i + 3] for i in range(0, len(line) - 2, 4)]
-
-
-def court_lines() -> list[Polyline]:
-    """Lines of an NBA court, feet, origin at a corner (NBA Official Rules, rule 1)."""
-    length, width = COURT
-    middle = width / 2
-    reach = math.degrees(math.asin(CORNER / THREE_POINT))
-    bend = HOOP + math.sqrt(THREE_POINT**2 - CORNER**2)
-    half = [
-        box(0, middle - 8, 19, middle + 8),
-        arc(19, middle, 6, -90, 90),
-        *_dashes(arc(19, middle, 6, 90, 270)),
-        np.concatenate(
-            [
-                [[0.0, middle - CORNER], [bend, middle - CORNER]],
-                arc(HOOP, middle, THREE_POINT, -reach, reach),
-                [[bend, middle + CORNER], [0.0, middle + CORNER]],
-            ]
-        ),
-        np.concatenate([[[4.0, middle - 4]], arc(HOOP, middle, 4, -90, 90), [[4.0, middle + 4]]]),
-        np.array([[4.0, middle - 3], [4.0, middle + 3]]),
-        np.array([[4.0, middle], [HOOP - 0.75, middle]]),
-        arc(HOOP, middle, 0.75),
-        np.array([[28.0, 0.0], [28.0, 3.0]]),
-        np.array([[28.0, width], [28.0, width - 3.0]]),
-    ]
-    mirrored = [line * [-1.0, 1.0] + [length, 0.0] for line in half]
-    center = [
-        box(0, 0, length, width),
-        np.array([[length / 2, 0.0], [length / 2, width]]),
-        arc(length / 2, middle, 6),
-        arc(length / 2, middle, 2),
-    ]
-    return [*half, *mirrored, *center]
-
-
-def pitch_lines(length: float = PITCH[0], width: float = PITCH[1]) -> list[Polyline]:
-    """Lines of a soccer pitch, meters, origin at the center spot (IFAB Laws of the Game, law 1)."""
-    end, side = length / 2, width / 2
-    spot = end - 11.0
-    open_angle = math.degrees(math.acos(5.5 / 9.15))  # the arc outside the penalty area
-    right = [
-        box(end - 16.5, -20.16, end, 20.16),
-        box(end - 5.5, -9.16, end, 9.16),
-        box(end, -3.66, end + 2.0, 3.66),
-        arc(spot, 0, 9.15, 180 - open_angle, 180 + open_angle),
-        arc(spot, 0, 0.2),
-        arc(end, side, 1.0, 180, 270),
-        arc(end, -side, 1.0, 90, 180),
-    ]
-    center = [
-        box(-end, -side, end, side),
-        np.array([[0.0, -side], [0.0, side]]),
-        arc(0, 0, 9.15),
-        arc(0, 0, 0.2),
-    ]
-    return [*right, *(line * [-1.0, 1.0] for line in right), *center]
-
-
-def field_lines() -> list[Polyline]:
-    """Lines of an NFL field, yards, origin at a corner: every fifth yard and the inner marks."""
-    length, width = FIELD
-    every = [np.array([[x, 0.0], [x, width]]) for x in np.arange(10.0, length - 9.0, 5.0)]
-    marks = [
-        np.array([[x, y - 0.5], [x, y + 0.5]])
-        for x in range(11, int(length) - 10)
-        for y in (70.75 / 3, width - 70.75 / 3)
-    ]
-    return [box(0, 0, length, width), *every, *marks]
+CELLS = 12  # of a grid, about, along its longer side
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,28 +40,31 @@ class Ground:
     Args:
         name: what users call it.
         unit: of its coordinates.
-        lines: drawn on it.
+        lines: drawn on it, by the pen of `look` that draws them; the border has the material's.
         corner: the least x and y on it.
         size: length and width.
-        crowd: at most so many series move on it at a time.
-        color, floor: of the lines and what is below; None for nothing.
+        crowd: at most so many series move on it at a time; 0 for one that is drawn by name only.
+        material: of `look`.
         margin: kept free around it.
+        cell: side of the squares that are drawn on it, if any.
     """
 
     name: str
-    unit: str
-    lines: tuple[Polyline, ...]
+    unit: str | None
+    lines: Mapping[str, Sequence[Polyline]]
     corner: tuple[float, float]
     size: tuple[float, float]
     crowd: int = 40
-    color: str = GRASS_LINES
-    floor: str | None = GRASS
+    material: str = "grass"
     margin: float = 3.0
+    cell: float | None = None
 
-    def at(self, x: float, y: float) -> Ground:
+    def at(self, x: float, y: float, crowd: int | None = None) -> Ground:
         """The same surface with its corner elsewhere."""
-        moved = tuple(line + np.array([x, y]) - self.corner for line in self.lines)
-        return replace(self, lines=moved, corner=(x, y))
+        offset = np.array([x, y]) - self.corner
+        moved = {pen: [line + offset for line in lines] for pen, lines in self.lines.items()}
+        crowd = self.crowd if crowd is None else crowd
+        return replace(self, lines=moved, corner=(x, y), crowd=crowd)
 
     def holds(self, low: np.ndarray, high: np.ndarray) -> bool:
         """Whether positions between `low` and `high` (2,) lie on it, or hardly beside it."""
@@ -151,70 +78,118 @@ class Ground:
         used = spread[0] >= 0.2 and spread[1] >= 0.4
         return bool(used and crowd <= self.crowd and self.holds(low, high))
 
-    def draw(self, ax: Axes, linewidth: float = 1.3) -> Axes:
+    def pen(self, name: str) -> str:
+        """The pen of `look` for some of its lines."""
+        return self.material if name == "border" else name
+
+    def draw(
+        self,
+        ax: Axes,
+        linewidth: float = 1.3,
+        color: str | None = None,
+        floor: str | Literal["auto"] | None = "auto",
+    ) -> Axes:
         """Draw it, and set the limits, the aspect and the frame of the axes."""
         (x, y), (length, width) = self.corner, self.size
-        if self.floor is not None:
-            patch = Rectangle((x, y), length, width, facecolor=self.floor, edgecolor="none")
-            ax.add_patch(patch).set_zorder(0)
-        drawn = LineCollection(self.lines, colors=self.color, linewidths=linewidth, zorder=0.5)
-        drawn.set_gid("surface")
-        ax.add_collection(drawn, autolim=False)
+        below = look().floors[self.material] if floor == "auto" else floor
+        if below is not None:
+            border = self.lines.get("border")
+            shape = Polygon(border[0]) if border else Rectangle((x, y), length, width)
+            shape.set(facecolor=below, edgecolor="none")
+            ax.add_patch(shape).set_zorder(0)
+        for name, lines in self.lines.items():
+            pen = color or look().pens[self.pen(name)]
+            drawn = LineCollection(lines, colors=pen, linewidths=linewidth, zorder=0.5)
+            drawn.set_gid("surface")
+            ax.add_collection(drawn, autolim=False)
         ax.set_xlim(x - self.margin, x + length + self.margin)
         ax.set_ylim(y - self.margin, y + width + self.margin)
         ax.set_aspect("equal")
         ax.set_axis_off()
         return ax
 
+    def measure(self) -> str:
+        """Its size, or that of its squares, in words."""
+        if self.cell is not None:
+            return f"squares of {self.cell:g} {self.unit or 'units'}"
+        return f"{self.size[0]:.0f} × {self.size[1]:.3g} {self.unit}"
+
     def write_size(self, ax: Axes, scale: float) -> None:
-        """Its measures in its lower right corner, so that distances can be read off."""
+        """Its measure in its lower right corner, so that distances can be read off."""
         (x, y), (length, width) = self.corner, self.size
+        inside = 0.85 if "border" in self.lines else 0.994  # a rink has round corners
         ax.text(
-            x + 0.994 * length, y + 0.01 * width, f"{length:.0f} × {width:.3g} {self.unit}",
-            ha="right", va="bottom", fontsize=FONT["small"] * scale, color=MUTED, alpha=0.8,
-            zorder=0.6, clip_on=True, gid="size",
+            x + inside * length, y + 0.01 * width, self.measure(), ha="right", va="bottom",
+            fontsize=FONT["small"] * scale, color=look().muted, alpha=0.8, zorder=0.6,
+            clip_on=True, gid="size",
         )  # fmt: skip
 
 
 def _pitch(length: float = PITCH[0], width: float = PITCH[1]) -> Ground:
-    lines = tuple(pitch_lines(length, width))
+    lines = {"grass": pitch_lines(length, width)}
     return Ground("soccer", "m", lines, (-length / 2, -width / 2), (length, width))
 
 
+def _rink(name: str, unit: str, rink: Rink, crowd: int) -> Ground:
+    corner = -rink.size[0] / 2, -rink.size[1] / 2
+    margin = 0.03 * rink.size[0]  # holds the clock of a film
+    return Ground(name, unit, rink_lines(rink), corner, rink.size, crowd, "ice", margin)
+
+
+def _grid(low: np.ndarray, high: np.ndarray) -> Ground:
+    """Squares of 1, 2 or 5 units times a power of ten, enough to hold all between two corners."""
+    rough = float((high - low).max()) / CELLS or 1.0
+    power = 10.0 ** np.floor(np.log10(rough))
+    cell = float(power * min(step for step in (1, 2, 5, 10) if step * power >= rough * 0.999))
+    start, end = np.floor(low / cell) * cell, np.ceil(high / cell) * cell
+    end = np.maximum(end, start + cell)
+    (x, y), (length, width) = start.tolist(), (end - start).tolist()
+    lines = {"paper": grid_lines(start, end, cell)}
+    return Ground("grid", None, lines, (x, y), (length, width), 0, "paper", 0.2 * cell, cell)
+
+
+_COURT = Ground("basketball", "ft", {"wood": court_lines()}, (0.0, 0.0), COURT, 13, "wood", 1.5)
+_FIELD = Ground("nfl", "yd", {"grass": field_lines()}, (0.0, 0.0), FIELD)
+_ICE = _rink("ice", "ft", NHL, 14)
+_WIDE = _rink("ice-iihf", "m", IIHF, 0)
 # From small to large; of those that fit, the first one is meant.
 GROUNDS = (
-    Ground(
-        "basketball", "ft", tuple(court_lines()), (0.0, 0.0), COURT, 13, FLOOR_LINES, FLOOR, 1.5
-    ),
-    Ground("nfl", "yd", tuple(field_lines()), (0.0, 0.0), FIELD),
+    _COURT,
+    _FIELD,
     _pitch(),
     _pitch().at(0.0, 0.0),
+    _ICE,
+    _ICE.at(0.0, 0.0, crowd=0),
+    _WIDE,
+    _WIDE.at(0.0, 0.0),
 )
 
 
 def draw_court(
-    ax: Axes, *, color: str = FLOOR_LINES, floor: str | None = FLOOR, linewidth: float = 1.3
+    ax: Axes, *, color: str | None = None, floor: str | None = "auto", linewidth: float = 1.3
 ) -> Axes:
     """Draw a full NBA court, 94 x 50 ft with the origin at a corner.
 
     Args:
         ax: axes to draw on; their limits, aspect and frame are set.
-        color: color of the lines.
-        floor: color of the floor, or None for none.
+        color: color of the lines; None takes one that suits the background.
+        floor: color of the floor, ``"auto"`` for one that suits the background, None for none.
         linewidth: points.
     """
-    return replace(GROUNDS[0], color=color, floor=floor).draw(ax, linewidth)
+    with looking(ax):
+        return _COURT.draw(ax, linewidth, color, floor)
 
 
 def draw_field(
-    ax: Axes, *, color: str = GRASS_LINES, floor: str | None = GRASS, linewidth: float = 1.3
+    ax: Axes, *, color: str | None = None, floor: str | None = "auto", linewidth: float = 1.3
 ) -> Axes:
     """Draw an NFL field, 120 x 53 1/3 yd with both end zones and the origin at a corner.
 
     Args:
         ax, color, floor, linewidth: as for `draw_court`.
     """
-    return replace(GROUNDS[1], color=color, floor=floor).draw(ax, linewidth)
+    with looking(ax):
+        return _FIELD.draw(ax, linewidth, color, floor)
 
 
 def draw_pitch(
@@ -222,25 +197,48 @@ def draw_pitch(
     *,
     length: float = PITCH[0],
     width: float = PITCH[1],
-    color: str = GRASS_LINES,
-    floor: str | None = GRASS,
+    color: str | None = None,
+    floor: str | None = "auto",
     linewidth: float = 1.3,
 ) -> Axes:
     """Draw a soccer pitch in meters with the origin at the center spot.
 
     Args:
-        ax: axes to draw on; their limits, aspect and frame are set.
+        ax, color, floor, linewidth: as for `draw_court`.
         length: goal line to goal line, meters.
         width: touch line to touch line, meters.
-        color: color of the lines.
-        floor: color of the grass, or None for none.
-        linewidth: points.
     """
-    return replace(_pitch(length, width), color=color, floor=floor).draw(ax, linewidth)
+    with looking(ax):
+        return _pitch(length, width).draw(ax, linewidth, color, floor)
+
+
+def draw_rink(
+    ax: Axes,
+    *,
+    rules: Literal["nhl", "iihf"] = "nhl",
+    color: str | None = None,
+    floor: str | None = "auto",
+    linewidth: float = 1.3,
+) -> Axes:
+    """Draw a rink for ice hockey with the origin at center ice.
+
+    Args:
+        ax, floor, linewidth: as for `draw_court`.
+        rules: ``"nhl"``, 200 x 85 ft (NHL Official Rules, rule 1), or ``"iihf"``, 60 x 30 m (IIHF
+            Official Rule Book 2023/24, rule 1).
+        color: of all lines; None: red and blue ones, in shades that suit the background.
+
+    Raises:
+        DataError: for other rules.
+    """
+    if rules not in ("nhl", "iihf"):
+        raise DataError(f"rules={rules!r} is not known: give 'nhl' or 'iihf'")
+    with looking(ax):
+        return (_ICE if rules == "nhl" else _WIDE).draw(ax, linewidth, color, floor)
 
 
 def find_ground(
-    court: Surface, low: np.ndarray, high: np.ndarray, crowd: int
+    court: Surface, low: np.ndarray, high: np.ndarray, crowd: int, everything: np.ndarray
 ) -> Ground | Callable[[Axes], object] | None:
     """The surface that `court` names; of one with two usual origins, the one positions lie on.
 
@@ -249,6 +247,7 @@ def find_ground(
             None.
         low, high: (2,) between which nearly all positions lie.
         crowd: series that are there at a time.
+        everything: (2, 2) corners of the box that holds all that is drawn, for `"grid"`.
 
     Raises:
         DataError: if `court` is none of these.
@@ -257,11 +256,13 @@ def find_ground(
         return court
     if court == "auto":
         return next((ground for ground in GROUNDS if ground.fits(low, high, crowd)), None)
+    if court == "grid":
+        return _grid(*everything)
     named = [ground for ground in GROUNDS if ground.name == court]
     if not named:
         names = ", ".join(dict.fromkeys(repr(ground.name) for ground in GROUNDS))
         raise DataError(
-            f"court={court!r} is not known: give 'auto', {names}, None, or a function that draws "
-            "on the axes it is given"
+            f"court={court!r} is not known: give 'auto', {names}, 'grid', None, or a function that "
+            "draws on the axes it is given"
         )
     return next((ground for ground in named if ground.holds(low, high)), named[0])

@@ -10,8 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
 from scipy.ndimage import gaussian_filter
 
+from hierforecast.plot.look import look, tone
 from hierforecast.plot.scene import SceneView
-from hierforecast.plot.style import HOME, MUTED
+from hierforecast.plot.style import HOME
 
 CELLS = 240  # along the longer side of the axes
 WIDTH = 0.008  # of the smoothing, as a share of that side
@@ -42,7 +43,7 @@ def draw_density(
         clouds[group] = np.maximum(clouds.get(group, 0.0), cloud)
     for group, cloud in clouds.items():
         rgba = np.empty((*cloud.T.shape, 4))
-        rgba[..., :3] = to_rgb(colors.get(group, MUTED) if colors else HOME)
+        rgba[..., :3] = to_rgb(tone(colors.get(group, look().muted) if colors else HOME))
         rgba[..., 3] = OPAQUE * np.sqrt(cloud.T)
         image = AxesImage(
             ax,

@@ -14,16 +14,9 @@ from hierforecast.plot.columns import Frame, columns_for, need, say
 from hierforecast.plot.columns import names_of as columns_of
 from hierforecast.plot.frames import SERIES, TIME, Reader
 from hierforecast.plot.labels import key_of, legible, text_of
+from hierforecast.plot.look import look
 from hierforecast.plot.maps import MAX_LABELS, SQUARE, color_bar, short
-from hierforecast.plot.style import (
-    FONT,
-    INK,
-    MUTED,
-    SEQUENTIAL,
-    opened,
-    scale_of,
-    write_title,
-)
+from hierforecast.plot.style import FONT, opened, scale_of, write_title
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -141,13 +134,13 @@ def plot_influence(
         if not np.nansum(cells.to_numpy(dtype=float)):
             text = "no forecast moves:\neach series is forecast by itself, see report_"
             ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center",
-                    color=MUTED, fontsize=FONT["label"] * scale)  # fmt: skip
+                    color=look().muted, fontsize=FONT["label"] * scale)  # fmt: skip
         if len(cells.columns) <= MAX_LABELS:
             texts = [short(name) for name in cells.columns]
             size = FONT["tick"] * scale * min(1.0, 0.55 + 8 / len(texts))
             ax.set_xticks(range(len(texts)), texts, rotation=90, fontsize=size)
         ax.set_ylabel(f"without {say(gone)[1:-1]}" if len(gone) > 1 else "without",
-                      color=MUTED, fontsize=FONT["label"] * scale)  # fmt: skip
+                      color=look().muted, fontsize=FONT["label"] * scale)  # fmt: skip
         write_title(ax, title)
         legible(ax)
     return ax
@@ -160,21 +153,21 @@ def _draw(ax: Axes, cells: pd.DataFrame, label: str, low: float | None) -> None:
     low = float(known.min(initial=0.0)) if low is None else low
     high = float(known.max(initial=low))
     high = high if high > low else low + 1
-    shades = SEQUENTIAL.with_extremes(bad="#E6E8EC")
+    shades = look().sequential.with_extremes(bad=look().missing)
     image = ax.imshow(
         matrix, cmap=shades, vmin=low, vmax=high, interpolation="nearest", aspect="auto"
     )
     for side in ax.spines.values():
         side.set_visible(False)
-    ax.tick_params(length=0, labelcolor=MUTED)
+    ax.tick_params(length=0, labelcolor=look().muted)
     ax.set_xticks([])
     ax.set_yticks([])
     if len(cells) <= MAX_LABELS:
         size = FONT["tick"] * scale * min(1.0, 0.55 + 8 / len(cells))
         texts = [short(name) for name in cells.index]
-        ax.set_yticks(range(len(cells)), texts, fontsize=size, color=INK)
+        ax.set_yticks(range(len(cells)), texts, fontsize=size, color=look().ink)
         ax.set_yticks(np.arange(len(cells) + 1) - 0.5, minor=True)
-        ax.grid(which="minor", axis="y", color="white", linewidth=1.2)
+        ax.grid(which="minor", axis="y", color=look().paper, linewidth=1.2)
         ax.tick_params(which="minor", length=0)
     color_bar(ax, image, label, scale)
 
@@ -187,7 +180,7 @@ def _beside(ax: Axes, texts: Sequence[str]) -> None:
     for row, text in enumerate(texts):
         ax.annotate(
             text, (1.0, row), xytext=(6, 0), xycoords=("axes fraction", "data"),
-            textcoords="offset points", va="center", fontsize=size, color=MUTED,
+            textcoords="offset points", va="center", fontsize=size, color=look().muted,
             annotation_clip=False,
         )  # fmt: skip
 

@@ -14,17 +14,8 @@ from hierforecast.errors import DataError
 from hierforecast.plot.columns import Frame, columns_for, models_of, names_of, need
 from hierforecast.plot.frames import SERIES, TIME, Reader
 from hierforecast.plot.labels import legend_text, legible, text_of
-from hierforecast.plot.style import (
-    CYCLE,
-    FONT,
-    INK,
-    MUTED,
-    calm,
-    move_apart,
-    opened,
-    scale_of,
-    write_title,
-)
+from hierforecast.plot.look import look, tone
+from hierforecast.plot.style import CYCLE, FONT, calm, move_apart, opened, scale_of, write_title
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -70,7 +61,7 @@ def _draw(ax: Axes, table: pd.DataFrame, by: str, unit: str, title: str | None) 
     (_draw_lines if by == "step" else _draw_dots)(ax, table)
     scale = scale_of(ax)
     text = f"mean error ({unit})" if unit else "mean error"
-    style = {"color": MUTED, "fontsize": FONT["label"] * scale}
+    style = {"color": look().muted, "fontsize": FONT["label"] * scale}
     if by == "step":
         ax.set_xlabel("forecast step", **style)  # type: ignore[arg-type]
         ax.set_ylabel(text, **style)  # type: ignore[arg-type]
@@ -126,8 +117,8 @@ def _draw_lines(ax: Axes, errors: pd.DataFrame) -> None:
     scale = scale_of(ax)
     for i, name in enumerate(errors.columns):
         ax.plot(
-            errors.index, errors[name], color=CYCLE[i % len(CYCLE)], linewidth=2.8 if i == 0 else 2,
-            marker="o", markersize=5 * scale, markeredgecolor="white", zorder=4 - 0.1 * i,
+            errors.index, errors[name], color=_color(i), linewidth=2.8 if i == 0 else 2,
+            marker="o", markersize=5 * scale, markeredgecolor=look().paper, zorder=4 - 0.1 * i,
         )  # fmt: skip
     ax.set_ylim(0, float(errors.max().max()) * 1.06)
     ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))
@@ -136,7 +127,7 @@ def _draw_lines(ax: Axes, errors: pd.DataFrame) -> None:
     for i, name in enumerate(errors.columns):
         ax.annotate(
             f"{text_of(name)}  {ends[i]:.3g}", (errors.index[-1], places[i]), xytext=(10, 0),
-            textcoords="offset points", color=CYCLE[i % len(CYCLE)], va="center",
+            textcoords="offset points", color=_color(i), va="center",
             fontsize=FONT["label"] * scale, fontweight="bold" if i == 0 else "normal",
             annotation_clip=False,
         )  # fmt: skip
@@ -147,19 +138,25 @@ def _draw_dots(ax: Axes, errors: pd.DataFrame) -> None:
     scale = scale_of(ax)
     rows = np.arange(len(errors))[::-1]
     values = errors.to_numpy()
-    ax.hlines(rows, values.min(axis=1), values.max(axis=1), color="#C9CED6", linewidth=2, zorder=2)
+    ax.hlines(
+        rows, values.min(axis=1), values.max(axis=1), color=look().between, linewidth=2, zorder=2
+    )
     for i, name in enumerate(errors.columns):
-        color = CYCLE[i % len(CYCLE)]
         size = (12 if i == 0 else 9) * scale
         ax.plot(
-            errors[name], rows, linestyle="none", marker="o", color=color, markersize=size,
-            markeredgecolor="white", label=legend_text(name), zorder=4 + 0.1 * i,
+            errors[name], rows, linestyle="none", marker="o", color=_color(i), markersize=size,
+            markeredgecolor=look().paper, label=legend_text(name), zorder=4 + 0.1 * i,
         )  # fmt: skip
     ax.set_yticks(rows, [text_of(name) for name in errors.index])
-    ax.tick_params(axis="y", labelsize=FONT["label"] * scale, labelcolor=INK)
+    ax.tick_params(axis="y", labelsize=FONT["label"] * scale, labelcolor=look().ink)
     ax.set_xlim(0, float(np.nanmax(values)) * 1.06)
     ax.set_ylim(-0.6, len(errors) - 0.4)
     ax.legend(
         loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(errors.columns), frameon=False,
-        fontsize=FONT["legend"] * scale, labelcolor=INK,
+        fontsize=FONT["legend"] * scale, labelcolor=look().ink,
     )  # fmt: skip
+
+
+def _color(i: int) -> str:
+    """Of a model."""
+    return tone(CYCLE[i % len(CYCLE)])

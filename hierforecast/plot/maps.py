@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
 from matplotlib.image import AxesImage
 
 from hierforecast.errors import DataError
 from hierforecast.plot.labels import key_of, legible, text_of
-from hierforecast.plot.style import (
-    DIVERGING,
-    FAINT,
-    FONT,
-    INK,
-    MUTED,
-    move_apart,
-    opened,
-    scale_of,
-    settle,
-    size_of,
-    write_title,
-)
+from hierforecast.plot.look import look
+from hierforecast.plot.style import FONT, move_apart, opened, scale_of, settle, size_of, write_title
 
 Groups = Mapping[Any, Hashable] | Sequence[Hashable]
 Block = tuple[Hashable | None, int, int]  # a group, and where it starts and stops
@@ -39,7 +27,7 @@ def draw_map(
     matrix: np.ndarray,
     names: list[Hashable],
     groups: Groups | None,
-    colors: Colormap,
+    colors: Literal["diverging", "sequential"],
     label: str,
     members: bool | None,
     title: str | None,
@@ -51,7 +39,7 @@ def draw_map(
         matrix: NaN cells stay gray.
         names: of the series.
         groups: of the series.
-        colors: if they diverge, 0 is in their middle.
+        colors: of the look; of those that diverge 0 is in the middle.
         label: of the colors.
         members: as for `plot_correlation`.
         title: in bold.
@@ -67,12 +55,12 @@ def draw_map(
         matrix = _block_means(matrix, blocks)
     with opened(ax, SQUARE, layout="compressed") as drawn:
         scale = scale_of(drawn)
-        low, high = _limits(matrix, symmetric=colors is DIVERGING)
-        shades = colors.with_extremes(bad="#E6E8EC")
+        low, high = _limits(matrix, symmetric=colors == "diverging")
+        shades = getattr(look(), colors).with_extremes(bad=look().missing)
         image = drawn.imshow(matrix, cmap=shades, vmin=low, vmax=high, interpolation="nearest")
         for _, start, _ in blocks[1:]:
             for line in (drawn.axhline, drawn.axvline):
-                line(start - 0.5, color="white", linewidth=1.0 + 60 / (len(names) + 20))
+                line(start - 0.5, color=look().paper, linewidth=1.0 + 60 / (len(names) + 20))
         _ticks(drawn, names, len(blocks), scale)
         _name_blocks(drawn, blocks, len(names), scale)
         color_bar(drawn, image, label, scale)
@@ -109,14 +97,19 @@ def _name_blocks(ax: Axes, blocks: Sequence[Block], n: int, scale: float) -> Non
     named = sorted(blocks, key=lambda b: b[1] - b[2])[: max(int(1 / line), 1)]
     named = sorted((block for block in named if block[0] is not None), key=lambda b: b[1])
     centers = [1 - (start + stop) / 2 / n for _, start, stop in named]
-    leader = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+    leader = {
+        "arrowstyle": "-",
+        "color": look().faint,
+        "linewidth": 0.8,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
     # From the bottom up, as `move_apart` keeps the order of what it moves.
     for (name, _, _), at, place in zip(named, centers, move_apart(centers, line), strict=True):
         ax.annotate(
             short(name), (1.0, at), xytext=(1.025, place), xycoords=ax.transAxes,
-            textcoords=ax.transAxes, fontsize=size, fontweight="bold", color=INK, va="center",
-            annotation_clip=False,
-            arrowprops=leader,
+            textcoords=ax.transAxes, fontsize=size, fontweight="bold", color=look().ink,
+            va="center", annotation_clip=False, arrowprops=leader,
         )  # fmt: skip
 
 
@@ -132,8 +125,8 @@ def color_bar(ax: Axes, image: AxesImage, label: str, scale: float) -> None:
     assert figure is not None  # axes on show belong to one
     bar = figure.colorbar(image, ax=ax, shrink=0.5, aspect=18, pad=0.02)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=FONT["tick"] * scale, labelcolor=MUTED)
-    bar.set_label(label, color=MUTED, fontsize=FONT["label"] * scale)
+    bar.ax.tick_params(length=0, labelsize=FONT["tick"] * scale, labelcolor=look().muted)
+    bar.set_label(label, color=look().muted, fontsize=FONT["label"] * scale)
 
 
 def _blocks(names: list[Hashable], groups: Groups | None) -> tuple[list[int], list[Block]]:
@@ -157,14 +150,14 @@ def _blocks(names: list[Hashable], groups: Groups | None) -> tuple[list[int], li
 
 
 def _ticks(ax: Axes, names: list[Hashable], n_blocks: int, scale: float) -> None:
-    ax.tick_params(length=0, labelcolor=MUTED)
+    ax.tick_params(length=0, labelcolor=look().muted)
     for side in ax.spines.values():
         side.set_visible(False)
     if len(names) > MAX_LABELS:
         ax.set_xticks([])
         ax.set_yticks([])
         text = f"{len(names)} series" + (f" in {n_blocks} groups" if n_blocks > 1 else "")
-        ax.set_xlabel(text, color=MUTED, fontsize=FONT["tick"] * scale)
+        ax.set_xlabel(text, color=look().muted, fontsize=FONT["tick"] * scale)
         return
     size = FONT["tick"] * scale * min(1.0, 0.55 + 8 / len(names))
     places = range(len(names))
@@ -174,5 +167,5 @@ def _ticks(ax: Axes, names: list[Hashable], n_blocks: int, scale: float) -> None
     if len(names) <= 25:
         ax.set_xticks(np.arange(len(names)) - 0.5, minor=True)
         ax.set_yticks(np.arange(len(names)) - 0.5, minor=True)
-        ax.grid(which="minor", color=FAINT, linewidth=0.4, alpha=0.5)
+        ax.grid(which="minor", color=look().faint, linewidth=0.4, alpha=0.5)
         ax.tick_params(which="minor", length=0)

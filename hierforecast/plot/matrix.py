@@ -13,7 +13,6 @@ from hierforecast.plot.columns import Frame, columns_for, names_of, say
 from hierforecast.plot.frames import Reader
 from hierforecast.plot.labels import choose, key_of
 from hierforecast.plot.maps import Groups, draw_map
-from hierforecast.plot.style import DIVERGING, SEQUENTIAL
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
@@ -63,7 +62,7 @@ def plot_correlation(
         if groups is None and history is not None and columns.levels:
             groups = reader.groups(history, "history")
     matrix = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
-    return draw_map(ax, matrix, names, groups, DIVERGING, "correlation", members, title)
+    return draw_map(ax, matrix, names, groups, "diverging", "correlation", members, title)
 
 
 def plot_attention(
@@ -92,7 +91,7 @@ def plot_attention(
     weights = np.asarray(weights, dtype=float)
     matrix = _square(weights.reshape(-1, *weights.shape[-2:]).mean(axis=0))
     names = _names(labels, len(matrix))
-    return draw_map(ax, matrix, names, groups, SEQUENTIAL, "attention", members, title)
+    return draw_map(ax, matrix, names, groups, "sequential", "attention", members, title)
 
 
 def correlation_of(draws: np.ndarray) -> np.ndarray:

@@ -143,11 +143,11 @@ def write_mp4(path: Path, images: list[Image.Image], fps: float, hold: int) -> N
 
 
 def _even(image: Image.Image) -> Image.Image:
-    """The image with sides of even length, as films need them; what is added is white."""
+    """The image with sides of even length, as films need them; what is added is as its corner."""
     wide, high = image.width + image.width % 2, image.height + image.height % 2
     if (wide, high) == image.size:
         return image
-    larger = Image.new("RGB", (wide, high), "white")
+    larger = Image.new("RGB", (wide, high), image.getpixel((0, 0)))
     larger.paste(image)
     return larger
 

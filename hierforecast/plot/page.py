@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +19,7 @@ from hierforecast.plot.clock import Clock
 from hierforecast.plot.columns import Frame, columns_for
 from hierforecast.plot.courts import Ground
 from hierforecast.plot.frames import Interval, Reader
+from hierforecast.plot.look import DARK, LIGHT
 from hierforecast.plot.stage import Stage, StageOptions
 from hierforecast.plot.style import BALL, HOME
 
@@ -142,7 +143,7 @@ class _Tracks:
             "tail": TAIL,
             "fps": float(fps),
             "hold": HOLD,
-            "groups": [[str(name), color] for name, color in stage.colors.items()],
+            "groups": [[str(name), _tones(color)] for name, color in stage.colors.items()],
             "series": [self.series(series) for series in view.series],
         }
 
@@ -167,7 +168,7 @@ class _Tracks:
         return {
             "name": str(series),
             "group": None if group is None else str(group),
-            "color": color if series in view.past else None,
+            "color": _tones(color) if series in view.past and color else None,
             "ball": color == BALL,
             "hidden": view.hidden(series),
             "text": self.stage.texts.get(series, ""),
@@ -187,11 +188,25 @@ class _Tracks:
         return [x if np.isfinite(x) else None for x in rounded.tolist()]
 
     def ground(self, ground: Ground) -> dict[str, Any]:
-        """A playing surface."""
+        """A playing surface; colors are pairs, on light and on dark."""
         (x, y), (length, width) = ground.corner, ground.size
+        looks = (LIGHT, DARK)
+        lines = {name: [self.points(line) for line in ground.lines[name]] for name in ground.lines}
+        colors = {name: [look.pens[ground.pen(name)] for look in looks] for name in lines}
+        around = [[x, y], [x + length, y], [x + length, y + width], [x, y + width]]
         return {
             "box": [x, y, x + length, y + width],
-            "floor": ground.floor,
-            "color": ground.color,
-            "lines": [np.round(line, 2).tolist() for line in ground.lines],
+            "floor": [look.floors[ground.material] for look in looks],
+            "border": lines["border"][0] if "border" in lines else around,
+            "lines": [[colors[name], lines[name]] for name in lines],
+            "measure": replace(ground, unit=self.stage.unit or ground.unit).measure(),
         }
+
+    def points(self, line: np.ndarray) -> list[list[float]]:
+        """A line on the surface."""
+        return np.round(line, self.decimals).tolist()
+
+
+def _tones(color: str) -> list[str]:
+    """A group's color on light and on dark."""
+    return [look.tones.get(color, color) for look in (LIGHT, DARK)]

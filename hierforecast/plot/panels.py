@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -19,24 +20,9 @@ from matplotlib.ticker import MaxNLocator
 from hierforecast.errors import DataError
 from hierforecast.plot.frames import Interval
 from hierforecast.plot.labels import legible, text_of
-from hierforecast.plot.style import (
-    FONT,
-    HOME,
-    INK,
-    MUTED,
-    SLIDE,
-    TRUTH,
-    calm,
-    size_of,
-    tint,
-    write_title,
-)
+from hierforecast.plot.look import look, looking, tone
+from hierforecast.plot.style import FONT, HOME, SLIDE, calm, size_of, tint, write_title
 
-# What was assumed: squares, in rollouts too.
-SQUARES: dict[str, Any] = {
-    "marker": "s", "markersize": 4.5, "markerfacecolor": "white", "markeredgewidth": 1.2,
-    "linestyle": "none",
-}  # fmt: skip
 Curve = tuple[np.ndarray, np.ndarray]  # times (T,), values (T,)
 
 
@@ -68,12 +54,21 @@ def draw_fans(
     """A grid of fans in a new figure, with one legend at the top right."""
     if not fans:
         raise DataError("nothing to draw: no series of the forecast is left by ids and groups")
-    columns = math.ceil(math.sqrt(len(fans))) if len(fans) != 2 else 2
+    # Three would leave a hole in two columns, and lines are read better where they are wide.
+    columns = {2: 2, 3: 1}.get(len(fans), math.ceil(math.sqrt(len(fans))))
     rows = math.ceil(len(fans) / columns)
     figure, grid = plt.subplots(
         rows, columns, figsize=SLIDE, layout="constrained", sharex=True, sharey=share_y,
         squeeze=False,
     )  # fmt: skip
+    with looking(grid[0, 0]):
+        return _draw_grid(figure, grid, fans, title, label)
+
+
+def _draw_grid(
+    figure: Figure, grid: np.ndarray, fans: Sequence[Fan], title: str | None, label: str | None
+) -> np.ndarray:
+    rows, columns = grid.shape
     axes = grid.ravel()[: len(fans)]
     for ax in grid.ravel()[len(fans) :]:
         ax.remove()
@@ -84,17 +79,23 @@ def draw_fans(
         if i // columns < rows - 1:
             ax.xaxis.set_in_layout(False)
     if label is not None:
-        figure.supylabel(text_of(label), fontsize=FONT["tick"], color=MUTED)
+        figure.supylabel(text_of(label), fontsize=FONT["tick"], color=look().muted)
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.04, rect=(0, 0, 0.985, 1))
     handles = fan_handles(fans)
     figure.legend(
         handles=handles, loc="outside upper right", ncols=len(handles), frameon=False,
-        fontsize=FONT["legend"], labelcolor=INK, handlelength=1.6, columnspacing=1.4,
+        fontsize=FONT["legend"], labelcolor=look().ink, handlelength=1.6, columnspacing=1.4,
     )  # fmt: skip
     if title is not None:
         figure.text(
-            0.012, 0.985, title, fontsize=FONT["title"], fontweight="bold", color=INK, va="top"
+            0.012,
+            0.985,
+            title,
+            fontsize=FONT["title"],
+            fontweight="bold",
+            color=look().ink,
+            va="top",
         ).set_in_layout(False)
     legible(figure)
     return axes
@@ -103,27 +104,27 @@ def draw_fans(
 def draw_fan(ax: Axes, fan: Fan, color: str = HOME) -> Axes:
     """One fan on the axes given."""
     calm(ax)
-    times = fan.point[0]
+    color, times = tone(color), fan.point[0]
     start = [(c[0][-1], c[1][-1]) for c in (fan.past,) if fan.joined and len(c[0])]
     for level, shade in _shades(fan.bands, color):
         low, high = fan.bands[level]
         edges = [_from(start, (times, edge)) for edge in (low, high)]
         ax.fill_between(edges[0][0], edges[0][1], edges[1][1], color=shade, linewidth=0, zorder=1.5)
-    ax.plot(*fan.past, color=INK, linewidth=1.2, zorder=3, gid="past")
-    ax.plot(*_from(start, fan.truth), color=TRUTH, linewidth=1.2, dashes=(2, 1.3), zorder=3.2,
-            gid="truth")  # fmt: skip
+    ax.plot(*fan.past, color=look().ink, linewidth=1.2, zorder=3, gid="past")
+    ax.plot(*_from(start, fan.truth), color=look().truth, linewidth=1.2, dashes=(2, 1.3),
+            zorder=3.2, gid="truth")  # fmt: skip
     ax.plot(*_from(start, fan.point), color=color, linewidth=2.2, zorder=4, gid="forecast")
     if len(fan.given[0]):
-        ax.plot(*fan.given, color=color, zorder=4.2, gid="given", **SQUARES)
+        ax.plot(*fan.given, color=color, zorder=4.2, gid="given", **squares())
     if len(fan.past[0]):
-        ax.axvline(fan.past[0][-1], color=MUTED, linewidth=0.7, alpha=0.6, zorder=1)
+        ax.axvline(fan.past[0][-1], color=look().muted, linewidth=0.7, alpha=0.6, zorder=1)
     _panel_title(ax, fan)
     ax.yaxis.set_major_locator(MaxNLocator(4))
     if np.issubdtype(np.asarray(times).dtype, np.datetime64):
         locator = AutoDateLocator(minticks=3, maxticks=6)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        ax.xaxis.get_offset_text().set(color=MUTED, fontsize=FONT["small"])
+        ax.xaxis.get_offset_text().set(color=look().muted, fontsize=FONT["small"])
     else:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.margins(x=0.01)
@@ -145,7 +146,7 @@ def _panel_title(ax: Axes, fan: Fan) -> None:
     place, side = (0.97, "top") if early < (low + high) / 2 else (0.03, "bottom")
     ax.text(
         0.015, place, fan.note, transform=ax.transAxes, va=side, fontsize=FONT["small"],
-        color=MUTED, zorder=5,
+        color=look().muted, zorder=5,
     )  # fmt: skip
 
 
@@ -160,15 +161,24 @@ def _from(start: list, curve: Curve) -> Curve:
     )
 
 
+def squares() -> dict[str, Any]:
+    """The marks of what was assumed, in rollouts too."""
+    edge = {"markerfacecolor": look().paper, "markeredgewidth": 1.2}
+    return {"marker": "s", "markersize": 4.5, "linestyle": "none", **edge}
+
+
 def fan_handles(fans: Sequence[Fan]) -> list[Artist]:
     """Legend entries of what is in the panels."""
-    handles: list[Artist] = [Line2D([], [], color=INK, linewidth=1.2, label="history")]
+    color = tone(HOME)
+    handles: list[Artist] = [Line2D([], [], color=look().ink, linewidth=1.2, label="history")]
     if any(len(fan.truth[0]) for fan in fans):
-        handles.append(Line2D([], [], color=TRUTH, linewidth=1.2, dashes=(2, 1.3), label="truth"))
-    handles.append(Line2D([], [], color=HOME, linewidth=2.2, label="forecast"))
+        handles.append(
+            Line2D([], [], color=look().truth, linewidth=1.2, dashes=(2, 1.3), label="truth")
+        )
+    handles.append(Line2D([], [], color=color, linewidth=2.2, label="forecast"))
     if any(len(fan.given[0]) for fan in fans):
-        handles.append(Line2D([], [], color=HOME, label="given", **SQUARES))
-    bands = _shades({level for fan in fans for level in fan.bands}, HOME)
+        handles.append(Line2D([], [], color=color, label="given", **squares()))
+    bands = _shades({level for fan in fans for level in fan.bands}, color)
     return handles + [Patch(facecolor=shade, label=f"{level:g} %") for level, shade in bands[::-1]]
 
 

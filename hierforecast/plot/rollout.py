@@ -55,10 +55,11 @@ def plot_rollout(
         max_paths: of more sampled paths than that, over all series, a density is drawn.
         **options: more of them, by name.
 
-            - court: `"auto"` for a basketball court (feet), an NFL field (yards) or a soccer pitch
-              (meters, origin at the center spot or a corner) where the history's positions fit one
-              and nothing where they do not; `"basketball"`, `"nfl"`, `"soccer"`; None; or a
-              function of the axes.
+            - court: `"auto"` for a basketball court (feet), an NFL field (yards), a soccer pitch
+              (meters, origin at the center spot or a corner) or an NHL rink (feet, origin at center
+              ice) where the history's positions fit one and nothing where they do not;
+              `"basketball"`, `"nfl"`, `"soccer"`, `"ice"`, `"ice-iihf"` (60 x 30 m); `"grid"` for
+              neutral ground; None; or a function of the axes.
             - model: name of the model in the forecast's columns; None takes the first.
             - context: number of past steps shown; None shows all. [20]
             - imputed: what `Forecaster.impute` returned for the history: a ring at each step at

@@ -79,7 +79,7 @@ class SceneView:
         that was left out of the forecast although there is a forecast.
         """
         track = self.past.get(series)
-        return track is None or track.times[-1] != self.cutoff or series in self.left_out
+        return track is None or bool(track.times[-1] != self.cutoff) or series in self.left_out
 
     def last_seen(self, series: Hashable) -> np.ndarray | None:
         """Position (2,) at the last time at or before the cutoff; the first known one if none."""

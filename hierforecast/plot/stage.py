@@ -17,15 +17,12 @@ from hierforecast.plot.agents import DASHED, DOTTED, GIVEN, MAX_PATHS, WIDEST
 from hierforecast.plot.columns import Frame
 from hierforecast.plot.courts import Ground, Surface, find_ground
 from hierforecast.plot.labels import Labels, legend_text, series_labels, text_of
+from hierforecast.plot.look import look, tone
 from hierforecast.plot.regions import box_of, region_of
 from hierforecast.plot.scene import read_scene
 from hierforecast.plot.style import (
     BALL,
     FONT,
-    INK,
-    MUTED,
-    PAPER,
-    TRUTH,
     arrowhead,
     calm,
     group_colors,
@@ -72,7 +69,7 @@ class Stage:
         )  # fmt: skip
         self.colors = group_colors(view.groups)
         self.texts = series_labels(view.series, view.group, self.labels)
-        self.ground = find_ground(self.court, *view.extent, view.crowd)
+        self.ground = find_ground(self.court, *view.extent, view.crowd, self.corners())
 
     def prepare(self, ax: Axes) -> None:
         """Draw the surface and choose limits that hold the whole scene with its regions."""
@@ -113,7 +110,7 @@ class Stage:
         ax.set_ylim(middle[1] - half[1], middle[1] + half[1])
         for name, axis in zip(self.view.targets, (ax.xaxis, ax.yaxis), strict=True):
             text = text_of(f"{name} ({self.unit})" if self.unit else name)
-            axis.set_label_text(text, color=MUTED, fontsize=FONT["label"] * scale_of(ax))
+            axis.set_label_text(text, color=look().muted, fontsize=FONT["label"] * scale_of(ax))
 
     def finish(self, ax: Axes, *, max_paths: int = MAX_PATHS, moving: bool = False) -> None:
         """Add the legend and the title: in strips of a drawn surface, else above the axes.
@@ -132,9 +129,9 @@ class Stage:
             place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.0)}
         legend = ax.legend(
             handles=handles, ncols=-(-len(handles) // rows), fontsize=size,
-            facecolor=PAPER, edgecolor="none", framealpha=0.85,
-            labelcolor=INK, handlelength=1.9, handletextpad=0.45, columnspacing=1.3, borderpad=0.1,
-            **place,
+            facecolor=look().paper, edgecolor="none", framealpha=0.85,
+            labelcolor=look().ink, handlelength=1.9, handletextpad=0.45, columnspacing=1.3,
+            borderpad=0.1, **place,
         )  # fmt: skip
         legend.set_zorder(7)
         title_size = max(FONT["title"] * scale, 11.0)
@@ -147,44 +144,50 @@ class Stage:
         """One entry per group, then one per kind of mark that is in the picture."""
         view = self.view
 
-        def line(label: str, color: Any = MUTED, **style: Any) -> Line2D:
-            return Line2D([], [], color=color, label=label, **style)
+        def line(label: str, color: Any = None, **style: Any) -> Line2D:
+            return Line2D([], [], color=color or look().muted, label=label, **style)
 
-        hollow = {"marker": "o", "markerfacecolor": "white", "markersize": 9 * scale}
+        hollow = {"marker": "o", "markerfacecolor": look().paper, "markersize": 9 * scale}
         handles: list[Artist] = []
         for name, color in self.colors.items():
-            size, edge = (7, INK) if color == BALL else (10, "white")
+            size, edge = (7, look().ink) if color == BALL else (10, look().paper)
             dot = {"marker": "o", "markersize": size * scale, "markeredgecolor": edge}
-            handles.append(line(legend_text(name), color, linestyle="none", **dot))
-        handles.append(line("past", to_rgba(MUTED, 0.5), linewidth=2.2))
+            handles.append(line(legend_text(name), tone(color), linestyle="none", **dot))
+        handles.append(line("past", to_rgba(look().muted, 0.5), linewidth=2.2))
         if view.imputed:
             dots = {"marker": "o", "markersize": 4.5 * scale, "linestyle": DOTTED}
-            handles.append(line("imputed", INK, linewidth=1.6, markerfacecolor="white", **dots))
+            handles.append(
+                line("imputed", look().ink, linewidth=1.6, markerfacecolor=look().paper, **dots)
+            )
         if view.forecast:
             head: Any = "o" if moving else arrowhead(0.0)
-            handles.append(line("forecast", INK, linewidth=2.8, marker=head, markersize=9 * scale))
+            handles.append(
+                line("forecast", look().ink, linewidth=2.8, marker=head, markersize=9 * scale)
+            )
         if view.given:
-            square = {"marker": GIVEN, "markerfacecolor": "white", "markersize": 5 * scale}
-            handles.append(line("given", INK, linewidth=2.8, markeredgewidth=1.3 * scale, **square))
+            square = {"marker": GIVEN, "markerfacecolor": look().paper, "markersize": 5 * scale}
+            handles.append(
+                line("given", look().ink, linewidth=2.8, markeredgewidth=1.3 * scale, **square)
+            )
         if view.truth:
             end = hollow | {"markeredgewidth": 1.4} if moving else {}
-            handles.append(line("truth", TRUTH, linewidth=1.4, **end))
+            handles.append(line("truth", look().truth, linewidth=1.4, **end))
         if any(view.hidden(series) for series in view.series):
             ring = hollow | {"markeredgewidth": 2.0, "linestyle": DASHED}
             handles.append(line("hidden", linewidth=1.4, **ring))
         if view.samples and not moving and view.n_paths > max_paths:
-            handles.append(Patch(facecolor=to_rgba(MUTED, 0.4), label="samples, density"))
+            handles.append(Patch(facecolor=to_rgba(look().muted, 0.4), label="samples, density"))
         elif view.shares is not None and not moving:
             label = "futures, the wider the likelier"
-            handles.append(line(label, tint(MUTED, 0.4), linewidth=0.7 * WIDEST * scale))
+            handles.append(line(label, tint(look().muted, 0.4), linewidth=0.7 * WIDEST * scale))
         elif view.samples:
             cloud = {"marker": "o", "markersize": 4, "linestyle": "none"} if moving else {}
             what = "samples" if view.shares is None else "futures"
-            handles.append(line(what, tint(MUTED, 0.4), linewidth=1.0, **cloud))
+            handles.append(line(what, tint(look().muted, 0.4), linewidth=1.0, **cloud))
         drawn = view.samples and view.shares is None
         if view.level is not None and (drawn or view.region):
             text = f"{view.level:g} % of samples" if drawn else f"{view.level:g} % per axis"
-            shade, border = to_rgba(MUTED, 0.15), to_rgba(MUTED, 0.6)
+            shade, border = to_rgba(look().muted, 0.15), to_rgba(look().muted, 0.6)
             handles.append(Patch(facecolor=shade, edgecolor=border, label=text))
         return handles
 

@@ -14,36 +14,31 @@ from typing import Any, Literal
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.path import Path
+
+from hierforecast.plot.look import LIGHT, look, looking
 
 SLIDE = (12.0, 6.75)  # inches, 16:9
 FONT = {"title": 17.0, "label": 12.5, "tick": 11.0, "legend": 12.0, "small": 10.0}
 
-INK, MUTED, FAINT, PAPER = "#1F2630", "#6B7280", "#D5D9E0", "#FFFFFF"
-TRUTH = "#4A5360"
+INK, MUTED = LIGHT.ink, LIGHT.muted  # for pictures that are drawn on white only
 HOME, AWAY, BALL = "#0072B2", "#D55E00", "#E69F00"
 GREEN, PURPLE, SKY, BROWN = "#009E73", "#B0528F", "#56B4E9", "#7A5C3E"
-FLOOR, FLOOR_LINES = "#FBF8F3", "#D8CFC0"
-GRASS, GRASS_LINES = "#F4F8F3", "#BFD0C1"
 
-NAMED = {"home": HOME, "away": AWAY, "visitor": AWAY, "ball": BALL}
+NAMED = {"home": HOME, "away": AWAY, "visitor": AWAY, "ball": BALL, "puck": BALL}
 CYCLE = (HOME, AWAY, GREEN, PURPLE, SKY, BROWN)
-DIVERGING = LinearSegmentedColormap.from_list(
-    "vermilion_blue", ["#003E66", HOME, "#9CC7E3", "#F7F7F5", "#F6B88C", AWAY, "#7A3400"]
-)
-SEQUENTIAL = LinearSegmentedColormap.from_list("blues", ["#F7F9FB", "#9CC7E3", HOME, "#00294A"])
 
 
 def group_colors(groups: Iterable[Hashable]) -> dict[Hashable, str]:
-    """A color for each group: `home`, `away`, `ball` keep theirs, others take the next one free.
+    """A color for each group: `home`, `away`, `ball` and so on keep theirs, others take a free one.
 
     Args:
         groups: group names, any hashable; order and repetition do not matter.
 
     Returns:
-        group -> color, in the order of a legend: the home side first, the ball last.
+        group -> color, in the order of a legend: the home side first, the ball or puck last.
     """
     names = sorted(set(groups), key=str)
     colors: dict[Hashable, str] = {
@@ -57,8 +52,9 @@ def group_colors(groups: Iterable[Hashable]) -> dict[Hashable, str]:
 
 
 def tint(color: str, amount: float) -> tuple[float, float, float]:
-    """`color` mixed with white; `amount` 0 keeps it, 1 gives white. Opaque, unlike an alpha."""
-    red, green, blue = (channel + (1.0 - channel) * amount for channel in to_rgb(color))
+    """`color` mixed with the paper; `amount` 0 keeps it, 1 gives paper. Opaque, unlike an alpha."""
+    pairs, amount = zip(to_rgb(color), to_rgb(look().paper), strict=True), amount * look().strength
+    red, green, blue = (channel + (paper - channel) * amount for channel, paper in pairs)
     return red, green, blue
 
 
@@ -72,6 +68,8 @@ def opened(
 ) -> Iterator[Axes]:
     """The axes given, or those of a new figure, which does not stay open if drawing fails.
 
+    Within it `look` gives the colors that suit them.
+
     Args:
         ax: given, or None.
         figsize: inches.
@@ -79,11 +77,16 @@ def opened(
         bare: keep the figure out of pyplot's registry.
     """
     if ax is not None:
-        yield ax
+        with looking(ax):
+            yield ax
         return
     figure = (Figure if bare else plt.figure)(figsize=figsize, layout=layout)
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.1, h_pad=0.08)  # inches kept free at the edges
     try:
-        yield figure.subplots()
+        drawn = figure.subplots()
+        with looking(drawn):
+            yield drawn
     except BaseException:
         plt.close(figure)
         raise
@@ -108,28 +111,28 @@ def settle(ax: Axes) -> None:
         figure.draw_without_rendering()
 
 
-def scale_of(ax: Axes) -> float:
-    """Size of markers and text for these axes: 1 for a whole slide, less for a small panel."""
-    return float(np.clip(size_of(ax)[0] / 11.5, 0.5, 1.15))
+def scale_of(ax: Axes, usual: float = 11.5) -> float:
+    """Size of markers and text for these axes: 1 if `usual` inches wide, less for a small panel."""
+    return float(np.clip(size_of(ax)[0] / usual, 0.5, 1.15))
 
 
 def write_title(ax: Axes, title: str | None, **style: Any) -> None:
     """A title in bold at the top left, if there is one."""
     if title is not None:
         usual = {"fontsize": FONT["title"] * scale_of(ax), "pad": 10}
-        look: dict[str, Any] = {"loc": "left", "fontweight": "bold", "color": INK, **usual, **style}
-        ax.set_title(title, **look)
+        bold = {"loc": "left", "fontweight": "bold", "color": look().ink}
+        ax.set_title(title, **{**bold, **usual, **style})
 
 
 def calm(ax: Axes, *, grid: str | None = "y") -> None:
     """Axes for a chart: no box, light grid behind the data, muted ticks."""
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
-    ax.spines["bottom"].set_color(FAINT)
-    ax.tick_params(length=0, labelsize=FONT["tick"], labelcolor=MUTED)
+    ax.spines["bottom"].set_color(look().faint)
+    ax.tick_params(length=0, labelsize=FONT["tick"], labelcolor=look().muted)
     ax.set_axisbelow(True)
     if grid:
-        ax.grid(axis="y" if grid == "y" else "x", color=FAINT, linewidth=0.7, alpha=0.7)
+        ax.grid(axis="y" if grid == "y" else "x", color=look().faint, linewidth=0.7, alpha=0.7)
 
 
 def arrowhead(angle: float) -> Path:
