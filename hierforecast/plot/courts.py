@@ -47,6 +47,7 @@ class Ground:
         material: of `look`.
         margin: kept free around it.
         cell: side of the squares that are drawn on it, if any.
+        least: share of its length that a game on it spans.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Ground:
     material: str = "grass"
     margin: float = 3.0
     cell: float | None = None
+    least: float = 0.2
 
     def at(self, x: float, y: float, crowd: int | None = None) -> Ground:
         """The same surface with its corner elsewhere."""
@@ -75,7 +77,7 @@ class Ground:
     def fits(self, low: np.ndarray, high: np.ndarray, crowd: int) -> bool:
         """Whether these positions look like a game on it: they lie on it and use much of it."""
         spread = (high - low) / np.asarray(self.size)
-        used = spread[0] >= 0.2 and spread[1] >= 0.4
+        used = spread[0] >= self.least and spread[1] >= 0.4
         return bool(used and crowd <= self.crowd and self.holds(low, high))
 
     def pen(self, name: str) -> str:
@@ -149,7 +151,8 @@ def _grid(low: np.ndarray, high: np.ndarray) -> Ground:
 
 
 _COURT = Ground("basketball", "ft", {"wood": court_lines()}, (0.0, 0.0), COURT, 13, "wood", 1.5)
-_FIELD = Ground("nfl", "yd", {"grass": field_lines()}, (0.0, 0.0), FIELD)
+# Before the snap nearly all stand within some yards of a line, from side to side.
+_FIELD = Ground("nfl", "yd", {"grass": field_lines()}, (0.0, 0.0), FIELD, least=0.1)
 _ICE = _rink("ice", "ft", NHL, 14)
 _WIDE = _rink("ice-iihf", "m", IIHF, 0)
 # From small to large; of those that fit, the first one is meant.
