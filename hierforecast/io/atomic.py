@@ -60,6 +60,8 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
 def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A folder to fill beside its place; it is put there in one step at the end, or removed.
 
+    What processes that were killed have left of the same place is removed first.
+
     Args:
         folder: where it belongs, if need be in folders that are made.
 
@@ -70,8 +72,10 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"'{folder}' holds something already: give a new folder, or empty it")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
-    part.mkdir()
+    own = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{16}}\.part")
+    for name in filter(own.fullmatch, os.listdir(folder.parent)):
+        _remove_if_left(folder.with_name(name))
+    part, lock = _locked_part(folder)
     try:
         yield part
         sync_folder(part)
@@ -79,7 +83,37 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
     sync_folder(folder.parent)
+
+
+def _locked_part(folder: Path) -> tuple[Path, int | None]:
+    """A new folder beside a place, and the lock that says that a process is at it.
+
+    Another may have found it before it was locked, and removed it.
+    """
+    while True:
+        part = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
+        part.mkdir()
+        try:
+            lock = _locked(part)
+        except FileNotFoundError:
+            continue
+        if part.exists():
+            return part, lock
+        assert lock is not None
+        os.close(lock)
+
+
+def _remove_if_left(part: Path) -> None:
+    """Remove a folder that no process holds; where none can tell, it stays."""
+    with contextlib.suppress(OSError):
+        lock = _locked(part, wait=False)
+        if lock is not None:
+            shutil.rmtree(part, ignore_errors=True)
+            os.close(lock)
 
 
 def sync_folder(folder: Path) -> None:
@@ -109,13 +143,16 @@ def only_writer(folder: Path) -> Iterator[bool]:
             os.close(number)
 
 
-def _locked(folder: Path) -> int | None:
-    """A locked folder's descriptor, or None where the system locks no folders."""
+def _locked(folder: Path, wait: bool = True) -> int | None:
+    """A locked folder's descriptor, or None where the system locks no folders.
+
+    Without waiting also None where another holds it.
+    """
     if sys.platform == "win32":
         return None
     number = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(number, fcntl.LOCK_EX)
+        fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         os.close(number)
         return None

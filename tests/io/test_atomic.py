@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,7 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hierforecast import LastValue, cli
-from hierforecast.io.atomic import only_writer, write_atomically
+from hierforecast.io import atomic
+from hierforecast.io.atomic import new_folder, only_writer, write_atomically
 from hierforecast.io.files import write_table
 from tests.helpers import make_frame, tiny
 
@@ -105,6 +109,62 @@ def test_one_writer_at_a_time(tmp_path):
     assert len(most) == 200 and max(most) == 1
     with pytest.raises(OSError, match="body"), only_writer(tmp_path):
         raise OSError("body")
+
+
+FILL = """
+import sys, time
+from pathlib import Path
+from hierforecast.io.atomic import new_folder
+with new_folder("place") as part:
+    (part / "waiting").mkdir()
+    (part / "waiting" / "rows").write_text("many")
+    print("at it", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
+def test_what_a_killed_process_left_of_a_folder_is_removed_and_nothing_else(tmp_path):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    killed, living = (
+        subprocess.Popen([sys.executable, "-c", FILL], cwd=tmp_path, **pipes) for _ in range(2)
+    )
+    for process in (killed, living):
+        assert process.stdout.readline() == "at it\n"
+    killed.kill()
+    killed.communicate()
+    others = [f".place.{'0' * 15}.part", f".place.x.{'0' * 16}.part", f".other.{'0' * 16}.part"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    assert len(os.listdir(tmp_path)) == 5
+    with new_folder(tmp_path / "place") as part:
+        left = set(os.listdir(tmp_path)) - {part.name, *others}
+        assert len(left) == 1  # of the one that lives
+        (part / "new").write_text("")
+    shutil.rmtree(tmp_path / "place")
+    living.communicate("")
+    assert (tmp_path / "place" / "waiting" / "rows").read_text() == "many"
+    assert {*os.listdir(tmp_path)} == {"place", *others}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_folder_that_another_removed_before_it_was_locked_is_made_again(
+    opened, tmp_path, monkeypatch
+):
+    locked, found = atomic._locked, []
+
+    def late(folder, wait=True):
+        found.append(folder)
+        lock = locked(folder, wait) if opened else None
+        if len(found) == 1:
+            folder.rmdir()
+        return lock if opened else locked(folder, wait)
+
+    monkeypatch.setattr(atomic, "_locked", late)
+    with new_folder(tmp_path / "place") as part:
+        assert part.is_dir() and part == found[1] != found[0]
+    assert os.listdir(tmp_path) == ["place"]
 
 
 def test_out_on_a_full_disk_keeps_the_old_forecast_and_fails(tmp_path, monkeypatch):
