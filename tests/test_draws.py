@@ -14,8 +14,9 @@ from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast._random import by_scene, drawing, seeded
 from hierforecast.distributions import SceneDistribution
 from hierforecast.draws import Draws
-from hierforecast.nn.heads import MixtureHead
-from tests.helpers import EVERYTHING, assert_same_frame, make_frame, tiny
+from hierforecast.nn.heads import LowRankHead, MixtureHead, StepsHead
+from hierforecast.testing import randomize_
+from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, assert_same_frame, make_frame, tiny
 
 KEYS = ["scene", "unique_id", "ds", "sample_id"]
 MODELS = {
@@ -82,6 +83,28 @@ def test_evaluate_draws_alike_in_batches(fitted, frame):
     other = fitted.evaluate(frame, ["energy_score", "min_ade"])
     fitted.set_params(batch_size=64)
     pd.testing.assert_frame_equal(one, other, rtol=1e-4)
+
+
+def crossing(n_scenes: int = 4) -> pd.DataFrame:
+    """Scenes of many teams and few roles beside scenes of few teams and many roles."""
+    frame = make_frame(n_scenes, missing=0.0)
+    series = frame.unique_id.factorize()[0]
+    many = frame.scene % 2 == 0
+    team = np.where(many, series % 5, series % 2)
+    return frame.assign(kind="player", team=team, role=np.where(many, series // 5, series // 2))
+
+
+@pytest.mark.parametrize("head", [StepsHead(2, 2), LowRankHead(2, 1, group_rank=2)])
+def test_crossed_groups_are_drawn_alike_whatever_ways_are_beside(head):
+    """In one scene teams are the more groups, in another roles."""
+    frame, columns = crossing(), replace(COLUMNS, crossed="role")
+    model = HiPerformer(8, 1, 2, patch=4, block="sa3", head=head)
+    fitted = tiny(model, columns=columns, trainer=DOUBLE).fit(frame)
+    randomize_(fitted.model_)
+    whole = ask(fitted, "sample", frame)
+    for scene in range(4):
+        own = ask(fitted, "sample", part(frame, [scene]))
+        assert_same_frame(own, part(whole, [scene]), 1e-9, KEYS)
 
 
 def test_scenes_of_equal_content_are_drawn_apart():

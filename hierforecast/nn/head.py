@@ -177,8 +177,9 @@ def latents(
     """What the latents of scenes and of groups move, as `LowRankNormal` takes it.
 
     Latents of nested groups are eliminated level by level. Crossed groups have no such order: one
-    way of grouping keeps its levels, that of the most groups, since this is the cheapest; all other
-    latents of a scene join the scene's own, and each moves the rows of its group alone.
+    way of grouping keeps its levels, the first that has latents; all other latents of a scene join
+    the scene's own, and each moves the rows of its group alone. It is the first whatever the batch,
+    for draws depend on it.
 
     Args:
         shared: (P, H, D, R), the factor of the scene's latents.
@@ -194,7 +195,7 @@ def latents(
     ways, rest = [], iter(pairs)
     for levels in (scenes.groups, *scenes.crossed):
         ways.append([pair for pair in islice(rest, len(levels)) if pair[0].shape[-1]])
-    nested = max(ways, key=lambda way: sum(len(group.unique()) for _, group in way))
+    nested = next((way for way in ways if way), [])
     apart = (pair for way in ways if way is not nested for pair in way)
     wide = (side_by_side(x, group, scenes.scene, scenes.n_scenes) for x, group in apart)
     return torch.cat([shared, *wide], -1), nested

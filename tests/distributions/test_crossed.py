@@ -121,11 +121,25 @@ def test_marginals_leave_rows_out():
 
 
 @pytest.mark.parametrize("order", SCENES)
-def test_the_way_of_most_groups_keeps_its_levels(order):
-    """So that a scene has few latents of its own: 2 + 3 * 2 purposes + 2 * 1 owners, not 4 more."""
-    p = crossed(order)
-    assert p.scene_factor.shape[-1] == 2 + 3 * 2 + 2
-    assert [level.rank for level in p.levels] == [1, 1, 2, p.scene_factor.shape[-1]]
+def test_the_first_way_keeps_its_levels_whatever_the_batch(order):
+    """All other latents are the scene's, of as many groups as the largest scene has."""
+    p, (scenes, _) = crossed(order), SCENES[order]
+    most = {
+        name: max(len(OF[name][scene == SCENE].unique()) for scene in range(2)) for name in RANKS
+    }
+    first = ("fine", "coarse") if len(scenes.groups) > 1 else ("owner",)
+    apart = sum(most[name] * RANKS[name] for name in RANKS if name not in ("scene", *first))
+    ranks = [1, *(RANKS[name] for name in first), 2 + apart]
+    assert [level.rank for level in p.levels] == ranks
+
+
+def test_a_first_way_without_latents_leaves_its_place_to_the_next():
+    scenes, _ = SCENES["first"]
+    of_groups = [normal(P, H, D, rank) for rank in (0, 0, 2, 1)]
+    shared, nested = latents(normal(P, H, D, 2), of_groups, scenes)
+    ((factor, group),) = nested
+    assert factor is of_groups[2] and group is PURPOSE
+    assert shared.shape[-1] == 2 + 2  # two owners in the larger scene
 
 
 def test_draws_have_the_covariance():
