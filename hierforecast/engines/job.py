@@ -171,7 +171,9 @@ class Job:
                 options[name] = value.of(frame)
         if self.verb not in ("backtest", "evaluate"):
             return getattr(forecaster, self.verb)(frame, **options)
-        rolling = options.pop("rolling", None) or rolling_of(options, strict=False)
+        # Of several scenes others may have the windows that these lack.
+        strict = not self.columns.scenes
+        rolling = options.pop("rolling", None) or rolling_of(options, strict)
         for name in ("n_windows", "start", "stride", "refit"):
             options.pop(name, None)
         forecasts = forecasts_of(forecaster, frame, rolling)
