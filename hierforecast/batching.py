@@ -88,7 +88,7 @@ class Checks:
 
     def __init__(self, windows: WindowDataset, training: Progress) -> None:
         self.windows, self.training = windows, training
-        self.starts = range(0, len(windows), training.plan.batch)
+        self.starts = range(0, len(windows), windows.at_once(training.plan.batch))
 
     def __len__(self) -> int:
         return -(-len(self.starts) // self.training.trainer.world_size)
@@ -99,7 +99,8 @@ class Checks:
             own = turn * trainer.world_size + trainer.global_rank
             start = self.starts[min(own, len(self.starts) - 1)]
             stop = min(start + self.starts.step, len(self.windows))
-            batch, future = self.windows.__getitems__(range(start, stop))
+            drawing = seeded(self.training.plan.seed, CHECKED, start)
+            batch, future = self.windows.__getitems__(range(start, stop), drawing)
             if own >= len(self.starts):
                 future = replace(future, present=future.present.new_zeros(future.present.shape))
             yield Window(batch, future)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import warnings
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -47,8 +46,8 @@ BASELINE_ROWS = 10_000
 # Held-out windows looked at after training: their rows, and a share of the windows trained on.
 HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
 # The same for the choice of a rung; up to so many windows all of them, however short the fit, as
-# for the scores of surprise.
-RUNG_SHARE, FEWEST_JUDGED = 0.003, 64
+# for the scores of surprise, but of very wide scenes only so many as have so many rows.
+RUNG_SHARE, FEWEST_JUDGED, JUDGED_ROWS = 0.003, 64, 200_000
 CHECK_ROWS = 4_000  # of held-out windows that each validation may look at, however short the fit
 _IMPORTING = threading.Lock()
 
@@ -135,8 +134,9 @@ def _judge(
     answer, rungs = Rung("", model, learn=model.fit_statistics), None
     if _is_trained(model):
         levels = model.rungs(before, seen)
-        most = max(int(RUNG_SHARE * steps * plan.batch), FEWEST_JUDGED)
-        some = few_windows(checks, most, sys.maxsize, plan.seed)
+        share = int(RUNG_SHARE * steps * plan.batch)
+        rows = max(int(share * checks.sizes.mean()), JUDGED_ROWS)
+        some = few_windows(checks, max(share, FEWEST_JUDGED), rows, plan.seed)
         accelerator = (plan.trainer or {}).get("accelerator", "auto")
         answer, rungs = climb(levels, some, plan.batch, plan.seed, accelerator)
     _calibrate(plan, answer.model.eval(), checks, steps)
@@ -157,7 +157,7 @@ def _calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> N
     if isinstance(temperature, Temperature):
         temperature.reset()  # a warm start brings one along
         some = _held_out(plan, model, checks, CALIBRATION_SHARE, steps)
-        size = min(plan.batch, -(-len(some.windows) // 8))
+        size = min(some.batch_size, -(-len(some.windows) // 8))
         temperature.fit(
             [
                 Seen(each.raw, each.batch.types, each.future.values, each.future.present)
@@ -172,16 +172,18 @@ def _held_out(
     """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""
     most = int(share * steps * plan.batch) if steps else len(checks)
     some = few_windows(checks, max(most, fewest), HELD_OUT_ROWS, plan.seed)
-    return Forecasts(model, some, plan.batch, Draws(plan.seed))
+    return Forecasts(model, some, some.at_once(plan.batch), Draws(plan.seed))
 
 
 def _few_checks(plan: Plan, checks: WindowDataset) -> WindowDataset:
     """The held-out windows to stop by: few enough for the training to stay the longer part.
 
     Between two validations a quarter as many windows as there are learned from, or `FEWEST_JUDGED`,
-    but of wide scenes only so many as have `CHECK_ROWS` rows.
+    but of wide scenes only so many as have `CHECK_ROWS` rows; of very wide ones some of the rows.
     """
-    rows = checks.panel.rows_of(checks.cutoffs[:, 0]).mean()
+    checks = copy(checks)
+    checks.max_rows = plan.max_rows
+    rows = checks.sizes.mean()
     share = plan.between_validations * plan.batch // 4
     most = max(share, FEWEST_JUDGED), max(int(share * rows), CHECK_ROWS)
     return few_windows(checks, *most, plan.seed)

@@ -38,6 +38,8 @@ class Forecaster(Answers, Surprising, Influential):
             `context_length`, scenes are learned from their beginning on: more windows, which
             make up half of a batch at most. None: whole contexts, and shorter ones only where a
             scene has no more.
+        max_rows: series of a very wide scene that a training window has at most: whole groups at
+            random, and random members of large ones. Forecasts are of all series. None: all.
         seed: of everything random.
         trainer: options of Lightning's `Trainer`: accelerator, devices, strategy, precision,
             callbacks, logger (it gets ``loss`` and ``val_loss``), default_root_dir (keep a
@@ -60,6 +62,7 @@ class Forecaster(Answers, Surprising, Influential):
         max_steps: int = 1000,
         series_dropout: float = 0.1,
         min_context: int | None = None,
+        max_rows: int | None = 5_000,
         seed: int = 0,
         trainer: Mapping[str, Any] | None = None,
     ) -> None:
@@ -68,6 +71,7 @@ class Forecaster(Answers, Surprising, Influential):
         self.columns = columns
         self.learning_rate, self.batch_size, self.max_steps = learning_rate, batch_size, max_steps
         self.series_dropout, self.min_context = series_dropout, min_context
+        self.max_rows = max_rows
         self.seed, self.trainer = seed, trainer
 
     # --- fitting ---------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def climb(
         seed: of what models draw in their loss.
         accelerator: ``"cpu"``, or else a GPU is used if there is one.
     """
-    size = min(batch_size, -(-len(windows) // BLOCKS))
+    size = min(windows.at_once(batch_size), -(-len(windows) // BLOCKS))
     found = [
         [_scores(rung.model, windows, size, seed, accelerator) for rung in level]
         for level in levels

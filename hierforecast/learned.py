@@ -78,7 +78,7 @@ class Learned(Params):
         how: dict[str, Any] = {"origin": self.model_.origin, "calendar": self.model_.uses_calendar}
         windows = WindowDataset(panel, cutoffs, *lengths, **how)
         model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
-        size, devices = self._plan().batch, devices_of(self.trainer)
+        size, devices = windows.at_once(self._plan().batch), devices_of(self.trainer)
         return Forecasts(model, windows, size, Draws(self.seed), devices=devices)
 
     def _imputation(self, frame: Any, seed: int | None) -> Imputation:

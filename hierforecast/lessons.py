@@ -11,11 +11,12 @@ import numpy as np
 from hierforecast.cutoffs import cutoffs_of, early_cutoffs
 from hierforecast.errors import NothingToForecastError
 from hierforecast.frame import Panel
+from hierforecast.hiding import SeriesDropout
 from hierforecast.history import settled, thin
 from hierforecast.models import Model
 from hierforecast.plan import Plan
 from hierforecast.shards.pools import Pools
-from hierforecast.windows import SeriesDropout, WindowDataset
+from hierforecast.windows import WindowDataset
 
 # How often each row of a pool is looked at before the next pool is read, about.
 VISITS = 4
@@ -29,7 +30,8 @@ def as_seen(model: Model) -> dict[str, Any]:
 def windows_of(plan: Plan, model: Model, panel: Panel, cutoffs: np.ndarray) -> WindowDataset:
     """Training windows that end at cutoffs (W, 2)."""
     hide = SeriesDropout(plan.series_dropout) if plan.series_dropout else None
-    return WindowDataset(panel, cutoffs, *plan.lengths, hide=hide, **as_seen(model))
+    how = {"hide": hide, "max_rows": plan.max_rows, **as_seen(model)}
+    return WindowDataset(panel, cutoffs, *plan.lengths, **how)
 
 
 def settled_cutoffs(plan: Plan, panel: Panel, cutoffs: np.ndarray) -> np.ndarray:
@@ -74,8 +76,7 @@ class Course:
     first: WindowDataset
 
     def __post_init__(self) -> None:
-        panel, scenes = self.first.panel, self.first.cutoffs[:, 0]
-        rows = float(panel.rows_of(scenes).mean())
+        rows = float(self.first.sizes.mean())
         self.cells = self.plan.batch * rows * sum(self.plan.lengths)  # of a batch
 
     def span_of(self, batch: int) -> tuple[int, float, list[int]]:

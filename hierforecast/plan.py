@@ -50,23 +50,23 @@ class Plan:
     seed: int
     trainer: Mapping[str, Any] | None
     min_context: int | None = None
+    max_rows: int | None = 5_000
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
             name: whole(name, getattr(self, name))
             for name in ("context_length", "prediction_length", "max_steps")
         }
-        if self.batch_size is not None:
-            checked["batch_size"] = whole("batch_size", self.batch_size)
+        for name in ("batch_size", "min_context", "max_rows"):
+            if getattr(self, name) is not None:
+                checked[name] = whole(name, getattr(self, name))
         checked["seed"] = whole("seed", self.seed, 0, 2**63 - 1)
-        if self.min_context is not None:
-            checked["min_context"] = whole("min_context", self.min_context)
-            if checked["min_context"] > checked["context_length"]:
-                raise DataError(
-                    f"min_context={self.min_context} is more than context_length="
-                    f"{self.context_length}: it is the least part of a context that is learned "
-                    "from; give a smaller one, or None"
-                )
+        if checked.get("min_context", 0) > checked["context_length"]:
+            raise DataError(
+                f"min_context={self.min_context} is more than context_length={self.context_length}"
+                ": it is the least part of a context that is learned from; give a smaller one, or "
+                "None"
+            )
         checked["learning_rate"] = number("learning_rate", self.learning_rate, 0, ends=False)
         checked["series_dropout"] = share("series_dropout", self.series_dropout, 0, 0.5)
         for name, value in checked.items():
@@ -91,7 +91,8 @@ class Plan:
         """The same with a batch size, for windows of about so many rows each."""
         if self.batch_size is not None:
             return self
-        windows = int(np.clip(BATCH_ROWS / max(rows, 1), FEWEST_WINDOWS, MOST_WINDOWS))
+        rows = max(1, min(rows, self.max_rows or rows))
+        windows = int(np.clip(BATCH_ROWS / rows, FEWEST_WINDOWS, MOST_WINDOWS))
         return replace(self, batch_size=windows)
 
     @property

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +18,12 @@ from hierforecast.errors import DataError
 from hierforecast.frame import Panel
 from hierforecast.frame.calendar import Calendar
 from hierforecast.frame.vocabulary import AS_THEY_ARE
+from hierforecast.hiding import Hide, some_rows
 from hierforecast.history import Ahead, History, show
 
 EPSILON = np.finfo(np.float64).eps
+# Rows that are forecast at a time, about.
+AT_ONCE = 2**15
 
 
 class Window(NamedTuple):
@@ -29,61 +31,6 @@ class Window(NamedTuple):
 
     batch: SceneBatch
     future: Future
-
-
-class Hide(Protocol):
-    """Hides context cells: presence (P, L) and window (P,) -> presence (P, L)."""
-
-    def __call__(
-        self, present: np.ndarray, window: np.ndarray, generator: torch.Generator | None = None
-    ) -> np.ndarray:
-        """Return a presence that is nowhere larger."""
-        ...
-
-
-@dataclass(frozen=True)
-class SeriesDropout:
-    """Hides whole series and pieces of series at random, so that fewer agents are nothing new.
-
-    Each window draws a share between 0 and twice `rate`. Each of its series is hidden with that
-    probability, and of the others each loses one piece of its context with that probability. At
-    least one series of a window always stays as it was.
-
-    Args:
-        rate: the mean share of hidden series, between 0 and 0.5.
-
-    Raises:
-        ValueError: if `rate` is out of range.
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 0.5:
-            raise ValueError(
-                f"series_dropout={self.rate} must lie between 0 and 0.5: it is the mean share of "
-                "hidden series, and up to twice as many are hidden in a window"
-            )
-
-    def __call__(
-        self, present: np.ndarray, window: np.ndarray, generator: torch.Generator | None = None
-    ) -> np.ndarray:
-        """See `Hide`."""
-        rows, steps = present.shape
-        n_windows = int(window.max(initial=-1)) + 1
-        share = 2 * self.rate * torch.rand(n_windows, generator=generator).numpy()[window]
-        whole, piece, start, length, keep = torch.rand(5, rows, generator=generator).numpy()
-        # A piece begins at any step and is of any length; what sticks out of the context is cut.
-        begin, more = (np.floor(draw * steps)[:, None] for draw in (start, length))
-        clock = np.arange(steps)[None]
-        in_piece = (clock >= begin) & (clock <= begin + more) & (piece < share)[:, None]
-        hidden = in_piece | (whole < share)[:, None]
-        # Of the series seen in a window, the one with the largest draw stays as it was.
-        keep[~present.any(1)] = -1
-        best = np.full(n_windows, -1.0)
-        np.maximum.at(best, window, keep)
-        hidden[keep == best[window]] = False
-        return present & ~hidden
 
 
 class WindowDataset(Dataset[Window]):
@@ -100,6 +47,7 @@ class WindowDataset(Dataset[Window]):
         context_length: L.
         prediction_length: H.
         hide: hides context cells in training.
+        max_rows: of a window in training, taken at random, see `some_rows`; None: all.
         origin: ``"row"``: each row's own last visible value; ``"zero"``: none, but the units of the
             training frame still; ``"history"``: what smoothing forecasts, see `History`; None: the
             user's numbers as they are.
@@ -118,8 +66,10 @@ class WindowDataset(Dataset[Window]):
         hide: Hide | None = None,
         origin: str | None = None,
         calendar: bool = False,
+        max_rows: int | None = None,
     ) -> None:
         self.panel, self.cutoffs, self.hide, self.origin = panel, cutoffs, hide, origin
+        self.max_rows = max_rows
         self.context_length, self.prediction_length = context_length, prediction_length
         learned = panel.vocabulary.targets if origin else ()
         learned = learned or (AS_THEY_ARE,) * len(panel.columns.targets)
@@ -146,10 +96,13 @@ class WindowDataset(Dataset[Window]):
     def __getitems__(
         self, indices: Sequence[int] | np.ndarray, generator: torch.Generator | None = None
     ) -> Window:
-        """Several windows as one packed batch; what `hide` hides is drawn by `generator`."""
+        """Several windows as one packed batch; `generator` draws what is hidden and left out."""
         panel, length = self.panel, self.context_length
         scenes, cutoffs = self.cutoffs[np.asarray(indices, dtype=np.int64)].T
         window, rows = self._rows(scenes)
+        if self.max_rows is not None:
+            kept = some_rows(window, panel.groups[rows, -1], self.max_rows, generator)
+            window, rows = window[kept], rows[kept]
         # Steps before a scene's first one are missing; they look at that first one's cell.
         step = cutoffs[:, None] + np.arange(-length, self.prediction_length)
         cells = panel.cell_offset[rows, None] + np.maximum(step, 0)[window]
@@ -203,6 +156,16 @@ class WindowDataset(Dataset[Window]):
             *((offset, unit) if self.origin else ()),
         )
         return Window(batch, future)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Rows (W,) of each window, at most."""
+        rows = self.panel.rows_of(self.cutoffs[:, 0])
+        return rows if self.max_rows is None else np.minimum(rows, self.max_rows)
+
+    def at_once(self, size: int) -> int:
+        """So many windows at a time, or as few very wide ones as memory has room to forecast."""
+        return max(1, min(size, int(AT_ONCE / max(1, self.sizes.mean()))))
 
     @property
     def whole(self) -> np.ndarray:
@@ -293,6 +256,6 @@ def few_windows(windows: WindowDataset, most: int, rows: int, seed: int) -> Wind
 
 def _order(windows: WindowDataset, rows: int, seed: int) -> np.ndarray:
     """Numbers of random windows of about so many rows in all."""
-    size = windows.panel.rows_of(windows.cutoffs[:, 0])
+    size = windows.sizes
     order = np.random.default_rng(seed).permutation(len(size))
     return order[: max(1, int(np.searchsorted(np.cumsum(size[order]), rows)))]

@@ -12,7 +12,8 @@ from hierforecast import cutoffs as counting
 from hierforecast.cutoffs import cutoffs_of, last_cutoffs, observed_before, split_cutoffs
 from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Panel, read_frame
-from hierforecast.windows import SeriesDropout, WindowDataset
+from hierforecast.hiding import SeriesDropout
+from hierforecast.windows import WindowDataset
 from tests.helpers import EVERYTHING, H, L, make_frame
 
 
