@@ -68,13 +68,13 @@ class Case:
     def last_steps(self, until: int | None = None) -> pd.DataFrame:
         """The last observed row of every series within its scene's context."""
         seen = self.plain[self.plain.present]
-        last = seen.groupby("scene").step.transform("max")
+        last = seen.groupby("scene", observed=True).step.transform("max")
         recent = seen[seen.step > last - self.context]
-        return recent.sort_values("step").groupby(["scene", "unique_id"], sort=True).tail(1)
+        return recent.sort_values("step").groupby(["scene", "unique_id"], observed=True).tail(1)
 
     def expected(self) -> pd.DataFrame:
         """Scene, id, label and last value of every row of the forecast, sorted."""
-        ends = self.plain[self.plain.present].groupby("scene").step.max()
+        ends = self.plain[self.plain.present].groupby("scene", observed=True).step.max()
         rows = [
             (row.scene, row.unique_id, self.grid[ends[row.scene] + ahead], row.y)
             for row in self.last_steps().sort_values(["scene", "unique_id"]).itertuples()

@@ -24,6 +24,7 @@ from hierforecast.plot.animate import HOLD
 from hierforecast.plot.courts import GROUNDS
 from hierforecast.plot.labels import legible
 from hierforecast.plot.lines import FIELD, field_lines
+from tests.helpers import newest
 from tests.test_plot import TEAM, H, T, forecast_of, gids, legend, play, stocks
 
 LIBRARIES = {"pandas": lambda frame: frame, "polars": pl.from_pandas, "arrow": pa.Table.from_pandas}
@@ -559,6 +560,7 @@ def test_types_of_columns_and_missing_cells(tmp_path):
     assert len(without.get_yticklabels()) == len(TEAM)
 
 
+@newest
 def test_names_that_matplotlib_takes_for_something_else(tmp_path):
     rename = {"home_0": "$AAPL_$1", "home_1": "_x", "away_0": "Игрок", "away_1": "球員"}
     history = play().replace({"unique_id": rename, "team": {"home": "_home"}})

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pickle
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_options_are_json_and_weights_are_safetensors(fitted, tmp_path):
     name = f"weights-{digest[:16]}.safetensors"
     assert sorted(p.name for p in folder.iterdir()) == [OPTIONS, name]
     assert document["weights"] == {"file": name, "sha256": digest, "size": len(content)}
-    here = {"hierforecast": hierforecast.__version__, "torch": torch.__version__}
+    here = {"hierforecast": hierforecast.__version__, "torch": metadata.version("torch")}
     assert document["format"] == 2 and document["saved_by"] == here
     assert document["model"]["class"] == "HiPerformer"
     assert [p.name for p in folder.parent.iterdir()] == ["b"], "no temporary files are left"

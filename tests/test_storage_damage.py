@@ -21,7 +21,7 @@ from hierforecast.image_ssl.storage import load_backbone, read_made_by, save_bac
 from hierforecast.io.folders import LARGEST_JSON, OLD_WEIGHTS, _checksums
 from hierforecast.storage import OPTIONS
 from tests.damage import damages
-from tests.helpers import EVERYTHING, QUIET, make_frame, tiny
+from tests.helpers import EVERYTHING, QUIET, make_frame, newest, tiny
 
 NOW = 20
 GOLDEN = Path(__file__).parent / "golden"
@@ -245,6 +245,7 @@ def test_json_that_is_deep_or_large_is_refused(saved):
         Forecaster.load(saved)
 
 
+@newest
 def test_weights_of_another_kind_or_number_are_named(saved):
     weights = dict(Forecaster.load(saved).model_.state_dict())
     edit(saved, set_in("format", 1))

@@ -30,7 +30,7 @@ from hierforecast.frame.vocabulary import Units
 from hierforecast.models.baselines import Baseline
 from hierforecast.windows import WindowDataset
 from tests.frames import LIBRARIES, mended, pa, to_pandas
-from tests.helpers import DOUBLE, EVERYTHING, QUIET, H, L, make_frame
+from tests.helpers import DOUBLE, EVERYTHING, OLD, QUIET, H, L, make_frame
 
 ONE, TWO = Columns(group=None), Columns(target=["y", "x"], group=None)
 
@@ -167,6 +167,8 @@ TRUTHS: dict[str, Callable[[np.random.Generator], Any]] = {
 def test_the_truth_comes_back_bit_for_bit(kind, library):
     if (kind, library) == ("float16", "polars"):
         pytest.skip("polars reads float16 as float32")
+    if kind == "float16" and OLD:
+        pytest.skip("the oldest narwhals knows no float16: an error says so")
     values = TRUTHS[kind](np.random.default_rng(0))
     frame = walks("ab", 40)[KEYS].assign(y=values)
     given = LIBRARIES[library](frame)

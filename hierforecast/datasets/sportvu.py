@@ -11,6 +11,7 @@ hold nothing (an error says so).
 from __future__ import annotations
 
 import lzma
+import struct
 import zlib
 from dataclasses import dataclass
 from math import isfinite
@@ -113,7 +114,8 @@ def _unpack(path: Path) -> bytes:
     py7zr = import_extra("py7zr", "sports", "to read .7z archives")
     from py7zr.io import BytesIOFactory
 
-    broken = (py7zr.exceptions.ArchiveError, lzma.LZMAError, zlib.error, EOFError, OSError)
+    errors = (lzma.LZMAError, zlib.error, struct.error, EOFError, OSError)
+    broken = (py7zr.exceptions.ArchiveError, *errors)
     try:
         with open_file(path) as stream, py7zr.SevenZipFile(stream) as archive:
             sizes = {f.filename: f.uncompressed for f in archive.list() if not f.is_directory}

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -109,8 +110,10 @@ class Job:
         if asked.get("by") is not None:
             by = asked["by"]
             keys = (*columns.scenes, *((by,) if isinstance(by, str) else by))
-        found = {name: nw.col(name) for name in dict.fromkeys((*keys, columns.time))}
-        number, count = nw.lit(0.0, nw.Float64), nw.lit(0, nw.Int64)
+        found: dict[str, Any] = {n: nw.col(n) for n in dict.fromkeys((*keys, columns.time))}
+        # No literals: before 2.28 narwhals makes a row of them, even beside columns without rows.
+        empty = partial(nw.new_series, "", [], backend=table.implementation)
+        number, count = empty(dtype=nw.Float64), empty(dtype=nw.Int64)
         if self.verb == "futures":
             found |= {"future_id": count, "share": number}
         if self.verb == "sample" or (asked.get("n") is not None and self.verb == "impute"):

@@ -28,7 +28,7 @@ from tests.engines.checks import (
     parts_of,
     with_twice,
 )
-from tests.helpers import COLUMNS, tiny
+from tests.helpers import COLUMNS, OLD, tiny
 
 pytestmark = pytest.mark.filterwarnings(*QUIET_IMPUTING)
 CARRY = {
@@ -68,7 +68,8 @@ def test_parts_are_the_whole(forecaster, frame, name, library):
     types = [{n: str(t) for n, t in pl.DataFrame(part).schema.items()} for part in found]
     if library == "pandas":
         types = [dict(part.dtypes) for part in found]
-    assert all(own == types[0] for own in types), "a part without rows has its types too"
+    if library != "pyarrow" or not OLD:  # texts without rows have no type when pandas 2 made them
+        assert all(own == types[0] for own in types), "a part without rows has its types too"
     assert_same_rows(pd.concat(map(as_pandas, found)), expected)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Panel, read_frame
 from tests.frames import PLAIN, pl, series
+from tests.helpers import newest
 
 
 def future(panel: Panel, horizon: int) -> list[str]:
@@ -179,6 +180,7 @@ def test_a_midnight_that_does_not_exist_is_the_hour_after_it(
     assert hourly.present.all() and hourly.clock.step.startswith("ns/3600000000000/")
 
 
+@newest
 def test_weeks_and_other_hours_across_a_skipped_midnight() -> None:
     hours = pd.date_range("2024-07-01", periods=24 * 100, freq="h", tz="America/Santiago")
     weekly = pd.Series(1.0, hours).resample("W-SUN").sum().index[:12]

@@ -13,6 +13,7 @@ from hierforecast import Columns
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 from tests.frames import PLAIN, ahead, days, fit, mended, series
+from tests.helpers import newest
 
 SHOP = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat", holidays=["2024-02-06"])
 STATED = (
@@ -30,6 +31,7 @@ OFFSETS = [
 ]
 
 
+@newest
 @pytest.mark.parametrize("freq", [*STATED, *OFFSETS], ids=str)
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 def test_a_stated_frequency_gives_the_labels_that_pandas_gives(freq: Any, zone: str | None) -> None:
@@ -81,6 +83,7 @@ def _offset(freq: Any) -> Any:
     return pd.offsets.CustomBusinessDay(**freq) if isinstance(freq, dict) else freq
 
 
+@newest
 @pytest.mark.parametrize(
     ("freq", "message"),
     [
@@ -161,6 +164,7 @@ def test_two_missing_sundays_are_missing_and_so_are_gaps_at_random() -> None:
     assert found == 0
 
 
+@newest
 @pytest.mark.parametrize("freq", ["BME", "BMS", "WOM-3FRI", "LWOM-MON", "BQE-NOV"])
 def test_business_months_are_found(freq: str) -> None:
     times = days("2023", periods=15, freq=freq)

@@ -16,7 +16,7 @@ import pytest
 
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from tests.frames import LIBRARIES, PLAIN, days
-from tests.helpers import EVERYTHING, make_frame
+from tests.helpers import EVERYTHING, make_frame, newest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frames.json"
 ARRAYS = (
@@ -140,6 +140,7 @@ def record(panel: Panel) -> dict[str, Any]:
     return json.loads(json.dumps(found))
 
 
+@newest
 @pytest.mark.parametrize("case", CASES)
 def test_panels_and_frames_are_those_recorded(case: str, library: str) -> None:
     wanted = json.loads(GOLDEN.read_text())[case]

@@ -16,6 +16,7 @@ from hierforecast import Columns
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 from tests.frames import LIBRARIES, PLAIN, ahead, both, fit, mend, mended, type_of, values_of
+from tests.helpers import newest
 from tests.test_cli import call, complaint
 
 N = 40
@@ -230,6 +231,7 @@ def first_labels(*arguments: Any) -> list[str]:
     return [line.split(",")[1] for line in lines[1:4]]
 
 
+@newest
 def test_a_frequency_on_the_command_line(tmp_path: Path) -> None:
     table, model = tmp_path / "t.csv", tmp_path / "m"
     shop = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat")

@@ -19,7 +19,7 @@ from hierforecast.cli import app
 from hierforecast.errors import FrameTypeError
 from hierforecast.io.parquet import Part
 from hierforecast.shards import cutting
-from tests.helpers import COLUMNS, make_frame
+from tests.helpers import COLUMNS, OLD, make_frame
 
 SCENES = 13
 
@@ -126,7 +126,8 @@ def test_scenes_and_times_of_any_type(kind: str, frame: pd.DataFrame, tmp_path: 
     if kind == "categories":
         frame["scene"] = frame.scene.astype(str)
     assert_whole(made, frame)
-    assert str(Shards(made).schema.field("ds").type) == "timestamp[us, tz=Europe/Berlin]"
+    unit = "ns" if OLD else "us"
+    assert str(Shards(made).schema.field("ds").type) == f"timestamp[{unit}, tz=Europe/Berlin]"
 
 
 def test_several_columns_name_a_scene(frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from hierforecast.image_ssl.split import (
     parameters_of,
 )
 from hierforecast.image_ssl.training import Schedule, pretrain
+from tests.helpers import newest
 
 POSED = [name for name, made in METHODS.items() if made.posed]
 SIZE, VIEWS = 9, 4
@@ -213,6 +214,7 @@ def test_a_training_shows_pairs_of_the_set_as_floats():
         assert all(torch.equal(pairs.relative[name], way) for name, way in expected.items())
 
 
+@newest
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
 def test_precision(precision):
     method = build("sie", known=0.5)
