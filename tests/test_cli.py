@@ -345,8 +345,9 @@ def test_demo_writes_everything_it_lists(tmp_path):
     assert str(tmp_path / "demo") in shown
     scores = pd.read_csv(tmp_path / "demo" / "scores.csv")
     assert set(scores.model) == {"HiPerformer", "Ridge", "ConstantVelocity", "LastValue"}
-    error = scores[scores.metric == "ade"].set_index(["part", "model"]).value.sort_index()
-    assert error["all", "HiPerformer"] < error["all", "ConstantVelocity"], "even then"
+    whole = scores[(scores.metric == "ade") & (scores.part == "all")]
+    error = whole.groupby("model").value.max()
+    assert error["HiPerformer"] < error["ConstantVelocity"], "even then"
     hidden = scores[(scores.part == "always visible") & (scores.metric == "ade")]
     assert sorted(hidden.hidden.unique()) == [0, 1, 2, 4]
     alone = hidden[hidden.model == "ConstantVelocity"].value
