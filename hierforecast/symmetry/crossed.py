@@ -8,10 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierforecast.symmetry.permutations import HierarchicalPermutation, Labels, Permutation
+from hierforecast.symmetry.permutations import (
+    HierarchicalPermutation,
+    Labels,
+    Permutation,
+    RowPermutations,
+)
 
 
-class CrossedPermutation:
+class CrossedPermutation(RowPermutations):
     """The permutations of n series that respect several ways of grouping them, and their types.
 
     A permutation respects them if any two series share a group after it exactly if they did before,
@@ -19,9 +24,6 @@ class CrossedPermutation:
     crossed with positions, two teams may change places if each series goes to the other team's
     series of its own position, and two positions likewise; two series alone only where they share
     all their groups. With one way these are the elements of `HierarchicalPermutation`.
-
-    An element is a permutation `perm` of shape (n,), int64: row i of the moved tensor is row
-    ``perm[i]`` of the original.
 
     Args:
         ways: for each way of grouping (n,) or (n, levels) labels, coarse to fine.
@@ -48,26 +50,9 @@ class CrossedPermutation:
         """The number of permutations; they are counted one by one."""
         return sum(1 for _ in self.elements())
 
-    @property
-    def identity(self) -> Tensor:
-        """The permutation that moves nothing, (n,)."""
-        return torch.arange(self.n)
-
     def elements(self) -> Iterator[Tensor]:
         """Every permutation once, the identity first."""
         return self._complete({}, self._at_first, [np.arange(self.n)] * self.n)
-
-    def compose(self, a: Tensor, b: Tensor) -> Tensor:
-        """The permutation that acts as `b` and then as `a`."""
-        return b[a]
-
-    def inverse(self, a: Tensor) -> Tensor:
-        """The permutation that undoes `a`."""
-        return torch.argsort(a)
-
-    def act(self, a: Tensor, x: Tensor) -> Tensor:
-        """Move the rows of x (n, ...)."""
-        return x[a.to(x.device)]
 
     def contains(self, perm: Permutation) -> bool:
         """Whether `perm` respects every way of grouping and every series' type."""

@@ -54,11 +54,38 @@ class GroupAction(Protocol[Element]):
         ...
 
 
-class HierarchicalPermutation:
-    """The permutations of n series that respect nested groups and the types of the series.
+class RowPermutations:
+    """Permutations of n rows.
 
     An element is a permutation `perm` of shape (n,), int64: row i of the moved tensor is row
     ``perm[i]`` of the original.
+
+    Attributes:
+        n: how many rows there are.
+    """
+
+    n: int
+
+    @property
+    def identity(self) -> Tensor:
+        """The permutation that moves nothing, (n,)."""
+        return torch.arange(self.n)
+
+    def compose(self, a: Tensor, b: Tensor) -> Tensor:
+        """The permutation that acts as `b` and then as `a`."""
+        return b[a]
+
+    def inverse(self, a: Tensor) -> Tensor:
+        """The permutation that undoes `a`."""
+        return torch.argsort(a)
+
+    def act(self, a: Tensor, x: Tensor) -> Tensor:
+        """Move the rows of x (n, ...)."""
+        return x[a.to(x.device)]
+
+
+class HierarchicalPermutation(RowPermutations):
+    """The permutations of n series that respect nested groups and the types of the series.
 
     Args:
         groups: (n,) or (n, levels) group labels, coarse to fine, numbers or strings; a finer label
@@ -91,26 +118,9 @@ class HierarchicalPermutation:
         """The number of permutations."""
         return self._root.order()
 
-    @property
-    def identity(self) -> Tensor:
-        """The permutation that moves nothing, (n,)."""
-        return torch.arange(self.n)
-
     def elements(self) -> Iterator[Tensor]:
         """Every permutation once, the identity first: count them with `order` before you start."""
         return (self._as_permutation(arrangement) for arrangement in self._root.arrangements())
-
-    def compose(self, a: Tensor, b: Tensor) -> Tensor:
-        """The permutation that acts as `b` and then as `a`."""
-        return b[a]
-
-    def inverse(self, a: Tensor) -> Tensor:
-        """The permutation that undoes `a`."""
-        return torch.argsort(a)
-
-    def act(self, a: Tensor, x: Tensor) -> Tensor:
-        """Move the rows of x (n, ...)."""
-        return x[a.to(x.device)]
 
     def contains(self, perm: Permutation) -> bool:
         """Whether `perm` keeps every group together and every series within its type."""
