@@ -28,7 +28,7 @@ def test_numpy_scalars_become_python_numbers():
 
 
 @pytest.mark.parametrize(
-    "value", [2.0, "2", True, np.bool_(True), np.timedelta64(2), None, [2], math.nan, 0, -1]
+    "value", [2.0, "2", True, np.bool_(True), np.timedelta64(2, "D"), None, [2], math.nan, 0, -1]
 )
 def test_what_is_no_count(value):
     with pytest.raises(DataError, match=r"^depth=.* must be a whole number of at least 1$"):
