@@ -346,7 +346,7 @@ def broken(column: str, value: Any, rows: slice = slice(5, 6)) -> pd.DataFrame:
 BAD = {
     "missing column": (
         make_frame().drop(columns="x"),
-        r"the frame has no column 'x'.* for the role 'target'.*; name yours for the target",
+        r"the frame has no column 'x'.* for the role 'target'.*; name yours: Columns\(target",
     ),
     "duplicated": (
         pd.concat([make_frame(), make_frame()[:1]]),
