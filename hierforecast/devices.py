@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -109,6 +110,8 @@ def work() -> None:
     """Answer for a share: what a process of `shared_out` does."""
     number, count, device, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
+    # Before 2.6 torch warns of tensors that are unpickled.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # what a model prints must not get into the answer
         out.write(answer(sys.stdin.buffer.read(), int(number), int(count), device))

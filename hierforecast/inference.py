@@ -24,8 +24,8 @@ from hierforecast.frame.totals import Totals
 from hierforecast.models import Model
 from hierforecast.windows import WindowDataset
 
-# Of each batch: what came after, and cells (..., P, H, D) by name.
-Tables = list[tuple[Future, dict[str, Tensor]]]
+# Of each batch: rows (P,) of the panel, cutoffs (P,), and cells (..., P, H, D) by name.
+Tables = list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]
 _MOVING = threading.Lock()
 
 
@@ -243,18 +243,22 @@ def futures(forecasts: Forecasts, n: int, n_samples: int, joint: bool) -> Tables
     return tables
 
 
-def _here(forecast: Forecast, **cells: Tensor) -> tuple[Future, dict[str, Tensor]]:
-    """A batch and its cells, on the CPU."""
-    return forecast.future, {name: each.cpu() for name, each in cells.items()}
+def _here(
+    forecast: Forecast, **cells: Tensor
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Which rows of a batch are when, and cells of them."""
+    future = forecast.future
+    found = {name: each.cpu().numpy() for name, each in cells.items()}
+    return future.rows.numpy(), future.cutoff.numpy(), found
 
 
 def _sorted(tables: Tables) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Rows (R,) and cutoffs (R,) of all batches, sorted by them, and cells ([draws,] R, H, D)."""
-    rows = np.concatenate([future.rows.numpy() for future, _ in tables])
-    cutoff = np.concatenate([future.cutoff.numpy() for future, _ in tables])
+    found = [cells for _, _, cells in tables]
+    rows, cutoff = (np.concatenate([table[k] for table in tables]) for k in (0, 1))
     order = np.lexsort((cutoff, rows))
     cells = {
-        name: torch.cat([t[name] for _, t in tables], dim=-3).numpy()[..., order, :, :]
-        for name in tables[0][1]
+        name: np.concatenate([each[name] for each in found], axis=-3)[..., order, :, :]
+        for name in found[0]
     }
     return rows[order], cutoff[order], cells

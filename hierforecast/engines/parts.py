@@ -89,7 +89,10 @@ class Observed:
 
     def _of(self, frame: Any, gap: bool) -> Any:
         times = nw.from_native(frame, eager_only=True).select(self.columns.time).unique()
-        return times.with_columns(nw.lit(gap).alias(GAP)).to_native()
+        times = nw.maybe_reset_index(times)
+        gaps = np.full(len(times), gap)
+        column = nw.new_series(GAP, gaps, backend=nw.get_native_namespace(times))
+        return times.with_columns(column).to_native()
 
 
 @dataclass(frozen=True)
