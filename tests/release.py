@@ -29,7 +29,7 @@ EXTRAS = ("calendar", "hub", "image", "parquet", "sports", "video")
 TOOLS = ("hypothesis", "polars", "pytest", "pytest-xdist", "scoringrules", "utilsforecast")
 NEEDED = ("py.typed", "plot/page.html", "weights/basketball/forecaster.json")
 # What the oldest versions bring along unasked, from their time: newer ones deprecate what they use.
-WITH_THE_OLDEST = ("click==8.2",)
+WITH_THE_OLDEST = ("click==8.2", "pyparsing==3.2")
 LARGEST = 4_000_000  # bytes, of either archive
 
 # What a stranger tries first: no extra, no training, no network.
