@@ -32,6 +32,8 @@ from hierforecast.plot.style import FONT
 Surface = str | Callable[[Axes], object] | None  # what users name
 CELLS = 12  # of a grid, about, along its longer side
 
+FULL = 20  # series, of two full teams on a large field
+
 
 @dataclass(frozen=True, eq=False)
 class Ground:
@@ -47,7 +49,7 @@ class Ground:
         material: of `look`.
         margin: kept free around it.
         cell: side of the squares that are drawn on it, if any.
-        least: share of its length that a game on it spans.
+        least: share of its length that two full teams span.
     """
 
     name: str
@@ -77,7 +79,8 @@ class Ground:
     def fits(self, low: np.ndarray, high: np.ndarray, crowd: int) -> bool:
         """Whether these positions look like a game on it: they lie on it and use much of it."""
         spread = (high - low) / np.asarray(self.size)
-        used = spread[0] >= self.least and spread[1] >= 0.4
+        least = self.least if crowd >= FULL else 0.2
+        used = spread[0] >= least and spread[1] >= 0.4
         return bool(used and crowd <= self.crowd and self.holds(low, high))
 
     def pen(self, name: str) -> str:
