@@ -1,17 +1,16 @@
-"""The scene on the first page, which plays: `python docs/rollout.py` makes it again."""
+"""The scene on the first page, which plays: `python docs/rollout.py FILE`; `make docs` runs it."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import hierforecast
 from hierforecast.datasets import simulate_basketball
 from hierforecast.plot import rollout_page
 
-OUT = Path(__file__).parent / "_static" / "rollout.html"
 
-
-def main(path: Path = OUT) -> None:
+def main(path: Path) -> None:
     """One scene of simulated basketball with a hidden player, by the fitted forecaster."""
     forecaster = hierforecast.pretrained("basketball")
     play = simulate_basketball(n_scenes=1, n_steps=60, seed=1)
@@ -22,4 +21,4 @@ def main(path: Path = OUT) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -79,3 +79,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert f'id="hierforecast.Forecaster.{verb}"' in verbs
     page = (tmp_path / "html" / "reference" / "cli.html").read_text()
     assert "hierforecast ssl pretrain" in page and "--context" in page
+    shown = re.search(r'<iframe[^>]*src="([^"]+)"', (tmp_path / "html" / "index.html").read_text())
+    assert shown is not None
+    scene = (tmp_path / "html" / shown[1]).read_text()
+    assert "away_3 is hidden" in scene and "http" not in scene.replace("http-equiv", "")

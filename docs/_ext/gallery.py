@@ -1,6 +1,7 @@
 """The directive `gallery`: the pictures of `docs/gallery.py`, each on light and on dark.
 
-They are drawn before a build where one is missing or older than what draws it.
+They are drawn before a build where one is missing or older than what draws it. After one the scene
+of `docs/rollout.py` is put beside the pages that show it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sphinx.util.docutils import SphinxDirective
 
 DOCS = Path(__file__).parents[1].resolve()
 SCRIPT, MADE = DOCS / "gallery.py", DOCS / "_build" / "gallery"
+SCENE = DOCS / "rollout.py"
 CARD = """\
 :::{{grid-item}}
 ```{{image}} /_build/gallery/{name}-light.png
@@ -54,10 +56,21 @@ def draw(app: Any) -> None:
     newest = max(path.stat().st_mtime for path in sources)
     if all(path.is_file() and path.stat().st_mtime > newest for path in made):
         return
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), str(MADE)]
+    run(SCRIPT, MADE)
+
+
+def play(app: Any, error: Exception | None) -> None:
+    """Make the scene that plays, for a site that is sound."""
+    if error is None and app.builder.format == "html":
+        run(SCENE, Path(app.outdir) / "_static" / "rollout.html")
+
+
+def run(script: Path, out: Path) -> None:
+    """Run a script that draws."""
+    command = [sys.executable, "-W", "ignore", str(script), str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise ExtensionError(f"{SCRIPT.name} could not draw the gallery:\n{done.stderr[-2000:]}")
+        raise ExtensionError(f"{script.name} failed:\n{done.stderr[-2000:]}")
 
 
 class Gallery(SphinxDirective):
@@ -75,5 +88,6 @@ class Gallery(SphinxDirective):
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx calls this."""
     app.connect("builder-inited", draw)
+    app.connect("build-finished", play)
     app.add_directive("gallery", Gallery)
     return {"parallel_read_safe": True}

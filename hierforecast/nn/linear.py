@@ -129,13 +129,7 @@ class LinearForecast(nn.Module):
             rows = codes == code
             alike = steps_alike(present[rows])
             halves = [
-                [
-                    moments
-                    for steps in alike
-                    for moments in _moments(
-                        Inputs(same, inputs.each), ahead, rows & half & present[:, steps[0]], steps
-                    )
-                ]
+                _moments(Inputs(same, inputs.each), ahead, present, rows & half, alike)
                 for half in (first, ~first)
             ]
             pairs = [*zip(*halves, strict=True)]
@@ -186,10 +180,17 @@ class LinearForecast(nn.Module):
         bias.unflatten(0, self.shape)[code, steps] = found[..., -1].to(bias)
 
 
-def _moments(inputs: Inputs, ahead: Tensor, rows: Tensor, steps: Tensor) -> list[Moments]:
-    """The moments of some rows at steps that all of them have; of each step if inputs differ."""
-    x, y = inputs.same[rows], ahead[rows][:, steps].double().flatten(1)
-    found = Moments.of(x, y)
-    if inputs.each is None:
-        return [found]
-    return found.beside(x, inputs.each[rows][:, steps].double(), y)
+def _moments(
+    inputs: Inputs, ahead: Tensor, present: Tensor, rows: Tensor, alike: list[Tensor]
+) -> list[Moments]:
+    """The moments of some rows for each set of steps; for each step if inputs differ."""
+    found: list[Moments] = []
+    for steps in alike:
+        here = rows & present[:, steps[0]]
+        x, y = inputs.same[here], ahead[here][:, steps].double().flatten(1)
+        together = Moments.of(x, y)
+        if inputs.each is None:
+            found.append(together)
+        else:
+            found += together.beside(x, inputs.each[here][:, steps].double(), y)
+    return found
