@@ -1,6 +1,6 @@
 """Build a release, and test what users get: `make release-check`.
 
-python tests/release.py [--oldest] [--python PYTHON] [--pin REQUIREMENT] [--dist FOLDER]
+python tests/release.py [--oldest] [--python PYTHON] [--pin REQUIREMENT] [--keep FOLDER]
     [PYTEST OPTION...]
 
 The sdist and the wheel are built and their metadata checked. The wheel alone, without extras, is
@@ -133,10 +133,10 @@ def check(options: argparse.Namespace, tests: Sequence[str], work: Path) -> None
     run(python, "-m", "pip", "list", "--format", "freeze")
     folder = unpacked(sdist, work)
     run(python, "-m", "pytest", "-m", "not slow", *tests, folder=folder)
-    if options.dist:
-        Path(options.dist).mkdir(parents=True, exist_ok=True)
+    if options.keep:
+        Path(options.keep).mkdir(parents=True, exist_ok=True)
         for archive in (wheel, sdist):
-            shutil.copy(archive, options.dist)
+            shutil.copy(archive, options.keep)
 
 
 def main() -> None:
@@ -144,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--oldest", action="store_true", help="the oldest versions allowed")
     parser.add_argument("--python", default=sys.executable, help="the Python to install into")
-    parser.add_argument("--dist", help="a folder to keep the two archives in, once they are sound")
+    parser.add_argument("--keep", help="a folder to keep the two archives in, once they are sound")
     parser.add_argument("--pin", action="append", default=[], help="such as torch==2.4.0")
     options, tests = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="release-") as work:
