@@ -64,7 +64,8 @@ class Report:
         share = other.distance / one.distance - 1 if one.distance else np.nan
         if np.isnan(share) or not share:
             return f"answers: {one.rung} (nll {one.nll:.3f}, {other.rung} {other.nll:.3f})"
-        how = "worse" if share > 0 else "better"
+        # A model that was refused for too small a gain is not sure to be better.
+        how = "worse" if share > 0 else "better, which may be chance"
         return f"answers: {one.rung} ({other.rung} {100 * abs(share):.2f} % {how})"
 
     def _covers(self) -> str:

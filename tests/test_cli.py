@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import runpy
+import sys
 import warnings
 from pathlib import Path
 
@@ -72,6 +74,13 @@ def test_version_and_help():
     for name in ("demo", "fit", "predict", "evaluate", "download"):
         assert name in listed
         assert "Usage" in call(name, "--help").stdout
+
+
+def test_the_package_runs_as_a_script(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["hierforecast", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("hierforecast", run_name="__main__")
+    assert capsys.readouterr().out.strip() == hierforecast.__version__
 
 
 def test_predict_writes_what_the_library_answers(fitted, tmp_path):

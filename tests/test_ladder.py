@@ -346,7 +346,7 @@ def test_what_is_no_table_of_rungs_is_refused(name, value):
 @pytest.mark.parametrize(
     ("rows", "line"),
     [([("a", 2.0, 1.0, True), ("b", 3.0, 0.0, False)], "a (b 50.00 % worse)"),
-     ([("a", 2.0, 1.0, True), ("b", 1.99, 0.0, False)], "a (b 0.50 % better)"),
+     ([("a", 2.0, 1.0, True), ("b", 1.99, 0.0, False)], "a (b 0.50 % better, which may be chance)"),
      ([("a", 3.0, 1.0, False), ("b", 2.5, 1.0, False), ("c", 2.0, 0.0, True)],
       "c (b 25.00 % worse)"),
      ([("a", 2.0, 1.0, False), ("b", 2.0, 0.5, True)], "b (nll 0.500, a 1.000)"),
