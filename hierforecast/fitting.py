@@ -32,6 +32,7 @@ from hierforecast.scores import held_out_scores
 from hierforecast.shards import Shards
 from hierforecast.shards.pools import Pools, in_memory
 from hierforecast.task import Task
+from hierforecast.widths import learn_gap_widths
 from hierforecast.windows import (
     Window,
     WindowDataset,
@@ -101,13 +102,15 @@ def learn(
             lessons = Course(pools, plan, model, learned)
         few = None if checks is None else _few_checks(plan, checks)
         history, stopped = _train(plan, model, lessons, few, about, resume)
-    report, scores = Report(), None
+    report, scores, gaps = Report(), None, None
     if checks is not None and stopped is None:
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
         answer, report = _judge(plan, model.eval(), before, seen, checks, len(history))
         model = answer.model
         some = _held_out(plan, model, checks, REPORT_SHARE, len(history), FEWEST_JUDGED)
         scores = held_out_scores(some, plan.seed)
+        more = _held_out(plan, model, checks, CALIBRATION_SHARE, len(history), FEWEST_JUDGED)
+        gaps = learn_gap_widths(more, plan.seed)
         if fresh and held_out is None and answer.learn is not None:
             every = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
             if model.origin == "history":
@@ -118,7 +121,7 @@ def learn(
     elif fresh and stopped is None and model.origin == "history":
         # Too short to judge anything by: what was learned from so few windows is not trusted.
         model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
-    fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report, scores
+    fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report, scores, gaps
     return Fitted(*fitted), stopped
 
 

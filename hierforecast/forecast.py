@@ -37,11 +37,24 @@ class Forecast(NamedTuple):
     def condition(self, given: np.ndarray) -> Forecast:
         """The forecast once some numbers of the user (P, H, D) are known; NaN for the others."""
         value = torch.from_numpy(given).to(self.raw.mean.device)
+        return self.known(self._raw(value), ~value.isnan())._replace(given=value)
+
+    def known(self, value: Tensor, known: Tensor) -> Forecast:
+        """The forecast once cells are known: value (P, H, D) in the batch's units, which of it."""
+        known = known.expand(value.shape).to(value.device)
+        return self._replace(raw=self.raw.condition(value, known)) if known.any() else self
+
+    def outcome(self) -> Tensor:
+        """What came after in the units of the batch, (P, H, D)."""
+        if self.warp is None:
+            return self.future.values.to(self.raw.mean.device)
+        assert self.truth is not None
+        return self._raw(self.truth.to(self.raw.mean.device))
+
+    def _raw(self, numbers: Tensor) -> Tensor:
+        """The user's numbers (P, H, D) in the units of the batch."""
         offset, unit = self._way_back()
-        known = ~value.isnan()
-        shown = value if self.warp is None else self.warp.to_base(value)
-        raw = self.raw.condition((shown - offset) / unit, known) if known.any() else self.raw
-        return self._replace(raw=raw, given=value)
+        return ((numbers if self.warp is None else self.warp.to_base(numbers)) - offset) / unit
 
     def add(self, totals: Totals) -> Forecast:
         """The forecast of totals; `future.rows` are their numbers."""

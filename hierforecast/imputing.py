@@ -21,6 +21,7 @@ from hierforecast.forecast import Forecast
 from hierforecast.frame import Panel
 from hierforecast.gaps import Round, gaps_of, observed_between, regrid, rounds
 from hierforecast.inference import Forecasts, central, suffixes
+from hierforecast.widths import GapWidths
 
 # Makes forecasts of a panel's windows.
 MakeForecasts = Callable[[Panel, np.ndarray], Forecasts]
@@ -39,6 +40,7 @@ class Imputation:
         columns: names of the answer's columns, one for each target.
         random: of joint draws.
         turns: whether the model may see time run backward.
+        widths: how much wider paths are than the model says; None for as it says.
         bar: whether long work shows a bar.
     """
 
@@ -49,6 +51,7 @@ class Imputation:
     columns: Sequence[str]
     random: Draws
     turns: bool = True
+    widths: GapWidths | None = None
     bar: bool = True
 
     def to_frame(self, percents: Sequence[float], shares: Sequence[float]) -> Any:
@@ -201,6 +204,8 @@ class _Work(NamedTuple):
         random = self.random.also(*self.random.more, *one)
         for forecast in replace(forecasts, given=given, random=random):
             row = forecast.future.rows.numpy()
-            at = wanted[row]
+            at, missing = wanted[row], np.isnan(given[row]).any(-1)
+            if self.job.widths is not None:
+                forecast = self.job.widths.stretch(forecast, torch.from_numpy(missing))
             found = ask(forecast, count).cpu().numpy()[:, at]
             self.copies[to, window[row][at]] = found if isinstance(to, slice) else found[0]

@@ -23,6 +23,7 @@ from hierforecast.models import Model
 from hierforecast.plan import Fitted, Params, Plan
 from hierforecast.report import Report
 from hierforecast.scores import HeldOutScores
+from hierforecast.widths import GapWidths
 from hierforecast.windows import WindowDataset
 
 
@@ -41,12 +42,12 @@ class Learned(Params):
     history_: pd.DataFrame
     report_: Report
     scores_: HeldOutScores | None
+    gap_widths_: GapWidths | None
 
     def _learned(self, fitted: Fitted) -> None:
         """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
-        self.model_, self.vocabulary_, self.step_, self.history_, self.report_, self.scores_ = (
-            fitted
-        )
+        self.model_, self.vocabulary_, self.step_ = fitted[:3]
+        self.history_, self.report_, self.scores_, self.gap_widths_ = fitted[3:]
 
     def _fitted(self) -> Fitted:
         if not hasattr(self, "model_"):
@@ -54,7 +55,7 @@ class Learned(Params):
                 "this Forecaster is not fitted: call fit(frame), or load a saved one"
             )
         learned = self.model_, self.vocabulary_, self.step_, self.history_, self.report_
-        return Fitted(*learned, self.scores_)
+        return Fitted(*learned, self.scores_, self.gap_widths_)
 
     def _plan(self) -> Plan:
         """The options, checked."""
@@ -93,6 +94,7 @@ class Learned(Params):
             point_columns(model, panel.columns.targets),
             turns=not dated and model.origin != "history",
             random=self._draws(seed),
+            widths=self.gap_widths_,
             bar=(self.trainer or {}).get("enable_progress_bar", True),
         )
 

@@ -17,6 +17,7 @@ from hierforecast.models import Model
 from hierforecast.models.former import current_params
 from hierforecast.report import Report
 from hierforecast.scores import HeldOutScores
+from hierforecast.widths import GapWidths
 
 # What Lightning knows.
 PRECISIONS = (
@@ -158,6 +159,7 @@ class Fitted(NamedTuple):
         history: losses by step.
         report: what it is worth on held-out windows.
         scores: how surprising these were; None where nothing was held out.
+        gaps: how much wider paths through gaps are than the model says; None where not known.
     """
 
     model: Model
@@ -166,6 +168,7 @@ class Fitted(NamedTuple):
     history: pd.DataFrame
     report: Report
     scores: HeldOutScores | None = None
+    gaps: GapWidths | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import Tensor
 
 from hierforecast import models
 from hierforecast.errors import DataError
@@ -22,10 +25,12 @@ from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.report import Report
 from hierforecast.scores import HeldOutScores
 from hierforecast.task import Task
+from hierforecast.widths import GapWidths
 
+T = TypeVar("T")
 OPTIONS, WHAT = "forecaster.json", "forecaster"
-# Beside the weights, by a name that no module gives one.
-SCORES = "*held_out_scores"
+# Beside the weights, by names that no module gives one.
+SCORES, WIDTHS = "*held_out_scores", "*gap_widths"
 
 
 def save(plan: Plan, fitted: Fitted, path: Path) -> None:
@@ -49,6 +54,7 @@ def save(plan: Plan, fitted: Fitted, path: Path) -> None:
         "report": fitted.report.to_dict(),
     }
     beside = {} if fitted.scores is None else {SCORES: fitted.scores.values}
+    beside |= {} if fitted.gaps is None else {WIDTHS: fitted.gaps.factor}
     write_folder(path, OPTIONS, document, model, WHAT, beside)
 
 
@@ -73,8 +79,11 @@ def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
     dtype = saved.part("dtype", read_dtype)
     report = saved.part("report", Report.from_dict) if "report" in saved.document else Report()
     saved.check()
-    scores = _scores(saved, vocabulary, plan)
-    saved = replace(saved, weights={k: v for k, v in saved.weights.items() if k != SCORES})
+    shape = len(vocabulary.types), plan.prediction_length
+    scores = _beside(saved, SCORES, lambda x: HeldOutScores.check(x, *shape))
+    gaps = _beside(saved, WIDTHS, lambda x: GapWidths.check(x, len(vocabulary.types)))
+    others = {k: v for k, v in saved.weights.items() if k not in (SCORES, WIDTHS)}
+    saved = replace(saved, weights=others)
     if model is None:
         saved = replace(saved, weights=current_weights(saved.weights))
     given = isinstance(model, Model)
@@ -86,7 +95,7 @@ def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
             f"has smoothing for {horizons.pop()} steps in its key 'vocabulary', and "
             f"prediction_length={plan.prediction_length}"
         )
-    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy(), report, scores)
+    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy(), report, scores, gaps)
 
 
 def check_folder(path: Path) -> None:
@@ -138,15 +147,15 @@ def _vocabulary(given: dict[str, Any], columns: Columns) -> Vocabulary:
     return found
 
 
-def _scores(saved: Saved, vocabulary: Vocabulary, plan: Plan) -> HeldOutScores | None:
-    """Those beside the weights; earlier versions kept none."""
-    if SCORES not in saved.weights:
+def _beside(saved: Saved, name: str, check: Callable[[Tensor], T]) -> T | None:
+    """What lies beside the weights by a name; earlier versions kept none."""
+    if name not in saved.weights:
         return None
     try:
-        shape = len(vocabulary.types), plan.prediction_length
-        return HeldOutScores.check(saved.weights[SCORES], *shape)
+        return check(saved.weights[name])
     except ValueError as error:
-        raise saved.error(f"has held-out scores that cannot be used ({error})") from error
+        what = name.strip("*").replace("held_out", "held-out").replace("_", " ")
+        raise saved.error(f"has {what} that cannot be used ({error})") from error
 
 
 def _step(text: str) -> str:

@@ -30,7 +30,10 @@ HEADS: dict[str, Any] = {
 
 
 def fitted(head: Any, **options: Any) -> Forecaster:
-    return random_weights(HiPerformer(16, 1, 2, patch=4, head=head), **options)
+    """Whose gaps are as wide as its distribution says; for others see `test_widths`."""
+    forecaster = random_weights(HiPerformer(16, 1, 2, patch=4, head=head), **options)
+    forecaster.gap_widths_ = None
+    return forecaster
 
 
 @pytest.fixture(scope="module", params=HEADS)

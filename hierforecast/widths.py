@@ -1,0 +1,183 @@
+"""How much wider paths through gaps are than their distribution says, by length of gap.
+
+A path between two ends that are seen asks a forecast for something that its steps ahead hardly
+show: how far errors stray and come back within a second. A distribution that is right about steps
+ahead may be too certain there. So held-out windows are given gaps, and what their distribution,
+conditioned as `impute` does, misses the truth by says how far it is to be stretched.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hierforecast.distributions import SceneDistribution
+from hierforecast.forecast import Forecast
+from hierforecast.inference import Forecasts
+from hierforecast.scores import affordable
+
+# The shortest gap of each bin of lengths; the last bin is of gaps whose end no window shows.
+SHORTEST = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+OPEN = len(SHORTEST)
+# The interval that is to cover its share of held-out cells, and the bounds of a factor.
+LEVEL, BOUNDS = 0.9, (0.1, 10.0)
+# Share of a window's series that are hidden, and by how much gaps of the next bins count.
+HIDDEN, BESIDE = 0.4, 0.5
+# Standard error of the logarithm of a normal number's quantile at that level, from one number.
+ERROR = 0.884
+
+
+@dataclass(frozen=True, eq=False)
+class GapWidths:
+    """By what to multiply deviations within gaps, rows of a group type and gaps of a length alike.
+
+    Means stay as they are, and so does every symmetry: a factor knows the group type and how long
+    the gap is, and nothing else.
+
+    Attributes:
+        factor: (T, 1 + bins of lengths) float32; T is one where groups have no types.
+    """
+
+    factor: Tensor
+
+    @classmethod
+    def check(cls, factor: Tensor, n_types: int) -> GapWidths:
+        """Those that were saved.
+
+        Raises:
+            ValueError: if they cannot be such.
+        """
+        shape = max(n_types, 1), 1 + OPEN
+        if factor.shape != shape or factor.dtype != torch.float32:
+            raise ValueError(f"factors of shape {tuple(factor.shape)} {factor.dtype} for {shape}")
+        if not bool(((factor >= BOUNDS[0]) & (factor <= BOUNDS[1])).all()):
+            raise ValueError(f"factors out of {BOUNDS[0]:g}..{BOUNDS[1]:g}")
+        return cls(factor)
+
+    def stretch(self, forecast: Forecast, missing: Tensor) -> Forecast:
+        """A forecast that was conditioned on the rest, stretched about its mean within its gaps.
+
+        Args:
+            forecast: conditioned.
+            missing: (P, H) bool, the steps of its rows that are not known.
+        """
+        bins = bins_of(missing)
+        table = F.pad(self.factor, (0, 1), value=1.0)  # -1: in no gap
+        factor = table[forecast.batch.types.cpu()[:, None], bins].to(forecast.raw.mean)
+        return forecast._replace(raw=stretched(forecast.raw, factor[..., None]))
+
+
+def stretched(distribution: SceneDistribution, factor: Tensor) -> SceneDistribution:
+    """The distribution of mean + factor * (Y - mean); factor broadcastable to (P, H, D)."""
+    return distribution.affine((1 - factor) * distribution.mean, factor)
+
+
+def bins_of(missing: Tensor) -> Tensor:
+    """Bin (P, H) int64 of the gap that each step lies in, -1 where it is not missing (P, H)."""
+    rows = F.pad(missing.cpu(), (1, 0))  # a gap ends with its row
+    begins = rows[:, 1:] & ~rows[:, :-1]
+    number = begins.flatten().cumsum(0).view(begins.shape)
+    inside = number[rows[:, 1:]]
+    length = inside.bincount(minlength=1)
+    kind = torch.bucketize(length, torch.tensor(SHORTEST), right=True) - 1
+    kind[number[:, -1][rows[:, -1]]] = OPEN
+    return torch.where(rows[:, 1:], kind[number], -1)
+
+
+def learn_gap_widths(forecasts: Forecasts, seed: int) -> GapWidths | None:
+    """Learn from held-out windows, in each of which some series get a gap at its beginning.
+
+    A factor is that with which the central 90 % interval holds as many of the hidden cells. None
+    if that would take long, see `affordable`, or the family cannot be conditioned.
+
+    Args:
+        forecasts: of held-out windows.
+        seed: of what is hidden.
+    """
+    few = affordable(forecasts.windows, seed)
+    if few is None:
+        return None
+    generator = np.random.default_rng(seed)
+    count = max(len(forecasts.windows.panel.vocabulary.types), 1)
+    try:
+        found = [
+            _misses(forecast, generator) for forecast in replace(forecasts, windows=few, given=None)
+        ]
+    except NotImplementedError:
+        return None
+    misses, types, bins, gaps = (torch.cat(each) for each in zip(*found, strict=True))
+    ratio, size = torch.zeros(2, count, 1 + OPEN, dtype=torch.float64)
+    for code, number in itertools.product(range(count), range(1 + OPEN)):
+        own = (types == code) & (bins == number)
+        if own.any():
+            ratio[code, number] = misses[own].clamp(min=BOUNDS[0]).quantile(LEVEL).log()
+            size[code, number] = gaps[own].sum()
+    return GapWidths(_sure(ratio, size).exp().clamp(*BOUNDS).float())
+
+
+def _sure(ratio: Tensor, size: Tensor) -> Tensor:
+    """Logarithms (T, 1 + bins), means over bins side by side, less what chance may explain.
+
+    Args:
+        ratio: of each bin by itself.
+        size: gaps that it was learned from.
+    """
+    number = torch.arange(1 + OPEN)
+    apart = (number - number[:, None]).abs()
+    closed = (number < OPEN) & (number < OPEN)[:, None]
+    beside = ((apart == 0) + BESIDE * ((apart == 1) & closed)).to(ratio)
+    count = (size @ beside).clamp(min=1e-9)
+    mean = (size * ratio) @ beside / count
+    return mean.sign() * (mean.abs() - ERROR * count.rsqrt()).clamp(min=0)
+
+
+def _misses(
+    forecast: Forecast, generator: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the numbers (m,) that are hidden from one batch, what is found once the rest is known.
+
+    Returns:
+        By how many half widths of the interval they miss the mean, group type, bin, and by how much
+        of a gap each counts.
+    """
+    present = forecast.future.present.cpu()
+    hidden = _hide(present, forecast.raw.scene.cpu(), generator)
+    value = forecast.outcome().cpu()
+    shown = forecast.known(value.to(forecast.raw.mean.device), (present & ~hidden)[..., None])
+    rows = hidden.any(1)
+    raw = shown.raw.rows(rows.to(forecast.raw.mean.device))
+    mean = raw.mean.double().cpu()
+    low, high = raw.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2])).double().cpu()
+    away = value[rows].double() - mean
+    half = torch.where(away < 0, mean - low, high - mean)
+    cells = (hidden & present)[rows]
+    looked = cells[..., None] & (half > 0)
+    each = (1 / looked.sum((1, 2)).clamp(min=1).double())[:, None, None].expand_as(away)
+    codes = forecast.batch.types.cpu()[rows][:, None, None].expand_as(away)
+    bins = bins_of(~present | hidden)[rows][..., None].expand_as(away)
+    return (away.abs() / half)[looked], codes[looked], bins[looked], each[looked]
+
+
+def _hide(present: Tensor, scene: Tensor, generator: np.random.Generator) -> Tensor:
+    """Steps (P, H) that are hidden: of a share of each scene's rows the first ones.
+
+    A length is as probable as it is short, so that all doublings come alike, that of the whole
+    horizon too. At least one row of each scene is hidden.
+
+    Args:
+        present: (P, H), where the truth is known.
+        scene: (P,) of each row.
+        generator: draws.
+    """
+    steps = present.shape[1]
+    draw, size = (torch.from_numpy(x) for x in generator.random((2, len(scene))))
+    length = torch.exp(size * np.log(steps + 1)).long().clamp(1, steps)
+    least = draw.new_full((int(scene.max()) + 1 if len(scene) else 0,), torch.inf)
+    least = least.scatter_reduce(0, scene, draw, "amin")
+    rows = (draw < HIDDEN) | (draw == least[scene])
+    return rows[:, None] & (torch.arange(steps) < length[:, None])
