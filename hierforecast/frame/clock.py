@@ -143,6 +143,11 @@ def _advance(start: np.ndarray, steps: np.ndarray, stride: int) -> np.ndarray:
     raise OverflowError
 
 
+def _span(times: Times) -> int:
+    """From the first to the last, in Python's own integers."""
+    return int(times.values.max()) - int(times.values.min())
+
+
 @dataclass(frozen=True)
 class Placed:
     """Moments on a grid: the clock, the step of each and whether it is on the grid, both (m,)."""
@@ -180,8 +185,10 @@ class Moments:
         """
         name = rows.table.columns.time
         times = Times.read(rows.table, name)
+        if _span(times) >= 2**63:  # three centuries of nanoseconds
+            times = times.coarser() or times
         codes, distinct = rank(times.values)
-        if int(distinct[-1]) - int(distinct[0]) >= 2**63:
+        if _span(times) >= 2**63:
             raise DataError(
                 f"column {name!r} spans more than 2**63: use smaller integers, or a coarser unit "
                 "of datetimes"

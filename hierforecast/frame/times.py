@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,12 @@ class Times:
                 values = series.dt.timestamp("us").to_numpy().view("M8[us]")
         unit, kind = np.datetime_data(values.dtype)[0], values.dtype.kind
         return cls(values.view(np.int64), unit, zone, kind == "m", stated)
+
+    def coarser(self) -> Times | None:
+        """The same nanoseconds in microseconds; None where these cannot tell them."""
+        if self.unit != "ns" or (self.values % 1000).any():
+            return None
+        return replace(self, values=self.values // 1000, unit="us")
 
     def as_numpy(self) -> np.ndarray:
         """The values (n,) as numpy knows times: int64, datetime64 (UTC) or timedelta64."""

@@ -72,6 +72,17 @@ def test_dates_beyond_nanoseconds_come_in_microseconds(to: Any, zone: str | None
     assert [pd.Timestamp(t) for t in values_of(forecast)] == expected.tolist()
 
 
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_nanoseconds_may_span_more_than_64_bits_count(to: Any, zone: str | None) -> None:
+    times = days("1700", periods=309, freq="YS", tz=zone)
+    frame, finer = series(times), series(times.as_unit("ns"))
+    forecast = fit(to(finer)).predict(to(finer))
+    expected = fit(frame).predict(frame)
+    assert [pd.Timestamp(t) for t in values_of(forecast)] == expected["ds"].tolist()
+    answer = [c for c in expected.columns if c not in ("unique_id", "ds")]
+    np.testing.assert_array_equal(to_pandas(forecast)[answer], expected[answer])
+
+
 # --- series that share no step -------------------------------------------------------------------
 
 
