@@ -136,6 +136,7 @@ def learn_smoothing(panel: Panel, end: np.ndarray, horizon: int) -> Smoothing:
         plain,
         steps=tuple(each.step for each in usual),
         growth=tuple(tuple(each.growth.tolist()) for each in usual),
+        scores=tuple(tuple(each.scores.tolist()) for each in usual),
     )
 
 

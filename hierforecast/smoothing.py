@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # The grid: gains of level, trend and season, and what is left of a trend after a step.
-LEVEL, TREND, SEASON, DAMPED = (0.05, 0.15, 0.35, 0.7, 1.0), (0.0, 0.1), (0.05, 0.2, 0.5), 0.9
+LEVEL, TREND, DAMPED = (0.05, 0.15, 0.35, 0.7, 1.0), (0.0, 0.1), 0.9
+SEASON = (0.05, 0.2, 0.5, 1.0)
 # Steps, or seasons if they are longer, after which an error counts 1/e.
 STEPS, SEASONS = 50, 2
-# So many errors of usual size are mixed into a series' own; forecasts that settings are judged by.
-PRIOR, JUDGED = 2.0, 4
-_TINY = 1e-12
+# So many errors of usual size are mixed into a series' own; forecasts that settings are judged by;
+# what settings do for other series counts as so many errors of a series' own.
+PRIOR, JUDGED, ALIKE = 2.0, 4, 20.0
+_TINY, _ALL_ALIKE = 1e-12, np.zeros(1)
 
 
 class Usual(NamedTuple):
@@ -29,10 +31,12 @@ class Usual(NamedTuple):
     Attributes:
         step: root mean square of a change from one step to the next.
         growth: (H,) root mean square errors of forecasts, in such changes.
+        scores: (G,) of each setting, the log of its mean squared error against other settings'.
     """
 
     step: float
     growth: np.ndarray
+    scores: np.ndarray = _ALL_ALIKE
 
 
 class Smoothed(NamedTuple):
@@ -57,13 +61,11 @@ def smooth(values: np.ndarray, seasons: Sequence[int], horizon: int, usual: Usua
         values: (n, T) float64, NaN where missing; a series begins with its first number.
         seasons: steps of each season; none for series without one.
         horizon: H.
-        usual: what is mixed into the units of series with a short history.
+        usual: what is mixed into the settings and units of series with a short history.
     """
     z = np.ascontiguousarray(values.T)
-    runs = [_Run(z, season) for season in (1, *seasons)]
-    longest = max(seasons, default=1)
-    decay = np.exp(-1 / max(STEPS, SEASONS * longest))
-    shares = _shares(z, runs, horizon, decay)
+    runs, longest, decay = _runs(z, seasons), max(seasons, default=1), _decay(seasons)
+    shares = _shares(*_scores(z, runs, horizon, decay), usual)
     loc: Any = sum(run.mean_ahead(share, horizon) for share, run in zip(shares, runs, strict=True))
     naive = np.stack([_earlier(z, h, longest) for h in range(1, horizon + 1)], axis=-1)
     found = (loc, _units(z, loc, decay, usual), naive)
@@ -76,13 +78,32 @@ def learn_usual(values: np.ndarray, seasons: Sequence[int], horizon: int) -> Usu
     Args:
         values, seasons, horizon: as in `smooth`.
     """
-    step = _typical(_changes(values.T, 0.0)[-1]) or 1.0
-    plain = Usual(step, np.ones(horizon))
-    after = smooth(values, seasons, horizon, plain).unit[:, -1]
-    size = np.sqrt(_changes(values.T, step)[-1])[:, None]
+    z = np.ascontiguousarray(values.T)
+    step = _typical(_changes(z, 0.0)[-1]) or 1.0
     seen = (~np.isnan(values)).sum(1) > 2
-    growth = np.median(after[seen] / size[seen], axis=0) if seen.any() else np.ones(horizon)
-    return Usual(step, growth)
+    if not seen.any():
+        return Usual(step, np.ones(horizon), np.zeros(n_settings(seasons)))
+    logs, _ = _scores(z, _runs(z, seasons), horizon, _decay(seasons))
+    last = np.concatenate([each[-1] for each in logs], axis=-1)[seen]
+    scores = np.median(last - last.mean(-1, keepdims=True), axis=0)
+    plain = Usual(step, np.ones(horizon), scores)
+    after = smooth(values, seasons, horizon, plain).unit[:, -1]
+    size = np.sqrt(_changes(z, step)[-1])[:, None]
+    return Usual(step, np.median(after[seen] / size[seen], axis=0), scores)
+
+
+def n_settings(seasons: Sequence[int]) -> int:
+    """How many settings there are: G of `Usual`."""
+    return len(LEVEL) * len(TREND) * (1 + len(SEASON) * len(seasons))
+
+
+def _runs(z: np.ndarray, seasons: Sequence[int]) -> list[_Run]:
+    return [_Run(z, season) for season in (1, *seasons)]
+
+
+def _decay(seasons: Sequence[int]) -> float:
+    """How much less an error counts a step later."""
+    return float(np.exp(-1 / max(STEPS, SEASONS * max(seasons, default=1))))
 
 
 class _Run:
@@ -177,11 +198,12 @@ def _earlier(z: np.ndarray, h: int, season: int) -> np.ndarray:
     return np.where((then >= 0)[:, None], z[np.maximum(then, 0)], np.nan)
 
 
-def _shares(z: np.ndarray, runs: list[_Run], horizon: int, decay: float) -> list[np.ndarray]:
-    """Weights of the settings (T, n, G) of each run after each step; they sum to one.
+def _scores(
+    z: np.ndarray, runs: list[_Run], horizon: int, decay: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Log of the mean squared error of each run's settings after each step (T, n, G).
 
-    As of normal errors of unknown variance: the likelihood of a setting is its mean squared error
-    to the power of minus half the number of errors.
+    And how many errors that is a mean of: (T, n, 1).
     """
     judged = np.unique(np.linspace(1, horizon, JUDGED).round().astype(int))
     totals = [np.zeros_like(run.level) for run in runs]
@@ -191,8 +213,19 @@ def _shares(z: np.ndarray, runs: list[_Run], horizon: int, decay: float) -> list
         count += _faded(known, decay)[..., None]
         for total, run in zip(totals, runs, strict=True):
             total += _faded(_errors(z, run.ahead(h), known, h), decay)
-    number = count / len(judged)
-    scores = [-0.5 * number * np.log(t / np.maximum(count, 1) + _TINY) for t in totals]
+    logs = [np.log(total / np.maximum(count, 1) + _TINY) for total in totals]
+    return logs, count / len(judged)
+
+
+def _shares(logs: list[np.ndarray], number: np.ndarray, usual: Usual) -> list[np.ndarray]:
+    """Weights of the settings (T, n, G) of each run after each step; they sum to one.
+
+    As of normal errors of unknown variance: the likelihood of a setting is its mean squared error
+    to the power of minus half the number of errors, those of other series included.
+    """
+    counts = np.cumsum([each.shape[-1] for each in logs])
+    others = np.split(np.broadcast_to(usual.scores, counts[-1]), counts[:-1])
+    scores = [-0.5 * (number * x + ALIKE * y) for x, y in zip(logs, others, strict=True)]
     most = np.max([score.max(-1) for score in scores], axis=0)[..., None]
     shares = [np.exp(score - most) for score in scores]
     whole = sum(share.sum(-1, keepdims=True) for share in shares)

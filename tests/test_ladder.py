@@ -18,6 +18,7 @@ from hierforecast._random import seeded
 from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import simulate_basketball
 from hierforecast.distributions import IndependentScenes
+from hierforecast.history import settled
 from hierforecast.ladder import Scores, climb
 from hierforecast.models import Model
 from hierforecast.report import Report
@@ -41,9 +42,11 @@ def series(kind: str, n: int = 12, steps: int = 80, seed: int = 0) -> pd.DataFra
     return pd.DataFrame({"unique_id": ids, "group": "all", "ds": ds, "y": y.reshape(-1)})
 
 
-def fitted(train: pd.DataFrame, val: Any = None, **options: Any) -> Forecaster:
+def fitted(
+    train: pd.DataFrame, val: Any = None, scale: str = "series", **options: Any
+) -> Forecaster:
     given = {"max_steps": 20, "batch_size": 8, "learning_rate": 3e-3, "trainer": QUIET, **options}
-    model = HiPerformer(8, 1, 2, patch=7, scale="series")
+    model = HiPerformer(8, 1, 2, patch=7, scale=scale)
     return Forecaster(model, context_length=L, prediction_length=H, **given).fit(train, val)
 
 
@@ -193,6 +196,27 @@ def test_what_has_a_closed_form_is_learned_from_all_windows_in_the_end(name, mon
     assert torch.equal(
         given.model_.linear.weight.weight, fitted(frame, frame).model_.linear.weight.weight
     ), "a frame of the user's own is for stopping"
+
+
+@pytest.mark.parametrize("name", ["halfway", "halfway, trained shape"])
+def test_halfway_is_the_mean_of_smoothing_and_the_linear_start(name, monkeypatch):
+    frame = series("noise", 6, 60)
+    # A day that is low follows one that is high: smoothing does not know that.
+    frame["y"] = np.exp(frame.y - 0.9 * frame.y.shift(1, fill_value=0.0))
+    take(name, monkeypatch)
+    one = fitted(frame, scale="demand", series_dropout=0.0)
+    panel = one._read(frame)
+    cutoffs = settled(panel, cutoffs_of(panel, L, H), (7,))
+    windows = WindowDataset(panel, cutoffs, L, H, origin="history", calendar=True)
+    seen = windows.__getitems__(range(len(windows)))
+    line = deepcopy(one.model_)
+    line.fit_linear(*seen)
+    smooth = deepcopy(line)
+    smooth.fit_baseline(*seen)
+    assert not smooth.linear.weight.weight.any() and line.linear.weight.weight.any()
+    for part, x in one.model_.linear.state_dict().items():
+        mean = (line.linear.state_dict()[part] + smooth.linear.state_dict()[part]) / 2
+        torch.testing.assert_close(x, mean, rtol=1e-5, atol=1e-6, msg=part)
 
 
 def test_a_warm_start_has_what_it_starts_from_to_beat(monkeypatch):

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from hierforecast import smoothing
-from hierforecast.smoothing import Usual, learn_usual, smooth
+from hierforecast.smoothing import Usual, learn_usual, n_settings, smooth
 
 H, USUAL = 3, Usual(0.7, np.array([1.0, 1.3, 1.5]))
+
+
+def usual(seasons: tuple[int, ...]) -> Usual:
+    """What other series do, settings unlike."""
+    scores = np.random.default_rng(1).normal(size=n_settings(seasons))
+    return USUAL._replace(scores=scores)
 
 
 def series(steps: int = 40, seed: int = 0, missing: float = 0.2) -> np.ndarray:
@@ -67,6 +73,7 @@ def plain(z: list[float], seasons: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
         for g in (smoothing.SEASON if season > 1 else (0.0,))
     ]
     every = [plain_setting(z, season, setting) for season, setting in settings]
+    others = usual(seasons).scores
     decay = math.exp(-1 / max(smoothing.STEPS, smoothing.SEASONS * max(seasons, default=1)))
     judged = sorted({round(x) for x in np.linspace(1, H, smoothing.JUDGED)})
     seen = [not math.isnan(x) for x in z]
@@ -86,7 +93,8 @@ def plain(z: list[float], seasons: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
             found = [pair for h in judged for pair in errors(forecasts, h, now)]
             weight = sum(w for w, _ in found)
             mean = sum(w * e for w, e in found) / max(weight, 1)
-            scores.append(-0.5 * weight / len(judged) * math.log(mean + 1e-12))
+            score = weight / len(judged) * math.log(mean + 1e-12)
+            scores.append(-0.5 * (score + smoothing.ALIKE * others[len(scores)]))
         share = np.exp(np.array(scores) - max(scores))
         loc[now] = share @ np.array([f[now] for f in every]) / share.sum()
     unit = np.zeros_like(loc)
@@ -106,7 +114,7 @@ def plain(z: list[float], seasons: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize("seasons", [(), (4,), (4, 9)])
 def test_a_plain_second_implementation_agrees(seasons):
     values = series(26)
-    found = smooth(values, seasons, H, USUAL)
+    found = smooth(values, seasons, H, usual(seasons))
     for row, z in enumerate(values):
         loc, unit = plain(z.tolist(), seasons)
         np.testing.assert_allclose(found.loc[row], loc, rtol=1e-9, atol=1e-9)
@@ -151,7 +159,8 @@ def test_a_perfect_season_is_found():
     found = smooth(values, (4,), H, usual)
     np.testing.assert_allclose(found.loc[:, -1], [[1, 5, 2]] * 2, atol=0.01)
     assert (found.unit[:, -1] < 0.5 * found.unit[:, 3]).all()
-    assert np.abs(smooth(values, (), H, usual).loc[:, -1] - [1, 5, 2]).max() > 2
+    without = smooth(values, (), H, learn_usual(values, (), H))
+    assert np.abs(without.loc[:, -1] - [1, 5, 2]).max() > 2
 
 
 def test_a_walk_stays_and_noise_has_a_mean():
@@ -161,6 +170,15 @@ def test_a_walk_stays_and_noise_has_a_mean():
     assert np.abs(after - walk[:, -1]).mean() < 0.2
     mean = smooth(noise, (), H, USUAL).loc[:, -1, 0]
     assert np.abs(mean).mean() < 0.35 * np.abs(noise[:, -1]).mean()
+
+
+def test_a_young_series_is_smoothed_as_others_are():
+    noise = np.random.default_rng(3).normal(size=(20, 200))
+    walk, young = noise.cumsum(1), noise[:, :6].cumsum(1)
+    one, two = (smooth(young, (), H, learn_usual(x, (), H)).loc[:, -1, 0] for x in (walk, noise))
+    far = np.abs(one - young[:, -1]).mean(), np.abs(two - young[:, -1]).mean()
+    assert far[0] < 0.3 * far[1]
+    assert np.abs(two - young.mean(1)).mean() < 0.3 * far[1]
 
 
 def test_units_grow_with_the_horizon_and_while_nothing_is_seen():

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hierforecast.smoothing import Usual
+from hierforecast.smoothing import Usual, n_settings
 
 # Units from the offset beyond which a number is refused.
 FARTHEST = 1e15
@@ -102,12 +102,14 @@ class Smoothing:
             amounts. Empty where a target is below zero: they are smoothed as they are.
         steps: of each target, the usual change from step to step, as it is smoothed.
         growth: of each target, usual errors of the H steps forecast, in such changes.
+        scores: of each target, how settings usually do, see `Usual`; empty: all alike.
     """
 
     seasons: tuple[int, ...] = ()
     shifts: tuple[float, ...] = ()
     steps: tuple[float, ...] = ()
     growth: tuple[tuple[float, ...], ...] = ()
+    scores: tuple[tuple[float, ...], ...] = ()
 
     def check(self, n_targets: int) -> None:
         """Refuse what was not learned from a frame of so many targets.
@@ -115,8 +117,9 @@ class Smoothing:
         Raises:
             ValueError: naming it.
         """
-        counts = {"steps": self.steps, "growth": self.growth, "shifts": self.shifts or self.steps}
-        for name, values in counts.items():
+        steps = self.steps
+        counts = {"steps": steps, "growth": self.growth, "shifts": self.shifts or steps}
+        for name, values in {**counts, "scores": self.scores or steps}.items():
             if len(values) != n_targets:
                 raise ValueError(f"smoothing has {name} of {len(values)} targets, not {n_targets}")
         if len(horizons := {len(each) for each in self.growth}) != 1:
@@ -124,17 +127,22 @@ class Smoothing:
         sizes = (*self.shifts, *self.steps, *(x for each in self.growth for x in each))
         if not all(x > 0 for x in sizes) or not all(season > 1 for season in self.seasons):
             raise ValueError("smoothing has sizes that are not above zero, or seasons below 2")
+        if not {len(each) for each in self.scores} <= {n_settings(self.seasons)}:
+            raise ValueError("smoothing has scores of other settings than there are")
+        if not all(math.isfinite(x) for each in self.scores for x in each):
+            raise ValueError("smoothing has scores that are no numbers")
 
     def usual(self, target: int) -> Usual:
         """What series of a target usually do."""
-        return Usual(self.steps[target], np.array(self.growth[target]))
+        usual = Usual(self.steps[target], np.array(self.growth[target]))
+        return usual._replace(scores=np.array(self.scores[target])) if self.scores else usual
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Smoothing:
         """Inverse of `dataclasses.asdict`, from JSON."""
-        growth = tuple(map(tuple, given["growth"]))
         plain = {name: tuple(given[name]) for name in ("seasons", "shifts", "steps")}
-        return cls(**plain, growth=growth)
+        growth, scores = (tuple(map(tuple, given.get(name, ()))) for name in ("growth", "scores"))
+        return cls(**plain, growth=growth, scores=scores)
 
 
 @dataclass(frozen=True)

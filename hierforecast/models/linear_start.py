@@ -66,15 +66,30 @@ class LinearStart(Model):
         self.linear.fit_errors(error, future.present, codes)
         self.unseen.fit(error, future.present, batch)
 
+    @torch.no_grad()
+    def fit_halfway(self, batch: SceneBatch, future: Future) -> None:
+        """Put the mean of the baseline and the linear forecast in the place of the latter."""
+        self.fit_linear(batch, future)
+        baseline = deepcopy(self)
+        baseline.fit_baseline(batch, future)
+        self._meet(baseline)
+
+    def _meet(self, other: Self) -> None:
+        """Take the mean of one's own linear forecast, and scale of its errors, and another's."""
+        for own, its in ((self.linear, other.linear), (self.unseen, other.unseen)):
+            state = its.state_dict()
+            own.load_state_dict({k: (x + state[k]) / 2 for k, x in own.state_dict().items()})
+
     def rungs(self, start: Self, seen: tuple[SceneBatch, Future] | None) -> list[list[Rung]]:
         """See `Model`.
 
         - ``"baseline"``: the last value, the mean or the season before, or ``"smoothing"`` of
           demand; see `Scale.baselines`.
+        - ``"halfway"``: the mean of what is below and above, if `Scale.halfway`.
         - ``"linear start"``: ridge regression, from which the network starts.
         - ``"network"``: that and the network's moves.
 
-        The first two have the shape from before the training, or as ``", trained shape"`` the
+        Those but the last have the shape from before the training, or as ``", trained shape"`` the
         network's own. A warm start has no baseline, and ``"start"`` is what it goes on with. Where
         no moves are learned (returns) the network is the linear start with the trained shape.
         """
@@ -84,6 +99,11 @@ class LinearStart(Model):
             baseline.fit_baseline(*seen)
             pairs = self._shapes(self.scaler.baseline, baseline)
             levels.append([Rung(each, model, learn=model.fit_baseline) for each, model in pairs])
+            if self.scaler.halfway:
+                middle = deepcopy(start)
+                middle._meet(baseline)
+                pairs = self._shapes("halfway", middle)
+                levels.append([Rung(each, model, learn=model.fit_halfway) for each, model in pairs])
         pairs = self._shapes(name, start)
         levels.append([Rung(each, model, learn=model.fit_linear) for each, model in pairs])
         if not self.scaler.learns_loc:

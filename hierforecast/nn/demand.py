@@ -87,6 +87,7 @@ class DemandScale(Scale):
 
     origin = "history"
     baseline = "smoothing"
+    halfway = True
     head = "tails"
     uses_calendar = True
 

@@ -62,6 +62,7 @@ class Scale(nn.Module):
             past says nothing of the direction.
         n_absolute: features of absolute position for each step.
         baseline: what `baselines` are called.
+        halfway: whether the mean of the baseline and the linear forecast may answer too.
         head: name of the head that suits such data, see `usual_head`.
         uses_calendar: whether the hour, the weekday or the month says something of such data.
         added: buffers that models saved before did not have; they are as fresh ones there.
@@ -71,6 +72,7 @@ class Scale(nn.Module):
     origin: Literal["row", "zero", "history"] = "row"
     learns_loc = True
     baseline = "baseline"
+    halfway = False
     head: str | None = "lowrank"
     uses_calendar = False
     n_absolute: int
