@@ -61,9 +61,9 @@ def climb(
 ) -> tuple[Rung, pd.DataFrame]:
     """The rung that answers, and a table of all of them; see `Report.rungs`.
 
-    Rungs of one list have the same locs. Lists are compared by their distance from what came, then
-    the rungs of the list that wins by their likelihood: together, a likelihood that falls would
-    hide locs that get worse.
+    Rungs of one list have the same locs. Lists are compared by their distance from what came, those
+    that ask for a margin after the others, then the rungs of the list that wins by their
+    likelihood: together, a likelihood that falls would hide locs that get worse.
 
     Args:
         levels: what `Model.rungs` gives.
@@ -77,9 +77,10 @@ def climb(
         [_scores(rung.model, windows, size, seed, accelerator) for rung in level]
         for level in levels
     ]
-    best, overlap = 0, _overlap(windows)
-    for at, level in enumerate(levels):
-        if found[at][0].beats(found[best][0], level[0].margin, overlap):
+    overlap = _overlap(windows)
+    best, *others = sorted(range(len(levels)), key=lambda at: levels[at][0].margin > 0)
+    for at in others:
+        if found[at][0].beats(found[best][0], levels[at][0].margin, overlap):
             best = at
     costs = [scores.mean(scores.nll) for scores in found[best]]
     chosen = levels[best][int(np.argmin(costs)) if np.isfinite(costs).any() else -1]

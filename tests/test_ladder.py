@@ -13,7 +13,16 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from hierforecast import DataError, Forecaster, HiPerformer, Ridge, fitting, training
+from hierforecast import (
+    DataError,
+    Forecaster,
+    HiPerformer,
+    LastValue,
+    Ridge,
+    fitting,
+    ladder,
+    training,
+)
 from hierforecast._random import seeded
 from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import simulate_basketball
@@ -21,6 +30,7 @@ from hierforecast.distributions import IndependentScenes
 from hierforecast.history import settled
 from hierforecast.ladder import Scores, climb
 from hierforecast.models import Model
+from hierforecast.models.base import Rung
 from hierforecast.report import Report
 from hierforecast.windows import WindowDataset
 from tests.helpers import COLUMNS as COURT
@@ -296,6 +306,21 @@ def test_a_margin_asks_for_a_share_and_for_certainty():
     assert scores(0.9).beats(scores(1.0), 0.005, 1.0), "one block knows of no error"
     none = scores(np.nan, 0.1, 0.1, 0.1)
     assert not none.beats(start, 0.005, 1.0) and start.beats(none, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "chosen"), [(0.999, "mean"), (0.9, "low"), (1.0, "mean"), (np.nan, "mean")]
+)
+def test_the_lowest_rung_may_have_to_be_sure_too(low, chosen, monkeypatch):
+    distances = {"low": low, "mean": 1.0, "high": 1.1}
+    found = {name: scores(*[each] * 4) for name, each in distances.items()}
+    monkeypatch.setattr(ladder, "_scores", lambda name, *rest: found[name])
+    rungs = [[Rung(name, name, 0.005 if name == "low" else 0.0)] for name in distances]
+    frame = make_frame(3)
+    panel = tiny(LastValue()).fit(frame)._read(frame)
+    windows = WindowDataset(panel, cutoffs_of(panel, 4, 2), 4, 2)
+    rung, table = climb(rungs, windows, 8, 0)
+    assert rung.name == chosen and table.rung.tolist() == [*distances], "in their order"
 
 
 def test_blocks_count_by_their_cells():

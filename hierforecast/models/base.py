@@ -25,7 +25,8 @@ class Rung(NamedTuple):
     Attributes:
         name: in reports.
         model: that would answer.
-        margin: share by which its distance must be below that of every lower rung.
+        margin: share by which its distance must be below that of the best without a margin, and of
+            every lower one.
         learn: learns it anew from windows (batch, future), where it has a closed form; else None.
     """
 

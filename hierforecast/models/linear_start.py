@@ -85,7 +85,8 @@ class LinearStart(Model):
 
         - ``"baseline"``: the last value, the mean or the season before, or ``"smoothing"`` of
           demand; see `Scale.baselines`.
-        - ``"halfway"``: the mean of what is below and above, if `Scale.halfway`.
+        - ``"halfway"``: the mean of what is below and above, if `Scale.halfway`; the baseline must
+          then be closer by a margin, as the network must.
         - ``"linear start"``: ridge regression, from which the network starts.
         - ``"network"``: that and the network's moves.
 
@@ -98,7 +99,10 @@ class LinearStart(Model):
             baseline, name = deepcopy(start), "linear start"
             baseline.fit_baseline(*seen)
             pairs = self._shapes(self.scaler.baseline, baseline)
-            levels.append([Rung(each, model, learn=model.fit_baseline) for each, model in pairs])
+            # What is learned has all training windows for it: where the mean of both may answer, a
+            # few late ones must be sure that nothing was.
+            unsure = MARGIN if self.scaler.halfway else 0.0
+            levels.append([Rung(each, model, unsure, model.fit_baseline) for each, model in pairs])
             if self.scaler.halfway:
                 middle = deepcopy(start)
                 middle._meet(baseline)
