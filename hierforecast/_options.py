@@ -150,19 +150,3 @@ def renamed(**now: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
 def warn_former(old: str, new: str) -> None:
     """Warn the caller of the function that calls this."""
     warnings.warn(f"the option {old} is called {new} now", DeprecationWarning, stacklevel=3)
-
-
-def former_names(module: str, **now: Callable[..., Any]) -> Callable[[str], Any]:
-    """A module's `__getattr__` for functions that have another name now (former name = function).
-
-    The old name works and warns.
-    """
-
-    def find(name: str) -> Any:
-        if name not in now:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        text = f"{module}.{name} is {now[name].__name__} now"
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
-        return now[name]
-
-    return find

@@ -8,11 +8,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from hierforecast import DataError
 from hierforecast._options import levels, number, quantiles, share, whole
-from hierforecast.image_ssl import Schedule, plot, small_resnet
 
 
 def test_numpy_scalars_become_python_numbers():
@@ -82,16 +80,3 @@ def test_a_percentage_is_no_quantile():
     for wrong in (0, 1, -0.1, 100, "0.5", True, math.nan):
         with pytest.raises(DataError, match=r"^quantiles=.* between 0 and 1 \(a probability\)"):
             quantiles([wrong])
-
-
-def test_names_of_before_work_and_warn():
-    schedules = (Schedule(optimizer=torch.optim.SGD), None)
-    with pytest.warns(DeprecationWarning, match="the option optimiser is called optimizer now"):
-        schedules = (schedules[0], Schedule(optimiser=torch.optim.SGD))
-    assert schedules[0] == schedules[1]
-    with pytest.warns(DeprecationWarning, match="option standardise is called standardize"):
-        assert small_resnet("C1", 2, standardise=False).standardize is False
-    with pytest.warns(DeprecationWarning, match="plot_neighbours is plot_neighbors now"):
-        assert plot.plot_neighbours is plot.plot_neighbors
-    with pytest.raises(AttributeError, match="nothing"):
-        _ = plot.nothing

@@ -15,17 +15,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = [
-    "FeatureAction",
-    "FeatureMapAction",
-    "Group",
-    "GroupLike",
-    "ImageAction",
-    "InvariantAction",
-    "LabelAction",
-    "as_group",
-]
-
 # Name -> (number of turns, with mirror images). Only these map the square pixel grid onto itself.
 GROUPS = {
     "C1": (1, False),

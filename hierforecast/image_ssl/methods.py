@@ -34,8 +34,6 @@ from hierforecast.image_ssl.pretext import ContextPrediction, Jigsaw, RotationPr
 from hierforecast.image_ssl.split import SIE, ParameterRegression, Reconstruction, Supervised
 from hierforecast.image_ssl.views import Poses
 
-__all__ = ["ARMS", "METHODS", "Method", "arm", "build_method", "options_of"]
-
 ARMS = ("plain", "consistent", "inconsistent")
 # An objective is a class in a file of its own; here it gets its name.
 METHODS: dict[str, Any] = {

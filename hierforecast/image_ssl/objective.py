@@ -20,8 +20,6 @@ from hierforecast.image_ssl.groups import Group, GroupLike
 from hierforecast.image_ssl.nn.resnet import ResNet
 from hierforecast.image_ssl.views import Augmented, Poses, Source, Views
 
-__all__ = ["Method", "Objective", "Setting"]
-
 
 class Objective(nn.Module):
     """What a backbone learns by: a loss of `Views`, with the heads that it needs.

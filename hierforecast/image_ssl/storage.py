@@ -11,8 +11,6 @@ from hierforecast.image_ssl.nn.resnet import ResNet
 from hierforecast.io.folders import check_place, read_folder, write_folder
 from hierforecast.io.weights import read_dtype
 
-__all__ = ["check_folder", "load_backbone", "read_made_by", "save_backbone"]
-
 OPTIONS, WHAT = "backbone.json", "backbone"
 
 

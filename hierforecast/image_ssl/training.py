@@ -23,7 +23,7 @@ from hierforecast._lightning import (
     stopping,
     undisturbed,
 )
-from hierforecast._options import number, renamed, whole
+from hierforecast._options import number, whole
 from hierforecast._random import drawing, draws_by_itself, hand_down, mixed, seeded
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.batches import AUGMENTED, Batches
@@ -33,8 +33,6 @@ from hierforecast.image_ssl.nn.heads import ConstantRate
 from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.views import Views
 from hierforecast.io.checkpoints import digest, prepare, trainer_options
-
-__all__ = ["Schedule", "pretrain"]
 
 # Points of the loss curve that is given back, and checkpoints in a training.
 POINTS, CHECKPOINTS = 200, 20
@@ -73,10 +71,6 @@ class Schedule:
         object.__setattr__(self, "learning_rate", rate)
         decay = number("weight_decay", self.weight_decay, 0)
         object.__setattr__(self, "weight_decay", decay)
-
-
-# Its name until 0.1.
-Schedule.__init__ = renamed(optimiser="optimizer")(Schedule.__init__)  # type: ignore[method-assign]
 
 
 class _Learning(L.LightningModule):

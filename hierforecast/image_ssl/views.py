@@ -15,8 +15,6 @@ from torch import Tensor
 from hierforecast.image_ssl.augment import Compose, Parameters, Transformation
 from hierforecast.image_ssl.augment.base import check_probability
 
-__all__ = ["Augmented", "AugmentedOnce", "Between", "OneAtATime", "Poses", "Source", "Views"]
-
 # Parameters with an end that meets the beginning: its length; and those that are yes or no.
 CIRCLES = {"angle": 360.0, "hue": 1.0}
 CHOICES = ("flip", "grayscale")

@@ -13,5 +13,3 @@ from hierforecast.image_ssl.cli import evaluating, pretraining
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 for command in (pretraining.pretrain, evaluating.evaluate, evaluating.show):
     app.command()(command)
-for old in evaluating.RENAMED:
-    app.command(old, hidden=True)(evaluating.renamed(old))

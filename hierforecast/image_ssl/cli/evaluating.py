@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from hierforecast._console import declare, option, say
+from hierforecast._console import declare, option
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.cli.backbones import load_all
 from hierforecast.image_ssl.cli.options import (
@@ -24,14 +22,6 @@ from hierforecast.image_ssl.cli.tasks import TASKS
 from hierforecast.image_ssl.data.named import open_set
 from hierforecast.image_ssl.plot import plot_turning_map
 
-# Commands of earlier versions, and the task that each of them was.
-RENAMED = {
-    "probe": "probe",
-    "transformations": "transformations",
-    "poses": "poses",
-    "retrieve": "retrieval",
-    "segment": "segmentation",
-}
 Picture = Annotated[Path, option("--out", "Picture to write.")]
 Image = Annotated[int, option("--image", "Its number in the set.")]
 
@@ -48,10 +38,6 @@ def evaluate(folders: Folders, options: EvaluateOptions) -> None:
     nearest other view of the object, and hit@k, how often it is among the k nearest, beside chance.
     segmentation: a linear map of feature maps to the class of every pixel; mIoU, mAcc and aAcc.
     """
-    _run(folders, options)
-
-
-def _run(folders: list[Path], options: EvaluateOptions) -> None:
     name = "curve" if options.curve and options.task == "probe" else options.task
     if name not in TASKS:
         raise DataError(f"task {name!r} is none of {', '.join(TASKS)}")
@@ -61,18 +47,6 @@ def _run(folders: list[Path], options: EvaluateOptions) -> None:
     table, test = TASKS[name](run)
     shown = TASKS[name].shown(table)
     deliver(table, shown, options.out, options.plot, lambda: TASKS[name].draw(table, run, test))
-
-
-def renamed(old: str) -> Callable[..., None]:
-    """A command of an earlier version, which says what it is now."""
-
-    @declare("options", EvaluateOptions)
-    def command(folders: Folders, options: EvaluateOptions) -> None:
-        say(f"warning: ssl {old} is deprecated: use ssl evaluate --task {RENAMED[old]}")
-        _run(folders, replace(options, task=RENAMED[old]))
-
-    command.__doc__ = f"Deprecated: evaluate --task {RENAMED[old]}."
-    return command
 
 
 def show(

@@ -70,7 +70,6 @@ NewFolder = Annotated[Path, typer.Argument(help="Folder to save the backbone in.
 Standardize = option(
     "--standardize/--no-standardize",
     f"Hide brightness and contrast from the network. [not for {', '.join(SEE_LIGHT)}]",
-    "--standardise/--no-standardise",
 )
 OPTIMIZER = "adamw, or sgd with a momentum of 0.9."
 Painted = "Picture of what a reconstruction makes of test images."
@@ -111,7 +110,7 @@ class PretrainOptions:
         float | None, option("--learning-rate", "At its peak. [0.002; 0.03 for sgd]")
     ] = None
     weight_decay: Annotated[float, option("--weight-decay", "Of all but biases and norms.")] = 1e-4
-    optimizer: Annotated[str, option("--optimizer", OPTIMIZER, "--optimiser")] = "adamw"
+    optimizer: Annotated[str, option("--optimizer", OPTIMIZER)] = "adamw"
     seed: Seed = 0
     workers: Annotated[int, option("--workers", "Processes that read images ahead.", min=0)] = 0
     checkpoints: Annotated[File, option("--checkpoints", "Folder to keep them in.")] = None

@@ -10,16 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = [
-    "covariance",
-    "info_nce",
-    "invariance",
-    "negative_cosine",
-    "sinkhorn",
-    "swapped_prediction",
-    "variance",
-]
-
 
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """Cross-entropy of finding each query's own key among the negatives (arXiv 1911.05722, eq. 1).

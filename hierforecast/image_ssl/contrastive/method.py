@@ -16,8 +16,6 @@ from hierforecast.image_ssl.nn.heads import Projector
 from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
 from hierforecast.image_ssl.views import Poses, Views
 
-__all__ = ["ViewObjective"]
-
 
 class ViewObjective(Objective):
     """Learning from two augmented views of each image: backbone + projector + loss.

@@ -12,8 +12,6 @@ from hierforecast.image_ssl.contrastive.parts import KeyQueue, MomentumEncoder
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.views import Views
 
-__all__ = ["MoCo"]
-
 
 class MoCo(ViewObjective):
     """Find the other view of an image among keys of earlier batches.

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["KeyQueue", "MomentumEncoder", "Prototypes"]
-
 
 class MomentumEncoder(nn.Module):
     """A copy of modules that follows them slowly (arXiv 1911.05722, eq. 2); it has no gradients.

@@ -10,8 +10,6 @@ from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.heads import ConstantRate
 from hierforecast.image_ssl.views import Views
 
-__all__ = ["SimSiam"]
-
 
 class SimSiam(ViewObjective):
     """Predict the vector of one view from that of the other, which stands still.

@@ -12,8 +12,6 @@ from hierforecast.image_ssl.contrastive.parts import KeyQueue, Prototypes
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.views import Views
 
-__all__ = ["SwAV"]
-
 
 class SwAV(ViewObjective):
     """Predict, from one view, which prototypes the other view is assigned to.

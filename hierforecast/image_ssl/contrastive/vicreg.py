@@ -15,8 +15,6 @@ from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.views import Views
 
-__all__ = ["VICReg"]
-
 
 class VICReg(ViewObjective):
     """Bring the views together, while every number varies and no two of them vary together.

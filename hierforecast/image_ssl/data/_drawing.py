@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from typing import TypeAlias, TypeVar
@@ -55,36 +54,12 @@ class RenderedSet(ImageSet):
         return self.coverage(self.parameters(indices), self.size) >= 0.5
 
 
-class Scene(dict[str, Tensor]):
-    """Parameters by their names; the British spellings of before are understood too."""
-
-    def __missing__(self, name: str) -> Tensor:
-        if _american(name) == name:
-            raise KeyError(name)
-        return self[_american(name)]
-
-    def __or__(self, other: Parameters) -> Scene:  # type: ignore[override]
-        return Scene({**self, **other})
-
-
-def scene_of(whole: Mapping[str, np.ndarray], floats: Mapping[str, np.ndarray]) -> Scene:
+def scene_of(
+    whole: Mapping[str, np.ndarray], floats: Mapping[str, np.ndarray]
+) -> dict[str, Tensor]:
     """Parameters as tensors: whole numbers, then floats, which become float32."""
-    parameters = Scene({name: torch.from_numpy(value) for name, value in whole.items()})
+    parameters = {name: torch.from_numpy(value) for name, value in whole.items()}
     return parameters | {name: torch.from_numpy(value).float() for name, value in floats.items()}
-
-
-def current(parameters: Parameters) -> Parameters:
-    """The same parameters under the names of today."""
-    return {_american(name): value for name, value in parameters.items()}
-
-
-def _american(name: str) -> str:
-    new = name.replace("colour", "color").replace("centre", "center")
-    if new != name:
-        warnings.warn(
-            f"the parameter {name!r} is called {new!r} now", DeprecationWarning, stacklevel=3
-        )
-    return new
 
 
 def by_kind(labels: Tensor, kinds: Collection[Kind]) -> Iterator[tuple[Kind, Tensor]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hierforecast.image_ssl.data._drawing import Parameters, by_kind, current
+from hierforecast.image_ssl.data._drawing import Parameters, by_kind
 from hierforecast.image_ssl.data._solids import SOLIDS, shaped
 from hierforecast.image_ssl.data.rotations import matrix
 
@@ -63,7 +63,6 @@ def _draw(
     draw: Callable[[Parameters, str, int], Tensor],
 ) -> Tensor:
     """Draw the scenes of each kind of solid together, a few at a time: (b, *shape)."""
-    parameters = current(parameters)
     out = parameters["quaternion"].new_empty((len(parameters["label"]), *shape))
     for name, mine in by_kind(parameters["label"], SOLIDS):
         paints = SOLIDS[name].paints

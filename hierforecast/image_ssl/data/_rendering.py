@@ -14,7 +14,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from hierforecast.image_ssl.data._drawing import Parameters, by_kind, current
+from hierforecast.image_ssl.data._drawing import Parameters, by_kind
 
 Outline: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
@@ -117,7 +117,7 @@ def coverage(parameters: Parameters, size: int) -> Tensor:
 def _in_chunks(
     draw: Callable[[Parameters, int], Tensor], parameters: Parameters, size: int
 ) -> Tensor:
-    parts = {name: value.split(CHUNK) for name, value in current(parameters).items()}
+    parts = {name: value.split(CHUNK) for name, value in parameters.items()}
     chunks = zip(*parts.values(), strict=True)
     return torch.cat([draw(dict(zip(parts, chunk, strict=True)), size) for chunk in chunks])
 

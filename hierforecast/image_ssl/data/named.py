@@ -19,16 +19,6 @@ from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Subset, whole_
 from hierforecast.image_ssl.data.folder import open_folder
 from hierforecast.image_ssl.data.views import MaskSet, PosedSet
 
-__all__ = [
-    "MASK_NAMES",
-    "NAMES",
-    "POSED_NAMES",
-    "is_posed",
-    "open_masks",
-    "open_posed",
-    "open_set",
-]
-
 for _module in iter_modules([str(Path(__file__).parent)]):
     if _module.name != Path(__file__).stem:
         import_module(f"hierforecast.image_ssl.data.{_module.name}")

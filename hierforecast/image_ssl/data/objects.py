@@ -15,29 +15,16 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._drawing import (
     Parameters,
     RenderedSet,
-    Scene,
-    current,
     linear_rgb,
     scene_of,
     uniform,
 )
-from hierforecast.image_ssl.data._raycasting import coverage, light_direction, render
+from hierforecast.image_ssl.data._raycasting import coverage, render
 from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data._solids import PAINTS, SOLIDS
 from hierforecast.image_ssl.data.arrays import ImageSet, Indices, whole_numbers
 from hierforecast.image_ssl.data.rotations import Frame, about_axis, compose, uniform_within
 from hierforecast.image_ssl.data.views import PosedSet
-
-__all__ = [
-    "CLASSES",
-    "Parameters",
-    "RenderedObjects",
-    "coverage",
-    "draw_parameters",
-    "light_direction",
-    "render",
-    "turn",
-]
 
 CLASSES = tuple(SOLIDS)
 N_CLASSES = len(CLASSES)
@@ -111,7 +98,7 @@ class RenderedObjects(RenderedSet, PosedSet):
 
 def draw_parameters(
     objects: np.ndarray, views: np.ndarray, seed: int = 0, within: float = WITHIN
-) -> Scene:
+) -> dict[str, Tensor]:
     """The parameters of views by the numbers of their objects and their own.
 
     Returns:
@@ -150,7 +137,7 @@ def draw_parameters(
     return scene_of(whole, floats)
 
 
-def turn(parameters: Parameters, degrees: float | Tensor) -> Scene:
+def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
     """The same scenes, turned counter-clockwise before the viewer, light and all.
 
     By 90 degrees, `render` then gives `torch.rot90` of the picture.
@@ -164,7 +151,7 @@ def turn(parameters: Parameters, degrees: float | Tensor) -> Scene:
     axis = parameters["quaternion"].new_tensor([0.0, 0.0, 1.0]).expand(len(phi), 3)
     pose = compose(about_axis(axis, degrees), parameters["quaternion"])
     around = (phi + torch.deg2rad(degrees)) % (2 * math.pi)
-    return Scene(current(parameters)) | {"quaternion": pose, "light_phi": around}
+    return {**parameters, "quaternion": pose, "light_phi": around}
 
 
 def _kinds(draws: np.ndarray) -> np.ndarray:

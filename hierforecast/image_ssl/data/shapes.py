@@ -16,8 +16,6 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._drawing import (
     Parameters,
     RenderedSet,
-    Scene,
-    current,
     rgb,
     scene_of,
     uniform,
@@ -26,17 +24,6 @@ from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data._rendering import OUTLINES, TEXTURES, coverage, render
 from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.views import MaskSet
-
-__all__ = [
-    "CLASSES",
-    "TEXTURE_NAMES",
-    "Parameters",
-    "RenderedShapes",
-    "coverage",
-    "draw_parameters",
-    "render",
-    "turn",
-]
 
 CLASSES = tuple(OUTLINES)
 TEXTURE_NAMES = tuple(TEXTURES)
@@ -145,7 +132,7 @@ def draw_parameters(
     scales: tuple[float, float] = SCALES,
     *,
     light: float = LIGHT,
-) -> Scene:
+) -> dict[str, Tensor]:
     """The parameters of pictures by their numbers; `RenderedShapes` says what the options mean.
 
     Returns:
@@ -178,7 +165,7 @@ def draw_parameters(
     return scene_of(whole, floats)
 
 
-def turn(parameters: Parameters, degrees: float | Tensor) -> Scene:
+def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
     """The same scenes, turned counter-clockwise about the middle of the picture, light and all.
 
     By 90 degrees, `render` then gives `torch.rot90` of the picture.
@@ -193,7 +180,7 @@ def turn(parameters: Parameters, degrees: float | Tensor) -> Scene:
     right, up = parameters["center"][:, 0] - 0.5, 0.5 - parameters["center"][:, 1]
     x = right * torch.cos(radians) - up * torch.sin(radians)
     y = right * torch.sin(radians) + up * torch.cos(radians)
-    turned = Scene(current(parameters)) | {"center": torch.stack([0.5 + x, 0.5 - y], dim=1)}
+    turned = {**parameters, "center": torch.stack([0.5 + x, 0.5 - y], dim=1)}
     for name in ("angle", "light_angle", "background_texture_angle"):
         turned[name] = (parameters[name] + degrees) % 360
     return turned

@@ -20,8 +20,6 @@ from hierforecast.image_ssl.data.arrays import (
 from hierforecast.image_ssl.data.rotations import Frame, relative_rotation
 from hierforecast.image_ssl.views import Views
 
-__all__ = ["MaskSet", "PosedImages", "PosedPairs", "PosedSet", "relative_parameters"]
-
 # What every set with poses knows of a view beside its pose; these are numbers (b,).
 SCENE = ("background_hue", "light_theta", "light_phi", "light_hue")
 

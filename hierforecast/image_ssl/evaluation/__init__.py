@@ -21,16 +21,6 @@ precision is one too (`area`, `eleven_points`), and a probe is an object with `f
 (`Probe`): others may be passed in.
 """
 
-from hierforecast.image_ssl.evaluation._deprecated import (
-    choose_penalty,
-    fit_probe,
-    fit_ridge,
-    knn,
-    knn_scores,
-    linear_probe,
-    mlp_probe,
-    ridge_probe,
-)
 from hierforecast.image_ssl.evaluation.classification import (
     CLASSIFIERS,
     FEATURES,
@@ -132,7 +122,6 @@ __all__ = [
     "average_precision",
     "balanced_order",
     "box",
-    "choose_penalty",
     "circle",
     "collect_features",
     "collect_pairs",
@@ -143,16 +132,10 @@ __all__ = [
     "eleven_points",
     "euclidean_distance",
     "evaluate",
-    "fit_probe",
-    "fit_ridge",
     "flatten_group",
     "flatten_maps",
-    "knn",
-    "knn_scores",
     "learning_curve",
-    "linear_probe",
     "mean_average_precision",
-    "mlp_probe",
     "part",
     "probe_pairs",
     "probe_poses",
@@ -163,6 +146,5 @@ __all__ = [
     "retrieve_objects",
     "retrieve_predicted",
     "retrieve_views",
-    "ridge_probe",
     "transformation_sets",
 ]

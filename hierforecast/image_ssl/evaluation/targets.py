@@ -20,13 +20,13 @@ and their differences from minus one turn to one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from hierforecast.errors import DataError, warn_user
+from hierforecast.errors import DataError
 from hierforecast.image_ssl.evaluation.outcomes import QUANTITIES, YES_NO, Outcome
 
 # A relative parameter, (n,) or (n, k), to what is predicted, (n,) or (n, k').
@@ -56,18 +56,10 @@ class Target:
     Args:
         encodings: relative parameter -> how it becomes columns of numbers.
         outcome: `QUANTITIES`, scored by R², or `YES_NO`, by accuracy.
-        binary: deprecated: whether the outcome is `YES_NO`.
     """
 
     encodings: Mapping[str, Encoding]
     outcome: Outcome = QUANTITIES
-    binary: InitVar[bool | None] = None
-
-    def __post_init__(self, binary: bool | None) -> None:
-        if binary is not None:
-            text = "Target(binary=...) is deprecated: give outcome=YES_NO, or leave it out"
-            warn_user(text, DeprecationWarning)
-            object.__setattr__(self, "outcome", YES_NO if binary else QUANTITIES)
 
     def values(self, relative: Mapping[str, Tensor]) -> Tensor:
         """What is to be predicted, (n, dimensions).

@@ -16,17 +16,6 @@ from hierforecast.image_ssl.groups import Group, GroupLike, LabelAction, as_grou
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.conv import GroupConv2d, GroupLinear
 
-__all__ = [
-    "AverageGroup",
-    "ConstantRate",
-    "ForgetGroup",
-    "LabelReader",
-    "Projector",
-    "TileConv",
-    "mlp",
-    "respecting",
-]
-
 
 class ForgetGroup(nn.Module):
     """Take the entries of the group's axis for channels: (b, c, g, ...) to (b, c * g, 1, ...)."""

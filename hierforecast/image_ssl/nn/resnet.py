@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast._options import renamed, whole
+from hierforecast._options import whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
@@ -53,7 +53,7 @@ SMALL_STEM = (Sampling(3, 1, 1),)
 # Deviation below which an image counts as flat: two or three steps of 8-bit color.
 FLAT = 0.01
 WHOLE = Halving(Sampling(3, 1, 1), Sampling(1), ())  # halves nothing
-FORMER = {"standardise": "standardize"}  # names of options, in saved folders too
+FORMER = {"standardise": "standardize"}  # names of options in folders saved earlier
 
 
 class _Residual(nn.Module):
@@ -96,7 +96,6 @@ class ResNet(Backbone):
         DataError: if there is no stage, a stage without blocks, or no channel.
     """
 
-    @renamed(**FORMER)
     def __init__(
         self,
         group: GroupLike = "C1",

@@ -1,6 +1,5 @@
 """Pictures of images and features. Each returns its axes or figure; nothing is shown or saved."""
 
-from hierforecast._options import former_names
 from hierforecast.image_ssl.plot.images import (
     plot_images,
     plot_neighbors,
@@ -21,5 +20,3 @@ __all__ = [
     "plot_turning_map",
     "principal_axes",
 ]
-
-__getattr__ = former_names(__name__, plot_neighbours=plot_neighbors)

@@ -1,6 +1,5 @@
 """Invariant and equivariant features side by side, and what they are compared with."""
 
-from hierforecast._options import former_names
 from hierforecast.image_ssl.augment import every_kind
 from hierforecast.image_ssl.split.decoder import (
     CrossAttentionDecoder,
@@ -55,5 +54,3 @@ __all__ = [
     "standardized",
     "whitened_error",
 ]
-
-__getattr__ = former_names(__name__, standardised=standardized)

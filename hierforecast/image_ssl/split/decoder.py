@@ -16,15 +16,6 @@ from torch.nn import functional as F
 
 from hierforecast.image_ssl.split.encoder import Split
 
-__all__ = [
-    "CrossAttentionDecoder",
-    "MapTokens",
-    "PooledTokens",
-    "squared_error",
-    "standardized",
-    "whitened_error",
-]
-
 
 class PooledTokens(nn.Module):
     """Tokens from the mean over space: one linear map for each.

@@ -17,15 +17,6 @@ from hierforecast.image_ssl.groups import Group, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.objective import Setting
 
-__all__ = [
-    "Halves",
-    "InvariantHalf",
-    "Split",
-    "SplitBackbone",
-    "SplitChannels",
-    "SplitGroup",
-]
-
 
 class Halves(NamedTuple):
     """Features in two halves.

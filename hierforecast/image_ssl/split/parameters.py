@@ -13,8 +13,6 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Transformation
 from hierforecast.image_ssl.views import Poses
 
-__all__ = ["KINDS", "POSE_KINDS", "RelativeParameters", "parameters_of"]
-
 # What a predictor may be conditioned on, of augmented views: kind -> names of parameters.
 KINDS: dict[str, tuple[str, ...]] = {
     "rotation": ("angle",),

@@ -31,8 +31,6 @@ from hierforecast.image_ssl.split.encoder import (
 )
 from hierforecast.image_ssl.views import Augmented, Between, Poses, Views
 
-__all__ = ["Reconstruction"]
-
 ERRORS = {"squared": squared_error, "whitened": whitened_error}
 TOKENS = {"pooled": PooledTokens, "maps": MapTokens}
 

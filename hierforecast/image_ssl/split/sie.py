@@ -24,8 +24,6 @@ from hierforecast.image_ssl.split.encoder import SplitBackbone, split_for
 from hierforecast.image_ssl.split.parameters import RelativeParameters, parameters_of
 from hierforecast.image_ssl.views import Augmented, OneAtATime, Poses, Views
 
-__all__ = ["SIE", "EquivariantProjector", "HyperPredictor"]
-
 
 class EquivariantProjector(nn.Module):
     """From equivariant features (b, c, g) to vectors (b, d); nothing is averaged over the group.

@@ -12,8 +12,6 @@ from hierforecast.image_ssl.objective import Method, Objective, Setting, source_
 from hierforecast.image_ssl.split.parameters import RelativeParameters, parameters_of
 from hierforecast.image_ssl.views import AugmentedOnce, Poses, Views
 
-__all__ = ["ParameterRegression", "Supervised", "label_loss"]
-
 
 class Supervised(Objective):
     """Learn the labels: backbone + classifier + cross-entropy.

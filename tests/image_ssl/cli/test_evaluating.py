@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hierforecast.image_ssl.cli import evaluating, task, tasks
+from hierforecast.image_ssl.cli import task, tasks
 from hierforecast.image_ssl.data import as_float
 from hierforecast.image_ssl.data.named import open_masks, open_posed, open_set
 from hierforecast.image_ssl.evaluation import (
@@ -225,16 +225,6 @@ def test_what_transformations_there_are(saved):
     assert "'rotation' is none of rot, colour" in message
     message = refused("transformations", saved, "--transformation", "flip", "--plot", "a.png")
     assert "flip has an accuracy" in message
-
-
-@pytest.mark.parametrize("old", evaluating.RENAMED)
-def test_commands_of_earlier_versions_say_what_they_are_now(old, halved, tmp_path):
-    few = [halved, "--size", 9, "--out"]
-    new, name = tmp_path / "new.csv", evaluating.RENAMED[old]
-    shown = call(old, *few, tmp_path / "old.csv")
-    assert f"ssl {old} is deprecated: use ssl evaluate --task {name}" in shown.stderr
-    evaluated(name, *few, new)
-    assert (tmp_path / "old.csv").read_bytes() == new.read_bytes()
 
 
 def test_options_of_other_tasks_are_refused(saved):

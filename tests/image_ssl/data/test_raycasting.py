@@ -15,13 +15,13 @@ from hierforecast.image_ssl.data._raycasting import (
     RADIUS,
     WALL,
     WALL_SOFTNESS,
+    light_direction,
 )
 from hierforecast.image_ssl.data._solids import SOLIDS
 from hierforecast.image_ssl.data.objects import (
     CLASSES,
     coverage,
     draw_parameters,
-    light_direction,
     render,
     turn,
 )

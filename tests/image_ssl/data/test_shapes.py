@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hierforecast.image_ssl.data import RenderedObjects, RenderedShapes, as_float
+from hierforecast.image_ssl.data import RenderedShapes, as_float
 from hierforecast.image_ssl.data.shapes import (
     CLASSES,
     TEXTURE_NAMES,
@@ -297,16 +297,3 @@ def test_no_picture_beyond_the_end():
     with pytest.raises(IndexError, match="no image 4 in a set of 4"):
         RenderedShapes(4)[4]
     assert torch.equal(RenderedShapes(4)[-1][0], RenderedShapes(4)[3][0])
-
-
-@pytest.mark.parametrize("images", [RenderedShapes(4), RenderedObjects(2, 2)])
-def test_parameters_by_their_names_once_spelled_with_ou(images):
-    parameters = images.parameters(range(4))
-    with pytest.warns(DeprecationWarning, match="'background_color' now"):
-        assert parameters["background_colour"] is parameters["background_color"]
-    with pytest.raises(KeyError, match="nothing"):
-        parameters["nothing"]
-    wanted = images.render(parameters | {"background_color": torch.zeros(4, 3)}, 9)
-    with pytest.warns(DeprecationWarning, match="'background_color' now"):
-        found = images.render(parameters | {"background_colour": torch.zeros(4, 3)}, 9)
-    assert torch.equal(found, wanted)
