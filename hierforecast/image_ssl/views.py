@@ -12,8 +12,9 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from hierforecast._options import share
 from hierforecast.image_ssl.augment import Compose, Parameters, Transformation
-from hierforecast.image_ssl.augment.base import check_probability
+from hierforecast.image_ssl.augment.base import limits, uniform
 
 # Parameters with an end that meets the beginning: its length; and those that are yes or no.
 CIRCLES = {"angle": 360.0, "hue": 1.0}
@@ -81,7 +82,7 @@ class Augmented:
         self, augment: Transformation, known: float | None = 1.0, between: Between | None = None
     ) -> None:
         self.augment, self.between = augment, between
-        self.known = None if known is None else check_probability(known)
+        self.known = None if known is None else share("known", known)
 
     def draw(
         self, shape: torch.Size, generator: torch.Generator | None = None
@@ -172,7 +173,7 @@ class Poses:
     relative_names = names
 
     def __init__(self, known: float = 1.0) -> None:
-        self.known = check_probability(known)
+        self.known = share("known", known)
 
     def __call__(self, views: Views, generator: torch.Generator | None = None) -> Views:
         """The same views, and which are known; nothing is drawn."""
@@ -191,19 +192,15 @@ class Between:
     """
 
     def __init__(self, shares: tuple[float, float] = (0.25, 0.75)) -> None:
-        low, high = shares
-        if not 0 <= low <= high <= 1:
-            raise ValueError(f"shares={shares}: give (low, high) with 0 <= low <= high <= 1")
-        self.shares = shares
+        self.shares = limits("shares", shares, 0, 1)
 
     def __call__(
         self, first: Parameters, second: Parameters, generator: torch.Generator | None = None
     ) -> Parameters:
         """The parameters between those of two views."""
         count = len(next(iter(first.values()), ()))
-        low, high = self.shares
-        share = low + (high - low) * torch.rand(count, generator=generator)
-        return {name: _mixed(name, first[name], second[name], share) for name in first}
+        shares = uniform(count, self.shares, generator)
+        return {name: _mixed(name, first[name], second[name], shares) for name in first}
 
 
 def _mixed(name: str, a: Tensor, b: Tensor, share: Tensor) -> Tensor:

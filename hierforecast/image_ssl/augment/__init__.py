@@ -4,9 +4,9 @@
 and applying are two functions here, where kornia's augmentation classes make them one: drawing can
 then take a `torch.Generator` (kornia's only know the global one), an image that a transformation
 passed over has the parameters of the identity (kornia fills in a drawn value all the same), the
-colours' order is not drawn anew for every batch, and parameters can be inverted, compared, and
+colors' order is not drawn anew for every batch, and parameters can be inverted, compared, and
 applied to other images. Applying is left to torch: one grid of pixels for a chain of geometric
-steps, one affine map for all changes of colour; kornia's functions blur.
+steps, one affine map for all changes of color; kornia's functions blur.
 
 Parameters, n rows each:
 
@@ -17,8 +17,8 @@ Parameters, n rows each:
 | `crop` | (n, 4) | top, left, height, width of the box as fractions of the image | 0, 0, 1, 1 |
 | `flip` | (n,) | 1 if left and right have changed places | 0 |
 | `brightness`, `contrast`, `saturation` | (n,) | factor | 1 |
-| `hue` | (n,) | turns of the colour circle, red towards green | 0 |
-| `grayscale` | (n,) | 1 if the colours are gone | 0 |
+| `hue` | (n,) | turns of the color circle, red towards green | 0 |
+| `grayscale` | (n,) | 1 if the colors are gone | 0 |
 | `blur` | (n,) | standard deviation of the Gaussian in pixels | 0 |
 | `shear` | (n,) | pixels to the right for each pixel down; only between two views | 0 |
 """
@@ -29,17 +29,16 @@ from hierforecast.image_ssl.augment.base import (
     Transformation,
     View,
 )
-from hierforecast.image_ssl.augment.blur import GaussianBlur
-from hierforecast.image_ssl.augment.color import ColorJitter, RandomGrayscale
+from hierforecast.image_ssl.augment.color import ColorJitter, GaussianBlur, RandomGrayscale
 from hierforecast.image_ssl.augment.compose import Compose
-from hierforecast.image_ssl.augment.crop import RandomResizedCrop
 from hierforecast.image_ssl.augment.geometry import (
     HorizontalFlip,
+    RandomResizedCrop,
     RandomRotation,
     RightAngleTurn,
     Translation,
 )
-from hierforecast.image_ssl.augment.recipes import contrastive, every_kind, right_angle_turns
+from hierforecast.image_ssl.augment.recipes import contrastive, every_kind
 
 __all__ = [
     "ColorJitter",
@@ -57,5 +56,4 @@ __all__ = [
     "View",
     "contrastive",
     "every_kind",
-    "right_angle_turns",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -15,6 +16,7 @@ from hierforecast.errors import DataError
 Parameters: TypeAlias = dict[str, Tensor]
 Range: TypeAlias = tuple[float, float]
 Size: TypeAlias = tuple[int, int]
+Random: TypeAlias = torch.Generator | None  # None: torch's own, on the CPU
 CHANNELS = 3
 # Interpolation and rounding may leave [0, 1] a little; standardized images and bytes go further.
 SLACK = 0.1
@@ -49,13 +51,12 @@ class Transformation(ABC):
     p: float | None = None
     lossy: ClassVar[bool] = False
 
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> View:
+    def __call__(self, images: Tensor, generator: Random = None) -> View:
         """Draw parameters and apply them.
 
         Args:
             images: (b, 3, h, w), float32 or float64 in [0, 1].
-            generator: where the parameters are drawn; torch's global one on the CPU if None.
-                Drawn on the CPU, they are the same for images on any device.
+            generator: draws the parameters; on the CPU, they are the same for images on any device.
 
         Raises:
             DataError: if the images are no such tensor.
@@ -97,25 +98,22 @@ class Transformation(ABC):
         """Height and width of the view of an image of this height and width."""
         return size
 
-    def draw(
-        self, images_shape: Sequence[int], generator: torch.Generator | None = None
-    ) -> Parameters:
+    def draw(self, shape: Sequence[int], generator: Random = None) -> Parameters:
         """Draw parameters for images of shape (b, 3, h, w): float32, on the generator's device."""
-        drawn = self.sample(images_shape, generator)
+        drawn = self.sample(shape, generator)
         if self.p is None:
             return drawn
-        n = images_shape[0]
-        done, neutral = happens(n, self.p, generator), self.identity(n)
+        n, neutral = shape[0], self.identity(shape[0])
+        done = uniform(n, (0.0, 1.0), generator) < self.p
         for name, values in drawn.items():
             rows = done.view(n, *[1] * (values.ndim - 1))
             drawn[name] = torch.where(rows, values, neutral[name].to(values))
         return drawn
 
-    def sample(
-        self, images_shape: Sequence[int], generator: torch.Generator | None = None
-    ) -> Parameters:
-        """Draw what is done to each image, whatever `p` is."""
-        return {}
+    def sample(self, shape: Sequence[int], generator: Random = None) -> Parameters:
+        """Draw what is done to each image, whatever `p` is; here, every parameter is 1: yes."""
+        ones = torch.ones(shape[0], device=device_of(generator))
+        return dict.fromkeys(self.neutral, ones)
 
     @abstractmethod
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
@@ -161,20 +159,15 @@ class Identity(Transformation):
         return {}
 
 
-def device_of(generator: torch.Generator | None) -> torch.device:
+def device_of(generator: Random) -> torch.device:
     """Where parameters are drawn."""
     return torch.device("cpu") if generator is None else generator.device
 
 
-def uniform(n: int, between: Range, generator: torch.Generator | None) -> Tensor:
+def uniform(n: int, span: Range, generator: Random) -> Tensor:
     """Draw n numbers, float32 (n,)."""
-    low, high = between
+    low, high = span
     return low + (high - low) * torch.rand(n, generator=generator, device=device_of(generator))
-
-
-def happens(n: int, p: float, generator: torch.Generator | None) -> Tensor:
-    """Draw for n images whether something is done to them, bool (n,)."""
-    return uniform(n, (0.0, 1.0), generator) < p
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -182,18 +175,12 @@ def per_image(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
-def check_probability(p: float) -> float:
-    """Return `p`, or raise ValueError."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"p={p} is no probability: give a number from 0 to 1")
-    return p
-
-
-def check_range(name: str, values: Range, above: float) -> Range:
-    """Return a range (low, high) that begins at `above` or later, or raise ValueError."""
+def limits(name: str, values: Range, least: float, most: float = inf) -> Range:
+    """Return a range (low, high) from `least` to `most`, or raise ValueError."""
     low, high = values
-    if not above <= low <= high:
-        raise ValueError(f"{name}={values}: give (low, high) with {above:g} <= low <= high")
+    if not least <= low <= high <= most:
+        end = "" if most == inf else f" <= {most:g}"
+        raise ValueError(f"{name}={values}: give (low, high) with {least:g} <= low <= high{end}")
     return float(low), float(high)
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import groupby
 
-import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment.affine import Affine, relative_in_chain
-from hierforecast.image_ssl.augment.base import Parameters, Size, Transformation
+from hierforecast.image_ssl.augment.base import Parameters, Random, Size, Transformation
 from hierforecast.image_ssl.augment.geometry import Geometric, sample_once
 
 
 class Compose(Transformation):
     """Transformations one after the other, with the parameters of all.
 
-    Neighbouring geometric steps of one padding sample the image once, through the product of their
+    Neighboring geometric steps of one padding sample the image once, through the product of their
     maps.
 
     Args:
@@ -40,16 +39,13 @@ class Compose(Transformation):
         """The parameters that change nothing, n rows."""
         return _merge(step.identity(n) for step in self.steps)
 
-    def sample(
-        self, images_shape: Sequence[int], generator: torch.Generator | None = None
-    ) -> Parameters:
+    def sample(self, shape: Sequence[int], generator: Random = None) -> Parameters:
         """Draw the parameters of all steps."""
-        n, channels, height, width = images_shape
-        shape = n, channels, height, width
+        n, channels, *size = shape
         drawn: Parameters = {}
         for step in self.steps:
-            drawn |= step.draw(shape, generator)
-            shape = (*shape[:2], *step.view_size(shape[2:]))
+            drawn |= step.draw((n, channels, *size), generator)
+            size = [*step.view_size((size[0], size[1]))]
         return drawn
 
     def view_size(self, size: Size) -> Size:
@@ -120,7 +116,7 @@ class Compose(Transformation):
 
 
 def _sampled_alike(step: Transformation) -> Hashable:
-    """Neighbours of which this is the same can share one sampling."""
+    """Neighbors of which this is the same can share one sampling."""
     return step.padding if isinstance(step, Geometric) else step
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from hierforecast.image_ssl.augment.base import Range
-from hierforecast.image_ssl.augment.blur import GaussianBlur
-from hierforecast.image_ssl.augment.color import ColorJitter, RandomGrayscale
+from hierforecast.image_ssl.augment.color import ColorJitter, GaussianBlur, RandomGrayscale
 from hierforecast.image_ssl.augment.compose import Compose
-from hierforecast.image_ssl.augment.crop import RandomResizedCrop
 from hierforecast.image_ssl.augment.geometry import (
     HorizontalFlip,
+    RandomResizedCrop,
     RandomRotation,
-    RightAngleTurn,
     Translation,
 )
 
@@ -22,13 +20,13 @@ def contrastive(
     strength: float = 0.5,
     blur: Range | None = None,
 ) -> Compose:
-    """The views of SimCLR and MoCo v2, for small images: box, flip, colours, greys and a blur.
+    """The views of SimCLR and MoCo v2, for small images: box, flip, colors, greys and a blur.
 
     Args:
         size: side of the views in pixels; None keeps the size of the images.
         scale: area of the box as a fraction of the image. Both papers take (0.2, 1.0) or less on
             ImageNet; of 33 pixels, that leaves 15.
-        strength: of the colour jitter; SimCLR takes 1 for ImageNet and 0.5 for CIFAR-10, and 0.5
+        strength: of the color jitter; SimCLR takes 1 for ImageNet and 0.5 for CIFAR-10, and 0.5
             is MoCo v2's. Factors are within 0.8 x strength of 1, turns within 0.2 x strength of 0.
         blur: range of the blur's standard deviation in pixels, which is done to every other view;
             None leaves it out, as SimCLR does for CIFAR-10.
@@ -63,8 +61,3 @@ def every_kind(size: int | None = None) -> Compose:
         GaussianBlur((0.1, 1.0), p=0.5),
     ]
     return Compose(steps)
-
-
-def right_angle_turns() -> RightAngleTurn:
-    """Turns by 0, 90, 180 or 270 degrees, exact on pixels."""
-    return RightAngleTurn()

@@ -88,7 +88,7 @@ class TestRightAngleTurn:
         assert all(torch.equal(view.images[k], images[k].rot90(k, DIMS)) for k in range(4))
 
     def test_undo_and_relative_are_exact(self):
-        images, turn = noise(64), A.right_angle_turns()
+        images, turn = noise(64), A.RightAngleTurn()
         a, b = turn(images), turn(images)
         assert torch.equal(turn.undo(a.images, a.parameters), images)
         related = turn.relative(a.parameters, b.parameters)

@@ -170,7 +170,7 @@ class TestProbability:
             assert (always[name] != neutral[name]).reshape(64, -1).any(1).all()
 
     def test_no_probability(self, make):
-        with pytest.raises(ValueError, match=r"from 0 to 1"):
+        with pytest.raises(ValueError, match="between 0 and 1"):
             make(1.5)
 
 
