@@ -270,7 +270,9 @@ def _plain(thing: Any, path: str = "", depth: int = 8) -> dict[str, Any]:
     if isinstance(thing, (bool, int, float, str, type(None))):
         return {path: thing}
     parts: dict[str, Any] = {}
-    if isinstance(thing, (list, tuple)):
+    if isinstance(thing, Mapping):
+        parts = {f"[{name}]": part for name, part in thing.items()}
+    elif isinstance(thing, (list, tuple)):
         parts = {f"[{number}]": part for number, part in enumerate(thing)}
     elif type(thing).__module__.startswith("hierforecast."):
         own = {k: v for k, v in vars(thing).items() if k[0] != "_" and k != "training"}

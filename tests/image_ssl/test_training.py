@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from hierforecast.errors import DataError, Interrupted
 from hierforecast.image_ssl import training
-from hierforecast.image_ssl.contrastive import SimSiam
+from hierforecast.image_ssl.contrastive import SimSiam, VICReg
 from hierforecast.image_ssl.data import ArrayImages
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.nn.heads import Projector
@@ -250,6 +250,13 @@ def test_other_options_or_images_are_refused_by_name(options, named, tmp_path):
     with pytest.raises(DataError, match=f"of another training: .*{named}"):
         pretrain(learning, images, plan, trainer=trainer, resume=True)
     assert same(learning, method())
+
+
+def test_the_weights_of_a_loss_are_among_the_options_of_a_training():
+    backbone = small_resnet("C1", 2, image_size=9)
+    made = [VICReg(backbone, Projector(backbone, (8, 8)), variance=v) for v in (25.0, 3.0)]
+    one, other = (training._plain(each) for each in made)
+    assert one != other == one | {".weights[variance]": 3.0}
 
 
 def test_an_older_training_is_not_taken_for_this_one(tmp_path):

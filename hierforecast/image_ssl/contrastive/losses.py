@@ -6,9 +6,13 @@ an image is turned, after an ordinary one they do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from hierforecast._options import number, whole
 
 
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
@@ -26,7 +30,7 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
     Raises:
         ValueError: if the shapes do not fit, or the temperature is not above zero.
     """
-    check_positive("temperature", temperature)
+    number("temperature", temperature, 0, ends=False)
     _check_pair("(b, d), one key for each query", queries=queries, keys=keys)
     if negatives.ndim != 2 or negatives.shape[1] != queries.shape[1]:
         raise ValueError(
@@ -77,9 +81,7 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
     Raises:
         ValueError: for scores of another shape, or other settings than these.
     """
-    check_positive("epsilon", epsilon)
-    if iterations < 1:
-        raise ValueError(f"iterations={iterations}: give 1 or more, 3 is usual")
+    number("epsilon", epsilon, 0, ends=False), whole("iterations", iterations)
     if scores.ndim != 2:
         raise ValueError(f"scores {tuple(scores.shape)}: give (b, k), samples by prototypes")
     logs = scores.to(torch.promote_types(scores.dtype, torch.float32)) / epsilon
@@ -106,7 +108,7 @@ def swapped_prediction(scores: Tensor, codes: Tensor, temperature: float) -> Ten
     Raises:
         ValueError: if the shapes differ, or the temperature is not above zero.
     """
-    check_positive("temperature", temperature)
+    number("temperature", temperature, 0, ends=False)
     _check_pair("(b, k), of the same samples and prototypes", scores=scores, codes=codes)
     return F.cross_entropy(scores / temperature, codes.detach().to(scores.dtype))
 
@@ -176,14 +178,11 @@ def _check_pair(wanted: str, **pair: Tensor) -> None:
         raise ValueError(f"{shapes}: give both as {wanted}")
 
 
-def check_positive(name: str, value: float) -> None:
-    """Raise a ValueError that names a setting, unless it is above zero."""
-    if not value > 0:
-        raise ValueError(f"{name}={value}: give a number above zero")
+def weights(**given: float) -> dict[str, float]:
+    """The weights of a loss's terms by their names, none below zero."""
+    return {name: number(name, value, 0) for name, value in given.items()}
 
 
-def check_weights(**weights: float) -> None:
-    """Raise a ValueError that names a weight of a loss, if it is below zero."""
-    for name, value in weights.items():
-        if not value >= 0:
-            raise ValueError(f"{name}={value}: give a weight of zero or more")
+def weighted(factors: Mapping[str, float], terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of a loss's terms, each times its weight."""
+    return torch.stack([factors[name] * term for name, term in terms.items()]).sum()

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast.image_ssl.contrastive.losses import check_positive, info_nce
+from hierforecast._options import number
+from hierforecast.image_ssl.contrastive.losses import info_nce
 from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.contrastive.parts import KeyQueue, MomentumEncoder
 from hierforecast.image_ssl.nn.backbone import Backbone
@@ -49,8 +50,7 @@ class MoCo(ViewObjective):
         temperature: float = 0.2,
     ) -> None:
         super().__init__(backbone, projector)
-        check_positive("temperature", temperature)
-        self.temperature = temperature
+        self.temperature = number("temperature", temperature, 0, ends=False)
         self.key_encoder = MomentumEncoder(backbone, projector, momentum=momentum)
         self.queue = KeyQueue(self.dim, queue_size)
 

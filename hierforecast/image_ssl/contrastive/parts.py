@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierforecast._options import share, whole
+
 
 class MomentumEncoder(nn.Module):
     """A copy of modules that follows them slowly (arXiv 1911.05722, eq. 2); it has no gradients.
@@ -26,9 +28,7 @@ class MomentumEncoder(nn.Module):
 
     def __init__(self, *modules: nn.Module, momentum: float = 0.99) -> None:
         super().__init__()
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum={momentum}: give a number from 0 to 1, .99 is usual")
-        self.momentum = momentum
+        self.momentum = share("momentum", momentum)
         self.copies = nn.Sequential(*map(deepcopy, modules)).requires_grad_(False)
 
     @torch.no_grad()
@@ -81,9 +81,7 @@ class KeyQueue(nn.Module):
 
     def __init__(self, dim: int, size: int) -> None:
         super().__init__()
-        if dim < 1 or size < 1:
-            raise ValueError(f"KeyQueue(dim={dim}, size={size}): give both as 1 or more")
-        self.dim, self.size = dim, size
+        self.dim, self.size = whole("dim", dim), whole("size", size)
         self.register_buffer("keys", F.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
 
@@ -131,9 +129,8 @@ class Prototypes(nn.Module):
 
     def __init__(self, dim: int, k: int) -> None:
         super().__init__()
-        if dim < 1 or k < 1:
-            raise ValueError(f"Prototypes(dim={dim}, k={k}): give both as 1 or more")
-        self.weight = nn.Parameter(F.normalize(torch.randn(k, dim), dim=1))
+        size = whole("k", k), whole("dim", dim)
+        self.weight = nn.Parameter(F.normalize(torch.randn(size), dim=1))
 
     @torch.no_grad()
     def normalize_(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from hierforecast._options import whole
 from hierforecast.image_ssl.contrastive.losses import negative_cosine
 from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.nn.backbone import Backbone
@@ -36,9 +37,8 @@ class SimSiam(ViewObjective):
         self, backbone: Backbone, projector: nn.Module, *, predictor_width: int | None = None
     ) -> None:
         super().__init__(backbone, projector)
-        width = max(1, self.dim // 4) if predictor_width is None else predictor_width
-        if width < 1:
-            raise ValueError(f"predictor_width={width}: give 1 or more, or None for a quarter of d")
+        usual = max(1, self.dim // 4)
+        width = usual if predictor_width is None else whole("predictor_width", predictor_width)
         self.predictor = ConstantRate(
             nn.Linear(self.dim, width, bias=False),
             nn.BatchNorm1d(width),

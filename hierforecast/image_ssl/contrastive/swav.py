@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast.image_ssl.contrastive.losses import check_positive, sinkhorn, swapped_prediction
+from hierforecast._options import number, whole
+from hierforecast.image_ssl.contrastive.losses import sinkhorn, swapped_prediction
 from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.contrastive.parts import KeyQueue, Prototypes
 from hierforecast.image_ssl.nn.backbone import Backbone
@@ -53,9 +54,9 @@ class SwAV(ViewObjective):
         frozen_steps: int = 40,
     ) -> None:
         super().__init__(backbone, projector)
-        check_positive("temperature", temperature)
-        sinkhorn(torch.zeros(1, 1), epsilon, iterations)  # refuses settings out of range
-        self.epsilon, self.iterations, self.temperature = epsilon, iterations, temperature
+        self.temperature = number("temperature", temperature, 0, ends=False)
+        self.epsilon = number("epsilon", epsilon, 0, ends=False)
+        self.iterations = whole("iterations", iterations)
         self.frozen_steps = frozen_steps
         self.prototypes = Prototypes(self.dim, prototypes)
         self.queue = KeyQueue(self.dim, queue_size) if queue_size else None

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from hierforecast.image_ssl.augment import every_kind
 from hierforecast.image_ssl.contrastive.losses import (
-    check_weights,
     covariance,
     invariance,
     variance,
+    weighted,
+    weights,
 )
 from hierforecast.image_ssl.contrastive.method import ViewObjective
 from hierforecast.image_ssl.nn.backbone import Backbone
@@ -50,12 +51,13 @@ class VICReg(ViewObjective):
         covariance: float = 1.0,
     ) -> None:
         super().__init__(backbone, projector)
-        check_weights(invariance=invariance, variance=variance, covariance=covariance)
-        self.invariance, self.variance, self.covariance = invariance, variance, covariance
+        self.weights = weights(invariance=invariance, variance=variance, covariance=covariance)
 
     def compare(self, first: Tensor, second: Tensor, views: Views) -> Tensor:
         """The weighted sum of the three terms (eq. 6, with the means said above), zero or more."""
-        together = invariance(first, second)
-        varied = (variance(first) + variance(second)) / 2
-        apart = covariance(first) + covariance(second)
-        return self.invariance * together + self.variance * varied + self.covariance * apart
+        terms = {
+            "invariance": invariance(first, second),
+            "variance": (variance(first) + variance(second)) / 2,
+            "covariance": covariance(first) + covariance(second),
+        }
+        return weighted(self.weights, terms)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from hierforecast._options import choice
+from hierforecast._options import choice, number
 from hierforecast.image_ssl.groups import Group, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.objective import Setting
@@ -71,8 +71,7 @@ class SplitChannels(Split):
     def __init__(self, backbone: Backbone, share: float = 0.5) -> None:
         super().__init__()
         self.group, channels = as_group(backbone.group), backbone.channels
-        if not 0 < share < 1:
-            raise ValueError(f"share={share}: give the invariant share, above 0 and below 1")
+        number("share", share, 0, 1, ends=False)
         if channels < 2:
             raise ValueError("a backbone of one channel has no two halves: give a wider one")
         self.channels = min(max(1, round(share * channels)), channels - 1)

@@ -11,10 +11,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from hierforecast._options import choice
+from hierforecast._options import choice, number
 from hierforecast.image_ssl.augment import Compose, every_kind
 from hierforecast.image_ssl.contrastive import LEARNERS, ViewObjective
-from hierforecast.image_ssl.contrastive.losses import check_weights
 from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
 from hierforecast.image_ssl.split.decoder import (
     CrossAttentionDecoder,
@@ -83,9 +82,8 @@ class Reconstruction(Objective):
                 f"the learner's backbone is a {type(learner.backbone).__name__}: build it on "
                 "SplitBackbone(backbone, split).invariant, so that it leaves the other half alone"
             )
-        check_weights(weight=weight)
         self.learner, self.tokens, self.decoder = learner, tokens, decoder
-        self.weight, self.error = weight, error
+        self.weight, self.error = number("weight", weight, 0), error
 
     @classmethod
     def build(

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from hierforecast.image_ssl.augment import Compose, every_kind
 from hierforecast.image_ssl.contrastive.losses import (
-    check_weights,
     covariance,
     invariance,
     variance,
+    weighted,
+    weights,
 )
 from hierforecast.image_ssl.nn.heads import Projector, mlp
 from hierforecast.image_ssl.objective import Method, Objective, Setting, source_of
@@ -154,14 +155,13 @@ class SIE(Objective):
                 f"the predictor takes {predictor.dim} numbers and the equivariant projector gives "
                 f"{equivariant_projector.dim}: make both for the same"
             )
-        self.weights = {
-            "invariance": invariance,
-            "equivariance": equivariance,
-            "variance": variance,
-            "covariance": covariance,
-            "predictor_variance": predictor_variance,
-        }
-        check_weights(**self.weights)
+        self.weights = weights(
+            invariance=invariance,
+            equivariance=equivariance,
+            variance=variance,
+            covariance=covariance,
+            predictor_variance=predictor_variance,
+        )
         self.halves, self.projector = halves, projector
         self.equivariant_projector, self.predictor = equivariant_projector, predictor
 
@@ -174,7 +174,7 @@ class SIE(Objective):
         split: float | str = 0.5,
         known: float = 1.0,
         augment: Compose | Poses | None = None,
-        **weights: float,
+        **factors: float,
     ) -> Method:
         """The method with heads of two layers.
 
@@ -186,7 +186,7 @@ class SIE(Objective):
             split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
             known: share of the images, or of the objects, whose parameters are known.
             augment: makes the views, or `Poses`; `every_kind` if None.
-            weights: of the terms.
+            factors: weights of the terms.
 
         Raises:
             ValueError: for an unknown kind or split.
@@ -200,7 +200,7 @@ class SIE(Objective):
             Projector(halves.invariant, widths, setting.head),
             EquivariantProjector(halves, widths),
             HyperPredictor(encode, setting.width),
-            **weights,
+            **factors,
         )
         return Method(objective, source_of(augment, known, OneAtATime if single else Augmented))
 
@@ -236,5 +236,4 @@ class SIE(Objective):
         Raises:
             DataError: if the views lack a parameter that the predictor is conditioned on.
         """
-        terms = self.terms(views)
-        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        return weighted(self.weights, self.terms(views))

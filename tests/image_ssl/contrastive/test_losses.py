@@ -135,11 +135,11 @@ def test_swapped_prediction_lets_no_gradient_to_the_codes():
     [
         (lambda x: info_nce(x, x[:2], x, 0.1), "one key for each query"),
         (lambda x: info_nce(x, x, x[:, :3], 0.1), r"KeyQueue\(dim=4"),
-        (lambda x: info_nce(x, x, x, 0.0), "temperature=0.0: give a number above zero"),
+        (lambda x: info_nce(x, x, x, 0.0), "temperature=0.0 must be a number above 0"),
         (lambda x: info_nce(x, x, x, float("nan")), "temperature=nan"),
         (lambda x: negative_cosine(x[:, :1], x), "as many numbers as it takes"),
         (lambda x: sinkhorn(x, 0.0), "epsilon=0.0"),
-        (lambda x: sinkhorn(x, iterations=0), "give 1 or more"),
+        (lambda x: sinkhorn(x, iterations=0), "iterations=0 must"),
         (lambda x: sinkhorn(x[0]), "samples by prototypes"),
         (lambda x: swapped_prediction(x, x[:1], 0.1), "same samples and prototypes"),
         (lambda x: swapped_prediction(x, x, -1.0), "temperature=-1.0"),

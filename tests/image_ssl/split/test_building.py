@@ -100,7 +100,7 @@ def test_the_groups_split_stands_with_any_head():
         backbone = ResNet("C4", (1, 1), 2, image_size=SIZE)
         method = build_method("reconstruction", backbone, head, size=SIZE, width=4, split="group")
         assert isinstance(method.objective.halves.split, split.SplitGroup)
-    assert build("vicreg").objective.invariance == 25
+    assert build("vicreg").objective.weights["invariance"] == 25
     assert build("sie", split=0.25).objective.halves.split.channels == 2
 
 

@@ -156,7 +156,7 @@ def test_an_objective_is_given_the_views_as_they_are():
     assert method.backbone is method.objective.backbone
     expected = (pairs.first - 2 * pairs.second).sum() + method.backbone.weight.sum()
     torch.testing.assert_close(found, expected)
-    with pytest.raises(ValueError, match="p=2"):
+    with pytest.raises(ValueError, match="known=2"):
         Poses(2)
 
 
