@@ -7,7 +7,7 @@ as JSON, and raises a `DataError` for everything else.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from math import inf
 from numbers import Integral, Real
@@ -95,9 +95,18 @@ def choice(what: str, name: str, table: Mapping[str, T]) -> T:
     Raises:
         DataError: for another name; those that there are are listed.
     """
-    if name not in table:
-        raise DataError(f"{what} {name!r} is none of {', '.join(table)}")
-    return table[name]
+    return table[one_of(what, name, table)]
+
+
+def one_of(what: str, name: str, allowed: Collection[str]) -> str:
+    """The name itself, if it is allowed.
+
+    Raises:
+        DataError: for another name; those that there are are listed.
+    """
+    if name not in allowed:
+        raise DataError(f"{what} {name!r} is none of {', '.join(allowed)}")
+    return name
 
 
 def show(value: Any) -> str:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hierforecast._options import choice, share, whole
+from hierforecast._options import one_of, share, whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment.affine import Affine, affine, chain_sources
 from hierforecast.image_ssl.augment.base import (
@@ -40,7 +40,7 @@ class Geometric(Affine):
     """
 
     def __init__(self, padding: Padding = "reflection") -> None:
-        self.padding = choice("padding", padding, {name: name for name in get_args(Padding)})
+        self.padding = one_of("padding", padding, get_args(Padding))
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Transform images (b, 3, h, w) as `parameters` say."""

@@ -40,10 +40,6 @@ class RenderedSet(ImageSet):
     def coverage(parameters: Parameters, size: int) -> Tensor:
         """The share of each pixel that the object covers, (b, size, size)."""
 
-    def __getitem__(self, index: int) -> Item:
-        images, labels = self.__getitems__([index])
-        return images[0], labels[0]
-
     def __getitems__(self, indices: list[int]) -> Item:
         parameters = self.parameters(indices)
         images = self.render(parameters, self.size)

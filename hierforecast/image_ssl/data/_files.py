@@ -10,10 +10,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from torch import Tensor
 
+from hierforecast._options import one_of, whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import UNREADABLE, open_image, read_image
 from hierforecast.image_ssl.data.arrays import ImageSet, Item
@@ -44,11 +45,8 @@ class FileItems(ABC):
     _items = "images"  # what errors call them
 
     def __init__(self, size: int, on_error: OnError) -> None:
-        if size < 1:
-            raise ValueError(f"size={size}: give the side of the images in pixels")
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f'on_error={on_error!r} is neither "raise" nor "skip"')
-        self.size, self.on_error = size, on_error
+        one_of("on_error", on_error, get_args(OnError))
+        self.size, self.on_error = whole("size", size), on_error
         self._broken: set[int] = set()
 
     @abstractmethod
@@ -230,14 +228,3 @@ def folder_with(root: Path | str, needed: Sequence[str], below: Sequence[str], r
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in a folder, sorted; hidden ones are left out."""
     return sorted(one.name for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
-
-
-def one_of(name: str, value: str, allowed: Iterable[str]) -> str:
-    """An option that has one of a few values.
-
-    Raises:
-        ValueError: for another value.
-    """
-    if value not in (allowed := list(allowed)):
-        raise ValueError(f"{name}={value!r} is not one of {allowed}")
-    return value

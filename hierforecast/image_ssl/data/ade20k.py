@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
 
+from hierforecast._options import one_of
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import open_image, read_image, read_mask
-from hierforecast.image_ssl.data._files import FileItems, OnError, folder_with, one_of
+from hierforecast.image_ssl.data._files import FileItems, OnError, folder_with
 from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data.arrays import Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.views import MaskSet

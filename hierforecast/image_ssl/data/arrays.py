@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from hierforecast._options import whole
 from hierforecast.errors import DataError
 
 Item: TypeAlias = tuple[Tensor, Tensor]
@@ -23,6 +24,9 @@ _AT_ONCE = 1024  # images that are float64 at a time while a set is resized
 class Items(Dataset[Item], ABC):
     """Square color images (3, h, w), uint8, each with a tensor that says what it shows.
 
+    Subclasses give `__getitem__`, or `__getitems__` where a batch is quicker: each follows from
+    the other.
+
     Attributes:
         classes: names of what may be shown, by number.
     """
@@ -32,12 +36,21 @@ class Items(Dataset[Item], ABC):
     @abstractmethod
     def __len__(self) -> int: ...
 
-    @abstractmethod
-    def __getitem__(self, index: int) -> Item: ...
+    def __getitem__(self, index: int) -> Item:
+        images, shown = self.__getitems__([index])
+        return images[0], shown[0]
 
     def __getitems__(self, indices: list[int]) -> Item:
         """A batch: images (b, 3, h, w), and (b, ...). torch's DataLoader asks for it."""
         return collate([self[index] for index in indices])
+
+    def read_all(self, batch_size: int) -> Item:
+        """All images and what they show, a batch at a time."""
+        parts = [
+            self.__getitems__(some.tolist()) for some in torch.arange(len(self)).split(batch_size)
+        ]
+        images, shown = (torch.cat(column) for column in zip(*parts, strict=True))
+        return images, shown
 
 
 class ImageSet(Items):
@@ -64,13 +77,7 @@ class ImageSet(Items):
 
     def in_memory(self, batch_size: int = 256) -> ArrayImages:
         """The same images, read or rendered once and kept."""
-        numbers = list(range(len(self)))
-        parts = [
-            self.__getitems__(numbers[start : start + batch_size])
-            for start in range(0, len(numbers), batch_size)
-        ]
-        images, labels = (torch.cat(column) for column in zip(*parts, strict=True))
-        return ArrayImages(images, labels, self.classes, self.multi_label)
+        return ArrayImages(*self.read_all(batch_size), self.classes, self.multi_label)
 
 
 class ArrayImages(ImageSet):
@@ -96,7 +103,7 @@ class ArrayImages(ImageSet):
         self.images = torch.as_tensor(images)
         self.classes = tuple(classes)
         self.multi_label = multi_label
-        _check_images(self.images)
+        check_images(self.images)
         self._labels = _checked_labels(torch.as_tensor(labels), len(self.classes), multi_label)
         if len(self._labels) != len(self.images):
             raise DataError(
@@ -105,9 +112,6 @@ class ArrayImages(ImageSet):
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def __getitem__(self, index: int) -> Item:
-        return self.images[index], self._labels[index]
 
     def __getitems__(self, indices: list[int]) -> Item:
         numbers = torch.as_tensor(indices, dtype=torch.int64)
@@ -120,10 +124,8 @@ class ArrayImages(ImageSet):
 
     def subset(self, indices: Indices) -> ArrayImages:
         """The images with these numbers, in this order, copied."""
-        numbers = whole_numbers(indices, len(self))
-        return ArrayImages(
-            self.images[numbers], self._labels[numbers], self.classes, self.multi_label
-        )
+        found = self.__getitems__(whole_numbers(indices, len(self)).tolist())
+        return ArrayImages(*found, self.classes, self.multi_label)
 
     def resized(self, size: int) -> ArrayImages:
         """The same images with sides of `size` pixels, or this set itself if they have them.
@@ -131,10 +133,9 @@ class ArrayImages(ImageSet):
         Bilinear, smoothed before it shrinks, and symmetric: turning and mirroring commute with it.
 
         Raises:
-            ValueError: if `size` is not positive.
+            DataError: if `size` is not positive.
         """
-        if size < 1:
-            raise ValueError(f"size={size}: give 1 or more")
+        whole("size", size)
         if self.images.shape[-2:] == (size, size):
             return self
         parts = [_resize(part, size) for part in self.images.split(_AT_ONCE)]
@@ -151,9 +152,6 @@ class Subset(ImageSet):
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-    def __getitem__(self, index: int) -> Item:
-        return self.parent[int(self.numbers[index])]
 
     def __getitems__(self, indices: list[int]) -> Item:
         return self.parent.__getitems__(self.numbers[torch.as_tensor(indices)].tolist())
@@ -217,7 +215,7 @@ def _resize(images: Tensor, size: int) -> Tensor:
     return (exact + 0.5 + 1e-8).floor().clamp(0, 255).to(torch.uint8)
 
 
-def _check_images(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
     """Refuse what is not (n, 3, h, w), uint8, and say what to do."""
     shape = tuple(images.shape)
     if images.ndim != 4 or shape[1] != CHANNELS:

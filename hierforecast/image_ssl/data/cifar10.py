@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from hierforecast._options import one_of
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._files import one_of
 from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet
 from hierforecast.io.fetch import RemoteFile, locate

@@ -6,11 +6,13 @@ Nothing is downloaded. What the pictures are: ``datasets/objects/README.md``.
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hierforecast._options import number, one_of, whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._drawing import (
     Parameters,
@@ -73,16 +75,10 @@ class RenderedObjects(RenderedSet, PosedSet):
         within: float = WITHIN,
         frame: Frame = "world",
     ) -> None:
-        if n_objects < 1 or views < 1 or size < 1:
-            raise ValueError(f"n_objects={n_objects}, views={views}, size={size}: give 1 or more")
-        if not 0 <= seed < _VIEW_SEEDS:
-            raise ValueError(f"seed={seed}: give 0 <= seed < 2^32")
-        if not 0 < within <= 180:
-            raise ValueError(f"within={within}: give an angle above 0 and up to 180 degrees")
-        if frame not in ("world", "object"):
-            raise ValueError(f'frame={frame!r} is neither "world" nor "object"')
-        self.n_objects, self.views, self.seed, self.size = n_objects, views, seed, size
-        self.within, self.frame = within, frame
+        self.n_objects, self.views = whole("n_objects", n_objects), whole("views", views)
+        self.seed, self.size = whole("seed", seed, 0, _VIEW_SEEDS - 1), whole("size", size)
+        self.within, self.frame = number("within", within, 1e-9, 180), frame
+        one_of("frame", frame, get_args(Frame))
 
     @property
     def labels(self) -> Tensor:

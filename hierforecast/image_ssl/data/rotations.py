@@ -6,11 +6,13 @@ A quaternion and its negative are the same rotation; what is returned here has w
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from hierforecast._options import one_of
 
 Frame: TypeAlias = Literal["world", "object"]
 
@@ -50,11 +52,8 @@ def relative_rotation(first: Tensor, second: Tensor, frame: Frame = "world") -> 
     Raises:
         ValueError: for another frame.
     """
-    if frame == "world":
-        return compose(second, inverse(first))
-    if frame == "object":
-        return compose(inverse(first), second)
-    raise ValueError(f'frame={frame!r} is neither "world" nor "object"')
+    way = second, inverse(first)
+    return compose(*(way if one_of("frame", frame, get_args(Frame)) == "world" else way[::-1]))
 
 
 def canonical(rotation: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierforecast._options import share, whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._drawing import (
     Parameters,
@@ -72,17 +73,16 @@ class RenderedShapes(RenderedSet):
         scales: tuple[float, float] = SCALES,
         light: float = LIGHT,
     ) -> None:
-        if n < 1 or seed < 0 or size < 1:
-            raise ValueError(f"n={n}, seed={seed}, size={size}: give n >= 1, seed >= 0, size >= 1")
-        unknown = [name for name in textures if name not in TEXTURES]
-        if unknown or not textures:
-            raise ValueError(f"textures={list(textures)}: give some of {list(TEXTURE_NAMES)}")
+        self.n, self.seed, self.size = whole("n", n), whole("seed", seed, 0), whole("size", size)
+        if not textures or not {*textures} <= TEXTURES.keys():
+            raise DataError(f"textures={list(textures)}: give some of {list(TEXTURE_NAMES)}")
         if not 0 < scales[0] <= scales[1] <= 0.5:
-            raise ValueError(f"scales={scales}: give 0 < smallest <= largest <= 0.5")
-        if not 0 <= light <= 0.5:
-            raise ValueError(f"light={light}: give a number from 0 to 0.5")
-        self.n, self.seed, self.size = n, seed, size
-        self.textures, self.scales, self.light = tuple(textures), scales, light
+            raise DataError(f"scales={scales}: give 0 < smallest <= largest <= 0.5")
+        self.textures, self.scales, self.light = (
+            tuple(textures),
+            scales,
+            share("light", light, 0, 0.5),
+        )
 
     def __len__(self) -> int:
         return self.n
@@ -114,10 +114,6 @@ class ShapeMasks(MaskSet):
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def __getitem__(self, index: int) -> Item:
-        images, masks = self.__getitems__([index])
-        return images[0], masks[0]
 
     def __getitems__(self, indices: list[int]) -> Item:
         images, labels = self.images.__getitems__(indices)

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hierforecast._options import one_of, whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import read_image
 from hierforecast.image_ssl.data._files import (
     FileItems,
     OnError,
     existing_folder,
-    one_of,
     subfolders,
 )
 from hierforecast.image_ssl.data._registry import Request, register
@@ -91,15 +91,13 @@ class ThreeDIEBench(PosedSet, FileItems):
         frame: Frame = "world",
     ) -> None:
         super().__init__(size, on_error)
-        if split is not None and split not in SPLITS:
-            raise ValueError(f"split={split!r} is not one of {list(SPLITS)} or None")
-        if views < 1:
-            raise ValueError(f"views={views}: give 1 or more")
-        one_of("frame", frame, ("world", "object"))
-        self.root, self.frame, self.views = existing_folder(root), frame, views
+        one_of("frame", frame, get_args(Frame))
+        self.root, self.frame = existing_folder(root), frame
+        self.views = whole("views", views)
         if split is None:
             found = _all_objects(self.root)
         else:
+            one_of("split", split, SPLITS)
             found = _listed(self.root if lists is None else existing_folder(lists), split)
         self.objects, self._object_labels, self.classes = found
         self.n_objects = len(self.objects)

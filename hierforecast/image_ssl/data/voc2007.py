@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hierforecast._options import one_of
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._files import FileImages, OnError, folder_with, one_of
+from hierforecast.image_ssl.data._files import FileImages, OnError, folder_with
 from hierforecast.image_ssl.data._registry import Request, register
 from hierforecast.image_ssl.data.arrays import ImageSet
 from hierforecast.io.limits import is_inside, read_text

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data.arrays import Item
+from hierforecast.image_ssl.data.arrays import Item, check_images
 from hierforecast.image_ssl.data.views import MaskSet
 
 
@@ -35,13 +35,11 @@ class SegmentedImages(MaskSet):
         classes: Sequence[str],
         ignored: int | None = None,
     ) -> None:
-        shape = tuple(images.shape)
-        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
-            raise DataError(f"images are {images.dtype} {shape}: give uint8 (n, 3, h, w)")
+        check_images(images)
         if masks.shape != (len(images), *images.shape[2:]) or masks.is_floating_point():
             raise DataError(
-                f"masks are {masks.dtype} {tuple(masks.shape)}, images {shape}: give each image a "
-                "mask (h, w) of its own size, whole numbers of classes"
+                f"masks are {masks.dtype} {tuple(masks.shape)}, images {tuple(images.shape)}: give "
+                "each image a mask (h, w) of its own size, whole numbers of classes"
             )
         _check_numbers(masks, len(classes), ignored)
         self.images, self.masks = images, masks.to(torch.uint8)
@@ -50,23 +48,15 @@ class SegmentedImages(MaskSet):
     @classmethod
     def of(cls, images: MaskSet, batch_size: int = 256) -> SegmentedImages:
         """The same images and masks, read or rendered once and kept."""
-        numbers = list(range(len(images)))
-        starts = range(0, len(numbers), batch_size)
-        parts = [images.__getitems__(numbers[start : start + batch_size]) for start in starts]
-        if not parts:
+        if not len(images):
             raise DataError("no images: the set is empty; is it the split that you meant?")
-        pixels, masks = (torch.cat(column) for column in zip(*parts, strict=True))
-        return cls(pixels, masks, images.classes, images.ignored)
+        return cls(*images.read_all(batch_size), images.classes, images.ignored)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Item:
-        return self.images[index], self.masks[index]
-
     def __getitems__(self, indices: list[int]) -> Item:
-        numbers = torch.as_tensor(indices, dtype=torch.int64)
-        return self.images[numbers], self.masks[numbers]
+        return self.images[indices], self.masks[indices]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from hierforecast._options import one_of
 from hierforecast.image_ssl.groups import Group, GroupLike, LabelAction, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
 from hierforecast.image_ssl.nn.conv import GroupConv2d, GroupLinear
@@ -109,8 +110,7 @@ class Projector(nn.Module):
         last_norm: bool = False,
     ) -> None:
         super().__init__()
-        if average not in ("output", "input"):
-            raise ValueError(f"average={average!r}: give 'output' or 'input'")
+        one_of("average", average, ("output", "input"))
         wanted = backbone.group if group is None else group
         between, group, channels = respecting(wanted, backbone.group, backbone.channels)
         early = average == "input"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierforecast._options import whole
+from hierforecast._options import choice, whole
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group, GroupLike, as_group
 from hierforecast.image_ssl.nn.backbone import Backbone
@@ -250,10 +250,8 @@ def matched_width(width: int, group: GroupLike, match: str | None) -> int:
         ValueError: for anything else.
     """
     order, width = as_group(group).order, whole("width", width)
-    shares = {None: 1.0, "parameters": order**0.5, "compute": float(order)}
-    if match not in shares:
-        raise ValueError(f"match={match!r} is none of 'parameters', 'compute' and None")
-    return max(1, round(width / shares[match]))
+    shares = {"None": 1.0, "parameters": order**0.5, "compute": float(order)}
+    return max(1, round(width / choice("match", str(match), shares)))
 
 
 def _conv(

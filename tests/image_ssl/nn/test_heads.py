@@ -85,7 +85,7 @@ def test_projector_averages_where_it_is_told_to():
     late = Projector(backbone("C4"), (5,), average="output").eval()
     torch.testing.assert_close(late(x), late.layers(x).mean(2))
     assert sum(p.numel() for p in late.parameters()) == 3 * 5 * 4 + 5
-    with pytest.raises(ValueError, match="average='middle'"):
+    with pytest.raises(ValueError, match="average 'middle' is none of"):
         Projector(backbone("C4"), average="middle")
     with pytest.raises(ValueError, match="cannot stand behind"):
         Projector(backbone("C4"), group="D4")

@@ -287,7 +287,7 @@ def test_networks_are_matched(group):
 
 def test_arguments_out_of_range_are_told():
     assert matched_width(1, "D4", "compute") == 1
-    with pytest.raises(ValueError, match="match='cost' is none of"):
+    with pytest.raises(ValueError, match="match 'cost' is none of"):
         matched_width(8, "C4", "cost")
     for wrong in ({"depths": ()}, {"depths": (1, 0)}, {"width": 0}):
         with pytest.raises(DataError, match="must be 1 or more"):
