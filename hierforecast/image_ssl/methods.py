@@ -49,11 +49,7 @@ METHODS: dict[str, Any] = {
 
 
 def arm(name: str, group: GroupLike = "C4") -> tuple[Group, Group]:
-    """The group of an arm's backbone and the group of its head.
-
-    Raises:
-        ValueError: for an arm that is none of `ARMS`.
-    """
+    """The group of an arm's backbone and the group of its head."""
     group, trivial = as_group(group), Group("C1")
     arms = (trivial, trivial), (group, group), (group, trivial)
     return choice("arm", name, dict(zip(ARMS, arms, strict=True)))

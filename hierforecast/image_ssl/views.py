@@ -67,15 +67,10 @@ class Augmented:
     """Draw two views of each image, each with parameters of its own.
 
     Args:
-        augment: draws and applies parameters.
         known: share of the *images* whose parameters are known. An image is known whenever it
             comes or never, by a number made of its pixels: a set of data of which a part is
             annotated. Two images of the same pixels are the same image. None leaves the
             parameters out.
-        between: asks for an image between the views.
-
-    Raises:
-        ValueError: if `known` is no share.
     """
 
     def __init__(
@@ -164,9 +159,6 @@ class Poses:
 
     Attributes:
         names: of the parameters that change from one view to the other.
-
-    Raises:
-        ValueError: if `known` is no share.
     """
 
     names = ("rotation", "background_hue", "light_hue", "light_theta", "light_phi")

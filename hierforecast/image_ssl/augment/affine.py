@@ -42,8 +42,6 @@ def chain_sources(
 
     Args:
         chain: the steps, first to last, one at least.
-        parameters: of all steps, of one type.
-        size: height and width of the image.
     """
     product = chain[0].sources(parameters, size)
     size = chain[0].view_size(size)
@@ -68,9 +66,6 @@ def relative_in_chain(
     `translation` is the part that the views' own translations bring about; the box has the rest.
 
     Args:
-        chain: steps, first to last.
-        a: parameters of one view, n rows each.
-        b: of the other.
         size: height and width of the images; only their ratio matters, and for one step not that.
     """
     names = [name for step in chain for name in step.names]

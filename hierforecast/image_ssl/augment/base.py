@@ -57,9 +57,6 @@ class Transformation(ABC):
         Args:
             images: (b, 3, h, w), float32 or float64 in [0, 1].
             generator: draws the parameters; on the CPU, they are the same for images on any device.
-
-        Raises:
-            DataError: if the images are no such tensor.
         """
         check_images(images)
         return self.replay(images, self.draw(images.shape, generator))
@@ -68,10 +65,6 @@ class Transformation(ABC):
         """Do again, to the same images or to others, what `parameters` say.
 
         The same images give the same view, bit for bit. Networks' mixed precision is left out.
-
-        Raises:
-            DataError: if the images are not (b, 3, h, w) floats in [0, 1], or the parameters have
-                other names or another number of rows.
         """
         check_images(images)
         # Entries of another augmentation may stand beside: a part takes the dictionary of a whole.
@@ -139,11 +132,7 @@ class Transformation(ABC):
         return self.relative(parameters, neutral)
 
     def undo(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """The images from which `parameters` made these, up to interpolation and lost borders.
-
-        Raises:
-            DataError: if what was done loses what it would take to undo it.
-        """
+        """The images from which `parameters` made these, up to interpolation and lost borders."""
         return self.apply(images, self.inverse(parameters))
 
 

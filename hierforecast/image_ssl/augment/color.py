@@ -48,7 +48,6 @@ class ColorJitter(Transformation):
         contrast: the same; contrast is the distance from the image's mean luma.
         saturation: the same; saturation is the distance from each pixel's own luma.
         hue: turns are drawn from -hue to hue; 0.5 is the opposite color.
-        p: probability that an image is changed.
     """
 
     neutral: ClassVar[dict[str, float]] = {
@@ -106,11 +105,7 @@ class ColorJitter(Transformation):
 
 
 class RandomGrayscale(Transformation):
-    """Replace each pixel by its luma where `grayscale` is 1.
-
-    Args:
-        p: probability that an image loses its colors.
-    """
+    """Replace each pixel by its luma where `grayscale` is 1."""
 
     neutral: ClassVar = {"grayscale": 0.0}
     lossy = True
@@ -134,7 +129,6 @@ class GaussianBlur(Transformation):
     Args:
         sigma: standard deviations are drawn from here, (low, high) in pixels. `apply` takes no
             larger ones than `high`: its filter is that wide.
-        p: probability that an image is blurred.
     """
 
     neutral: ClassVar = {"blur": 0.0}
@@ -153,12 +147,7 @@ class GaussianBlur(Transformation):
         return {"blur": uniform(shape[0], self.sigma, generator)}
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Blur images (b, 3, h, w); beyond the edges they are mirrored.
-
-        Raises:
-            DataError: if the images are smaller than the filter.
-            MissingExtraError: if kornia is not installed.
-        """
+        """Blur images (b, 3, h, w); beyond the edges they are mirrored."""
         filters = import_extra("kornia.filters", "image", "to blur images")
         if self.radius >= min(images.shape[-2:]):
             raise DataError(

@@ -74,8 +74,6 @@ class Compose(Transformation):
         `relative_in_chain`. Colors and blur are told as if they stood alone.
 
         Args:
-            a: parameters of one view, n rows each.
-            b: of the other.
             size: height and width of the images, which matter where they are not square.
         """
         steps = self._single()
@@ -97,19 +95,11 @@ class Compose(Transformation):
         return [step for steps in inner for step in steps]
 
     def inverse(self, parameters: Mapping[str, Tensor]) -> Parameters:
-        """Refuse: the steps' inverses belong in the opposite order.
-
-        Raises:
-            DataError: always; `undo` does it.
-        """
+        """Refuse: the steps' inverses belong in the opposite order."""
         raise DataError("the inverse of a chain is a chain in the opposite order: use undo()")
 
     def undo(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Undo the steps, last to first; each samples anew.
-
-        Raises:
-            DataError: if one of the steps cannot be undone.
-        """
+        """Undo the steps, last to first; each samples anew."""
         for step in reversed(self.steps):
             images = step.undo(images, parameters)
         return images

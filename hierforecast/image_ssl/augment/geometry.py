@@ -83,8 +83,6 @@ class RandomRotation(Turn, Geometric):
 
     Args:
         degrees: angles are drawn from here: (low, high), or d for (-d, d).
-        p: probability that an image is rotated.
-        padding: see `Geometric`.
     """
 
     def __init__(
@@ -111,11 +109,7 @@ class RightAngleTurn(Turn):
         return {"angle": 90 * quarters}
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Turn images (b, 3, h, h).
-
-        Raises:
-            DataError: if the images are not square.
-        """
+        """Turn images (b, 3, h, h)."""
         if images.shape[-2] != images.shape[-1]:
             height, width = images.shape[-2:]
             raise DataError(
@@ -133,8 +127,6 @@ class Translation(Geometric):
 
     Args:
         fraction: the largest shift, of either sign, along either axis.
-        p: probability that an image is shifted.
-        padding: see `Geometric`.
     """
 
     neutral: ClassVar = {"translation": (0.0, 0.0)}
@@ -211,11 +203,7 @@ class RandomResizedCrop(Geometric):
 
 
 class HorizontalFlip(Geometric):
-    """Let left and right change places where `flip` is 1; alone, no value changes.
-
-    Args:
-        p: probability that an image is flipped.
-    """
+    """Let left and right change places where `flip` is 1; alone, no value changes."""
 
     neutral: ClassVar = {"flip": 0.0}
 

@@ -23,7 +23,6 @@ def contrastive(
     """The views of SimCLR and MoCo v2, for small images: box, flip, colors, greys and a blur.
 
     Args:
-        size: side of the views in pixels; None keeps the size of the images.
         scale: area of the box as a fraction of the image. Both papers take (0.2, 1.0) or less on
             ImageNet; of 33 pixels, that leaves 15.
         strength: of the color jitter; SimCLR takes 1 for ImageNet and 0.5 for CIFAR-10, and 0.5
@@ -48,9 +47,6 @@ def every_kind(size: int | None = None) -> Compose:
 
     The flip comes first: after it, a mirrored view would turn the other way. Any two views are
     within 90 degrees of each other. There is no greyscale: what it does to color has no parameter.
-
-    Args:
-        size: side of the views in pixels; None keeps the size of the images.
     """
     steps = [
         HorizontalFlip(),

@@ -1,7 +1,8 @@
 """Losses of two views of the same images, as functions of vectors and scores.
 
 They know nothing of groups: after a projector that averages over the group they do not change when
-an image is turned, after an ordinary one they do.
+an image is turned, after an ordinary one they do. Shapes that do not fit, temperatures that are not
+above zero and a single sample where statistics are needed raise a ValueError with the remedy.
 """
 
 from __future__ import annotations
@@ -22,13 +23,9 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
         queries: (b, d), of unit length; vectors are compared by their products as they are.
         keys: (b, d), row i belongs to query i.
         negatives: (k, d), the same for all queries; k may be zero.
-        temperature: divides the products; above zero.
 
     Returns:
         The mean over the queries, in nats; chance has ``log(1 + k)``.
-
-    Raises:
-        ValueError: if the shapes do not fit, or the temperature is not above zero.
     """
     number("temperature", temperature, 0, ends=False)
     _check_pair("(b, d), one key for each query", queries=queries, keys=keys)
@@ -54,9 +51,6 @@ def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
 
     Returns:
         A number from -1, where all directions agree, to 1.
-
-    Raises:
-        ValueError: if the shapes differ or are not (b, d).
     """
     remedy = "(b, d); a predictor must put out as many numbers as it takes"
     _check_pair(remedy, predictions=predictions, targets=targets)
@@ -77,9 +71,6 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
 
     Returns:
         (b, k), at least float32: rows sum to one, columns to about b / k (exactly in the limit).
-
-    Raises:
-        ValueError: for scores of another shape, or other settings than these.
     """
     number("epsilon", epsilon, 0, ends=False), whole("iterations", iterations)
     if scores.ndim != 2:
@@ -100,13 +91,9 @@ def swapped_prediction(scores: Tensor, codes: Tensor, temperature: float) -> Ten
     Args:
         scores: (b, k) of samples and prototypes.
         codes: (b, k), rows sum to one; from `sinkhorn`.
-        temperature: divides the scores; above zero.
 
     Returns:
         The mean over the samples, in nats; chance has ``log(k)``.
-
-    Raises:
-        ValueError: if the shapes differ, or the temperature is not above zero.
     """
     number("temperature", temperature, 0, ends=False)
     _check_pair("(b, k), of the same samples and prototypes", scores=scores, codes=codes)
@@ -122,9 +109,6 @@ def invariance(one: Tensor, other: Tensor) -> Tensor:
     Args:
         one: (b, d).
         other: (b, d), row i shows the same image as row i of `one`.
-
-    Raises:
-        ValueError: if the shapes differ or are not (b, d).
     """
     _check_pair("(b, d), of the same images", one=one, other=other)
     return F.mse_loss(one, other)
@@ -140,9 +124,6 @@ def variance(vectors: Tensor, target: float = 1.0, epsilon: float = 1e-4) -> Ten
 
     Returns:
         The mean of ``max(0, target - deviation)`` over the d numbers, from 0 to `target`.
-
-    Raises:
-        ValueError: for fewer samples, or another shape.
     """
     deviations = (_several(vectors).var(dim=0) + epsilon).sqrt()
     return F.relu(target - deviations).mean()
@@ -153,9 +134,6 @@ def covariance(vectors: Tensor) -> Tensor:
 
     Args:
         vectors: (b, d), two samples or more.
-
-    Raises:
-        ValueError: for fewer samples, or another shape.
     """
     vectors = _several(vectors)
     centered = vectors - vectors.mean(dim=0)

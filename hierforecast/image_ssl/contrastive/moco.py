@@ -29,15 +29,10 @@ class MoCo(ViewObjective):
     without batch norms, or several devices.
 
     Args:
-        backbone: images (b, 3, h, w) to features (b, c, g).
-        projector: features to vectors (b, d); averaged over the group for the invariant loss.
         momentum: of the key encoder, at each step. The authors' .999 is for long training.
         queue_size: keys kept; two enter for each image. Well below twice the training set's size,
             or an image meets its own keys as negatives.
         temperature: of the cosines.
-
-    Raises:
-        ValueError: if the projector does not fit the backbone, or a setting is out of range.
     """
 
     def __init__(

@@ -21,9 +21,6 @@ class MomentumEncoder(nn.Module):
     Args:
         modules: run one after the other; copied.
         momentum: share of itself that the average keeps, from 0 (a fresh copy at each update) to 1.
-
-    Raises:
-        ValueError: for another momentum.
     """
 
     def __init__(self, *modules: nn.Module, momentum: float = 0.99) -> None:
@@ -64,16 +61,9 @@ class KeyQueue(nn.Module):
 
     It starts with random directions. Keys are kept at unit length.
 
-    Args:
-        dim: numbers of a key.
-        size: keys that are held.
-
     Attributes:
         keys: (size, dim), in a ring; the oldest is overwritten next.
         count: () int64, keys that ever came; ``count % size`` is the place of the next.
-
-    Raises:
-        ValueError: if `dim` or `size` is below one.
     """
 
     keys: Tensor
@@ -118,13 +108,6 @@ class Prototypes(nn.Module):
     each step, which `normalize_` does, so that steps of the optimizer do not turn long weights less
     than short ones. (Their gradient is not of the cosine but of the product with the weights; its
     part along the weights is undone by the next normalisation.)
-
-    Args:
-        dim: numbers of a vector.
-        k: prototypes.
-
-    Raises:
-        ValueError: if `dim` or `k` is below one.
     """
 
     def __init__(self, dim: int, k: int) -> None:
@@ -146,7 +129,6 @@ class Prototypes(nn.Module):
         """Score vectors (b, dim) as (b, k): cosines, if they have unit length.
 
         Args:
-            x: the vectors.
             frozen: let no gradient reach the prototypes.
         """
         directions = self.directions

@@ -21,14 +21,10 @@ class SimSiam(ViewObjective):
     for ImageNet has one layer more than `build_method` gives.
 
     Args:
-        backbone: images (b, 3, h, w) to features (b, c, g).
         projector: features to vectors (b, d); averaged over the group for the invariant loss. Give
             it a norm after its last layer, ``Projector(backbone, last_norm=True)``, as the paper
             has it (section 4.4): without, learning is slower and may collapse.
         predictor_width: hidden numbers of the predictor; a quarter of d if None, as in the paper.
-
-    Raises:
-        ValueError: if the projector does not fit the backbone, or the width is below one.
     """
 
     last_norm = True

@@ -23,8 +23,6 @@ class SwAV(ViewObjective):
     batches: 128 images are more than enough for 64 prototypes.
 
     Args:
-        backbone: images (b, 3, h, w) to features (b, c, g).
-        projector: features to vectors (b, d); averaged over the group for the invariant loss.
         prototypes: how many; a few times the number of classes, and fewer than a batch or its queue
             holds images, since each gets an equal share of them.
         epsilon: smoothness of the assignment.
@@ -34,9 +32,6 @@ class SwAV(ViewObjective):
             there are so many; 0 for none. Both views enter.
         frozen_steps: training steps in which the prototypes stay as they are; the default is about
             an epoch of 5,000 images in batches of 128.
-
-    Raises:
-        ValueError: if the projector does not fit the backbone, or a setting is out of range.
     """
 
     steps: Tensor

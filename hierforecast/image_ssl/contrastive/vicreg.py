@@ -27,15 +27,11 @@ class VICReg(ViewObjective):
     device's batch; the authors gather those of all.
 
     Args:
-        backbone: images (b, 3, h, w) to features (b, c, g).
         projector: features to vectors (b, d); averaged over the group for the invariant loss. The
             authors' is wide: d is four times the features.
         invariance: weight of the term that brings the views together.
         variance: weight of the term that keeps each number's standard deviation near one.
         covariance: weight of the term that keeps numbers apart.
-
-    Raises:
-        ValueError: if the projector does not fit the backbone, or a weight is below zero.
     """
 
     # Compared with SIE and the reconstruction: all of them see views of one recipe.

@@ -47,10 +47,6 @@ def open_image(path: str | Path) -> Image.Image:
 def read_image(path: str | Path, size: int) -> Tensor:
     """A file as a square: the shorter side is resized to `size`, and the middle is cut out.
 
-    Args:
-        path: a file that Pillow reads; gray, indexed and transparent images become RGB.
-        size: side of the square in pixels.
-
     Returns:
         (3, size, size), uint8.
 
@@ -93,8 +89,6 @@ def read_mask(
     """A mask as a square, cut out as `read_image` cuts its image; nearest pixels.
 
     Args:
-        path: a file whose pixels are numbers: gray or indexed.
-        size: side of the square in pixels.
         largest: number of the last class.
         shape: width and height that it must have: its image's.
 

@@ -34,12 +34,8 @@ class FileItems(ABC):
     the length stays true, and each such item is warned of once.
 
     Args:
-        size: side of the square images in pixels.
         on_error: what to do about a file that cannot be read: "raise", when it is asked for, or
             "skip".
-
-    Raises:
-        ValueError: for an option out of its range.
     """
 
     _items = "images"  # what errors call them
@@ -109,15 +105,7 @@ class FileImages(ImageSet, FileItems):
     when it is decoded; the next readable image, with its own label, then stands in for it.
 
     Args:
-        files: path of each image.
         labels: int64 (n,), or float32 (n, classes) for `multi_label`.
-        classes: the name of each class.
-        size, on_error: as for `FileItems`.
-        multi_label: whether an image may belong to several classes.
-
-    Raises:
-        ValueError: for an option out of its range.
-        DataError: if no image is left.
     """
 
     def __init__(
@@ -210,10 +198,7 @@ def folder_with(root: Path | str, needed: Sequence[str], below: Sequence[str], r
     """The folder that holds what is needed: `root`, or one of those below it.
 
     Args:
-        root: as the user gave it.
         needed: folders that must lie in it.
-        below: where it may lie in `root`.
-        remedy: what to do if it is not there.
 
     Raises:
         DataError: if `root` is no folder, or lacks what is needed.

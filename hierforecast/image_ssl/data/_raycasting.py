@@ -36,7 +36,6 @@ def render(parameters: Parameters, size: int) -> Tensor:
     Args:
         parameters: as `RenderedObjects.parameters` gives them, in any float type; scenes may be
             changed at will, for instance to see one object in two poses.
-        size: side of the picture in pixels.
 
     Returns:
         (b, 3, size, size), in [0, 1], sRGB; a pixel is the mean light of its rays.

@@ -93,6 +93,5 @@ def register(*usage: str, openers: Mapping[type, Opener]) -> None:
 
     Args:
         usage: how the name may be written; ROOT stands for a folder.
-        openers: what opens it from a `Request`, by the kind of set that is wanted.
     """
     SOURCES[usage[0].partition(":")[0]] = Source(usage, openers)

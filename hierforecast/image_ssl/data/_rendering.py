@@ -101,7 +101,6 @@ def render(parameters: Parameters, size: int) -> Tensor:
     Args:
         parameters: as `RenderedShapes.parameters` gives them, in any float type and on any device;
             scenes may be changed at will, for instance to see one object in two poses.
-        size: side of the picture in pixels.
 
     Returns:
         (b, 3, size, size), in [0, 1]; edges are anti-aliased over one pixel.

@@ -36,7 +36,6 @@ def shaped(solid: Solid, thickness: Tensor, stretch: Tensor) -> Tensor:
     """Planes of solids that just fit the unit ball, (b, bodies, m, 4), with unit normals.
 
     Args:
-        solid: the kind.
         thickness: of its parts, (b,), 0 to 1.
         stretch: factor along each of its axes, (b, 3).
     """

@@ -37,14 +37,8 @@ class ADE20K(MaskSet, FileItems):
 
     Args:
         root: the folder ``ADEChallengeData2016``, or the one that it stands in.
-        size: side of the square in pixels.
-        split: ``"training"`` or ``"validation"``.
         on_error: "raise" names a file that is missing or cannot be read; "skip" lets the next
             image, with its mask, stand in for it, and warns once.
-
-    Raises:
-        ValueError: for an option out of its range.
-        DataError: if folders are missing or hold no images.
     """
 
     ignored = UNLABELLED

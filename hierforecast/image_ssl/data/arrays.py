@@ -86,8 +86,6 @@ class ArrayImages(ImageSet):
     Args:
         images: (n, 3, h, w), uint8; arrays are not copied.
         labels: whole numbers (n,), or, for `multi_label`, 0, 1 or NaN in (n, classes).
-        classes: the name of each class.
-        multi_label: whether an image may belong to several classes.
 
     Raises:
         DataError: if shapes, types or values do not fit together.
@@ -131,9 +129,6 @@ class ArrayImages(ImageSet):
         """The same images with sides of `size` pixels, or this set itself if they have them.
 
         Bilinear, smoothed before it shrinks, and symmetric: turning and mirroring commute with it.
-
-        Raises:
-            DataError: if `size` is not positive.
         """
         whole("size", size)
         if self.images.shape[-2:] == (size, size):
@@ -168,9 +163,6 @@ def collate(batch: Item | list[Item]) -> Item:
     Args:
         batch: what torch's DataLoader passes: the list of (image, label), or the pair of
             images (b, 3, h, w) and labels (b, ...) that `ImageSet.__getitems__` gave.
-
-    Returns:
-        Images (b, 3, h, w), uint8, and labels (b,), int64, or (b, classes), float32.
     """
     if isinstance(batch, tuple):
         return batch

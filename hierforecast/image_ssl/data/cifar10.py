@@ -82,7 +82,6 @@ def read_batches(archive: Path | str, names: tuple[str, ...]) -> tuple[np.ndarra
     Args:
         archive: a ``.tar.gz`` in the layout of ``cifar-10-python.tar.gz``; it is read as a stream,
             and nothing is extracted.
-        names: of the batches, e.g. ``("data_batch_1",)``; their order is that of the images.
 
     Raises:
         DataError: if the archive is truncated or none, lacks a batch, or a batch is not one.
@@ -134,10 +133,6 @@ def load_plain_pickle(content: BinaryIO, where: str) -> Any:
     """What a pickle of plain values and arrays of numbers holds; Python 2's texts come as bytes.
 
     No function that the pickle names is called: an array is put together here, of its bytes.
-
-    Args:
-        content: the open file.
-        where: how errors call it.
 
     Raises:
         DataError: if it is cut short, is no pickle, or asks for anything that could run code.

@@ -34,12 +34,8 @@ class ImageFolder(FileImages):
 
     Args:
         root: folder of the class folders, or, with `split`, of the splits.
-        size: side of the images in pixels.
-        split: name of a folder in `root`, e.g. ``"train"`` or ``"val"``.
         classes: names of the class folders to read, in the order of their numbers; all, sorted, by
             default. Give a training set's to its test set where some class may be missing.
-        on_error: "raise" names a file that cannot be read when it is asked for; "skip" leaves it
-            out; see `FileImages`.
 
     Raises:
         DataError: if the folder is missing, is a file or holds no class folders, or if a class
@@ -80,11 +76,7 @@ class INaturalist(FileImages):
     category's, which is the species number where names were withheld.
 
     Args:
-        root: folder of the annotation files and of the images.
-        size: side of the images in pixels.
-        split: ``"train"`` or ``"val"``.
         annotations: path of the annotation file, if it is not ``<root>/<split>2018.json``.
-        on_error: as for `ImageFolder`. Images that are listed but missing count as unreadable.
 
     Raises:
         DataError: if the folder or the annotation file is missing, or the file is not one.
@@ -165,12 +157,7 @@ def _annotation_table(path: Path) -> dict[str, Any]:
 
 
 def open_folder(request: Request, names: str) -> ImageFolder:
-    """A folder of class folders, or of splits.
-
-    Args:
-        request: its name is the folder.
-        names: of what there is beside folders, for the error where there is no such folder.
-    """
+    """A folder of class folders, or of splits."""
     try:
         folder = existing_folder(request.name)
     except DataError as error:

@@ -50,16 +50,9 @@ class RenderedObjects(RenderedSet, PosedSet):
     picture's number is ``o * views + v``. Objects of another seed make a test set.
 
     Args:
-        n_objects: number of objects.
-        views: number of views of each.
-        seed: any whole number from 0, below 2^32.
-        size: side of the pictures in pixels.
         within: largest angle of a pose from the upright one, degrees; poses are spread evenly over
             those (180: over all rotations). Two views are up to twice as far apart.
         frame: about whose axes the relative rotation of a pair is; see `relative_rotation`.
-
-    Raises:
-        ValueError: for an option out of its range.
     """
 
     classes = CLASSES
@@ -139,7 +132,6 @@ def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
     By 90 degrees, `render` then gives `torch.rot90` of the picture.
 
     Args:
-        parameters: as `draw_parameters` gives them.
         degrees: one angle, or one for each scene (b,).
     """
     phi = parameters["light_phi"]

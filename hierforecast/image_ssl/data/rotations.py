@@ -39,18 +39,10 @@ def relative_rotation(first: Tensor, second: Tensor, frame: Frame = "world") -> 
     """What turns the pose `first` into the pose `second`.
 
     Args:
-        first: quaternions (..., 4).
-        second: quaternions (..., 4).
         frame: about whose axes. "world": `second` is the relative rotation after `first`, so that
             the same turn before the camera is the same rotation whatever the pose. "object":
             `second` is `first` after the relative rotation, as in the code published with SIE
             (Garrido et al. 2023).
-
-    Returns:
-        (..., 4), w >= 0.
-
-    Raises:
-        ValueError: for another frame.
     """
     way = second, inverse(first)
     return compose(*(way if one_of("frame", frame, get_args(Frame)) == "world" else way[::-1]))

@@ -48,16 +48,9 @@ class RenderedShapes(RenderedSet):
     seed makes a test set.
 
     Args:
-        n: number of pictures.
-        seed: any whole number from 0.
-        size: side in pixels.
-        textures: names of the textures to draw from, of `TEXTURE_NAMES`.
         scales: smallest and largest radius of a shape, in fractions of the side, at most 0.5: all
             shapes lie wholly within the picture.
         light: strongest light, 0 (none) to 0.5; it shades shapes and background and casts shadows.
-
-    Raises:
-        ValueError: for an option out of its range.
     """
 
     classes = CLASSES
@@ -101,11 +94,7 @@ class RenderedShapes(RenderedSet):
 
 
 class ShapeMasks(MaskSet):
-    """Rendered shapes with the class of every pixel: 0 where the background is, else 1 + class.
-
-    Args:
-        images: the pictures.
-    """
+    """Rendered shapes with the class of every pixel: 0 where the background is, else 1 + class."""
 
     classes = ("background", *CLASSES)
 
@@ -167,7 +156,6 @@ def turn(parameters: Parameters, degrees: float | Tensor) -> dict[str, Tensor]:
     By 90 degrees, `render` then gives `torch.rot90` of the picture.
 
     Args:
-        parameters: as `draw_parameters` gives them.
         degrees: one angle, or one for each scene (b,).
     """
     angle = parameters["angle"]

@@ -63,18 +63,11 @@ class ThreeDIEBench(PosedSet, FileItems):
 
     Args:
         root: folder of the synsets' folders.
-        size: side of the images in pixels; the files have 256.
         split: ``"train"`` or ``"val"``, as listed in ``<split>_images.npy`` and
             ``<split>_labels.npy``; None takes every object there is, in sorted order.
         lists: folder of these lists, if it is not `root`.
-        views: number of views of each object, its first ones.
-        on_error: what to do about a file that cannot be read: "raise" or "skip".
         frame: about whose axes the relative rotation of a pair is; see `relative_rotation`. The
             published experiments take "object".
-
-    Raises:
-        ValueError: for an option out of its range.
-        DataError: if folders or lists are missing or wrong.
     """
 
     _items = "views"

@@ -60,7 +60,6 @@ class PosedSet(ImageSet):
 
         Args:
             indices: numbers (b,) of the first views.
-            generator: of the draw; torch's own by default.
 
         Raises:
             ValueError: if the set has one view of each object only.
@@ -103,11 +102,6 @@ class PosedImages(ArrayImages, PosedSet):
     Args:
         images, labels, classes: as for `ArrayImages`, the views of each object side by side.
         shown: what the images show, a row each, as `PosedSet.parameters` gives it.
-        views: number of views of each object.
-        frame: about whose axes the relative rotation of a pair is; see `relative_rotation`.
-
-    Raises:
-        DataError: if images, labels, classes or parameters do not fit together.
     """
 
     def __init__(
@@ -143,9 +137,6 @@ class PosedPairs(Dataset[Views]):
 
     Args:
         images: the set; `PosedSet.in_memory` spares rendering or reading it over and over.
-
-    Attributes:
-        classes: names of the classes, by number.
 
     Raises:
         DataError: if the set knows no poses, has one object, or one view of each.
@@ -203,11 +194,6 @@ def another_view(first: Tensor, views: int, generator: torch.Generator | None = 
 
     Args:
         first: numbers of images, (b,).
-        views: of each object.
-        generator: of the draw; torch's own by default.
-
-    Raises:
-        ValueError: if there is one view only.
     """
     if views < 2:
         raise ValueError("one view of each object makes no pairs: give views=2 or more")
@@ -216,11 +202,7 @@ def another_view(first: Tensor, views: int, generator: torch.Generator | None = 
 
 
 def check_posed(images: object) -> None:
-    """Refuse a set that knows no poses.
-
-    Raises:
-        DataError: if so.
-    """
+    """Refuse a set that knows no poses."""
     if not isinstance(images, PosedSet):
         raise DataError(
             f"{type(images).__name__} tells no poses: give a PosedSet, such as RenderedObjects or "

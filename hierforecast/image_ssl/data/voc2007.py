@@ -45,17 +45,10 @@ def load_voc2007(
     Args:
         root: folder that the archives were extracted in: ``VOCdevkit``, the one above it, or
             ``VOC2007`` within it.
-        split: ``"trainval"``, ``"test"``, ``"train"`` or ``"val"``.
-        size: side of the images in pixels.
-        on_error: what to do about an image that cannot be read; see `FileImages`.
 
     Returns:
         A multi-label set: labels are float32 (20,), 1 for a class that is seen, 0 for one that is
         not, NaN where all its objects are marked as difficult and the challenge does not judge.
-
-    Raises:
-        ValueError: for an unknown `split`.
-        DataError: if folders or lists are missing, or the lists do not agree.
     """
     one_of("split", split, ARCHIVES)
     needed = "JPEGImages", "ImageSets/Main"

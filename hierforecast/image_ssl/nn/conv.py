@@ -43,10 +43,6 @@ class _GroupFilters(nn.Module):
     """A bank of filters and all its turned copies; subclasses convolve with them.
 
     Args:
-        in_channels: c of the input.
-        out_channels: c of the output.
-        group: of the output.
-        kernel_size: side of the square filters.
         bias: one for each output channel, shared by its copies.
         lifting: the input is an image, without an axis of the group.
     """
@@ -127,13 +123,9 @@ class LiftingConv2d(_GroupFilters):
     """From images to feature maps of a group: a convolution with every turned copy of each filter.
 
     Args:
-        in_channels: of the image.
-        out_channels: c of the feature map.
-        group: a `Group` or its name.
         kernel_size: side of the filters, pixels.
         stride: pixels between samples; `nn.sizes` says for which image sizes it is exact.
         padding: zeros at each side.
-        bias: one for each output channel.
     """
 
     lifts = True
@@ -168,14 +160,7 @@ class GroupConv2d(LiftingConv2d):
 
 
 class GroupLinear(_GroupFilters):
-    """A linear map of pooled features that commutes with the group: a 1 x 1 group convolution.
-
-    Args:
-        in_channels: c of the input.
-        out_channels: c of the output.
-        group: a `Group` or its name.
-        bias: one for each output channel.
-    """
+    """A linear map of pooled features that commutes with the group: a 1 x 1 group convolution."""
 
     def __init__(
         self, in_channels: int, out_channels: int, group: GroupLike, bias: bool = True

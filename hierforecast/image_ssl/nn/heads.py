@@ -66,7 +66,6 @@ def mlp(
 
     Args:
         widths: channels, from the input's to the output's.
-        group: of the input and of the output.
         norm: made for each hidden width; `torch.nn.Identity` takes a width too.
         last_norm: normalise the output as well, without ReLU and without learned scales and shifts,
             as the authors of SimSiam do.
@@ -90,15 +89,11 @@ class Projector(nn.Module):
     not established; here it is an option. With ``group="C1"`` it is the ordinary projector.
 
     Args:
-        backbone: anything with `group` and `channels`.
         widths: hidden widths and d.
         group: of the projector: the backbone's if None, or ``"C1"``.
         average: ``"output"``, behind group-equivariant layers, or ``"input"``, before ordinary
             ones.
         last_norm: normalise the output by batch (SimSiam).
-
-    Raises:
-        ValueError: for another `average`, or a group that does not fit.
     """
 
     def __init__(
@@ -137,9 +132,6 @@ class LabelReader(nn.Module):
 
     ``act_on_scores(a, reader(x)) == reader(act(a, x))`` with the action of `LabelAction`; labels
     that an element leaves alone are read from a mean over their stabiliser.
-
-    Args:
-        action: how the group moves the labels; for the trivial group every label is an orbit.
     """
 
     entries: Tensor
@@ -161,12 +153,6 @@ class TileConv(nn.Module):
     The features of the tiles are a feature map with a pixel for each tile, so that one group
     convolution as large as the grid keeps the symmetry: a turn moves the tiles and turns each. With
     the trivial group this is a linear map of all tiles' features side by side.
-
-    Args:
-        channels: c of a tile's features.
-        out_channels: of the output.
-        group: a `Group` or its name.
-        grid: tiles along a side.
     """
 
     def __init__(self, channels: int, out_channels: int, group: GroupLike, grid: int) -> None:

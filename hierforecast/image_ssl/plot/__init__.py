@@ -1,4 +1,7 @@
-"""Pictures of images and features. Each returns its axes or figure; nothing is shown or saved."""
+"""Pictures of images and features. Each returns its axes or figure; nothing is shown or saved.
+
+A `title` is set in bold at the top left; `ax` are axes to draw on, of a new figure if None.
+"""
 
 from hierforecast.image_ssl.plot.images import (
     plot_images,

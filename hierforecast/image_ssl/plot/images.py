@@ -43,7 +43,6 @@ def plot_images(
         images: (n, 3, h, w), uint8, or floating point in [0, 1]; what lies beyond is cut off.
         labels: a text for each image.
         columns: images in a row.
-        title: set in bold at the top left.
 
     Raises:
         DataError: if there are no images, or labels do not fit them.
@@ -91,7 +90,6 @@ def plot_neighbors(
         queries: numbers of images.
         k: neighbours, at most n - 1.
         distance: features (q, d) and (n, d) to (q, n).
-        title: set in bold at the top left.
 
     Raises:
         DataError: if there are no queries or features, they do not fit the images, a query is no
@@ -130,7 +128,6 @@ def plot_reconstructions(
         first: the views that the decoder saw, (n, 3, h, w).
         second: the views that it was to rebuild, (n, 3, h, w).
         reconstructions: (n, 3, h, w), or name -> (n, 3, h, w) of several methods, a row each.
-        title: set in bold at the top left.
 
     Raises:
         DataError: if the images are none, or not the same number everywhere.

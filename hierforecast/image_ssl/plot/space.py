@@ -62,9 +62,7 @@ def plot_features(
 
     Args:
         features: of one class an image.
-        ax: axes to draw on; None makes a new figure.
         max_points: at most so many are drawn, chosen at random (always the same ones).
-        title: set in bold at the top left.
 
     Raises:
         DataError: if images show several classes, or as `principal_axes` does.

@@ -38,13 +38,7 @@ def look_of(number: int) -> tuple[str, str]:
 
 
 def new_figure(width: float, height: float, title: str | None = None, x: float = 0.01) -> Figure:
-    """A figure of this size in inches that fits its parts by itself.
-
-    Args:
-        width, height: inches.
-        title: set in bold at the top left, if there is one.
-        x: where the title starts, of the width.
-    """
+    """A figure of this size in inches that fits its parts by itself; its title starts at `x`."""
     figure = plt.figure(figsize=(width, height), layout="constrained")
     if title is not None:
         size = FONT["title"]
@@ -73,7 +67,6 @@ def as_pixels(images: Tensor | np.ndarray, name: str = "images") -> np.ndarray:
 
     Args:
         images: (n, 3, h, w), uint8, or floating point.
-        name: they are called in the error.
 
     Raises:
         DataError: if there are none, or they have another shape.
@@ -92,10 +85,7 @@ def show(
     """One picture without ticks, in a frame if one of a color is wanted.
 
     Args:
-        ax: to draw on.
         pixels: (h, w, 3), or (h, w) with options for `imshow` in `heat`.
-        frame: its color.
-        width: of the frame, points.
     """
     ax.imshow(pixels, interpolation="nearest", **heat)
     ax.set_xticks([])

@@ -52,9 +52,7 @@ def plot_learning_curves(
         table: with the columns labels, seed, accuracy and those of `by`: what `learning_curve`
             gives, or several such tables one below the other.
         by: the column or columns that tell the lines apart.
-        ax: axes to draw on; None makes a new figure.
         chance: the accuracy of guessing, drawn as a dotted line.
-        title: set in bold at the top left.
 
     Raises:
         DataError: if a column is missing or there are no rows.
@@ -107,12 +105,10 @@ def plot_comparison(
 
     Args:
         table: a row for each run, with the columns `group`, `bar` and `value`.
-        ax: axes to draw on; None makes a new figure.
         group: the column whose values stand along the axis.
         bar: the column whose values stand side by side, each in its color.
         value: the column of what is compared, a share between 0 and 1.
         label: of the vertical axis; None is `value`.
-        title: set in bold at the top left.
 
     Raises:
         DataError: if a column is missing or there are no rows.
@@ -158,7 +154,6 @@ def plot_r2(
         by: the column whose values stand side by side, each in its color.
         floor: below 0; where bars end.
         colors: value of `by` -> color; others take the next of the palette.
-        title: set in bold at the top left.
 
     Raises:
         DataError: if a column is missing, no row is of R2, a score is NaN, or the floor is not

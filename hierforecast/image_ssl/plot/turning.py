@@ -49,7 +49,6 @@ def plot_turning_map(
         image: (3, h, w), uint8, or floating point in [0, 1]; square.
         channel: which to draw; None takes the one whose maps differ most from each other.
         maps: instead of ``backbone.maps``: such as an earlier layer, whose maps are finer.
-        title: set in bold at the top left.
 
     Raises:
         DataError: if the image is not (3, h, h), the network has no group to turn by, or there is

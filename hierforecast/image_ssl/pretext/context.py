@@ -25,10 +25,7 @@ class ContextPrediction(PretextTask):
     quotient (see `LabelAction.readers`).
 
     Args:
-        group: that the images are turned by.
-        tile: side of a tile, pixels: a size for which the network is exact.
-        gap: pixels between tiles, against answers from lines that cross their border.
-        jitter: largest move of the neighbour along each axis, pixels.
+        tile, gap, jitter: of `TileGrid`; the gap is against answers from lines that cross a border.
     """
 
     tiles, cells = 2, 3

@@ -22,12 +22,9 @@ class Jigsaw(PretextTask):
     and the set is closed under that.
 
     Args:
-        group: that the images are turned by.
         count: permutations in the set, a multiple of the group's order.
         grid: tiles along a side, 2 or 3.
-        tile: side of a tile, pixels: a size for which the network is exact.
-        gap: pixels between tiles.
-        jitter: largest move of each tile along each axis, pixels.
+        tile, gap, jitter: of `TileGrid`.
         seed: of the choice among equally good permutations.
 
     Attributes:

@@ -33,10 +33,8 @@ def far_apart(group: GroupLike, count: int, grid: int = 3, seed: int = 0) -> tup
     that whose nearest neighbour in the set, itself included, is farthest away.
 
     Args:
-        group: whose conjugation the set is closed under.
         count: of permutations, a multiple of the group's order.
         grid: tiles along a side, 2 or 3.
-        seed: breaks ties.
 
     Returns:
         perms (count, tiles): place p shows tile ``perms[p]``; moves (g, count): `LabelAction`'s.

@@ -100,9 +100,6 @@ class PretextHead(nn.Module):
     """From features of tiles to a score for each label.
 
     Args:
-        backbone: anything with `group` and `channels`.
-        task: says how tiles are combined and how labels move.
-        width: hidden channels.
         group: the backbone's if None (scores turn with the image), or ``"C1"`` (ordinary).
     """
 
@@ -143,8 +140,6 @@ class Pretext(Objective):
     """Learning by a pretext task: backbone + head + cross-entropy.
 
     Args:
-        backbone: a network with `group` and `channels`.
-        task: the question.
         head: the answer; `PretextHead(backbone, task)` or with ``group="C1"``.
     """
 

@@ -19,9 +19,6 @@ class TileGrid:
         tile: side of a tile, pixels: a size for which the network is exact.
         gap: pixels between neighbours that are not moved.
         jitter: largest move of a tile along each axis, pixels.
-
-    Raises:
-        DataError: if a number makes no sense.
     """
 
     def __init__(self, cells: int, tile: int, gap: int = 0, jitter: int = 0) -> None:
@@ -58,7 +55,6 @@ class TileGrid:
         """Cut tiles out of images.
 
         Args:
-            images: (b, channels, size, size).
             cells: (b, k) int64, numbers of the tiles in the order of reading.
             shifts: (b, k, 2) int64, pixels down and to the right.
 

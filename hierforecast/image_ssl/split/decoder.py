@@ -21,8 +21,6 @@ class PooledTokens(nn.Module):
     """Tokens from the mean over space: one linear map for each.
 
     Args:
-        split: says how wide the equivariant half is.
-        dim: of a token.
         grid: tokens along a side; one for each of the decoder's patches.
     """
 
@@ -42,8 +40,6 @@ class MapTokens(nn.Module):
     """Tokens from the places of the feature map, brought to the decoder's grid.
 
     Args:
-        split: says how wide the equivariant half is.
-        dim: of a token.
         grid: tokens along a side; a map of another size is resized.
     """
 
@@ -74,13 +70,9 @@ class CrossAttentionDecoder(nn.Module):
         patch: side of a patch, pixels; not established, 4 is usual for small images.
         dim: of a token, a multiple of `heads`.
         layers: of self-attention, L; not established.
-        heads: of each attention.
 
     Attributes:
         grid: patches along a side, ``ceil(size / patch)``; tokens must be as many.
-
-    Raises:
-        ValueError: if a size is below one, or `dim` is no multiple of `heads`.
     """
 
     def __init__(
@@ -112,9 +104,6 @@ class CrossAttentionDecoder(nn.Module):
         Args:
             queries: tokens (b, grid * grid, dim) of the view that is reconstructed.
             keys: tokens (b, n, dim) of the other view, for keys and values.
-
-        Raises:
-            ValueError: if the tokens do not fit the patches.
         """
         count = self.grid**2
         if queries.shape[1:] != (count, self.dim) or keys.shape != queries.shape:
@@ -132,12 +121,7 @@ class CrossAttentionDecoder(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention from one set of tokens to another, and a small network; both add to the first.
-
-    Args:
-        dim: of a token.
-        heads: of the attention.
-    """
+    """Attention from one set of tokens to another, and a small network; both add to the first."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -183,8 +167,6 @@ def whitened_error(found: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tens
     small part of the squared error, and features may do without it.
 
     Args:
-        found: standardized images (b, 3, h, w).
-        target: images (b, 3, h, w).
         epsilon: smallest variance that is divided by.
     """
     wanted = standardized(target)

@@ -61,7 +61,6 @@ class SplitChannels(Split):
     halves keep the group's axis; a projector that averages over it makes the first invariant.
 
     Args:
-        backbone: anything with `group` and `channels`.
         share: of the channels that are invariant; at least one channel is left on each side.
 
     Raises:
@@ -89,9 +88,6 @@ class SplitGroup(Split):
     second. Features of the halves together are the features, in other coordinates: nothing is lost.
     It is invariance to the group's own turns that comes for free; a loss has to teach the rest.
 
-    Args:
-        backbone: anything with `group` and `channels`.
-
     Raises:
         ValueError: if the group is trivial: nothing would be left.
     """
@@ -114,12 +110,7 @@ class SplitGroup(Split):
 
 
 class SplitBackbone(nn.Module):
-    """A backbone whose features come in two halves.
-
-    Args:
-        backbone: with `maps`, `group` and `channels`; `ResNet`.
-        split: made for this backbone.
-    """
+    """A backbone whose features come in two halves."""
 
     def __init__(self, backbone: Backbone, split: Split) -> None:
         super().__init__()
@@ -158,11 +149,7 @@ def split_for(setting: Setting, split: float | str) -> tuple[SplitBackbone, Sett
     """The backbone in halves, and the setting of the heads on the invariant half.
 
     Args:
-        setting: what a method is built from.
         split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
-
-    Raises:
-        ValueError: for another split.
     """
     backbone, setting = setting.backbone, replace(setting, hidden=setting.width)
     if isinstance(split, str):

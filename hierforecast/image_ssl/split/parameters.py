@@ -100,9 +100,6 @@ class RelativeParameters(nn.Module):
     Attributes:
         blocks: length of each unit vector, 2 or 4, in their order.
         width: of the row, the sum of these.
-
-    Raises:
-        ValueError: for an unknown name, or none.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -103,16 +103,8 @@ class Reconstruction(Objective):
         """The method with a `CrossAttentionDecoder`.
 
         Args:
-            setting: what every method is built from.
-            learner: one of `LEARNERS`.
-            split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
-            tokens: ``"pooled"`` or ``"maps"``.
-            weight: of the reconstruction.
-            error: of it, ``"squared"`` or ``"whitened"``.
-            decoder: options of `CrossAttentionDecoder`.
             between: reconstruct what lies between the views, for which they must be augmented.
             augment: makes the views, or `Poses`; `every_kind` if None.
-            options: of the learner.
 
         Raises:
             ValueError: for an unknown learner, split or kind of tokens, or one between poses.

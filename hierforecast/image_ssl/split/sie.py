@@ -27,12 +27,7 @@ from hierforecast.image_ssl.views import Augmented, OneAtATime, Poses, Views
 
 
 class EquivariantProjector(nn.Module):
-    """From equivariant features (b, c, g) to vectors (b, d); nothing is averaged over the group.
-
-    Args:
-        halves: says how wide the equivariant half is.
-        widths: hidden widths and d.
-    """
+    """From equivariant features (b, c, g) to vectors (b, d); nothing is averaged over the group."""
 
     def __init__(self, halves: SplitBackbone, widths: tuple[int, ...] = (256, 64)) -> None:
         super().__init__()
@@ -124,14 +119,7 @@ class SIE(Objective):
         projector: of the invariant half; ``Projector(halves.invariant)``.
         equivariant_projector: of the equivariant half; `EquivariantProjector`.
         predictor: made for its vectors; `HyperPredictor`.
-        invariance: weight of the invariant halves' squared difference.
         equivariance: weight of the squared error of the prediction, of known pairs.
-        variance: weight of the variance term.
-        covariance: weight of the covariance term.
-        predictor_variance: weight of the variance term of the prediction.
-
-    Raises:
-        ValueError: if the predictor does not fit, or a weight is below zero.
     """
 
     posed = True
@@ -185,11 +173,6 @@ class SIE(Objective):
                 `POSE_KINDS`), ``"all"``, or, of augmented views, ``"one at a time"``.
             split: invariant share of the channels, or ``"group"`` for `SplitGroup`.
             known: share of the images, or of the objects, whose parameters are known.
-            augment: makes the views, or `Poses`; `every_kind` if None.
-            factors: weights of the terms.
-
-        Raises:
-            ValueError: for an unknown kind or split.
         """
         halves, setting = split_for(setting, split)
         augment = augment or every_kind(setting.size)

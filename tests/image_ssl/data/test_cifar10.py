@@ -64,7 +64,7 @@ def test_loading_by_name(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="4 images, expected 5"):
         load_cifar10("test", "official", root=tmp_path)
     for options in ({"split": "val"}, {"version": "jpeg"}):
-        with pytest.raises(ValueError, match="is not one of"):
+        with pytest.raises(ValueError, match="is none of"):
             load_cifar10(root=tmp_path, **options)
 
 

@@ -60,7 +60,7 @@ def test_relative_rotation_composes():
     # A turn before the viewer is the same rotation of the world whatever the pose.
     turn = about_axis(torch.eye(3, dtype=torch.float64)[2], torch.tensor(30.0, dtype=torch.float64))
     close(relative_rotation(FIRST, compose(turn, FIRST)), turn.expand(50, 4))
-    with pytest.raises(ValueError, match="frame='camera'"):
+    with pytest.raises(ValueError, match="frame 'camera'"):
         relative_rotation(FIRST, SECOND, "camera")
 
 
