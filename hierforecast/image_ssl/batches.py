@@ -22,7 +22,6 @@ class Batches(IterableDataset[Any]):
 
     Args:
         images: a set, or pairs whose second views are drawn anew.
-        batch_size: images in a batch.
         seed: of the orders and of the second views.
         start: number of the first batch.
         by: from one batch's number to the next.

@@ -70,11 +70,9 @@ def build_method(
 
     Args:
         name: one of `METHODS`.
-        backbone: what is trained.
         head_group: that the head respects, the backbone's if None; see `arm`.
         symmetry: the group that the pretext labels are closed under: the same for every arm of a
             comparison, so that all answer the same question.
-        size: side of the images, pixels.
         width: hidden channels of the head, and numbers of the vectors that a loss compares.
         match_head: the backbone of a plain arm. The head then has as many hidden channels as give
             it the number of weights that a head of `width` has after that one; vectors keep their

@@ -20,7 +20,6 @@ def save_backbone(
     """Write a network into the folder `path`: a reader sees the old one or the new, never a half.
 
     Args:
-        backbone: on any device.
         path: of a new folder, or of one that holds an earlier save.
         made_by: what else is to be known of it, such as the method, the steps and the data of its
             training; anything that JSON holds.
@@ -56,11 +55,7 @@ def load_backbone(path: Path | str) -> ResNet:
 
 
 def read_made_by(path: Path | str) -> dict[str, Any]:
-    """What `save_backbone` was given as `made_by`.
-
-    Raises:
-        FileNotFoundError, DataError: as `load_backbone` does.
-    """
+    """What `save_backbone` was given as `made_by`."""
     saved = read_folder(Path(path), OPTIONS, WHAT)
     saved.check()
     made_by = saved.document.get("made_by")
@@ -68,9 +63,5 @@ def read_made_by(path: Path | str) -> dict[str, Any]:
 
 
 def check_folder(path: Path | str) -> None:
-    """Whether a network can be saved there; worth asking before hours of training.
-
-    Raises:
-        DataError: if `path` is a file, or a folder with anything else in it.
-    """
+    """Whether a network can be saved there; worth asking before hours of training."""
     check_place(Path(os.path.realpath(path)), OPTIONS, WHAT)

@@ -45,12 +45,9 @@ class Schedule:
     """How long and how fast to train.
 
     Args:
-        max_steps: optimizer steps.
-        batch_size: images in a step, on each device.
         learning_rate: at its peak, after a warm-up; then it falls along a cosine to zero. Layers
             of `ConstantRate`, SimSiam's predictor, keep this one throughout.
         weight_decay: of weights of two axes and more; biases and norms have none.
-        seed: of everything random.
         workers: processes that read images ahead; 0 for images in memory.
         optimizer: made of parameter groups, ``lr`` and ``weight_decay``;
             ``functools.partial(torch.optim.SGD, momentum=0.9)`` is how the papers train.
@@ -156,8 +153,6 @@ def pretrain(
     """Train a method in place, on images alone unless it is supervised.
 
     Args:
-        method: as `build_method` makes it; or an `Objective` of your own, which is given the images
-            as they are, as both views.
         images: to learn from; `PosedPairs` for a method of poses.
         schedule: how long and how fast; `Schedule()` if None.
         trainer: options of Lightning's `Trainer` (devices, strategy, precision, callbacks);

@@ -55,7 +55,6 @@ class Saved:
     """A backbone that was saved.
 
     Attributes:
-        net: the network.
         data: name of the set that it learned from, or None if that is not known.
         kinds: of its features, by name.
     """

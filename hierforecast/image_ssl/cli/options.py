@@ -60,11 +60,7 @@ class EvaluateOptions:
 
 
 def on_error_of(text: str) -> OnError:
-    """What --on-error says.
-
-    Raises:
-        DataError: if it says anything else.
-    """
+    """What --on-error says."""
     for known in get_args(OnError):
         if text == known:
             return known

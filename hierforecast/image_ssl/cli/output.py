@@ -22,11 +22,7 @@ PICTURES = (".png", ".pdf", ".svg")
 
 
 def check_endings(out: Path | None, plot: Path | None) -> None:
-    """Refuse names that nothing can be written to; worth asking before hours of work.
-
-    Raises:
-        DataError: if a name does not end as tables or pictures do.
-    """
+    """Refuse names that nothing can be written to; worth asking before hours of work."""
     for path, endings in ((out, TABLES), (plot, PICTURES)):
         if path is not None and path.suffix.lower() not in endings:
             raise DataError(f"'{path}' cannot be written: name it {' or '.join(endings)}")
@@ -36,7 +32,6 @@ def pivoted(table: pd.DataFrame, rows: Sequence[str], column: str) -> Table:
     """Scores for the console.
 
     Args:
-        table: with the columns `rows`, `column` and score.
         rows: what tells the lines apart.
         column: what tells the columns apart.
     """
@@ -77,15 +72,7 @@ def deliver(
     plot: Path | None,
     draw: Callable[[], Any],
 ) -> None:
-    """Print a table, and write it and its picture where they are wanted.
-
-    Args:
-        table: for `out`.
-        shown: for the console.
-        out: a .csv, or None.
-        plot: a picture, or None.
-        draw: its figure.
-    """
+    """Print a table, and write it and its picture where they are wanted."""
     Console().print(shown)
     if out is not None:
         save_table(table, out)

@@ -41,8 +41,6 @@ def painted(learning: Method, images: ImageSet, seed: int) -> Any:
 
     Args:
         learning: of a `Reconstruction`; put in evaluation mode.
-        images: a column each.
-        seed: of the views.
     """
     objective: Any = learning.eval().objective
     originals, _ = images.__getitems__(list(range(len(images))))

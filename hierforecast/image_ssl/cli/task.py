@@ -26,12 +26,7 @@ SPECIAL = ("labels", "curve", "transformation", "test", "test_split")
 
 @dataclass(frozen=True)
 class Run:
-    """What a task is run on.
-
-    Attributes:
-        saved: backbones by their names.
-        options: of the command.
-    """
+    """What a task is run on."""
 
     saved: Mapping[str, Saved]
     options: EvaluateOptions
@@ -82,11 +77,7 @@ class Task(ABC):
     unit: ClassVar[str] = "images"
 
     def check(self, options: EvaluateOptions) -> None:
-        """Refuse options that it does not take, before anything is loaded.
-
-        Raises:
-            DataError: if there are such options.
-        """
+        """Refuse options that it does not take, before anything is loaded."""
         for name in SPECIAL:
             if getattr(options, name) and name not in self.takes:
                 raise DataError(f"{flag(name)} is no option of --task {options.task}")

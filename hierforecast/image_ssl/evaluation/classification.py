@@ -44,11 +44,7 @@ def evaluate(
 
     Args:
         backbone: images (b, 3, h, w) to (b, c, g); left as it was, bit for bit.
-        train_set: the classifiers learn from it.
-        test_set: they are scored on it.
         features: name -> pool from (b, c, g) to (b, d).
-        classifiers: name -> what makes a probe, such as its class.
-        options: `FeatureOptions`.
 
     Returns:
         A row for each kind of features and each classifier: features, dimensions, classifier,
@@ -90,8 +86,6 @@ def learning_curve(
         sizes: numbers of labels, each at least the number of classes. None: 1, 10, 100, ... of each
             class, and all.
         seeds: of the draws, or how many.
-        classifiers: name -> what makes a probe; `CLASSIFIERS` has the linear probe and kNN.
-        progress: whether to show a bar.
 
     Returns:
         A row for each classifier, size and seed: classifier, labels, seed, accuracy.
@@ -133,10 +127,6 @@ def balanced_order(labels: Tensor, seed: int) -> Tensor:
 
     They go around the classes, each time in another order; a class without images left is passed
     over.
-
-    Args:
-        labels: (n,) class numbers.
-        seed: of the shuffling.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(labels), generator=generator)

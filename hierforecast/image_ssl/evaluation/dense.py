@@ -48,11 +48,9 @@ def dense_probe(
     Args:
         backbone: with `maps`, images (b, 3, h, w) to (b, c, g, h', w'); left as it was, bit for
             bit. All maps of a set are held in memory.
-        train_set: images of one size with their masks.
         test_set: of the same classes; its `ignored` pixels are not scored, and that class, if it
             is one, is never predicted.
         pool: `flatten_maps`, `average_maps` or another.
-        batch_size: images at a time, in the network and in the probe.
         prepare, device, progress: `FeatureOptions`; the probe learns on the CPU.
         options: of `DenseProbe`: epochs, learning_rate, weight_decay, seed.
 
@@ -92,7 +90,6 @@ class DenseFeatures:
     Args:
         maps: (n, d, h', w').
         masks: (n, h, w), numbers of classes.
-        classes: their names.
         ignored: number of the pixels that do not count, or None.
 
     Raises:
@@ -123,11 +120,6 @@ class DenseProbe:
     size of the image, bilinear, and the cross entropy is the mean over the pixels that count:
     scikit-learn's classifiers, of a row for each pixel, neither know that step nor fit in memory.
     AdamW, its rate falling to 0 along a half cosine.
-
-    Args:
-        epochs, learning_rate, weight_decay: of the training.
-        batch_size: images at a time.
-        seed: of the order of the training images.
     """
 
     epochs: int = 20

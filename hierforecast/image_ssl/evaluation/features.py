@@ -93,7 +93,6 @@ class FeatureOptions(TypedDict, total=False):
         prepare: uint8 images (b, 3, h, w) to what the network takes; a crop may stand here.
         batch_size: images at a time.
         device: where to compute; None is where the network stands.
-        progress: whether to show a bar.
     """
 
     prepare: Callable[[Tensor], Tensor]
@@ -115,10 +114,8 @@ def collect_features(
 
     Args:
         backbone: images (b, 3, h, w) to (b, c, g).
-        images: the set, uint8 images with labels.
         pool: ``average_group`` for invariant features, ``flatten_group`` for equivariant ones, or
             any function from (b, c, g) to (b, d).
-        options: `FeatureOptions`.
 
     Returns:
         Features (n, d), float32 on the CPU.

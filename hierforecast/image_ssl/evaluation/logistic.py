@@ -46,8 +46,6 @@ class LogisticProbe:
 
     Args:
         penalties: to choose from; one alone is taken as it is.
-        summary: of average precision, where images show several classes.
-        seed: of the draw of the held-out fifth.
 
     Attributes:
         penalty: chosen.
@@ -86,11 +84,7 @@ class LogisticProbe:
         return x.to(weight) @ weight + (self.bias - self.mean @ weight)
 
     def score(self, test: Features) -> Score:
-        """Accuracy or mean AP.
-
-        Raises:
-            DataError: if the test features do not belong to the training features.
-        """
+        """Accuracy or mean AP."""
         check_pair(self.train, test)
         return class_score(self.scores(test.x), test, self.summary, penalty=self.penalty)
 

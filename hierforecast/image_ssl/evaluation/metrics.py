@@ -20,8 +20,6 @@ class Score:
     """What an evaluation found.
 
     Args:
-        metric: ``"accuracy"``, ``"mean AP"`` or ``"R2"``.
-        value: at most 1.
         settings: what the probe chose or was given: a penalty, a number of neighbors.
         others: the same by other definitions, by name.
     """
@@ -43,9 +41,6 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
     Args:
         predicted: (n,) class numbers.
         labels: (n,) class numbers.
-
-    Raises:
-        DataError: if the shapes differ or there are no images.
     """
     if predicted.shape != labels.shape or predicted.ndim != 1:
         raise DataError(
@@ -89,9 +84,6 @@ def average_precision(scores: Tensor, targets: Tensor, summary: Summary = area) 
 
     Returns:
         (classes,) float64; nan for a class that no image is known to show.
-
-    Raises:
-        DataError: if the shapes differ, or a score is NaN.
     """
     if scores.shape != targets.shape or scores.ndim != 2:
         raise DataError(

@@ -28,13 +28,8 @@ class MLPProbe:
     drawn before.
 
     Args:
-        outcome: what the targets are: `QUANTITIES` or `YES_NO`.
         seed: of the held-out fifth, the first weights and the batches.
-        hidden: width of both hidden layers.
-        max_epochs: at most so many.
         patience: epochs without a better held-out loss after which it stops.
-        batch_size: rows a step.
-        learning_rate, weight_decay: of AdamW.
 
     Attributes:
         epochs: after which it was best.

@@ -37,7 +37,6 @@ class NeighborsProbe:
     Args:
         k: neighbors, at most as many as there are training images; None: 20, or all if fewer.
         temperature: positive, or None.
-        summary: of average precision, where images show several classes.
     """
 
     k: int | None = None
@@ -81,11 +80,7 @@ class NeighborsProbe:
         return torch.cat(found)
 
     def score(self, test: Features) -> Score:
-        """Accuracy or mean AP.
-
-        Raises:
-            DataError: if the test features do not belong to the training features.
-        """
+        """Accuracy or mean AP."""
         check_pair(self.train, test)
         return class_score(self.scores(test.x), test, self.summary, k=self.neighbors)
 

@@ -52,10 +52,6 @@ def standardization(x: Tensor) -> tuple[Tensor, Tensor]:
 def r2_per_dimension(predicted: Tensor, wanted: Tensor) -> Tensor:
     """R² of each dimension, (k,) float64.
 
-    Args:
-        predicted: (n, k).
-        wanted: (n, k).
-
     Raises:
         DataError: if the shapes differ, a value is NaN or infinite, or a dimension is constant.
     """

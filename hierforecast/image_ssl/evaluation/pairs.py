@@ -69,12 +69,7 @@ class Pairs:
 
 
 def part(channels: slice, pool: Pool = flatten_group) -> Pool:
-    """A pool that looks at some of the channels only, such as one half of split features.
-
-    Args:
-        channels: of features (b, c, ...).
-        pool: of these, to (b, d).
-    """
+    """A pool that looks at some of the channels only, such as one half of split features."""
     return lambda x: pool(x[:, channels])
 
 
@@ -92,13 +87,10 @@ def probe_pairs(
 
     Args:
         train: the probes learn from them, a fifth held out to choose by.
-        test: the probes are scored on them.
         features: name -> pool to (b, d); one half of split features is `part`, or what the split
             itself makes of the features.
         targets: name -> what is predicted; those whose parameters the pairs lack are left out.
         probes: name -> what makes a probe of an outcome and a seed; each target has its own.
-        seed: of the probes.
-        progress: whether to show a bar.
 
     Returns:
         A row for each kind of features, target and probe: features, target, probe, metric (R2 or

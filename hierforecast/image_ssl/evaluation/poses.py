@@ -44,9 +44,6 @@ def collect_posed_pairs(
 
     Args:
         backbone: images (b, 3, h, w) to features (b, ...).
-        images: the set.
-        seed: of the draw of the other views.
-        options: `FeatureOptions`.
 
     Raises:
         DataError: if the set knows no poses, or a feature is NaN or infinite.
@@ -72,10 +69,7 @@ def probe_poses(
 
     Args:
         backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
-        train, test: the probes learn from pairs of the one, and are scored on the other's objects.
-        features, targets, probes: as for `probe_pairs`.
         seed: of the pairs and the probes; the pairs of `test` are drawn apart.
-        options: `FeatureOptions`.
 
     Returns:
         As `probe_pairs`.
@@ -118,10 +112,6 @@ def retrieve_predicted(
 
     Args:
         method: trained on `PosedPairs`; left as it was, bit for bit.
-        images: the set.
-        seed: of the draw of the other views.
-        distance, ks: as for `retrieve_views`.
-        options: `FeatureOptions`.
 
     Returns:
         As `retrieve_views`.

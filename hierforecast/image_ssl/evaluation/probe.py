@@ -39,11 +39,7 @@ class Probe(Protocol):
 
 
 def linear_models() -> Any:
-    """scikit-learn's linear models.
-
-    Raises:
-        MissingExtraError: if scikit-learn is not installed.
-    """
+    """scikit-learn's linear models."""
     return import_extra("sklearn.linear_model", "image", "to fit linear probes")
 
 
@@ -133,11 +129,7 @@ def check_numbers(train: Features) -> None:
 
 
 def check_penalties(penalties: Sequence[float]) -> None:
-    """Refuse penalties that cannot be chosen from.
-
-    Raises:
-        DataError: if there is none, or one is not positive.
-    """
+    """Refuse penalties that cannot be chosen from."""
     if not penalties or min(penalties) <= 0:
         raise DataError(f"penalties are {tuple(penalties)}: give at least one, all positive")
 

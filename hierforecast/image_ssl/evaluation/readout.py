@@ -17,7 +17,6 @@ class BlockReadout(nn.Module):
     too (Noroozi and Favaro 2016; Coates and Ng 2011 pool over quadrants).
 
     Args:
-        backbone: with `block_maps`.
         grid: cells along a side.
     """
 
@@ -36,11 +35,7 @@ class BlockReadout(nn.Module):
 
 
 class MirrorMean(nn.Module):
-    """The mean of the features of an image and of its mirror image, which tell the same.
-
-    Args:
-        readout: images to features.
-    """
+    """The mean of the features of an image and of its mirror image, which tell the same."""
 
     def __init__(self, readout: nn.Module) -> None:
         super().__init__()

@@ -60,7 +60,6 @@ def retrieve_views(
         objects: (m,) int64, the object of each view in the gallery: the candidates of a query are
             the views of its target's object. None: the whole gallery.
         source: (q,) int64, a row of the gallery to leave out of each query's candidates.
-        distance: `cosine_distance`, `euclidean_distance` or another.
         ks: of hit@k, the share of queries whose right view is among the k nearest.
 
     Returns:
@@ -105,10 +104,6 @@ def retrieve_objects(
     Args:
         features: (n, d), of all views.
         objects: (n,) int64, the object of each.
-        distance, ks: as for `retrieve_views`.
-
-    Returns:
-        As `retrieve_views`.
 
     Raises:
         DataError: if shapes do not fit, a feature is not finite, no object has two views, or there

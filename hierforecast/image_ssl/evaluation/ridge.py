@@ -31,8 +31,6 @@ class RidgeProbe:
     its variance; then all rows are fitted. Yes and no are regressed as 1 and 0.
 
     Args:
-        outcome: what the targets are: `QUANTITIES` or `YES_NO`.
-        seed: of the draw of the held-out fifth.
         penalties: to choose from; one alone is taken as it is.
 
     Attributes:

@@ -20,7 +20,6 @@ class SegmentedImages(MaskSet):
     Args:
         images: (n, 3, h, w), uint8.
         masks: (n, h, w), whole numbers of classes.
-        classes: the name of each class, by number.
         ignored: number of the pixels that do not count, a class or another from 0 to 255; None: all
             count.
 
@@ -65,7 +64,6 @@ class DenseScore:
 
     Args:
         confusion: (classes, classes) int64, pixels by true class (row) and predicted class.
-        classes: their names.
     """
 
     confusion: Tensor
@@ -109,13 +107,7 @@ def confusion_of(
     """Count pixels by true class (row) and predicted class (column), (classes, classes) int64.
 
     Args:
-        predicted: class numbers of any shape.
-        masks: the same shape.
-        classes: how many.
         ignored: number in `masks` of pixels that do not count.
-
-    Raises:
-        DataError: if the shapes differ.
     """
     if predicted.shape != masks.shape:
         raise DataError(

@@ -102,11 +102,7 @@ POSE_TARGETS: Mapping[str, Target] = {
 
 
 def known_targets(names: Iterable[str], targets: Mapping[str, Target]) -> dict[str, Target]:
-    """The targets that are known where these parameters are.
-
-    Raises:
-        DataError: if there is none.
-    """
+    """The targets that are known where these parameters are."""
     known = {n: t for n, t in targets.items() if set(t.encodings) <= set(names)}
     if not known:
         raise DataError(

@@ -86,10 +86,7 @@ def collect_pairs(
 
     Args:
         backbone: images (b, 3, h, w) to features (b, ...).
-        images: the set.
         augmentation: makes the views; parameters depend on `seed` and the number of images only.
-        seed: of the parameters.
-        options: `FeatureOptions`; what `prepare` makes, (b, 3, h, w) in [0, 1], is augmented.
 
     Raises:
         DataError: if the set is empty, or a feature is NaN or infinite.
@@ -132,15 +129,10 @@ def probe_transformations(
         backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
         train_set, test_set: the probes learn from pairs of the one, and are scored on the other.
         augmentation: makes the views; `transformation_sets` has some.
-        features, targets, probes: as for `probe_pairs`.
         seed: of the views and the probes; the views of `test_set` are drawn apart.
-        options: as for `collect_pairs`.
 
     Returns:
         As `probe_pairs`.
-
-    Raises:
-        DataError: as `collect_pairs` and `probe_pairs` do.
     """
     known = known_targets(augmentation.names, targets)
     train, test = (
