@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.evaluation import (
-    average_group,
-    average_maps,
-    flatten_group,
-    flatten_maps,
-)
-from hierforecast.image_ssl.evaluation.dense import MapPool
+from hierforecast.image_ssl.evaluation import average_maps, flatten_maps
 from hierforecast.image_ssl.evaluation.features import Pool
 from hierforecast.image_ssl.methods import METHODS, options_of
 from hierforecast.image_ssl.nn.resnet import ResNet
@@ -25,48 +17,17 @@ from hierforecast.image_ssl.storage import load_backbone, read_made_by
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Some of what a network says of an image.
-
-    Attributes:
-        cut: features (b, c, g) or maps (b, c, g, h, w) to those that are meant, of the same axes.
-        invariant: whether the mean over the group is meant, or every element of it.
-    """
-
-    cut: Callable[[Tensor], Tensor]
-    invariant: bool
-
-    @property
-    def pool(self) -> Pool:
-        """Features (b, c, g) to (b, d)."""
-        return self._after(average_group if self.invariant else flatten_group)
-
-    @property
-    def map_pool(self) -> MapPool:
-        """Maps (b, c, g, h, w) to (b, d, h, w)."""
-        return self._after(average_maps if self.invariant else flatten_maps)
-
-    def _after(self, pool: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        return lambda x: pool(self.cut(x))
-
-
-@dataclass(frozen=True)
 class Saved:
     """A backbone that was saved.
 
     Attributes:
         data: name of the set that it learned from, or None if that is not known.
-        kinds: of its features, by name.
+        kinds: of its features, by name: pools of features (b, c, g) and of maps (b, c, g, h, w).
     """
 
     net: ResNet
     data: str | None
-    kinds: Mapping[str, Kind]
-
-    @property
-    def pools(self) -> dict[str, Pool]:
-        """The kinds as pools of features."""
-        return {name: kind.pool for name, kind in self.kinds.items()}
+    kinds: Mapping[str, Pool]
 
 
 def load_all(folders: Sequence[Path]) -> dict[str, Saved]:
@@ -100,22 +61,17 @@ def split_of(net: ResNet, made_by: Mapping[str, Any]) -> Split | None:
     return SplitGroup(net) if share == "group" else SplitChannels(net, share)
 
 
-def kinds(net: ResNet, split: Split | None = None) -> dict[str, Kind]:
+def kinds(net: ResNet, split: Split | None = None) -> dict[str, Pool]:
     """The kinds of a network's features.
 
     Of a plain network: all. Of an equivariant one: those averaged over the group, which are
     invariant, and all of them. Of a network trained in halves, each half as well.
     """
+    found: dict[str, Pool] = {"invariant": average_maps, "equivariant": flatten_maps}
     if net.group.order == 1:
-        found = {"all": Kind(_whole, False)}
-    else:
-        found = {"invariant": Kind(_whole, True), "equivariant": Kind(_whole, False)}
+        found = {"all": flatten_maps}
     if split is not None:
         # What a loss made invariant is, by a group's head, the mean over the group.
-        found["invariant half"] = Kind(lambda x: split(x).invariant, True)
-        found["equivariant half"] = Kind(lambda x: split(x).equivariant, False)
+        found["invariant half"] = lambda x: average_maps(split(x).invariant)
+        found["equivariant half"] = lambda x: flatten_maps(split(x).equivariant)
     return found
-
-
-def _whole(x: Tensor) -> Tensor:
-    return x

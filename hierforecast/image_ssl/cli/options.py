@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, cast, get_args
 
 import typer
 
 from hierforecast._console import Names, option
-from hierforecast.errors import DataError
+from hierforecast._options import one_of
 from hierforecast.image_ssl.data._files import OnError
 from hierforecast.image_ssl.data.named import MASK_NAMES, NAMES, POSED_NAMES
 
@@ -61,7 +61,4 @@ class EvaluateOptions:
 
 def on_error_of(text: str) -> OnError:
     """What --on-error says."""
-    for known in get_args(OnError):
-        if text == known:
-            return known
-    raise DataError(f"--on-error {text}: give {' or '.join(get_args(OnError))}")
+    return cast(OnError, one_of("--on-error", text, get_args(OnError)))

@@ -75,7 +75,8 @@ def deliver(
     """Print a table, and write it and its picture where they are wanted."""
     Console().print(shown)
     if out is not None:
-        save_table(table, out)
+        write_atomically(out, lambda stream: table.to_csv(stream, index=False, mode="wb"))
+        say(f"wrote {out}: {len(table):,} rows, columns {', '.join(table.columns)}")
     if plot is not None:
         save_picture(draw(), plot)
 
@@ -86,12 +87,6 @@ def save_picture(figure: Any, path: Path) -> None:
     write_atomically(path, lambda stream: figure.savefig(stream, format=kind, dpi=150))
     plt.close(figure)
     say(f"wrote {path}")
-
-
-def save_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, and say so; its folder is made if need be."""
-    write_atomically(path, lambda stream: table.to_csv(stream, index=False, mode="wb"))
-    say(f"wrote {path}: {len(table):,} rows, columns {', '.join(table.columns)}")
 
 
 def bars() -> bool:

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import SGD, AdamW, Optimizer
 
 from hierforecast._console import declare, option, read_settings, say
-from hierforecast._options import choice
+from hierforecast._options import choice, one_of
 from hierforecast._random import drawing, seeded
 from hierforecast.errors import DataError, Interrupted
 from hierforecast.image_ssl import training
@@ -165,8 +165,7 @@ class PretrainOptions:
 
     def pictures(self) -> tuple[ImageSet | PosedPairs, dict[str, Any]]:
         """What is learned from, and the options that the method takes for it."""
-        if self.pairs not in PAIRS:
-            raise DataError(f"--pairs {self.pairs}: give {' or '.join(PAIRS)}")
+        one_of("--pairs", self.pairs, PAIRS)
         how: dict[str, Any] = {"images": self.images, "on_error": on_error_of(self.on_error)}
         if self.pairs == "posed":
             posed = open_posed(self.data, self.side, self.split, **how)

@@ -64,7 +64,7 @@ class Classification(Task):
 
     def scores(self, one: Saved, train: Any, test: Any, run: Run) -> pd.DataFrame:
         """`evaluate` of each kind of features."""
-        return evaluate(one.net, train, test, one.pools, **run.how)
+        return evaluate(one.net, train, test, one.kinds, **run.how)
 
     def shown(self, table: pd.DataFrame) -> Table:
         """A line for each kind of features, a column for each classifier."""
@@ -147,7 +147,7 @@ class Transformations(TwoViews):
         chosen = run.options.transformation or [name for name in self.known if name != "all"]
         how = {"seed": run.options.seed, **run.how}
         scores = {
-            name: probe_transformations(one.net, train, test, self.known[name], one.pools, **how)
+            name: probe_transformations(one.net, train, test, self.known[name], one.kinds, **how)
             for name in chosen
         }
         return joined("transformation", scores)
@@ -165,7 +165,7 @@ class Poses(TwoViews):
 
     def scores(self, one: Saved, train: Any, test: Any, run: Run) -> pd.DataFrame:
         """`probe_poses` of each kind of features."""
-        return probe_poses(one.net, train, test, one.pools, seed=run.options.seed, **run.how)
+        return probe_poses(one.net, train, test, one.kinds, seed=run.options.seed, **run.how)
 
 
 class Retrieval(Task):
@@ -188,7 +188,7 @@ class Retrieval(Task):
         """`retrieve_objects` of each kind of features."""
         objects = torch.arange(len(test)) // test.views
         x, _ = run_backbone(one.net, test, **run.how)
-        scores = {kind: retrieve_objects(pool(x), objects) for kind, pool in one.pools.items()}
+        scores = {kind: retrieve_objects(pool(x), objects) for kind, pool in one.kinds.items()}
         return joined("features", scores)
 
     def shown(self, table: pd.DataFrame) -> Table:
@@ -207,7 +207,7 @@ class Retrieval(Task):
         features: dict[str, Any] = {}
         for name, one in run.saved.items():
             x, _ = run_backbone(one.net, some, **run.how)
-            features |= {f"{name}, {kind}": pool(x) for kind, pool in one.pools.items()}
+            features |= {f"{name}, {kind}": pool(x) for kind, pool in one.kinds.items()}
         queries = range(0, min(count, QUERIES) * test.views, test.views)
         pixels, _ = test.__getitems__(rows.tolist())
         return plot_neighbors(pixels, features, queries, min(NEAREST, len(rows) - 1))
@@ -226,8 +226,8 @@ class Segmentation(Task):
     def scores(self, one: Saved, train: Any, test: Any, run: Run) -> pd.DataFrame:
         """`dense_probe` of each kind of maps."""
         scores, how = {}, {"seed": run.options.seed, **run.how}
-        for kind, cut in one.kinds.items():
-            score = dense_probe(one.net, train, test, cut.map_pool, **how)
+        for kind, pool in one.kinds.items():
+            score = dense_probe(one.net, train, test, pool, **how)
             each = {"metric": "IoU", "class": score.classes, "score": score.iou.numpy()}
             scores[kind] = pd.concat([score.table(), pd.DataFrame(each)], ignore_index=True)
         return joined("features", scores)

@@ -68,19 +68,14 @@ def open_posed(
     Objects are drawn at random, all their views with them, so that there are `images` at most.
     """
     request = Request(name, size, split, **wanted)
-    opener = _opener(PosedSet, name)
-    if opener is None:
-        raise DataError(f"{name!r} is no set of known poses: give {POSED_NAMES}")
-    found: PosedSet = opener(request)
+    found: PosedSet = _needed(PosedSet, name, f"known poses: give {POSED_NAMES}")(request)
     drawn = request.drawn(found.n_objects, found.views)
     return found if drawn is None else _SomeObjects(found, drawn)
 
 
 def open_masks(name: str, size: int, split: str | None = None, **wanted: Unpack[Wanted]) -> MaskSet:
     """A set of images with the class of every pixel: one of `MASK_NAMES`; else as in `open_set`."""
-    opener = _opener(MaskSet, name)
-    if opener is None:
-        raise DataError(f"{name!r} is no set of images with masks: give {MASK_NAMES}")
+    opener = _needed(MaskSet, name, f"images with masks: give {MASK_NAMES}")
     found: MaskSet = opener(Request(name, size, split, **wanted))
     return found
 
@@ -93,6 +88,13 @@ def is_posed(name: str) -> bool:
 def _opener(kind: type, name: str) -> Opener | None:
     source = SOURCES.get(name.partition(":")[0])
     return None if source is None else source.openers.get(kind)
+
+
+def _needed(kind: type, name: str, what: str) -> Opener:
+    opener = _opener(kind, name)
+    if opener is None:
+        raise DataError(f"{name!r} is no set of {what}")
+    return opener
 
 
 class _SomeObjects(Subset, PosedSet):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ImageSet, as_float
 from hierforecast.image_ssl.data.views import MaskSet
-from hierforecast.image_ssl.evaluation.features import run_backbone
+from hierforecast.image_ssl.evaluation.features import average_group, run_backbone
 from hierforecast.image_ssl.evaluation.segmentation import DenseScore, confusion_of, known_pixels
 from hierforecast.image_ssl.nn.backbone import Backbone
 
@@ -26,9 +26,7 @@ def flatten_maps(x: Tensor) -> Tensor:
     return x.flatten(1, 2)
 
 
-def average_maps(x: Tensor) -> Tensor:
-    """Maps averaged over the group: (b, c, g, h, w) to (b, c, h, w)."""
-    return x.mean(dim=2)
+average_maps = average_group
 
 
 def dense_probe(

@@ -21,7 +21,7 @@ Pool: TypeAlias = Callable[[Tensor], Tensor]
 
 
 def average_group(x: Tensor) -> Tensor:
-    """Invariant features: (b, c, g) to (b, c), the mean over the group."""
+    """Invariant features or maps: (b, c, g, ...) to (b, c, ...), the mean over the group."""
     return x.mean(dim=2)
 
 

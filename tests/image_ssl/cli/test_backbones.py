@@ -21,13 +21,13 @@ def test_kinds_of_networks_without_halves(tmp_path):
     x, maps = torch.randn(3, 8, 4), torch.randn(3, 8, 4, 2, 2)
     plain = loaded(tmp_path, "C1", data="shapes", method="vicreg", options={})
     assert list(plain.kinds) == ["all"] and plain.data == "shapes"
-    assert torch.equal(plain.pools["all"](x[..., :1]), x[:, :, 0])
+    assert torch.equal(plain.kinds["all"](x[..., :1]), x[:, :, 0])
     turning = loaded(tmp_path, method="moco")
     assert list(turning.kinds) == ["invariant", "equivariant"] and turning.data is None
-    assert torch.equal(turning.pools["invariant"](x), x.mean(2))
-    assert torch.equal(turning.pools["equivariant"](x), x.reshape(3, 32))
-    assert torch.equal(turning.kinds["invariant"].map_pool(maps), maps.mean(2))
-    assert torch.equal(turning.kinds["equivariant"].map_pool(maps), maps.reshape(3, 32, 2, 2))
+    assert torch.equal(turning.kinds["invariant"](x), x.mean(2))
+    assert torch.equal(turning.kinds["equivariant"](x), x.reshape(3, 32))
+    assert torch.equal(turning.kinds["invariant"](maps), maps.mean(2))
+    assert torch.equal(turning.kinds["equivariant"](maps), maps.reshape(3, 32, 2, 2))
 
 
 @pytest.mark.parametrize("options", [{}, {"split": 0.5}, {"split": 0.25}])
@@ -38,19 +38,19 @@ def test_halves_by_channels(method, options, tmp_path):
     one = loaded(tmp_path, method=method, options=options)
     assert list(one.kinds) == ["invariant", "equivariant", "invariant half", "equivariant half"]
     # A head of the group's makes the mean over the group invariant.
-    assert torch.equal(one.pools["invariant half"](x), x[:, :cut].mean(2))
-    assert torch.equal(one.pools["equivariant half"](x), x[:, cut:].flatten(1))
+    assert torch.equal(one.kinds["invariant half"](x), x[:, :cut].mean(2))
+    assert torch.equal(one.kinds["equivariant half"](x), x[:, cut:].flatten(1))
     invariant, equivariant = (one.kinds[f"{name} half"] for name in ("invariant", "equivariant"))
-    assert torch.equal(invariant.map_pool(maps), maps[:, :cut].mean(2))
-    assert torch.equal(equivariant.map_pool(maps), maps[:, cut:].flatten(1, 2))
+    assert torch.equal(invariant(maps), maps[:, :cut].mean(2))
+    assert torch.equal(equivariant(maps), maps[:, cut:].flatten(1, 2))
 
 
 def test_halves_by_the_group(tmp_path):
     x = torch.randn(3, 8, 4)
     one = loaded(tmp_path, method="sie", options={"split": "group"})
     mean = x.mean(2, keepdim=True)
-    assert torch.equal(one.pools["invariant half"](x), mean[..., 0])
-    assert torch.equal(one.pools["equivariant half"](x), (x - mean).flatten(1))
+    assert torch.equal(one.kinds["invariant half"](x), mean[..., 0])
+    assert torch.equal(one.kinds["equivariant half"](x), (x - mean).flatten(1))
 
 
 @pytest.mark.parametrize("options", [{"split": "thirds"}, {"split": 2}, {"split": None}, ["split"]])
