@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from hierforecast.errors import DataError
@@ -62,9 +62,10 @@ def dense_probe(
     sets = []
     for images in (train_set, test_set):
         maps, masks = run_backbone(
-            _Maps(backbone),
+            backbone,
             cast(ImageSet, images),  # whose labels come back as they are: here, masks
             pool,
+            call=backbone.maps,
             prepare=prepare,
             batch_size=batch_size,
             device=device,
@@ -176,17 +177,6 @@ class DenseProbe:
         self.never = torch.zeros(len(train.classes))
         if train.ignored is not None and train.ignored < len(train.classes):
             self.never[train.ignored] = -torch.inf
-
-
-class _Maps(nn.Module):
-    """A backbone that answers with its maps."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.backbone.maps(images)
 
 
 def _enlarge(scores: Tensor, size: tuple[int, int]) -> Tensor:

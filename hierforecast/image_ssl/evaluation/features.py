@@ -132,12 +132,16 @@ def run_backbone(
     images: ImageSet,
     pool: Pool | None = None,
     *,
+    call: Callable[[Tensor], Tensor] | None = None,
     prepare: Callable[[Tensor], Tensor] = as_float,
     batch_size: int = 256,
     device: torch.device | str | None = None,
     progress: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """As `collect_features`, but with features of any shape: (n, ...) and the labels."""
+    """As `collect_features`, but with features of any shape: (n, ...) and the labels.
+
+    `call` is asked for them in the backbone's place: another of its methods.
+    """
     if len(images) == 0:
         raise DataError("no images: the set is empty; is it the split that you meant?")
     # Every item is a batch already where the set hands out batches: see `collate`.
@@ -147,7 +151,7 @@ def run_backbone(
         for batch, labels in track(
             loader, "features", disable=not progress, transient=True, total=len(loader)
         ):
-            features = backbone(prepare(batch.to(place)).to(dtype))
+            features = (call or backbone)(prepare(batch.to(place)).to(dtype))
             xs.append((features if pool is None else pool(features)).float().cpu())
             ys.append(labels)
     return torch.cat(xs), torch.cat(ys)

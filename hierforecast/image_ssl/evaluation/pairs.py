@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import pandas as pd
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Parameters
-from hierforecast.image_ssl.evaluation.features import Features, Pool, flatten_group
+from hierforecast.image_ssl.evaluation.features import FeatureOptions, Features, Pool, flatten_group
 from hierforecast.image_ssl.evaluation.mlp import MLPProbe
 from hierforecast.image_ssl.evaluation.outcomes import POOLED, Outcome
 from hierforecast.image_ssl.evaluation.probe import Probe
@@ -68,6 +68,20 @@ class Pairs:
         return torch.cat([pool(self.first), pool(self.second)], dim=1)
 
 
+class ProbeOptions(FeatureOptions, total=False):
+    """How pairs are made and probed.
+
+    Attributes:
+        targets: name -> what is predicted; those whose parameters the pairs lack are left out.
+        probes: name -> what makes a probe of an outcome and a seed; each target has its own.
+        seed: of the pairs and the probes.
+    """
+
+    targets: Mapping[str, Target]
+    probes: Mapping[str, NumberProbe]
+    seed: int
+
+
 def part(channels: slice, pool: Pool = flatten_group) -> Pool:
     """A pool that looks at some of the channels only, such as one half of split features."""
     return lambda x: pool(x[:, channels])
@@ -115,3 +129,21 @@ def probe_pairs(
         sizes = [other.y.shape[1], other.x.shape[1]]
         rows.append([kind, name, probe, *scores, *sizes, found.chosen])
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def probe_sets(
+    collect: Callable[..., Pairs],
+    train: Any,
+    test: Any,
+    features: Mapping[str, Pool],
+    **options: Unpack[ProbeOptions],
+) -> pd.DataFrame:
+    """`probe_pairs` of what `collect` makes of two sets and two seeds."""
+    seed, own = options.pop("seed", 0), {"targets", "probes"} & options.keys()
+    given: dict[str, Any] = {name: options.pop(name) for name in own}  # type: ignore[misc]
+    learned, asked = (
+        collect(images, seed=2 * seed + number, **options)
+        for number, images in enumerate((train, test))
+    )
+    given["progress"] = options.get("progress", True)
+    return probe_pairs(learned, asked, features, seed=seed, **given)

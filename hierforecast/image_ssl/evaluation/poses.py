@@ -8,6 +8,7 @@ targets stands in `targets`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Unpack
 
 import pandas as pd
@@ -23,15 +24,9 @@ from hierforecast.image_ssl.data.views import (
     relative_parameters,
 )
 from hierforecast.image_ssl.evaluation.features import FeatureOptions, Pool, run_backbone
-from hierforecast.image_ssl.evaluation.pairs import (
-    EQUIVARIANT,
-    PROBES,
-    NumberProbe,
-    Pairs,
-    probe_pairs,
-)
+from hierforecast.image_ssl.evaluation.pairs import EQUIVARIANT, Pairs, ProbeOptions, probe_sets
 from hierforecast.image_ssl.evaluation.retrieval import Distance, cosine_distance, retrieve_views
-from hierforecast.image_ssl.evaluation.targets import POSE_TARGETS, Target
+from hierforecast.image_ssl.evaluation.targets import POSE_TARGETS
 from hierforecast.image_ssl.split.sie import SIE
 
 
@@ -59,17 +54,14 @@ def probe_poses(
     train: PosedSet,
     test: PosedSet,
     features: Mapping[str, Pool] = EQUIVARIANT,
-    *,
-    targets: Mapping[str, Target] = POSE_TARGETS,
-    probes: Mapping[str, NumberProbe] = PROBES,
-    seed: int = 0,
-    **options: Unpack[FeatureOptions],
+    **options: Unpack[ProbeOptions],
 ) -> pd.DataFrame:
     """What probes predict of the way between two views of one object, from frozen features.
 
     Args:
         backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
-        seed: of the pairs and the probes; the pairs of `test` are drawn apart.
+        features: as for `probe_pairs`.
+        options: `ProbeOptions`.
 
     Returns:
         As `probe_pairs`.
@@ -86,14 +78,8 @@ def probe_poses(
             f"rotations of the sets are about the axes of the {train.frame} and of the "
             f"{test.frame}: make both with the same frame"
         )
-    own, other = (
-        collect_posed_pairs(backbone, images, seed=number, **options)
-        for images, number in ((train, 2 * seed), (test, 2 * seed + 1))
-    )
-    progress = options.get("progress", True)
-    return probe_pairs(
-        own, other, features, targets=targets, probes=probes, seed=seed, progress=progress
-    )
+    options.setdefault("targets", POSE_TARGETS)
+    return probe_sets(partial(collect_posed_pairs, backbone), train, test, features, **options)
 
 
 def retrieve_predicted(
@@ -123,7 +109,7 @@ def retrieve_predicted(
     """
     others, relative = _drawn(images, seed)
     batch_size = options.get("batch_size", 256)
-    vectors, _ = run_backbone(_Equivariant(method), images, **options)
+    vectors, _ = run_backbone(method, images, call=lambda batch: method.embed(batch)[1], **options)
     weight = method.predictor.hyper.weight
     moved = []
     with torch.no_grad():
@@ -132,18 +118,6 @@ def retrieve_predicted(
             moved.append(method.predictor(vectors[rows].to(weight), way).float().cpu())
     objects = torch.arange(len(images)) // images.views
     return retrieve_views(torch.cat(moved), vectors, others, objects, distance=distance, ks=ks)
-
-
-class _Equivariant(nn.Module):
-    """The equivariant vectors of a method, as a backbone."""
-
-    def __init__(self, method: SIE) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (b, 3, h, w) to (b, d)."""
-        return self.method.embed(images)[1]
 
 
 def _drawn(images: PosedSet, seed: int) -> tuple[Tensor, Parameters]:

@@ -11,6 +11,7 @@ How parameters become targets stands in `targets`, what R² is in `outcomes`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Unpack
 
 import pandas as pd
@@ -31,14 +32,8 @@ from hierforecast.image_ssl.augment import (
 from hierforecast.image_ssl.augment.base import Range
 from hierforecast.image_ssl.data.arrays import ImageSet, as_float
 from hierforecast.image_ssl.evaluation.features import FeatureOptions, Pool, run_backbone
-from hierforecast.image_ssl.evaluation.pairs import (
-    EQUIVARIANT,
-    PROBES,
-    NumberProbe,
-    Pairs,
-    probe_pairs,
-)
-from hierforecast.image_ssl.evaluation.targets import TARGETS, Target, known_targets
+from hierforecast.image_ssl.evaluation.pairs import EQUIVARIANT, Pairs, ProbeOptions, probe_sets
+from hierforecast.image_ssl.evaluation.targets import TARGETS, known_targets
 
 
 def transformation_sets(
@@ -107,7 +102,7 @@ def collect_pairs(
         return torch.cat([augmentation.replay(pixels, each).images for each in chosen])
 
     options = {**options, "prepare": views}
-    both, _ = run_backbone(backbone, images, _pair_up, **options)
+    both, _ = run_backbone(backbone, images, lambda x: torch.stack(x.chunk(2), dim=1), **options)
     return Pairs(both[:, 0], both[:, 1], augmentation.relative(*drawn))
 
 
@@ -117,11 +112,7 @@ def probe_transformations(
     test_set: ImageSet,
     augmentation: Transformation,
     features: Mapping[str, Pool] = EQUIVARIANT,
-    *,
-    targets: Mapping[str, Target] = TARGETS,
-    probes: Mapping[str, NumberProbe] = PROBES,
-    seed: int = 0,
-    **options: Unpack[FeatureOptions],
+    **options: Unpack[ProbeOptions],
 ) -> pd.DataFrame:
     """What probes predict of the transformation between two views, from frozen features.
 
@@ -129,22 +120,12 @@ def probe_transformations(
         backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
         train_set, test_set: the probes learn from pairs of the one, and are scored on the other.
         augmentation: makes the views; `transformation_sets` has some.
-        seed: of the views and the probes; the views of `test_set` are drawn apart.
+        features: as for `probe_pairs`.
+        options: `ProbeOptions`.
 
     Returns:
         As `probe_pairs`.
     """
-    known = known_targets(augmentation.names, targets)
-    train, test = (
-        collect_pairs(backbone, images, augmentation, seed=number, **options)
-        for images, number in ((train_set, 2 * seed), (test_set, 2 * seed + 1))
-    )
-    progress = options.get("progress", True)
-    return probe_pairs(
-        train, test, features, targets=known, probes=probes, seed=seed, progress=progress
-    )
-
-
-def _pair_up(x: Tensor) -> Tensor:
-    """First views, then second views, (2 b, ...), to pairs (b, 2, ...)."""
-    return torch.stack(x.chunk(2), dim=1)
+    options["targets"] = known_targets(augmentation.names, options.get("targets", TARGETS))
+    collect = partial(collect_pairs, backbone, augmentation=augmentation)
+    return probe_sets(collect, train_set, test_set, features, **options)
