@@ -80,20 +80,9 @@ class PretextTask(ABC):
 
     def combine(self, channels: int, out_channels: int, group: GroupLike) -> nn.Module:
         """A layer from all tiles' features (b, tiles, c, g) to features (b, out, g)."""
-        return SideBySide(self.tiles, channels, out_channels, group)
-
-
-class SideBySide(nn.Module):
-    """A linear map of the features of all tiles: (b, tiles, c, g) to (b, out, g)."""
-
-    def __init__(self, tiles: int, channels: int, out_channels: int, group: GroupLike) -> None:
-        super().__init__()
-        self.linear = GroupLinear(tiles * channels, out_channels, group)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Join the tiles' channels and map them."""
-        found: Tensor = self.linear(x.flatten(1, 2))
-        return found
+        return nn.Sequential(
+            nn.Flatten(1, 2), GroupLinear(self.tiles * channels, out_channels, group)
+        )
 
 
 class PretextHead(nn.Module):
