@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ImageSet, as_float
 from hierforecast.image_ssl.data.views import MaskSet
-from hierforecast.image_ssl.evaluation.features import average_group, run_backbone
+from hierforecast.image_ssl.evaluation.features import average_group, check_finite, run_backbone
 from hierforecast.image_ssl.evaluation.segmentation import DenseScore, confusion_of, known_pixels
 from hierforecast.image_ssl.nn.backbone import Backbone
 
@@ -103,8 +103,7 @@ class DenseFeatures:
     def __post_init__(self) -> None:
         if self.maps.ndim != 4:
             raise DataError(f"pooled maps are {tuple(self.maps.shape)}: a pool gives (b, d, h, w)")
-        if not self.maps.isfinite().all():
-            raise DataError("feature maps are NaN or infinite: did the network's training diverge?")
+        check_finite(self.maps, "images", "feature maps")
         if not known_pixels(self.masks, self.ignored).any():
             raise DataError(
                 f"all pixels of all masks are {self.ignored}, which is ignored: none is judged"

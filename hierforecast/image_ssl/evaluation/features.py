@@ -62,12 +62,7 @@ class Features:
             raise DataError(f"labels {tuple(self.y.shape)} do not fit {len(self.x)} images")
         if self.y.ndim == 1 and self.y.is_floating_point():
             raise DataError("labels of one class an image must be class numbers (int64)")
-        bad = ~self.x.isfinite().all(dim=1)
-        if bad.any():
-            raise DataError(
-                f"features of {int(bad.sum())} of {len(self.x)} images are NaN or infinite, the "
-                f"first at row {int(bad.nonzero()[0])}: did the network's training diverge?"
-            )
+        check_finite(self.x, "images")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -84,6 +79,20 @@ class Features:
     def __getitem__(self, rows: Tensor) -> Features:
         """Some of the rows: (m,) int64 row numbers or an (n,) bool mask."""
         return replace(self, x=self.x[rows], y=self.y[rows])
+
+
+def check_finite(x: Tensor, rows: str, what: str = "features") -> None:
+    """Refuse values (n, ...) of which some are NaN or infinite.
+
+    Raises:
+        DataError: if so.
+    """
+    bad = ~x.isfinite().flatten(1).all(dim=1)
+    if bad.any():
+        raise DataError(
+            f"{what} of {int(bad.sum())} of {len(x)} {rows} are NaN or infinite, the first at row "
+            f"{int(bad.nonzero()[0])}: did the network's training diverge?"
+        )
 
 
 class FeatureOptions(TypedDict, total=False):

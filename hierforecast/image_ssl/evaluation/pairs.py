@@ -13,7 +13,13 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import Parameters
-from hierforecast.image_ssl.evaluation.features import FeatureOptions, Features, Pool, flatten_group
+from hierforecast.image_ssl.evaluation.features import (
+    FeatureOptions,
+    Features,
+    Pool,
+    check_finite,
+    flatten_group,
+)
 from hierforecast.image_ssl.evaluation.mlp import MLPProbe
 from hierforecast.image_ssl.evaluation.outcomes import POOLED, Outcome
 from hierforecast.image_ssl.evaluation.probe import Probe
@@ -53,12 +59,7 @@ class Pairs:
                 f"features {tuple(self.first.shape)} and {tuple(self.second.shape)} and "
                 "parameters must have a row for each pair of views"
             )
-        bad = ~torch.stack([self.first, self.second]).isfinite().flatten(2).all(dim=2).all(dim=0)
-        if bad.any():
-            raise DataError(
-                f"features of {int(bad.sum())} of {len(self)} pairs are NaN or infinite: did the "
-                "network's training diverge?"
-            )
+        check_finite(torch.stack([self.first, self.second], 1), "pairs")
 
     def __len__(self) -> int:
         return len(self.first)

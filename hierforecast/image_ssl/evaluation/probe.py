@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError, import_extra
-from hierforecast.image_ssl.evaluation.features import Features
+from hierforecast.image_ssl.evaluation.features import Features, check_finite
 from hierforecast.image_ssl.evaluation.metrics import (
     Score,
     Summary,
@@ -120,12 +120,7 @@ def check_numbers(train: Features) -> None:
         raise DataError(
             f"{len(train)} rows are too few to learn by and to hold some out: give {FEWEST} or more"
         )
-    bad = ~train.y.isfinite().all(dim=1)
-    if bad.any():
-        raise DataError(
-            f"targets of {int(bad.sum())} of {len(train)} rows are NaN or infinite, the first at "
-            f"row {int(bad.nonzero()[0])}"
-        )
+    check_finite(train.y, "rows", "targets")
 
 
 def check_penalties(penalties: Sequence[float]) -> None:

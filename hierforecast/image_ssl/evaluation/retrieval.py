@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hierforecast.errors import DataError
+from hierforecast.image_ssl.evaluation.features import check_finite
 
 # Features (q, d) and (m, d) to distances (q, m).
 Distance: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -180,9 +181,8 @@ def _check_features(queries: Tensor, gallery: Tensor) -> None:
         raise DataError(f"features {shapes[0]} and {shapes[1]} must be (q, d) and (m, d)")
     if len(queries) == 0 or len(gallery) == 0:
         raise DataError("no features: retrieval needs at least one query and a gallery")
-    for name, x in (("queries", queries), ("the gallery", gallery)):
-        if not x.isfinite().all():
-            raise DataError(f"features of {name} are NaN or infinite: did the training diverge?")
+    for name, x in (("queries", queries), ("views of the gallery", gallery)):
+        check_finite(x, name)
 
 
 def _check_rows(name: str, rows: Tensor, n: int, among: int | None) -> None:
