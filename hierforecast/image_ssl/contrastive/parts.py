@@ -45,7 +45,6 @@ class MomentumEncoder(nn.Module):
                 "the modules are not those that were copied: give the same ones in the same order, "
                 "or build a new MomentumEncoder from them"
             )
-        # In place: group convolutions see by the weights' version that filters they kept are stale.
         for average, current in zip(own, theirs, strict=True):
             average.lerp_(current.to(average.dtype), 1 - self.momentum)
 

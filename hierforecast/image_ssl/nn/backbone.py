@@ -38,6 +38,5 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.eval()
         yield
     finally:
-        module.train(modes[module])  # what modules keep for evaluation is dropped
         for part, mode in modes.items():
             part.training = mode

@@ -74,35 +74,9 @@ class _GroupFilters(nn.Module):
         last = torch.arange(self.group.order)[:, None] * there.shape[1]
         self.register_buffer("there", there, persistent=False)
         self.register_buffer("back", there.argsort(dim=1) + last, persistent=False)
-        self._kept: tuple[tuple[Any, ...], Tensor, Tensor] | None = None
 
     def filters(self) -> Tensor:
-        """The whole bank, (out * g, in * depth, k, k); kept between calls where nothing learns."""
-        if torch.is_grad_enabled() and self.weight.requires_grad:
-            return self._expand()
-        if self.training or self.weight.is_inference() or torch.compiler.is_compiling():
-            return self._expand()
-        weight = self.weight
-        if not isinstance(weight, nn.Parameter):  # passed for this call only, or computed
-            return self._expand()
-        # What writes to the weights raises their version, but for writing through `.data`; moving
-        # them moves the pointer, for `detach` holds the memory, which nothing else gets meanwhile.
-        state = (id(weight), weight.data_ptr(), weight._version, weight.dtype)
-        if self._kept is None or self._kept[0] != state:
-            # Not a tensor of inference mode: gradients of the input may need the bank later.
-            with torch.inference_mode(False), torch.no_grad():
-                self._kept = (state, weight.detach(), self._expand())
-        return self._kept[2]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}  # copies and files hold weights only
-
-    def train(self, mode: bool = True) -> _GroupFilters:
-        """Set the mode; the bank kept for evaluation is dropped."""
-        self._kept = None
-        return super().train(mode)
-
-    def _expand(self) -> Tensor:
+        """The whole bank, (out * g, in * depth, k, k)."""
         size = self.kernel_size
         if self.group.order == 1:
             return self.weight.flatten(1, 2)

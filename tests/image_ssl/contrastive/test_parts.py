@@ -132,20 +132,16 @@ def test_momentum_encoder_starts_as_a_copy_and_has_no_gradients():
     assert all(parameter.requires_grad for parameter in module.parameters())
 
 
-def test_filters_kept_for_evaluation_follow_the_update():
+def test_group_convolutions_follow_the_update():
     backbone = ResNet("C4", (1, 1), 2, image_size=9)
     projector = Projector(backbone, (4, 3))
     encoder = MomentumEncoder(backbone, projector, momentum=0.0).eval()
-    images = torch.randn(2, 3, 9, 9)
-    before = encoder(images)  # keeps its filters
-    moved = deepcopy(backbone)
+    images, moved = torch.randn(2, 3, 9, 9), deepcopy(backbone)
+    before = encoder(images)
     with torch.no_grad():
         for parameter in moved.parameters():
             parameter.mul_(1.5).add_(0.1)
-    versions = [parameter._version for parameter in encoder.parameters()]
     encoder.update(moved, projector)
-    after = [parameter._version for parameter in encoder.parameters()]
-    assert all(new > old for new, old in zip(after, versions, strict=True))
     assert (encoder(images) - before).abs().max() > 1e-3
     torch.testing.assert_close(encoder(images), projector.eval()(moved.eval()(images)))
 
