@@ -36,6 +36,7 @@ class Answers(Learned):
         how: str = "sum",
         weights: str | None = None,
         conformal: Any = None,
+        newcomers: bool = False,
     ) -> Any:
         """Forecast the steps after each scene's last observed time.
 
@@ -60,6 +61,9 @@ class Answers(Learned):
             weights: column of a number for each series, by which it is multiplied first.
             conformal: held-out frame with outcomes, whose errors say how wide the intervals of
                 single numbers are, by group type and step, see `Conformal`.
+            newcomers: whether series of the frame that are not observed within the context, their
+                targets NaN, are forecast too: by what is forecast of their group and by how their
+                covariates differ from its. Nothing changes for the others.
             out: new folder that the answer is written to as Parquet, if `frame` is a folder of
                 Parquet, a lazy frame, or one of an engine; the other verbs take it too.
 
@@ -76,9 +80,9 @@ class Answers(Learned):
                 within the context.
         """
         totals = Totals.read(frame, self.columns, by, how, weights)
-        forecasts = self._ahead(frame, known, given, totals)
+        forecasts = self._ahead(frame, known, given, totals, newcomers)
         if conformal is not None:
-            check_conformal(level, given, totals)
+            check_conformal(level, given, totals, newcomers)
             if not isinstance(conformal, Conformal):  # which a job on an engine takes along
                 conformal = Conformal.of(forecasts_of(self, conformal, Rolling()))
             forecasts = replace(forecasts, interval=conformal)
@@ -96,15 +100,16 @@ class Answers(Learned):
         by: str | Sequence[str] | None = None,
         how: str = "sum",
         weights: str | None = None,
+        newcomers: bool = False,
     ) -> Any:
         """Draw `n` joint futures: the rows of `predict`, once per draw, with a ``sample_id``.
 
         The draws of a scene follow from the seed, its label and its last time: they are the same
-        whatever scenes are beside it.
+        whatever scenes are beside it. Newcomers (see `predict`) are drawn each by itself.
         """
         random = self._draws(seed)
         totals = Totals.read(frame, self.columns, by, how, weights)
-        forecasts = replace(self._ahead(frame, known, given, totals), random=random)
+        forecasts = replace(self._ahead(frame, known, given, totals, newcomers), random=random)
         return forecasts.draws_to_frame(n)
 
     @anywhere

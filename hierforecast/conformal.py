@@ -86,12 +86,17 @@ class Conformal:
         )
 
 
-def check_conformal(level: Any, given: Any, totals: Any) -> None:
+def check_conformal(level: Any, given: Any, totals: Any, newcomers: bool = False) -> None:
     """Refuse what held-out errors of single numbers say nothing of.
 
     Raises:
-        DataError: without levels, or for totals or a forecast in which something is given.
+        DataError: without levels, or for totals, for newcomers, or with something given.
     """
+    if newcomers:
+        raise DataError(
+            "conformal= has no errors of newcomers, whose intervals come from the fit: leave one "
+            "of the two out"
+        )
     if level is None or given is not None or totals is not None:
         raise DataError(
             "conformal= makes intervals of series: give level=, and leave given= and by= out"

@@ -106,13 +106,21 @@ def _with_something(
     return np.stack([scene, cutoff], axis=1)[in_context & in_horizon]
 
 
-def last_cutoffs(panel: Panel, context_length: int) -> np.ndarray:
+def last_cutoffs(panel: Panel, context_length: int, newcomers: bool = False) -> np.ndarray:
     """One window for each scene, whose context ends at its last observed time: (S, 2).
+
+    Args:
+        panel: the data.
+        context_length: L.
+        newcomers: whether series that are not observed are forecast too, by others of their scene.
 
     Warns:
         SeriesDroppedWarning: for series that are not observed within their scene's context.
     """
-    dropped = np.flatnonzero(~panel.observed_within(context_length))
+    seen = panel.observed_within(context_length)
+    if newcomers:
+        seen |= np.bincount(panel.row_scene, seen, len(panel.cutoff))[panel.row_scene] > 0
+    dropped = np.flatnonzero(~seen)
     if len(dropped):
         warn_user(_dropped(panel, dropped, context_length), SeriesDroppedWarning)
     return np.stack([np.arange(len(panel.cutoff)), panel.cutoff], axis=1)

@@ -15,24 +15,27 @@ from torch import nn
 
 from hierforecast._random import drawing, seeded
 from hierforecast.cutoffs import cutoffs_of, split_cutoffs
-from hierforecast.draws import Draws
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel, read_frame
+from hierforecast.held_out import (
+    FEWEST_JUDGED,
+    REPORT_SHARE,
+    Lessons,
+    calibrate,
+    forecasts_of,
+    lessons_of,
+)
 from hierforecast.history import learn_smoothing
-from hierforecast.inference import Forecasts
 from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.ladder import climb
 from hierforecast.lessons import Course, as_seen, settled_cutoffs, windows_of, with_early
 from hierforecast.models import Model
 from hierforecast.models.base import Rung
-from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.report import Report, report_on
-from hierforecast.scores import held_out_scores
 from hierforecast.shards import Shards
 from hierforecast.shards.pools import Pools, in_memory
 from hierforecast.task import Task
-from hierforecast.widths import learn_gap_widths
 from hierforecast.windows import (
     Window,
     WindowDataset,
@@ -44,11 +47,9 @@ from hierforecast.windows import (
 STATISTICS_ROWS = 50_000
 # The same for a baseline that is only compared with.
 BASELINE_ROWS = 10_000
-# Held-out windows looked at after training: their rows, and a share of the windows trained on.
-HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
-# The same for the choice of a rung; up to so many windows all of them, however short the fit, as
-# for the scores of surprise, but of very wide scenes only so many as have so many rows.
-RUNG_SHARE, FEWEST_JUDGED, JUDGED_ROWS = 0.003, 64, 200_000
+# Held-out windows by which a rung is chosen, as a share of the windows trained on: `FEWEST_JUDGED`
+# at least, but of very wide scenes only so many as have so many rows.
+RUNG_SHARE, JUDGED_ROWS = 0.003, 200_000
 CHECK_ROWS = 4_000  # of held-out windows that each validation may look at, however short the fit
 _IMPORTING = threading.Lock()
 
@@ -102,15 +103,12 @@ def learn(
             lessons = Course(pools, plan, model, learned)
         few = None if checks is None else _few_checks(plan, checks)
         history, stopped = _train(plan, model, lessons, few, about, resume)
-    report, scores, gaps = Report(), None, None
+    report, beside = Report(), Lessons()
     if checks is not None and stopped is None:
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
         answer, report = _judge(plan, model.eval(), before, seen, checks, len(history))
         model = answer.model
-        some = _held_out(plan, model, checks, REPORT_SHARE, len(history), FEWEST_JUDGED)
-        scores = held_out_scores(some, plan.seed)
-        more = _held_out(plan, model, checks, CALIBRATION_SHARE, len(history), FEWEST_JUDGED)
-        gaps = learn_gap_widths(more, plan.seed)
+        beside = lessons_of(plan, model, checks, len(history))
         if fresh and held_out is None and answer.learn is not None:
             every = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
             if model.origin == "history":
@@ -121,8 +119,8 @@ def learn(
     elif fresh and stopped is None and model.origin == "history":
         # Too short to judge anything by: what was learned from so few windows is not trusted.
         model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
-    fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report, scores, gaps
-    return Fitted(*fitted), stopped
+    fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report
+    return Fitted(*fitted, *beside), stopped
 
 
 def _judge(
@@ -142,8 +140,8 @@ def _judge(
         some = few_windows(checks, max(share, FEWEST_JUDGED), rows, plan.seed)
         accelerator = (plan.trainer or {}).get("accelerator", "auto")
         answer, rungs = climb(levels, some, plan.batch, plan.seed, accelerator)
-    _calibrate(plan, answer.model.eval(), checks, steps)
-    report = report_on(_held_out(plan, answer.model, checks, REPORT_SHARE, steps))
+    calibrate(plan, answer.model.eval(), checks, steps)
+    report = report_on(forecasts_of(plan, answer.model, checks, REPORT_SHARE, steps))
     return answer, report if rungs is None else replace(report, rungs=rungs)
 
 
@@ -152,30 +150,6 @@ def _statistics(
 ) -> Window:
     """Windows from which units, baselines and linear forecasts are learned."""
     return sample_windows(windows, rows, plan.seed, generator)
-
-
-def _calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> None:
-    """Stretch the distributions of a model that has a temperature, if held-out windows say so."""
-    temperature = getattr(model, "temperature", None)
-    if isinstance(temperature, Temperature):
-        temperature.reset()  # a warm start brings one along
-        some = _held_out(plan, model, checks, CALIBRATION_SHARE, steps)
-        size = min(some.batch_size, -(-len(some.windows) // 8))
-        temperature.fit(
-            [
-                Seen(each.raw, each.batch.types, each.future.values, each.future.present)
-                for each in replace(some, batch_size=size)
-            ]
-        )
-
-
-def _held_out(
-    plan: Plan, model: Model, checks: WindowDataset, share: float, steps: int, fewest: int = 1
-) -> Forecasts:
-    """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""
-    most = int(share * steps * plan.batch) if steps else len(checks)
-    some = few_windows(checks, max(most, fewest), HELD_OUT_ROWS, plan.seed)
-    return Forecasts(model, some, some.at_once(plan.batch), Draws(plan.seed))
 
 
 def _few_checks(plan: Plan, checks: WindowDataset) -> WindowDataset:

@@ -54,7 +54,7 @@ class Forecast(NamedTuple):
     def _raw(self, numbers: Tensor) -> Tensor:
         """The user's numbers (P, H, D) in the units of the batch."""
         offset, unit = self._way_back()
-        return ((numbers if self.warp is None else self.warp.to_base(numbers)) - offset) / unit
+        return (self.bent(numbers) - offset) / unit
 
     def add(self, totals: Totals) -> Forecast:
         """The forecast of totals; `future.rows` are their numbers."""
@@ -98,6 +98,19 @@ class Forecast(NamedTuple):
         if self.given is None:
             return numbers
         return torch.where(self.given.isnan(), numbers, self.given)  # the user's, to the bit
+
+    def shown(self) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations (P, H, D) float64, of numbers before `warp` if any."""
+        offset, unit = self._way_back()
+        return offset + unit * self.raw.mean.double(), unit * self.raw.stddev.double()
+
+    def bent(self, numbers: Tensor) -> Tensor:
+        """The user's numbers (..., H, D) of any rows as they are before `warp`."""
+        return numbers if self.warp is None else self.warp.to_base(numbers)
+
+    def unbent(self, numbers: Tensor) -> Tensor:
+        """The inverse of `bent`."""
+        return numbers if self.warp is None else self.warp.from_base(numbers)
 
     def distribution(self) -> SceneDistribution:
         """The distribution of the user's numbers, float64 if the model names its origin."""

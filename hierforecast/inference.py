@@ -22,6 +22,7 @@ from hierforecast.errors import DataError
 from hierforecast.forecast import Forecast
 from hierforecast.frame.totals import Totals
 from hierforecast.models import Model
+from hierforecast.newcomers import Newcomers
 from hierforecast.windows import WindowDataset
 
 # Of each batch: rows (P,) of the panel, cutoffs (P,), and cells (..., P, H, D) by name.
@@ -65,6 +66,7 @@ class Forecasts:
         given: (R, H, D) float64 of the panel's rows, what is assumed of the horizon and NaN where
             nothing is; None for nothing. Forecasts are conditioned on it.
         totals: what is added up; None for the series themselves.
+        newcomers: what is known of series that are not observed; None: they get no rows.
         interval: lower and upper ends of a forecast's intervals, in the units of the batch.
         devices: that verbs share the batches out to, see `shared_out`; none for this process alone.
         share: the first batch to go through, and the distance from one to the next.
@@ -76,6 +78,7 @@ class Forecasts:
     random: Draws
     given: np.ndarray | None = field(default=None, kw_only=True)
     totals: Totals | None = field(default=None, kw_only=True)
+    newcomers: Newcomers | None = field(default=None, kw_only=True)
     interval: Callable[[Forecast, float], Sequence[Tensor]] = field(default=central, kw_only=True)
     devices: tuple[str, ...] = field(default=(), kw_only=True)
     share: tuple[int, int] = field(default=(0, 1), kw_only=True)
@@ -225,12 +228,24 @@ def points(
         if truth:
             cells["truth"] = forecasts.truth(forecast.future)
         tables.append(_here(forecast, **cells))
+        if forecasts.newcomers is not None:
+            shares = [(50 + side * p / 2) / 100 for p in percents for side in (-1, 1)]
+            panel = forecasts.windows.panel
+            found = forecasts.newcomers.quantiles(forecast, panel, [*shares, *probabilities])
+            tables.append(
+                found.table([name or "mean" for name in suffixes(percents, probabilities)])
+            )
     return tables
 
 
 def draws(forecasts: Forecasts, n: int) -> Tables:
     """Joint draws."""
-    return [_here(forecast, mean=forecast.draws(n)) for forecast in forecasts]
+    tables = []
+    for forecast in forecasts:
+        tables.append(_here(forecast, mean=forecast.draws(n)))
+        if forecasts.newcomers is not None:
+            tables.append(forecasts.newcomers.draws(forecast, forecasts.windows.panel, n).table())
+    return tables
 
 
 def futures(forecasts: Forecasts, n: int, n_samples: int, joint: bool) -> Tables:

@@ -13,13 +13,14 @@ from hierforecast._options import whole
 from hierforecast.cutoffs import last_cutoffs
 from hierforecast.devices import devices_of
 from hierforecast.draws import Draws
-from hierforecast.errors import NotFittedError
+from hierforecast.errors import DataError, NotFittedError
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.frame.given import read_given
 from hierforecast.frame.totals import Totals
 from hierforecast.imputing import Imputation
 from hierforecast.inference import Forecasts, place, point_columns
 from hierforecast.models import Model
+from hierforecast.newcomers import Newcomers
 from hierforecast.plan import Fitted, Params, Plan
 from hierforecast.report import Report
 from hierforecast.scores import HeldOutScores
@@ -43,11 +44,13 @@ class Learned(Params):
     report_: Report
     scores_: HeldOutScores | None
     gap_widths_: GapWidths | None
+    newcomers_: Newcomers | None
 
     def _learned(self, fitted: Fitted) -> None:
         """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
-        self.model_, self.vocabulary_, self.step_ = fitted[:3]
-        self.history_, self.report_, self.scores_, self.gap_widths_ = fitted[3:]
+        self.model_, self.vocabulary_, self.step_ = fitted.model, fitted.vocabulary, fitted.step
+        self.history_, self.report_, self.scores_ = fitted.history, fitted.report, fitted.scores
+        self.gap_widths_, self.newcomers_ = fitted.gaps, fitted.newcomers
 
     def _fitted(self) -> Fitted:
         if not hasattr(self, "model_"):
@@ -55,19 +58,45 @@ class Learned(Params):
                 "this Forecaster is not fitted: call fit(frame), or load a saved one"
             )
         learned = self.model_, self.vocabulary_, self.step_, self.history_, self.report_
-        return Fitted(*learned, self.scores_, self.gap_widths_)
+        return Fitted(*learned, self.scores_, self.gap_widths_, self.newcomers_)
 
     def _plan(self) -> Plan:
         """The options, checked."""
         return Plan(**self.get_params(deep=False))
 
-    def _ahead(self, frame: Any, known: Any, given: Any, totals: Totals | None = None) -> Forecasts:
+    def _ahead(
+        self,
+        frame: Any,
+        known: Any,
+        given: Any,
+        totals: Totals | None = None,
+        newcomers: bool = False,
+    ) -> Forecasts:
         """Forecasts of the steps after a frame, see `Forecaster.predict`."""
+        met = self._newcomers(given, totals) if newcomers else None
         panel = self._read(frame, known=known, horizon=self.prediction_length)
         if given is not None:
             given = read_given(panel, given, self.prediction_length, self.context_length)
-        forecasts = self._forecasts(panel, last_cutoffs(panel, self.context_length))
-        return replace(forecasts, given=given, totals=totals)
+        forecasts = self._forecasts(panel, last_cutoffs(panel, self.context_length, newcomers))
+        return replace(forecasts, given=given, totals=totals, newcomers=met)
+
+    def _newcomers(self, given: Any, totals: Totals | None) -> Newcomers:
+        """What is known of them.
+
+        Raises:
+            DataError: if that is nothing, or more is asked than is known.
+        """
+        if given is not None or totals is not None:
+            raise DataError(
+                "newcomers=True forecasts single series, each by itself: leave given= and by= out"
+            )
+        found = self._fitted().newcomers
+        if found is None:
+            raise DataError(
+                "newcomers=True needs held-out windows with two series of a scene or more, in "
+                "which the fit hides some, and this one kept nothing of such: fit again, with val="
+            )
+        return found
 
     def _read(self, frame: Any, **options: Any) -> Panel:
         fitted = self._fitted()

@@ -15,6 +15,7 @@ from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Vocabulary
 from hierforecast.models import Model
 from hierforecast.models.former import current_params
+from hierforecast.newcomers import Newcomers
 from hierforecast.report import Report
 from hierforecast.scores import HeldOutScores
 from hierforecast.widths import GapWidths
@@ -160,6 +161,7 @@ class Fitted(NamedTuple):
         report: what it is worth on held-out windows.
         scores: how surprising these were; None where nothing was held out.
         gaps: how much wider paths through gaps are than the model says; None where not known.
+        newcomers: how series that are not observed differ from others; None where not known.
     """
 
     model: Model
@@ -169,6 +171,7 @@ class Fitted(NamedTuple):
     report: Report
     scores: HeldOutScores | None = None
     gaps: GapWidths | None = None
+    newcomers: Newcomers | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:

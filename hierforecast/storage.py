@@ -21,6 +21,7 @@ from hierforecast.io.typed import typed
 from hierforecast.io.weights import read_dtype
 from hierforecast.models import Model
 from hierforecast.models.former import current_options, current_weights
+from hierforecast.newcomers import Newcomers
 from hierforecast.plan import NO_STEPS, Fitted, Plan
 from hierforecast.report import Report
 from hierforecast.scores import HeldOutScores
@@ -31,6 +32,7 @@ T = TypeVar("T")
 OPTIONS, WHAT = "forecaster.json", "forecaster"
 # Beside the weights, by names that no module gives one.
 SCORES, WIDTHS = "*held_out_scores", "*gap_widths"
+NEWCOMERS = "*newcomers_effect", "*newcomers_root", "*newcomers_unit"
 
 
 def save(plan: Plan, fitted: Fitted, path: Path) -> None:
@@ -55,6 +57,9 @@ def save(plan: Plan, fitted: Fitted, path: Path) -> None:
     }
     beside = {} if fitted.scores is None else {SCORES: fitted.scores.values}
     beside |= {} if fitted.gaps is None else {WIDTHS: fitted.gaps.factor}
+    if fitted.newcomers is not None:
+        own = fitted.newcomers
+        beside |= dict(zip(NEWCOMERS, (own.effect, own.root, own.usual), strict=True))
     write_folder(path, OPTIONS, document, model, WHAT, beside)
 
 
@@ -82,7 +87,9 @@ def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
     shape = len(vocabulary.types), plan.prediction_length
     scores = _beside(saved, SCORES, lambda x: HeldOutScores.check(x, *shape))
     gaps = _beside(saved, WIDTHS, lambda x: GapWidths.check(x, len(vocabulary.types)))
-    others = {k: v for k, v in saved.weights.items() if k not in (SCORES, WIDTHS)}
+    newcomers = _newcomers(saved, vocabulary, plan)
+    apart = SCORES, WIDTHS, *NEWCOMERS
+    others = {k: v for k, v in saved.weights.items() if k not in apart}
     saved = replace(saved, weights=others)
     if model is None:
         saved = replace(saved, weights=current_weights(saved.weights))
@@ -95,7 +102,7 @@ def load(path: Path, model: Model | type[Model] | None) -> tuple[Plan, Fitted]:
             f"has smoothing for {horizons.pop()} steps in its key 'vocabulary', and "
             f"prediction_length={plan.prediction_length}"
         )
-    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy(), report, scores, gaps)
+    return plan, Fitted(built, vocabulary, step, NO_STEPS.copy(), report, scores, gaps, newcomers)
 
 
 def check_folder(path: Path) -> None:
@@ -156,6 +163,18 @@ def _beside(saved: Saved, name: str, check: Callable[[Tensor], T]) -> T | None:
     except ValueError as error:
         what = name.strip("*").replace("held_out", "held-out").replace("_", " ")
         raise saved.error(f"has {what} that cannot be used ({error})") from error
+
+
+def _newcomers(saved: Saved, vocabulary: Vocabulary, plan: Plan) -> Newcomers | None:
+    """Those beside the weights; earlier versions kept none."""
+    if NEWCOMERS[0] not in saved.weights:
+        return None
+    try:
+        parts = [saved.weights[name] for name in NEWCOMERS]
+        sizes = plan.prediction_length, len(plan.columns.targets)
+        return Newcomers.check(parts, vocabulary, *sizes)
+    except (KeyError, ValueError) as error:
+        raise saved.error(f"has newcomers that cannot be used ({error})") from error
 
 
 def _step(text: str) -> str:

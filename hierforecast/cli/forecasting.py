@@ -168,10 +168,15 @@ def predict(
     conformal: Annotated[
         str | None, option("--conformal", "Table: held out, its errors make --level intervals.")
     ] = None,
+    newcomers: Annotated[
+        bool, option("--newcomers", "Forecast series without targets too, by their group.")
+    ] = False,
     seed: Annotated[int | None, option("--seed", "Of the draws. [that of the fit]")] = None,
     engine: Engine = None,
 ) -> None:
     """Forecast the steps that follow a table."""
+    if newcomers and futures is not None:
+        raise DataError("--newcomers and --futures exclude each other: newcomers are no joint ones")
     labels = [name for name in by if name] if by else None
     totals: dict[str, Any] = {"by": labels, "how": how, "weights": weights}
     intervals = {"--level": level, "--quantile": quantile, "--conformal": conformal}
@@ -188,10 +193,12 @@ def predict(
     if futures is not None:
         forecast = forecaster.futures(history, futures, seed=seed, **asked)
     elif samples is not None:
-        forecast = forecaster.sample(history, samples, seed=seed, **asked, **totals)
+        forecast = forecaster.sample(
+            history, samples, seed=seed, newcomers=newcomers, **asked, **totals
+        )
     else:
         held_out = tables.read(conformal, columns) if conformal else None
-        asked["conformal"] = held_out
+        asked |= {"conformal": held_out, "newcomers": newcomers}
         forecast = forecaster.predict(history, level, quantiles=quantile, **asked, **totals)
     deliver(tables.restore(forecast, columns), out)
     tables.say_notes()
