@@ -230,7 +230,7 @@ def _portable(forecaster: Forecaster, options: Mapping[str, Any]) -> dict[str, A
         if found.get(name) is not None:
             found[name] = Beside(found[name], forecaster.columns)
     if found.get("conformal") is not None:
-        check_conformal(found["level"], found["given"], found["by"], found["newcomers"])
+        check_conformal(found["level"], found["given"], found["by"], bool(found.get("newcomers")))
         found["conformal"] = Conformal.of(forecasts_of(forecaster, found["conformal"], Rolling()))
     return found
 
