@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from hierforecast import Columns, DataError, Forecaster, HiPerformer, Ridge
+from hierforecast.cli import app
 from hierforecast.datasets import simulate_basketball
 from hierforecast.errors import SeriesDroppedWarning
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, H, L, make_frame, tiny
@@ -239,3 +241,21 @@ def test_a_newcomer_of_a_group_that_nobody_is_seen_of_has_others_of_its_type():
     middle = players.groupby(["scene", "ds"])[POINTS].mean().to_numpy()
     own = found[found.unique_id == "away_0"].sort_values(KEYS)[POINTS].to_numpy()
     np.testing.assert_allclose(own, middle, rtol=1e-5)
+
+
+def test_the_command_line_answers_the_same(one: Forecaster, tmp_path: Path):
+    frame = announced("away_1")
+    one.save(tmp_path / "model")
+    frame.to_csv(tmp_path / "scenes.csv", index=False)
+    files = [str(tmp_path / name) for name in ("scenes.csv", "model")]
+    for options, expected in (
+        (["--level", "80"], one.predict(frame, level=80, newcomers=True)),
+        (["--samples", "3"], one.sample(frame, 3, newcomers=True)),
+    ):
+        out = tmp_path / "forecast.csv"
+        asked = ["predict", *files, "--newcomers", "--out", str(out), *options]
+        done = CliRunner().invoke(app, asked)
+        assert done.exit_code == 0, done.output
+        pd.testing.assert_frame_equal(pd.read_csv(out), expected, rtol=1e-5)
+    done = CliRunner().invoke(app, ["predict", *files, "--newcomers", "--futures", "3"])
+    assert done.exit_code != 0 and "--newcomers and --futures exclude each other" in done.output
