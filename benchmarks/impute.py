@@ -1,7 +1,8 @@
 """Hidden players: where they were while nobody saw them, against simple ways to fill a gap.
 
 Players of whole scenes are hidden for a while, the others and what came before and after are seen.
-The forecaster is one that was fitted to forecast; nothing is trained for gaps.
+The forecaster is one that was fitted to forecast; nothing is trained for gaps, but how wide their
+intervals are is learned from held-out windows.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ def sections(found: Found, given: Options) -> Iterable[Section]:
         f"the same time, {BEFORE} steps or more after its beginning and {AFTER} or more before its "
         "end; all others are seen throughout. HiPerformer was fitted to forecast 24 steps from "
         f"20, at most {given.steps} steps of 32 windows, width {given.width}, coupled head, a mean "
-        "tenth of the series hidden; gaps were not trained for."
+        "tenth of the series hidden; gaps were not trained for, how wide they are was learned from "
+        "the validation games, which stop the training too."
     )
     yield Section("impute-nba", "Hidden players: NBA", error, note)
     ours = rows[rows["arm"] == "HiPerformer"]
