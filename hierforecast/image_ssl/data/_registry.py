@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,17 +13,9 @@ from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._files import OnError
 
 
-class Wanted(TypedDict, total=False):
-    """What may be said of a set beside its name, size and split; see `named.open_set`."""
-
-    test: bool
-    images: int | None
-    on_error: OnError
-
-
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of a set: its name, the side of its images in pixels, and as `Wanted`."""
+    """What is wanted of a set; see `named.open_set`."""
 
     name: str
     size: int

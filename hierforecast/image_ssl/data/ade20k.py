@@ -115,9 +115,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
 
 def _open(request: Request) -> ADE20K:
     split = request.split_or("training", "validation")
-    found = ADE20K(request.root, request.size, split, on_error=request.on_error)
-    drawn = request.drawn(len(found))
-    return found if drawn is None else found.subset(drawn)
+    return ADE20K(request.root, request.size, split, on_error=request.on_error)
 
 
 register("ade20k:ROOT", openers={MaskSet: _open})

@@ -5,16 +5,18 @@ Every module of this folder is imported, so that each set registers its own name
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Unpack
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.data._registry import SOURCES, Opener, Request, Wanted
+from hierforecast.image_ssl.data._files import OnError
+from hierforecast.image_ssl.data._registry import SOURCES, Opener, Request
 from hierforecast.image_ssl.data.arrays import ImageSet, Indices, Subset, whole_numbers
 from hierforecast.image_ssl.data.folder import open_folder
 from hierforecast.image_ssl.data.views import MaskSet, PosedSet
@@ -32,9 +34,19 @@ def _names(kind: type, *more: str) -> str:
 
 
 NAMES, POSED_NAMES, MASK_NAMES = _names(ImageSet, "a folder"), _names(PosedSet), _names(MaskSet)
+_NEEDED = {PosedSet: f"known poses: give {POSED_NAMES}", MaskSet: f"masks: give {MASK_NAMES}"}
 
 
-def open_set(name: str, size: int, split: str | None = None, **wanted: Unpack[Wanted]) -> ImageSet:
+def open_set(
+    name: str,
+    size: int,
+    split: str | None = None,
+    *,
+    test: bool = False,
+    images: int | None = None,
+    on_error: OnError = "raise",
+    kind: type = ImageSet,
+) -> Any:
     """A set of labelled images by its name, to train or to evaluate on.
 
     Args:
@@ -45,39 +57,28 @@ def open_set(name: str, size: int, split: str | None = None, **wanted: Unpack[Wa
         split: of the set; by default what it has to train on, or with `test` to evaluate on. In a
             folder that is train/ if there is one, or val/ or test/; 3DIEBench also has all, for
             which it needs no lists.
-        wanted: `test`, whether to evaluate on the images: what is rendered is then of another seed;
-            `images`, so many at most, drawn at random (always the same ones); `on_error`, what to
-            do about a file that cannot be read: "raise" or "skip".
+        test: whether to evaluate on the images: what is rendered is then of another seed.
+        images: so many at most, drawn at random (always the same ones); of a `PosedSet`, objects
+            with all their views.
+        on_error: what to do about a file that cannot be read: "raise" or "skip".
+        kind: `ImageSet`; or `PosedSet`, one of `POSED_NAMES`; or `MaskSet`, one of `MASK_NAMES`.
 
     Raises:
         DataError: if there is no such set, or it has no such images.
         ValueError: for a split that the set does not have.
     """
-    request = Request(name, size, split, **wanted)
-    opener = _opener(ImageSet, name)
-    found: ImageSet = opener(request) if opener is not None else open_folder(request, NAMES)
-    drawn = request.drawn(len(found))
-    return found if drawn is None else found.subset(drawn)
+    request, opener = Request(name, size, split, test, images, on_error), _opener(kind, name)
+    if opener is None and kind in _NEEDED:
+        raise DataError(f"{name!r} is no set of {_NEEDED[kind]}")
+    found: Any = open_folder(request, NAMES) if opener is None else opener(request)
+    views = found.views if kind is PosedSet else 1
+    drawn = request.drawn(len(found) // views, views)
+    if drawn is None:
+        return found
+    return _SomeObjects(found, drawn) if kind is PosedSet else found.subset(drawn)
 
 
-def open_posed(
-    name: str, size: int, split: str | None = None, **wanted: Unpack[Wanted]
-) -> PosedSet:
-    """A set of views of objects in known poses: one of `POSED_NAMES`; the rest is as in `open_set`.
-
-    Objects are drawn at random, all their views with them, so that there are `images` at most.
-    """
-    request = Request(name, size, split, **wanted)
-    found: PosedSet = _needed(PosedSet, name, f"known poses: give {POSED_NAMES}")(request)
-    drawn = request.drawn(found.n_objects, found.views)
-    return found if drawn is None else _SomeObjects(found, drawn)
-
-
-def open_masks(name: str, size: int, split: str | None = None, **wanted: Unpack[Wanted]) -> MaskSet:
-    """A set of images with the class of every pixel: one of `MASK_NAMES`; else as in `open_set`."""
-    opener = _needed(MaskSet, name, f"images with masks: give {MASK_NAMES}")
-    found: MaskSet = opener(Request(name, size, split, **wanted))
-    return found
+open_posed, open_masks = partial(open_set, kind=PosedSet), partial(open_set, kind=MaskSet)
 
 
 def is_posed(name: str) -> bool:
@@ -88,13 +89,6 @@ def is_posed(name: str) -> bool:
 def _opener(kind: type, name: str) -> Opener | None:
     source = SOURCES.get(name.partition(":")[0])
     return None if source is None else source.openers.get(kind)
-
-
-def _needed(kind: type, name: str, what: str) -> Opener:
-    opener = _opener(kind, name)
-    if opener is None:
-        raise DataError(f"{name!r} is no set of {what}")
-    return opener
 
 
 class _SomeObjects(Subset, PosedSet):
