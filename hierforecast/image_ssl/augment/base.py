@@ -174,11 +174,7 @@ def limits(name: str, values: Range, least: float, most: float = inf) -> Range:
 
 
 def check_images(images: Tensor) -> None:
-    """Refuse what is not (b, 3, h, w), float, from 0 to 1, and say what to do.
-
-    Raises:
-        DataError: if it is not.
-    """
+    """Refuse what is not (b, 3, h, w), float, from 0 to 1, and say what to do."""
     shape = tuple(images.shape)
     if images.ndim != 4 or shape[1] != CHANNELS:
         last = images.ndim == 4 and shape[-1] == CHANNELS

@@ -31,11 +31,7 @@ class Saved:
 
 
 def load_all(folders: Sequence[Path]) -> dict[str, Saved]:
-    """Saved backbones, named as their folders, or by the whole path where two are named alike.
-
-    Raises:
-        FileNotFoundError, DataError: as `load_backbone` does, or for a split that is unknown.
-    """
+    """Saved backbones, named as their folders, or by the whole path where two are named alike."""
     tails = [folder.resolve().name for folder in folders]
     found = {}
     for folder, tail in zip(folders, tails, strict=True):

@@ -34,9 +34,6 @@ class MomentumEncoder(nn.Module):
 
         Args:
             modules: those that were copied, in the same order.
-
-        Raises:
-            ValueError: if their parameters are not those of the copies.
         """
         own = list(self.copies.parameters())
         theirs = list(nn.Sequential(*modules).parameters())
@@ -84,9 +81,6 @@ class KeyQueue(nn.Module):
         """Put keys (b, dim) in place of the oldest, around the end of the ring if need be.
 
         Of more than `size` keys the last ones stay.
-
-        Raises:
-            ValueError: if they do not have `dim` numbers.
         """
         if keys.ndim != 2 or keys.shape[1] != self.dim:
             raise ValueError(

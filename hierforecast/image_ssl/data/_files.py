@@ -176,11 +176,7 @@ class FileImages(ImageSet, FileItems):
 
 
 def existing_folder(path: Path | str) -> Path:
-    """A folder's path, with the user's home for ``~``.
-
-    Raises:
-        DataError: if there is none, or a file in its place.
-    """
+    """A folder's path, with the user's home for ``~``."""
     path = Path(path).expanduser()
     if path.is_dir():
         return path
@@ -199,9 +195,6 @@ def folder_with(root: Path | str, needed: Sequence[str], below: Sequence[str], r
 
     Args:
         needed: folders that must lie in it.
-
-    Raises:
-        DataError: if `root` is no folder, or lacks what is needed.
     """
     root = existing_folder(root)
     for folder in (root, *(root / one for one in below)):

@@ -42,11 +42,7 @@ class Request:
         return self.split or (test if self.test else train)
 
     def count(self, default: int, views: int = 1) -> int:
-        """How many things of so many views are wanted; `default` where nobody says.
-
-        Raises:
-            DataError: if the images wanted are not even one.
-        """
+        """How many things of so many views are wanted; `default` where nobody says."""
         if self.images is None:
             return default
         if self.images < views:

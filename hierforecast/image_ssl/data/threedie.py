@@ -178,11 +178,7 @@ class ThreeDIEBench(PosedSet, FileItems):
 
 
 def read_latents(path: Path | str) -> np.ndarray:
-    """The seven latents of a view, float64 (7,), in the order of `LATENTS`.
-
-    Raises:
-        DataError: if the file is missing, truncated or anything else.
-    """
+    """The seven latents of a view, float64 (7,), in the order of `LATENTS`."""
     try:
         latents = read_array(path)
     except OSError as error:

@@ -82,11 +82,7 @@ class Features:
 
 
 def check_finite(x: Tensor, rows: str, what: str = "features") -> None:
-    """Refuse values (n, ...) of which some are NaN or infinite.
-
-    Raises:
-        DataError: if so.
-    """
+    """Refuse values (n, ...) of which some are NaN or infinite."""
     bad = ~x.isfinite().flatten(1).all(dim=1)
     if bad.any():
         raise DataError(

@@ -56,15 +56,12 @@ def probe_poses(
     features: Mapping[str, Pool] = EQUIVARIANT,
     **options: Unpack[ProbeOptions],
 ) -> pd.DataFrame:
-    """What probes predict of the way between two views of one object, from frozen features.
+    """`probe_pairs` of two views of one object, from frozen features.
 
     Args:
         backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
         features: as for `probe_pairs`.
         options: `ProbeOptions`.
-
-    Returns:
-        As `probe_pairs`.
 
     Raises:
         DataError: if a set knows no poses, the sets' rotations are about different axes, or as
@@ -98,9 +95,6 @@ def retrieve_predicted(
 
     Args:
         method: trained on `PosedPairs`; left as it was, bit for bit.
-
-    Returns:
-        As `retrieve_views`.
 
     Raises:
         DataError: as `collect_posed_pairs` and `retrieve_views` do, or if the predictor is told of

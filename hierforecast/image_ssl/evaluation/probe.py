@@ -106,11 +106,7 @@ def class_score(
 
 
 def check_numbers(train: Features) -> None:
-    """Refuse numbers that no regression can learn.
-
-    Raises:
-        DataError: if there are too few rows, or a target is NaN or infinite.
-    """
+    """Refuse numbers that no regression can learn."""
     if not train.multi_label:
         raise DataError(
             f"features {tuple(train.x.shape)} and targets {tuple(train.y.shape)} must be (n, d) "

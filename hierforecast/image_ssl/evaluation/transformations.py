@@ -114,7 +114,7 @@ def probe_transformations(
     features: Mapping[str, Pool] = EQUIVARIANT,
     **options: Unpack[ProbeOptions],
 ) -> pd.DataFrame:
-    """What probes predict of the transformation between two views, from frozen features.
+    """`probe_pairs` of two augmented views of each image, from frozen features.
 
     Args:
         backbone: images (b, 3, h, w) to (b, c, g), or whatever the pools take; left as it was.
@@ -122,9 +122,6 @@ def probe_transformations(
         augmentation: makes the views; `transformation_sets` has some.
         features: as for `probe_pairs`.
         options: `ProbeOptions`.
-
-    Returns:
-        As `probe_pairs`.
     """
     options["targets"] = known_targets(augmentation.names, options.get("targets", TARGETS))
     collect = partial(collect_pairs, backbone, augmentation=augmentation)

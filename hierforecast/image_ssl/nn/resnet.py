@@ -140,11 +140,7 @@ class ResNet(Backbone):
         self.stages = nn.Sequential(*stages)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Feature maps (b, c, g, h', w') of images (b, 3, h, w).
-
-        Raises:
-            SizeError: if the images' size is not exact, and `resize` is False.
-        """
+        """Feature maps (b, c, g, h', w') of images (b, 3, h, w)."""
         return self.block_maps(images)[-1]
 
     def block_maps(self, images: Tensor) -> list[Tensor]:
@@ -245,9 +241,6 @@ def matched_width(width: int, group: GroupLike, match: str | None) -> int:
         width: of the plain network.
         group: of the other.
         match: ``"parameters"``, ``"compute"``, or None for the same width.
-
-    Raises:
-        ValueError: for anything else.
     """
     order, width = as_group(group).order, whole("width", width)
     shares = {"None": 1.0, "parameters": order**0.5, "compute": float(order)}

@@ -57,11 +57,7 @@ def is_exact(size: int, layers: Iterable[Sampling]) -> bool:
 
 
 def nearest_exact(size: int, layers: Iterable[Sampling]) -> list[int]:
-    """The exact sizes next to `size`, `size` itself included: below (if any), then above.
-
-    Raises:
-        SizeError: if there is none up to 512 pixels above.
-    """
+    """The exact sizes next to `size`, `size` itself included: below (if any), then above."""
     layers = tuple(layers)
     below = next((s for s in range(size, 0, -1) if is_exact(s, layers)), None)
     above = next((s for s in range(size, size + REACH + 1) if is_exact(s, layers)), None)

@@ -43,9 +43,6 @@ def plot_images(
         images: (n, 3, h, w), uint8, or floating point in [0, 1]; what lies beyond is cut off.
         labels: a text for each image.
         columns: images in a row.
-
-    Raises:
-        DataError: if there are no images, or labels do not fit them.
     """
     pixels = as_pixels(images)
     if labels is not None and len(labels) != len(pixels):

@@ -53,9 +53,6 @@ def plot_learning_curves(
             gives, or several such tables one below the other.
         by: the column or columns that tell the lines apart.
         chance: the accuracy of guessing, drawn as a dotted line.
-
-    Raises:
-        DataError: if a column is missing or there are no rows.
     """
     columns = [by] if isinstance(by, str) else list(by)
     need(table, [*columns, "labels", "seed", "accuracy"])
@@ -109,9 +106,6 @@ def plot_comparison(
         bar: the column whose values stand side by side, each in its color.
         value: the column of what is compared, a share between 0 and 1.
         label: of the vertical axis; None is `value`.
-
-    Raises:
-        DataError: if a column is missing or there are no rows.
     """
     need(table, [group, bar, value])
     groups, bars = list(table[group].unique()), list(table[bar].unique())
@@ -184,11 +178,7 @@ def plot_r2(
 
 
 def need(table: pd.DataFrame, columns: Sequence[str], what: str = "") -> pd.DataFrame:
-    """The table itself, if it has these columns and any rows.
-
-    Raises:
-        DataError: if not; `what` is said of the rows that are missing.
-    """
+    """The table itself, if it has these columns and any rows."""
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataError(f"the table has no column {missing[0]!r}; it has {list(table.columns)}")

@@ -52,11 +52,7 @@ class RotationPrediction(PretextTask):
         return Draw(labels, torch.zeros(batch, 1, 2, dtype=torch.int64))
 
     def cut(self, images: Tensor, draw: Draw) -> Tensor:
-        """The turned images, (b, 1, 3, h, h).
-
-        Raises:
-            DataError: if the images are not square.
-        """
+        """The turned images, (b, 1, 3, h, h)."""
         check_square(images)
         turned = torch.empty_like(images)
         for turn in range(4):

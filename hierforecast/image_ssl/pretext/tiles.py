@@ -32,11 +32,7 @@ class TileGrid:
         return self.cells * self.tile + (self.cells - 1) * self.gap
 
     def margin(self, size: int) -> int:
-        """Pixels beside the grid on an image of `size`.
-
-        Raises:
-            DataError: if the grid does not fit, or not in the middle.
-        """
+        """Pixels beside the grid on an image of `size`."""
         left = size - self.side
         if left < 2 * self.jitter:
             raise DataError(
@@ -82,9 +78,6 @@ def largest_tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:
     Gaps are at least a quarter of a tile, so that lines crossing a border do not give the answer.
     A plain network gets the tiles that one of another group with its layers gets, for all arms of a
     comparison should see the same; only if there are none, the largest that fit.
-
-    Raises:
-        DataError: if no tile fits.
     """
     fitting = []
     for tile in range(size // cells, 2, -1):
@@ -105,11 +98,7 @@ def largest_tiles(size: int, cells: int, backbone: ResNet) -> dict[str, int]:
 
 
 def check_square(images: Tensor) -> None:
-    """Refuse images (..., h, w) whose turned copies would have another shape.
-
-    Raises:
-        DataError: if they are not square.
-    """
+    """Refuse images (..., h, w) whose turned copies would have another shape."""
     if images.shape[-1] != images.shape[-2]:
         raise DataError(f"images must be square, not {tuple(images.shape[-2:])}: crop them")
 

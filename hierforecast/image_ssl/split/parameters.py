@@ -80,19 +80,7 @@ class RelativeParameters(nn.Module):
     Angles come around: views half a turn apart, which `every_kind` hardly ever makes, count as
     alike.
 
-    | parameter | angles |
-    |---|---|
-    | `angle` | twice the angle |
-    | `translation` | 6 times the fractions of the view |
-    | `crop` | 16 times the move of the center down and right, 8 times the logs of its sides |
-    | `shear` | 16 times the shear |
-    | `flip` | half a turn |
-    | `grayscale` | a quarter turn |
-    | `brightness`, `contrast`, `saturation` | 3.5 times the log of the factor, within 1/8 and 8 |
-    | `hue` | two turns for once around the color circle |
-    | `blur` | 2.5 times the pixels |
-    | `background_hue`, `light_hue`, `light_phi` | as they are, around their circles |
-    | `light_theta` | 3 times the angle |
+    `ANGLES` says by how much.
 
     Args:
         names: of the parameters that are encoded; all others stay hidden.
@@ -123,11 +111,7 @@ class RelativeParameters(nn.Module):
         return torch.cat([torch.eye(block)[0] for block in self.blocks])
 
     def forward(self, relative: Mapping[str, Tensor]) -> Tensor:
-        """Map parameters, n rows each, to (n, k).
-
-        Raises:
-            DataError: if one is missing.
-        """
+        """Map parameters, n rows each, to (n, k)."""
         missing = [name for name in self.names if name not in relative]
         if missing:
             raise DataError(

@@ -144,9 +144,6 @@ class Reconstruction(Objective):
         """The learner's loss plus the weighted error of the reconstruction.
 
         Reconstructed is the first view, or what lies between the views if that is given.
-
-        Raises:
-            DataError: as `ViewObjective.loss` does.
         """
         learned, error = self.terms(views)
         return learned + self.weight * error

@@ -83,11 +83,7 @@ class ParameterRegression(Objective):
         return Method(cls(backbone, layers, encode), source_of(augment, known))
 
     def loss(self, views: Views) -> Tensor:
-        """Mean squared error of the known rows' numbers; zero if none is known.
-
-        Raises:
-            DataError: if the views lack a parameter.
-        """
+        """Mean squared error of the known rows' numbers; zero if none is known."""
         features = [self.backbone(images).flatten(1) for images in views[:2]]
         relative, known = views.known_relative()
         found = self.head(torch.cat(features, 1))[known]
