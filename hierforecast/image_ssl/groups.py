@@ -190,7 +190,7 @@ class LabelAction(_Action):
         """Where each label's score is read from features (orbits, g) laid in a row.
 
         With r the first label of an orbit, label y is read from the entries of all elements that
-        send r to y: one if the orbit is free, else a coset of r's stabiliser, whose mean is taken
+        send r to y: one if the orbit is free, else a coset of r's stabilizer, whose mean is taken
         (a quotient representation). Entries are repeated so that all labels have equally many.
 
         Returns:

@@ -149,7 +149,7 @@ def test_columns_are_of_one_width():
 def test_neighbours_that_do_not_exist():
     x = torch.rand(9, 2)
     for options, message in (
-        (({"x": x}, [0], 9), "k is 9 neighbours: give one from 1 to 8"),
+        (({"x": x}, [0], 9), "k is 9 neighbors: give one from 1 to 8"),
         (({"x": x}, [9], 2), "no image 9"),
         (({"x": x}, [], 2), "nothing to draw"),
         (({}, [0], 2), "nothing to draw"),

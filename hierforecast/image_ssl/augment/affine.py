@@ -30,7 +30,7 @@ class Affine(Transformation):
     def relative(self, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Parameters:
         """The parameters that take view a to view b; angles in [-180, 180).
 
-        A box is told in fractions of view a: it reaches beyond [0, 1] where that lacks parts.
+        A box is given in fractions of view a: it reaches beyond [0, 1] where that lacks parts.
         """
         return relative_in_chain([self], a, b)
 
@@ -88,8 +88,8 @@ def relative_in_chain(
         "crop": torch.cat([corner, side], 1),
         "shear": box[:, 0, 1] / box[:, 0, 0],
     }
-    told = [*names, *(["shear"] if {"angle", "crop"} <= {*names} else [])]
-    return {name: found[name].to(like) for name in told}
+    given = [*names, *(["shear"] if {"angle", "crop"} <= {*names} else [])]
+    return {name: found[name].to(like) for name in given}
 
 
 def _parts(

@@ -33,7 +33,7 @@ from hierforecast.image_ssl.cli.options import (
     on_error_of,
 )
 from hierforecast.image_ssl.cli.output import check_endings, save_picture
-from hierforecast.image_ssl.cli.painting import images_to_paint, painted
+from hierforecast.image_ssl.cli.reconstruction import images_to_draw, reconstruction
 from hierforecast.image_ssl.data import ImageSet, PosedPairs
 from hierforecast.image_ssl.data.named import NAMES, open_posed, open_set
 from hierforecast.image_ssl.groups import Group
@@ -72,7 +72,7 @@ Standardize = option(
     f"Hide brightness and contrast from the network. [not for {', '.join(SEE_LIGHT)}]",
 )
 OPTIMIZER = "adamw, or sgd with a momentum of 0.9."
-Painted = "Picture of what a reconstruction makes of test images."
+Reconstructions = "Picture of what a reconstruction makes of test images."
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class PretrainOptions:
     resume: Annotated[bool, option("--resume", "Go on from those in --checkpoints.")] = False
     devices: Annotated[str, option("--devices", "How many, or auto for all.")] = "1"
     precision: Annotated[str, option("--precision", "E.g. bf16-mixed.")] = "32-true"
-    plot: Annotated[File, option("--plot", Painted)] = None
+    plot: Annotated[File, option("--plot", Reconstructions)] = None
     settings: Settings = None
 
     @property
@@ -173,12 +173,12 @@ class PretrainOptions:
         found = open_set(self.data, self.side, self.split, **how)
         return found, {"classes": len(found.classes)} if self.method == "supervised" else {}
 
-    def images_to_paint(self) -> ImageSet | None:
+    def images_to_draw(self) -> ImageSet | None:
         """What --plot draws, or None."""
         if self.plot is None:
             return None
         readable = on_error_of(self.on_error)
-        return images_to_paint(self.method, self.pairs, self.data, self.side, readable)
+        return images_to_draw(self.method, self.pairs, self.data, self.side, readable)
 
     def made_by(self, images: int, finished: bool) -> dict[str, Any]:
         """What is kept with the network about how it was made."""
@@ -209,7 +209,7 @@ def pretrain(out: NewFolder, options: PretrainOptions) -> None:
     with drawing(weights):
         backbone = options.backbone(groups[0])
     pictures, given = options.pictures()
-    drawn = options.images_to_paint()
+    drawn = options.images_to_draw()
     heads: dict[str, Any] = {
         "symmetry": options.group, "size": options.side, "width": options.head_width
     }  # fmt: skip
@@ -267,5 +267,5 @@ def _keep(backbone: ResNet, out: Path, made_by: dict[str, Any]) -> None:
 
 @rank_zero_only
 def _draw(learning: Any, images: ImageSet, seed: int, path: Path) -> None:
-    """Draw what a reconstruction paints, on one process only."""
-    save_picture(painted(learning, images, seed), path)
+    """Draw reconstructions, on one process only."""
+    save_picture(reconstruction(learning, images, seed), path)

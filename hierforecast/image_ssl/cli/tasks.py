@@ -114,10 +114,10 @@ class TwoViews(Task):
 
     def shown(self, table: pd.DataFrame) -> Table:
         """A line for each question and each kind of features, a column for each probe."""
-        asked = _questions(table)
-        named = table.assign(question=asked + ", " + table["metric"])
+        question = _questions(table)
+        named = table.assign(question=question + ", " + table["metric"])
         # Of one dimension, both definitions of R2 are the same.
-        pooled = table.assign(question=asked + ", " + POOLED, score=table[POOLED])
+        pooled = table.assign(question=question + ", " + POOLED, score=table[POOLED])
         both = pd.concat([named, pooled[(table["metric"] == "R2") & (table["dimensions"] > 1)]])
         return pivoted(both.sort_values("question", kind="stable"), ("question", *LINES), "probe")
 

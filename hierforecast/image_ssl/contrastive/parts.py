@@ -96,11 +96,11 @@ class KeyQueue(nn.Module):
 class Prototypes(nn.Module):
     """Scores of vectors against k learned directions (arXiv 2006.09882, section 3.1); no bias.
 
-    Directions are normalised whenever they are used: only the weights' directions count, and the
-    scores are cosines whatever an optimizer did. The authors normalise the weights in place before
+    Directions are normalized whenever they are used: only the weights' directions count, and the
+    scores are cosines whatever an optimizer did. The authors normalize the weights in place before
     each step, which `normalize_` does, so that steps of the optimizer do not turn long weights less
     than short ones. (Their gradient is not of the cosine but of the product with the weights; its
-    part along the weights is undone by the next normalisation.)
+    part along the weights is undone by the next normalization.)
     """
 
     def __init__(self, dim: int, k: int) -> None:

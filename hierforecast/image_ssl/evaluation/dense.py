@@ -106,7 +106,7 @@ class DenseFeatures:
         check_finite(self.maps, "images", "feature maps")
         if not known_pixels(self.masks, self.ignored).any():
             raise DataError(
-                f"all pixels of all masks are {self.ignored}, which is ignored: none is judged"
+                f"all pixels of all masks are {self.ignored}, which is ignored: none is evaluated"
             )
 
 

@@ -145,7 +145,7 @@ def run_backbone(
 ) -> tuple[Tensor, Tensor]:
     """As `collect_features`, but with features of any shape: (n, ...) and the labels.
 
-    `call` is asked for them in the backbone's place: another of its methods.
+    `call` gives them in the backbone's place: another of its methods.
     """
     if len(images) == 0:
         raise DataError("no images: the set is empty; is it the split that you meant?")

@@ -140,11 +140,11 @@ def probe_sets(
     **options: Unpack[ProbeOptions],
 ) -> pd.DataFrame:
     """`probe_pairs` of what `collect` makes of two sets and two seeds."""
-    seed, own = options.pop("seed", 0), {"targets", "probes"} & options.keys()
-    given: dict[str, Any] = {name: options.pop(name) for name in own}  # type: ignore[misc]
-    learned, asked = (
+    seed, known = options.pop("seed", 0), {"targets", "probes"} & options.keys()
+    given: dict[str, Any] = {name: options.pop(name) for name in known}  # type: ignore[misc]
+    own, other = (
         collect(images, seed=2 * seed + number, **options)
         for number, images in enumerate((train, test))
     )
     given["progress"] = options.get("progress", True)
-    return probe_pairs(learned, asked, features, seed=seed, **given)
+    return probe_pairs(own, other, features, seed=seed, **given)

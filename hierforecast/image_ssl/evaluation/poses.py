@@ -97,8 +97,8 @@ def retrieve_predicted(
         method: trained on `PosedPairs`; left as it was, bit for bit.
 
     Raises:
-        DataError: as `collect_posed_pairs` and `retrieve_views` do, or if the predictor is told of
-            what the set does not know.
+        DataError: as `collect_posed_pairs` and `retrieve_views` do, or if the predictor is
+            conditioned on what the set does not know.
         ValueError: if the set has one view of each object only.
     """
     others, relative = _drawn(images, seed)

@@ -115,17 +115,17 @@ def retrieve_objects(
     _, number, views = objects.unique(return_inverse=True, return_counts=True)
     if len(views) < 2:
         raise DataError("all views are of one object: every candidate would be right")
-    asked = (views[number] > 1).nonzero().flatten()
-    if len(asked) == 0:
+    queries = (views[number] > 1).nonzero().flatten()
+    if len(queries) == 0:
         raise DataError("no object has two views: there is nothing to be found")
     ranks = []
-    for rows in asked.split(max(1, CELLS // len(features))):
+    for rows in queries.split(max(1, CELLS // len(features))):
         near = distance(features[rows], features)
         allowed = torch.arange(len(features)) != rows[:, None]
         right = (objects == objects[rows, None]) & allowed
         ranks.append(_first_rank(near, right, allowed))
-    counts = torch.full_like(asked, len(features) - 1)
-    return _table(torch.cat(ranks), counts, views[number[asked]] - 1, ks)
+    counts = torch.full_like(queries, len(features) - 1)
+    return _table(torch.cat(ranks), counts, views[number[queries]] - 1, ks)
 
 
 def _blocks(objects: Tensor | None, target: Tensor, m: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -52,7 +52,7 @@ def transformation_sets(
     Args:
         degrees: angles lie between -degrees and degrees; relative ones reach twice as far.
         strength: of brightness, contrast and saturation: factors within `strength` of 1.
-        hue: turns of the colour circle, to either side; below 0.25, relative hues never wrap.
+        hue: turns of the color circle, to either side; below 0.25, relative hues never wrap.
         sigma: standard deviations of the blur in pixels.
         shift: the largest translation, as a fraction of the image.
         scale: areas of the crop, as fractions of the image.
@@ -65,7 +65,7 @@ def transformation_sets(
         "crop": RandomResizedCrop(scale=scale),
         "flip": HorizontalFlip(),
     }
-    order = ("crop", "flip", "translation", "rot", "colour", "blur")  # one sampling, then colours
+    order = ("crop", "flip", "translation", "rot", "colour", "blur")  # one sampling, then colors
     return single | {"all": Compose([single[name] for name in order])}
 
 

@@ -89,7 +89,7 @@ class _GroupFilters(nn.Module):
         return self.bias.repeat_interleave(self.group.order)
 
     def extra_repr(self) -> str:
-        """What `print` tells."""
+        """What `print` shows."""
         return f"{self.in_channels}, {self.out_channels}, {self.group.name}, k={self.kernel_size}"
 
 

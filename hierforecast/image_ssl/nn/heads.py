@@ -67,7 +67,7 @@ def mlp(
     Args:
         widths: channels, from the input's to the output's.
         norm: made for each hidden width; `torch.nn.Identity` takes a width too.
-        last_norm: normalise the output as well, without ReLU and without learned scales and shifts,
+        last_norm: normalize the output as well, without ReLU and without learned scales and shifts,
             as the authors of SimSiam do.
     """
     layers: list[nn.Module] = []
@@ -93,7 +93,7 @@ class Projector(nn.Module):
         group: of the projector: the backbone's if None, or ``"C1"``.
         average: ``"output"``, behind group-equivariant layers, or ``"input"``, before ordinary
             ones.
-        last_norm: normalise the output by batch (SimSiam).
+        last_norm: normalize the output by batch (SimSiam).
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class LabelReader(nn.Module):
     """From features (b, orbits, g) to a score for each label, (b, labels), keeping the symmetry.
 
     ``act_on_scores(a, reader(x)) == reader(act(a, x))`` with the action of `LabelAction`; labels
-    that an element leaves alone are read from a mean over their stabiliser.
+    that an element leaves alone are read from a mean over their stabilizer.
     """
 
     entries: Tensor

@@ -46,7 +46,7 @@ class Halving:
         return cls(Sampling(**options["conv"]), Sampling(**options["shortcut"]), large)
 
 
-# He et al.'s own, exact on 33, 65, 225 ...; and their even neighbours, exact on 32, 64, 224 ...
+# He et al.'s own, exact on 33, 65, 225 ...; and their even neighbors, exact on 32, 64, 224 ...
 ODD = Halving(Sampling(3, 2, 1), Sampling(1, 2), (Sampling(7, 2, 3), Sampling(3, 2, 1)))
 EVEN = Halving(Sampling(4, 2, 1), Sampling(2, 2), (Sampling(8, 2, 3), Sampling(2, 2)))
 SMALL_STEM = (Sampling(3, 1, 1),)
@@ -161,7 +161,7 @@ class ResNet(Backbone):
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> ResNet:
-        """A network, freshly initialised, of the options that `to_dict` gave.
+        """A network, freshly initialized, of the options that `to_dict` gave.
 
         Raises:
             KeyError, TypeError, ValueError: if an option is missing, unknown or out of its range.

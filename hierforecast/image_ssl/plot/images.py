@@ -85,7 +85,7 @@ def plot_neighbors(
         images: (n, 3, h, w), uint8, or floating point in [0, 1].
         features: name -> (n, d), such as the invariant and the equivariant half.
         queries: numbers of images.
-        k: neighbours, at most n - 1.
+        k: neighbors, at most n - 1.
         distance: features (q, d) and (n, d) to (q, n).
 
     Raises:
@@ -158,7 +158,7 @@ def _nearest(
     if not features or not queries:
         raise DataError("nothing to draw: give at least one kind of features and one query")
     if not 1 <= k < n:
-        raise DataError(f"k is {k} neighbours: give one from 1 to {n - 1}, the other images")
+        raise DataError(f"k is {k} neighbors: give one from 1 to {n - 1}, the other images")
     outside = [query for query in queries if not 0 <= query < n]
     if outside:
         raise DataError(f"there is no image {outside[0]} to ask for: there are {n}")

@@ -1,4 +1,4 @@
-"""Context prediction: which of its eight neighbours is this tile?
+"""Context prediction: which of its eight neighbors is this tile?
 
 Doersch, Gupta and Efros 2015, arXiv 1505.05192.
 """
@@ -18,7 +18,7 @@ RING, CENTER = (5, 2, 1, 0, 3, 6, 7, 8), 4
 
 
 class ContextPrediction(PretextTask):
-    """Two tiles, the middle one and a neighbour: where does the neighbour lie?
+    """Two tiles, the middle one and a neighbor: where does the neighbor lie?
 
     The eight labels stand on a ring. A turn by 90 degrees moves them two places; with mirror
     images, corners and edges are left alone by one mirror each, and their scores are read from a
@@ -39,14 +39,14 @@ class ContextPrediction(PretextTask):
         self.action = LabelAction(group, place[cell_moves(group, self.cells)[:, list(RING)]])
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draw:
-        """Draw neighbours, and how far they are moved; the middle tile stays."""
+        """Draw neighbors, and how far they are moved; the middle tile stays."""
         labels = torch.randint(8, (batch,), generator=generator)
         shifts = self.grid.draw_shifts(batch, 2, generator)
         shifts[:, 0] = 0
         return Draw(labels, shifts)
 
     def cut(self, images: Tensor, draw: Draw) -> Tensor:
-        """The middle tile and its neighbour, (b, 2, 3, t, t)."""
+        """The middle tile and its neighbor, (b, 2, 3, t, t)."""
         cells = torch.tensor(RING)[draw.labels]
         pairs = torch.stack([torch.full_like(cells, CENTER), cells], 1)
         return self.grid.cut(images, pairs, draw.shifts)

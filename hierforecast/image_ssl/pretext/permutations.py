@@ -30,7 +30,7 @@ def far_apart(group: GroupLike, count: int, grid: int = 3, seed: int = 0) -> tup
     """Choose permutations of a grid of tiles: whole free orbits, far apart in Hamming distance.
 
     Greedy, as Noroozi and Favaro (2016) choose theirs, but a whole orbit at a time: the next one is
-    that whose nearest neighbour in the set, itself included, is farthest away.
+    that whose nearest neighbor in the set, itself included, is farthest away.
 
     Args:
         count: of permutations, a multiple of the group's order.

@@ -17,7 +17,7 @@ class TileGrid:
     Args:
         cells: tiles along a side.
         tile: side of a tile, pixels: a size for which the network is exact.
-        gap: pixels between neighbours that are not moved.
+        gap: pixels between neighbors that are not moved.
         jitter: largest move of a tile along each axis, pixels.
     """
 

@@ -67,7 +67,7 @@ def test_a_worker_s_complaint_is_one_line(damaged, tmp_path):
 
 @pytest.mark.parametrize("broken", ["val/n01/1.JPEG", "train/n02/2.JPEG"])
 @pytest.mark.parametrize("verb", ["probe", "transformations"])
-def test_what_is_judged_may_be_unreadable_too(verb, broken, photographs, halved, tmp_path):
+def test_what_is_evaluated_may_be_unreadable_too(verb, broken, photographs, halved, tmp_path):
     root = shutil.copytree(photographs, tmp_path / "damaged")
     truncate(root / broken)
     arguments = ["evaluate", halved, "--task", verb, "--data", root, "--size", 17]
@@ -102,7 +102,7 @@ def test_3diebench(pairs, models, tmp_path):
     assert made_by["images"] == (100 if pairs == "posed" else 60), "two objects of fifty views"
 
 
-def test_3diebench_is_judged(models, halved, tmp_path):
+def test_3diebench_is_evaluated(models, halved, tmp_path):
     where = ["--data", f"threedie:{models}", "--size", 9]
     shown = evaluated("retrieval", halved, *where, "--out", tmp_path / "r.csv")
     assert "2 objects of 50 views" in shown.stderr
@@ -200,7 +200,7 @@ def test_cifar_is_resized(shared_data, monkeypatch):
     assert len(open_set("cifar10:lossless", 33, "train")) == 5085
 
 
-def test_what_is_rendered_is_judged_on_another_seed():
+def test_what_is_rendered_is_evaluated_on_another_seed():
     for name, counts in (("shapes", (48, 24)), ("objects", (48, 24)), ("objects:45", (48, 24))):
         train, test = open_set(name, 9), open_set(name, 9, test=True)
         assert (len(train), len(test)) == counts

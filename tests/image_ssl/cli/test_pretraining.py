@@ -11,7 +11,7 @@ from torch import nn
 from hierforecast.cli import app
 from hierforecast.errors import Interrupted
 from hierforecast.image_ssl import training
-from hierforecast.image_ssl.cli import painting, pretraining
+from hierforecast.image_ssl.cli import pretraining, reconstruction
 from hierforecast.image_ssl.data import PosedPairs, as_float
 from hierforecast.image_ssl.data.named import open_posed, open_set
 from hierforecast.image_ssl.methods import (
@@ -120,14 +120,14 @@ def test_posed_pairs_are_what_the_library_trains_on(tmp_path):
     assert "none of augmented, posed" in complaint("pretrain", tmp_path / "new", "--pairs", "both")
 
 
-def test_a_picture_of_what_is_painted(tmp_path):
-    plot, few = tmp_path / "new" / "painted.png", ["--size", 17, "--set", "between=true", *PLAIN]
+def test_a_picture_of_reconstructions(tmp_path):
+    plot, few = tmp_path / "new" / "reconstructed.png", ["--size", 17, "--set", "between=true", *PLAIN]
     call("pretrain", tmp_path / "net", "--method", "reconstruction", "--plot", plot, *few)
     with Image.open(plot) as picture:
         assert picture.width > picture.height > 100
     other = complaint("pretrain", tmp_path / "a", "--method", "sie", "--plot", plot, *PLAIN)
     assert "a reconstruction" in other
-    assert ".png" in complaint("pretrain", tmp_path / "a", "--plot", "painted.gif", *PLAIN)
+    assert ".png" in complaint("pretrain", tmp_path / "a", "--plot", "reconstructed.gif", *PLAIN)
 
 
 class Painter(nn.Module):
@@ -144,25 +144,25 @@ class Painter(nn.Module):
 
 
 @pytest.mark.parametrize("between", [False, True])
-def test_what_is_painted_has_the_colours_of_what_it_is_to_show(between, monkeypatch):
+def test_a_reconstruction_has_the_colors_of_what_it_is_to_show(between, monkeypatch):
     seen = []
-    monkeypatch.setattr(painting, "plot_reconstructions", lambda *images: seen.append(images))
-    images = painting.images_to_paint("reconstruction", "augmented", "objects", 17, "raise")
-    assert len(images) == painting.COLUMNS and len(images.labels.unique()) > 2
+    monkeypatch.setattr(reconstruction, "plot_reconstructions", lambda *images: seen.append(images))
+    images = reconstruction.images_to_draw("reconstruction", "augmented", "objects", 17, "raise")
+    assert len(images) == reconstruction.COLUMNS and len(images.labels.unique()) > 2
     source = Augmented(every_kind(17), between=Between((0.3, 0.3)) if between else None)
     originals, _ = images.__getitems__(list(range(len(images))))
     shown = as_float(originals)
     drawn = source(Views(shown, shown), torch.Generator().manual_seed(5))
     target = drawn.between if between else drawn.first
     for told in (target, None):
-        painting.painted(Method(Painter(told), source), images, 5)
+        reconstruction.reconstruction(Method(Painter(told), source), images, 5)
     shown, first, second, found = seen[0]
     assert torch.equal(shown, originals) and not torch.equal(first, second)
     torch.testing.assert_close(found, target, rtol=0, atol=1e-3, check_dtype=False)
     assert (seen[1][3] - target).abs().max() > 0.1
 
 
-def test_nothing_to_paint_is_said_before_the_training(photographs, tmp_path):
+def test_nothing_to_reconstruct_is_said_before_the_training(photographs, tmp_path):
     arguments = ["--data", photographs / "train", "--method", "reconstruction", *PLAIN]
     message = complaint("pretrain", tmp_path / "net", "--plot", tmp_path / "a.png", *arguments)
     assert "leave it out" in message and "neither val nor test" in message

@@ -119,7 +119,7 @@ def test_ignored_pixels_neither_teach_nor_count(ignored):
     assert int(got.confusion[2].sum()) == int(got.confusion[:, 2].sum()) == 0
     assert got.iou.isnan().tolist() == [False, False, True]
     nothing = SegmentedImages(train.images, torch.full_like(spoilt, ignored), names, ignored)
-    with pytest.raises(DataError, match="none is judged"):
+    with pytest.raises(DataError, match="none is evaluated"):
         dense_probe(Pixels(), nothing, nothing, progress=False)
 
 

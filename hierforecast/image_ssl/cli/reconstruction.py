@@ -18,26 +18,26 @@ from hierforecast.image_ssl.views import Views
 COLUMNS, AMONG = 8, 4  # images of the picture, each one of so many
 
 
-def images_to_paint(method: str, pairs: str, data: str, size: int, on_error: OnError) -> ImageSet:
+def images_to_draw(method: str, pairs: str, data: str, size: int, on_error: OnError) -> ImageSet:
     """A few test images; worth opening before the training, which would be in vain without.
 
     Raises:
-        DataError: if the method paints no augmented views, or there are no test images.
+        DataError: if the method reconstructs no augmented views, or there are no test images.
     """
     if method != "reconstruction" or pairs != "augmented":
         raise DataError("--plot draws what a reconstruction makes of augmented views: leave it out")
     try:
         found = open_set(data, size, test=True, images=AMONG * COLUMNS, on_error=on_error)
     except ValueError as error:
-        raise DataError(f"--plot draws images to judge by, so leave it out: {error}") from error
+        raise DataError(f"--plot draws test images, so leave it out: {error}") from error
     # Views of one object may lie side by side.
     return found.subset(
         range(0, len(found), AMONG if len(found) >= AMONG * COLUMNS else 1)[:COLUMNS]
     )
 
 
-def painted(learning: Method, images: ImageSet, seed: int) -> Any:
-    """A figure of images, two views of each, and what is painted of them.
+def reconstruction(learning: Method, images: ImageSet, seed: int) -> Any:
+    """A figure of images, two views of each, and what is reconstructed of them.
 
     Args:
         learning: of a `Reconstruction`; put in evaluation mode.
@@ -54,6 +54,6 @@ def painted(learning: Method, images: ImageSet, seed: int) -> Any:
 
 
 def _as_bright_as(images: Tensor, standardized: Tensor) -> Tensor:
-    """Painted images (b, 3, h, w) with mean and deviation of those that they are to show."""
+    """Reconstructed images (b, 3, h, w) with mean and deviation of those that they are to show."""
     spread, mean = torch.std_mean(images, (0, 2, 3), correction=0, keepdim=True)
     return standardized * spread + mean
