@@ -117,11 +117,10 @@ class ViewObjective(Objective):
 def _measure(backbone: Backbone, projector: nn.Module) -> int:
     """Numbers that a projector puts out, found by giving it features of zeros."""
     group, channels = as_group(backbone.group), backbone.channels
-    like = next(projector.parameters(), torch.empty(0))
-    features = torch.zeros(2, channels, group.order, dtype=like.dtype, device=like.device)
+    features = torch.zeros(2, channels, group.order)
     try:
-        with evaluating(projector), torch.no_grad():
-            vectors: Tensor = projector(features)
+        with evaluating(projector) as like, torch.no_grad():
+            vectors: Tensor = projector(features.to(like))
     except RuntimeError as error:
         raise ValueError(
             f"the projector does not take this backbone's features (b, {channels}, {group.order}): "

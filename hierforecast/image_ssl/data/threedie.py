@@ -214,7 +214,7 @@ def _listed(folder: Path, split: str) -> Objects:
     if missing:
         raise DataError(
             f"there is no '{missing[0]}': put the lists of {LISTS} there, or pass lists=<folder>; "
-            "split=None takes every object"
+            f"split=None ({EVERY!r} on the command line) takes every object"
         )
     names, labels = (read_array(path) for path in paths)
     if names.dtype.kind not in "US" or names.ndim != 1 or not len(names):
@@ -237,14 +237,9 @@ def _listed(folder: Path, split: str) -> Objects:
 
 
 def _open(request: Request) -> ThreeDIEBench:
-    root, split = existing_folder(request.root), request.split_or("train", "val")
-    if split in SPLITS and not (root / f"{split}_images.npy").is_file():
-        raise DataError(
-            f"'{root}' has no {split}_images.npy: put the lists of {LISTS} there, or give the "
-            f"split {EVERY!r}, which is every object"
-        )
+    split = request.split_or("train", "val")
     chosen = None if split == EVERY else split
-    return ThreeDIEBench(root, request.size, chosen, on_error=request.on_error)
+    return ThreeDIEBench(request.root, request.size, chosen, on_error=request.on_error)
 
 
 register("threedie:ROOT", openers={ImageSet: _open, PosedSet: _open})

@@ -13,7 +13,12 @@ from torch.nn import functional as F
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ImageSet, as_float
 from hierforecast.image_ssl.data.views import MaskSet
-from hierforecast.image_ssl.evaluation.features import average_group, check_finite, run_backbone
+from hierforecast.image_ssl.evaluation.features import (
+    FeatureOptions,
+    average_group,
+    check_finite,
+    run_backbone,
+)
 from hierforecast.image_ssl.evaluation.segmentation import DenseScore, confusion_of, known_pixels
 from hierforecast.image_ssl.nn.backbone import Backbone
 
@@ -34,11 +39,6 @@ def dense_probe(
     train_set: MaskSet,
     test_set: MaskSet,
     pool: MapPool = flatten_maps,
-    *,
-    batch_size: int = 64,
-    prepare: Callable[[Tensor], Tensor] = as_float,
-    device: torch.device | str | None = None,
-    progress: bool = True,
     **options: Any,
 ) -> DenseScore:
     """Fit a `DenseProbe` to the maps of a frozen network, and score it.
@@ -49,8 +49,7 @@ def dense_probe(
         test_set: of the same classes; its `ignored` pixels are not scored, and that class, if it
             is one, is never predicted.
         pool: `flatten_maps`, `average_maps` or another.
-        prepare, device, progress: `FeatureOptions`; the probe learns on the CPU.
-        options: of `DenseProbe`: epochs, learning_rate, weight_decay, seed.
+        options: `FeatureOptions`, and those of `DenseProbe`, which learns on the CPU.
 
     Raises:
         DataError: if a set is empty, the classes differ, masks are not as large as the images that
@@ -59,19 +58,13 @@ def dense_probe(
     kinds = [(tuple(each.classes), each.ignored) for each in (train_set, test_set)]
     if kinds[0] != kinds[1]:
         raise DataError("training and test set have other classes: give the same to both")
+    own = FeatureOptions.__annotations__.keys() & options.keys()
+    how = {"batch_size": 64, **{name: options.pop(name) for name in own}}
     sets = []
     for images in (train_set, test_set):
-        maps, masks = run_backbone(
-            backbone,
-            cast(ImageSet, images),  # whose labels come back as they are: here, masks
-            pool,
-            call=backbone.maps,
-            prepare=prepare,
-            batch_size=batch_size,
-            device=device,
-            progress=progress,
-        )
-        size = tuple(prepare(images[0][0][None]).shape[2:])
+        each = cast(ImageSet, images)  # whose labels come back as they are: here, masks
+        maps, masks = run_backbone(backbone, each, pool, call=backbone.maps, **how)
+        size = tuple(how.get("prepare", as_float)(images[0][0][None]).shape[2:])
         if masks.ndim != 3 or tuple(masks.shape[1:]) != size:
             raise DataError(
                 f"masks are {tuple(masks.shape[1:])}, the images that the network sees {size}: "
@@ -79,7 +72,7 @@ def dense_probe(
             )
         sets.append(DenseFeatures(maps, masks, *kinds[0]))
     train, test = sets
-    return DenseProbe(batch_size=batch_size, **options).fit(train).score(test)
+    return DenseProbe(batch_size=how["batch_size"], **options).fit(train).score(test)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypedDict, Unpack
 
@@ -152,27 +151,11 @@ def run_backbone(
     # Every item is a batch already where the set hands out batches: see `collate`.
     loader = DataLoader(images, batch_size=batch_size, shuffle=False, collate_fn=collate)
     xs, ys = [], []
-    with _frozen(backbone, device) as (place, dtype), torch.no_grad():
+    with evaluating(backbone, device) as like, torch.no_grad():
         for batch, labels in track(
             loader, "features", disable=not progress, transient=True, total=len(loader)
         ):
-            features = (call or backbone)(prepare(batch.to(place)).to(dtype))
+            features = (call or backbone)(prepare(batch.to(like.device)).to(like))
             xs.append((features if pool is None else pool(features)).float().cpu())
             ys.append(labels)
     return torch.cat(xs), torch.cat(ys)
-
-
-@contextmanager
-def _frozen(
-    backbone: nn.Module, device: torch.device | str | None
-) -> Iterator[tuple[torch.device, torch.dtype]]:
-    """Evaluation mode on a device for a while; gives the device and the dtype of the weights."""
-    held = next(iter([*backbone.parameters(), *backbone.buffers()]), torch.empty(0))
-    home, dtype = held.device, held.dtype if held.is_floating_point() else torch.float32
-    place = home if device is None else torch.device(device)
-    with evaluating(backbone):
-        try:
-            backbone.to(place)
-            yield place, dtype
-        finally:
-            backbone.to(home)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from hierforecast.image_ssl.groups import Group
@@ -31,12 +32,18 @@ class Backbone(nn.Module):
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every part is then left in the mode that it was in."""
+def evaluating(module: nn.Module, device: torch.device | str | None = None) -> Iterator[Tensor]:
+    """Evaluation mode, on a device, for a while; gives a tensor of the weights' type and place.
+
+    Every part is then left in the mode and the place that it was in.
+    """
     modes = {part: part.training for part in module.modules()}
+    held = next(iter([*module.parameters(), *module.buffers()]), torch.empty(0))
+    dtype = held.dtype if held.is_floating_point() else torch.float32
     try:
-        module.eval()
-        yield
+        module.eval().to(held.device if device is None else device)
+        yield torch.empty(0, dtype=dtype, device=held.device if device is None else device)
     finally:
+        module.to(held.device)
         for part, mode in modes.items():
             part.training = mode

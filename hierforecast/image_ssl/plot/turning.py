@@ -61,9 +61,8 @@ def plot_turning_map(
         raise DataError(f"the image has shape {tuple(image.shape)}: give one square (3, h, h)")
     pixels = as_float(image) if image.dtype == torch.uint8 else image
     moved = torch.cat([ImageAction(group).act(a, pixels[None]) for a in group.elements()])
-    held = next(backbone.parameters(), moved)
-    with evaluating(backbone), torch.no_grad():
-        found = (backbone.maps if maps is None else maps)(moved.to(held)).cpu()
+    with evaluating(backbone) as like, torch.no_grad():
+        found = (backbone.maps if maps is None else maps)(moved.to(like)).cpu()
     if channel is None:
         # Where all maps are alike one would not see that they change places.
         channel = int(found[0].float().var(dim=1).sum(dim=(1, 2)).argmax())

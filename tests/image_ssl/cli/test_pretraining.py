@@ -121,7 +121,10 @@ def test_posed_pairs_are_what_the_library_trains_on(tmp_path):
 
 
 def test_a_picture_of_reconstructions(tmp_path):
-    plot, few = tmp_path / "new" / "reconstructed.png", ["--size", 17, "--set", "between=true", *PLAIN]
+    plot, few = (
+        tmp_path / "new" / "reconstructed.png",
+        ["--size", 17, "--set", "between=true", *PLAIN],
+    )
     call("pretrain", tmp_path / "net", "--method", "reconstruction", "--plot", plot, *few)
     with Image.open(plot) as picture:
         assert picture.width > picture.height > 100
