@@ -166,7 +166,8 @@ class LabelAction(_Action):
         super().__init__(group)
         self.moves = moves
         self._check()
-        self.orbits = self._find_orbits()
+        columns = (tuple(sorted(set(column.tolist()))) for column in self.moves.T)
+        self.orbits = tuple(dict.fromkeys(columns))
 
     @property
     def n_labels(self) -> int:
@@ -202,10 +203,6 @@ class LabelAction(_Action):
                 found[int(self.moves[a, orbit[0]])].append(number * self.order + a)
         longest = lcm(*(len(entries) for entries in found))
         return torch.tensor([entries * (longest // len(entries)) for entries in found])
-
-    def _find_orbits(self) -> tuple[tuple[int, ...], ...]:
-        orbits = (tuple(sorted(set(column.tolist()))) for column in self.moves.T)
-        return tuple(dict.fromkeys(orbits))
 
     def _check(self) -> None:
         count = self.moves.shape[-1]

@@ -129,17 +129,12 @@ class _Learning(L.LightningModule):
             ]
             if params:
                 groups.append({"params": params, **({} if matrix else {"weight_decay": 0.0})})
-                shares.append(_constant if fixed else decayed)
+                shares.append((lambda _: 1.0) if fixed else decayed)
         optimizer = self.schedule.optimizer(
             groups, lr=self.schedule.learning_rate, weight_decay=self.schedule.weight_decay
         )
         decay = torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
-
-
-def _constant(step: int) -> float:
-    """The share of the peak learning rate that `ConstantRate` layers learn at."""
-    return 1.0
 
 
 def pretrain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from torch import Tensor
@@ -56,7 +56,8 @@ class Compose(Transformation):
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Apply all steps to images (b, 3, h, w)."""
-        for _, run in groupby(self.steps, _sampled_alike):
+        alike = lambda step: step.padding if isinstance(step, Geometric) else step  # noqa: E731
+        for _, run in groupby(self.steps, alike):
             chain = tuple(run)
             together = tuple(step for step in chain if isinstance(step, Geometric))
             if len(together) > 1:
@@ -103,11 +104,6 @@ class Compose(Transformation):
         for step in reversed(self.steps):
             images = step.undo(images, parameters)
         return images
-
-
-def _sampled_alike(step: Transformation) -> Hashable:
-    """Neighbors of which this is the same can share one sampling."""
-    return step.padding if isinstance(step, Geometric) else step
 
 
 def _merge(parts: Iterable[Parameters]) -> Parameters:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import ImageSet, as_float
@@ -50,10 +49,6 @@ def reconstruction(learning: Method, images: ImageSet, seed: int) -> Any:
         views = learning.draw(Views(shown, shown), torch.Generator().manual_seed(seed))
         found = objective.reconstruct(views.first, views.second)
     wanted = views.first if views.between is None else views.between
-    return plot_reconstructions(originals, views.second, wanted, _as_bright_as(wanted, found))
-
-
-def _as_bright_as(images: Tensor, standardized: Tensor) -> Tensor:
-    """Reconstructed images (b, 3, h, w) with mean and deviation of those that they are to show."""
-    spread, mean = torch.std_mean(images, (0, 2, 3), correction=0, keepdim=True)
-    return standardized * spread + mean
+    # They are standardized: brought to the colors of what they are to show.
+    scale, loc = torch.std_mean(wanted, (0, 2, 3), correction=0, keepdim=True)
+    return plot_reconstructions(originals, views.second, wanted, found * scale + loc)

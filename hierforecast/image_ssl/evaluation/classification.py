@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count, takewhile
 from typing import Unpack
 
 import pandas as pd
@@ -100,7 +101,9 @@ def learning_curve(
             "one class an image"
         )
     present = len(train.y.unique())
-    sizes = _sizes(len(train), present) if sizes is None else sizes
+    if sizes is None:
+        rising = takewhile(lambda size: size < len(train), (present * 10**k for k in count()))
+        sizes = [*rising, len(train)]
     for size in sizes:
         if not present <= size <= len(train):
             raise DataError(
@@ -136,11 +139,3 @@ def balanced_order(labels: Tensor, seed: int) -> Tensor:
         lap[own] = torch.arange(int(own.sum()))
     # `rows` is in random order, so a stable sort by lap leaves the classes of a lap in one.
     return rows[lap.argsort(stable=True)]
-
-
-def _sizes(images: int, classes: int) -> list[int]:
-    sizes, size = [], classes
-    while size < images:
-        sizes.append(size)
-        size *= 10
-    return [*sizes, images]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -72,14 +72,14 @@ def _ridges(train: Features, penalties: Sequence[float]) -> dict[float, Callable
     mean, scale = standardization(train.x.double())
     rows, y = ((train.x.double() - mean) / scale).numpy(), train.y.double().numpy()
     make = linear_models().Ridge
-    models = {penalty: make(alpha=len(rows) * penalty).fit(rows, y) for penalty in penalties}
-    return {penalty: _function(model, mean, scale) for penalty, model in models.items()}
 
+    def fit(penalty: float) -> Callable[[Tensor], Tensor]:
+        model = make(alpha=len(rows) * penalty).fit(rows, y)
+        weight = torch.from_numpy(model.coef_).reshape(-1, len(mean)).T / scale[:, None]
+        bias = torch.from_numpy(model.intercept_) - mean @ weight
+        return lambda x: x.double() @ weight + bias
 
-def _function(model: Any, mean: Tensor, scale: Tensor) -> Callable[[Tensor], Tensor]:
-    weight = torch.from_numpy(model.coef_).reshape(-1, len(mean)).T / scale[:, None]
-    bias = torch.from_numpy(model.intercept_) - mean @ weight
-    return lambda x: x.double() @ weight + bias
+    return {penalty: fit(penalty) for penalty in penalties}
 
 
 def _error(predicted: Tensor, wanted: Tensor) -> float:

@@ -65,7 +65,9 @@ class _Residual(nn.Module):
         for conv in convs:
             layers += [conv, nn.BatchNorm3d(conv.out_channels), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers[:-1])
-        self.shortcut = nn.Identity() if shortcut is None else _normed(shortcut)
+        self.shortcut: nn.Module = nn.Identity()
+        if shortcut is not None:
+            self.shortcut = nn.Sequential(shortcut, nn.BatchNorm3d(shortcut.out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in, g, h, w) to (b, out, g, h', w')."""
@@ -270,10 +272,6 @@ def _block(group: Group, channels: int, hidden: int, out: int, first: Halving) -
         convs = [_conv(group, channels, hidden), middle, _conv(group, hidden, out)]
     direct = channels == out and first is WHOLE
     return _Residual(convs, None if direct else _conv(group, channels, out, first.shortcut))
-
-
-def _normed(conv: GroupConv2d) -> nn.Sequential:
-    return nn.Sequential(conv, nn.BatchNorm3d(conv.out_channels))
 
 
 class SpatialMaxPool(nn.MaxPool2d):

@@ -58,7 +58,8 @@ def _far_apart(group: Group, count: int, grid: int, seed: int) -> tuple[np.ndarr
             f"count={count}: a set closed under {group.name} by free orbits has a multiple of "
             f"{group.order} permutations, {group.order * len(orbits)} at most for this grid"
         )
-    own = _own_distance(orbits)
+    # The smallest distance between two members of the same orbit, (n,); all tiles if it has one.
+    own = (orbits[:, 1:] != orbits[:, :1]).sum(2).min(1, initial=grid * grid)
     rng = np.random.default_rng(seed)
     ties = rng.permutation(len(orbits))
     reach, chosen = own.copy(), []
@@ -84,10 +85,3 @@ def _free_orbits(group: Group, cells: np.ndarray, tiles: int) -> np.ndarray:
     smallest = code[:, 0] == code.min(1)
     free = (np.diff(np.sort(code, 1)) > 0).all(1)
     return conjugates[smallest & free]
-
-
-def _own_distance(orbits: np.ndarray) -> np.ndarray:
-    """The smallest distance between two members of the same orbit, (n,)."""
-    if orbits.shape[1] == 1:
-        return np.full(len(orbits), orbits.shape[2])
-    return (orbits[:, 1:] != orbits[:, :1]).sum(2).min(1)
