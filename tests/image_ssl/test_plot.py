@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -90,15 +92,6 @@ def test_the_legend_stands_outside_and_own_axes_are_used():
     assert plot_features(clouds(), ax) is ax
     draw(ax)
     assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
-
-
-def test_features_that_cannot_be_drawn():
-    with pytest.raises(DataError, match="collapsed"):
-        plot_features(Features(torch.ones(5, 3), torch.arange(5)))
-    with pytest.raises(DataError, match="span no plane"):
-        plot_features(Features(torch.randn(5, 1), torch.arange(5)))
-    with pytest.raises(DataError, match="one color"):
-        plot_features(Features(torch.randn(5, 3), torch.ones(5, 2)))
 
 
 # A feature map that turns
@@ -194,15 +187,6 @@ def test_the_network_is_left_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_maps_that_cannot_be_drawn():
-    with pytest.raises(DataError, match="plain network"):
-        plot_turning_map(small_resnet("C1", 3), image())
-    with pytest.raises(DataError, match="give one square"):
-        plot_turning_map(small_resnet("C4", 3), image()[None])
-    with pytest.raises(DataError, match="no channel 99: this layer has 12"):
-        plot_turning_map(small_resnet("C4", 3), image(), 99)
-
-
 # Tables
 
 
@@ -278,15 +262,6 @@ def test_a_single_run_has_no_spread_and_a_missing_one_no_bar():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["equivariant", "plain"]
 
 
-def test_tables_that_cannot_be_drawn():
-    with pytest.raises(DataError, match="no column 'seed'"):
-        plot_learning_curves(curves().drop(columns="seed"))
-    with pytest.raises(DataError, match="no column 'arm'"):
-        plot_comparison(runs().drop(columns="arm"))
-    with pytest.raises(DataError, match="no rows"):
-        plot_comparison(runs().iloc[:0])
-
-
 def test_labels_are_moved_apart_in_their_order():
     moved = spread_apart([0.5, 0.5, 0.1], 0.2)
     assert moved[2] < moved[0] and moved[1] - moved[0] == pytest.approx(0.2)
@@ -308,10 +283,28 @@ def test_images_stand_in_order_under_their_labels(kind):
         assert np.allclose(ax.images[0].get_array(), wanted)
 
 
-def test_images_that_cannot_be_drawn():
-    with pytest.raises(DataError, match="give at least one"):
-        plot_images(torch.zeros(0, 3, 4, 4))
-    with pytest.raises(DataError, match="give at least one"):
-        plot_images(torch.zeros(3, 4, 4))
-    with pytest.raises(DataError, match="2 labels do not fit 1 images"):
-        plot_images(torch.zeros(1, 3, 4, 4), ["a", "b"])
+# What cannot be drawn
+
+NOTHING, FLAT = torch.zeros(0, 3, 4, 4), torch.zeros(3, 4, 4)
+REFUSED = {
+    "collapsed": lambda: plot_features(Features(torch.ones(5, 3), torch.arange(5))),
+    "span no plane": lambda: plot_features(Features(torch.randn(5, 1), torch.arange(5))),
+    "one color": lambda: plot_features(Features(torch.randn(5, 3), torch.ones(5, 2))),
+    "plain network": lambda: plot_turning_map(small_resnet("C1", 3), image()),
+    "give one square": lambda: plot_turning_map(small_resnet("C4", 3), image()[None]),
+    "no channel 99: this layer has 12": lambda: plot_turning_map(
+        small_resnet("C4", 3), image(), 99
+    ),
+    "no column 'seed'": lambda: plot_learning_curves(curves().drop(columns="seed")),
+    "no column 'arm'": lambda: plot_comparison(runs().drop(columns="arm")),
+    "no rows": lambda: plot_comparison(runs().iloc[:0]),
+    "shape (0, 3, 4, 4): give at least one": lambda: plot_images(NOTHING),
+    "shape (3, 4, 4): give at least one": lambda: plot_images(FLAT),
+    "2 labels do not fit 1 images": lambda: plot_images(FLAT[None], ["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_drawn_is_refused(message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        REFUSED[message]()

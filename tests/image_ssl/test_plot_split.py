@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,17 +98,6 @@ def test_a_table_of_one_run_without_probes():
     figure.canvas.draw()
 
 
-def test_tables_that_cannot_be_drawn():
-    with pytest.raises(DataError, match="no column 'method'"):
-        plot_r2(table().drop(columns="method"))
-    with pytest.raises(DataError, match="no rows of the metric R2"):
-        plot_r2(table().assign(metric="accuracy"))
-    with pytest.raises(DataError, match="a score is NaN"):
-        plot_r2(table().assign(score=float("nan")))
-    with pytest.raises(DataError, match="floor is 0"):
-        plot_r2(table(), floor=0)
-
-
 def coloured(n: int = 9) -> torch.Tensor:
     """Images that tell their number: red is 20 times it."""
     images = torch.zeros(n, 3, 4, 4, dtype=torch.uint8)
@@ -146,19 +137,6 @@ def test_columns_are_of_one_width():
     assert np.allclose(np.diff(lefts), np.diff(lefts)[0], atol=1e-3)
 
 
-def test_neighbours_that_do_not_exist():
-    x = torch.rand(9, 2)
-    for options, message in (
-        (({"x": x}, [0], 9), "k is 9 neighbors: give one from 1 to 8"),
-        (({"x": x}, [9], 2), "no image 9"),
-        (({"x": x}, [], 2), "nothing to draw"),
-        (({}, [0], 2), "nothing to draw"),
-        (({"x": x[1:]}, [0], 2), r"'x' are \(8, 2\)"),
-    ):
-        with pytest.raises(DataError, match=message):
-            plot_neighbors(coloured(), *options)
-
-
 def test_reconstructions_stand_below_their_images():
     images = coloured(3)
     views = images.flip(0).float() / 255
@@ -172,11 +150,24 @@ def test_reconstructions_stand_below_their_images():
     assert [ax.get_ylabel() for ax in single.axes if ax.get_ylabel()][-1] == "rebuilt"
 
 
-def test_reconstructions_that_do_not_fit():
-    images = coloured(3)
-    with pytest.raises(DataError, match="numbers of images differ"):
-        plot_reconstructions(images, images, images[:2], images)
-    with pytest.raises(DataError, match="nothing was rebuilt"):
-        plot_reconstructions(images, images, images, {})
-    with pytest.raises(DataError, match="'first view' has shape"):
-        plot_reconstructions(images, images[0], images, images)
+SHOWN, X = coloured(), torch.rand(9, 2)
+REFUSED = {
+    "no column 'method'": lambda: plot_r2(table().drop(columns="method")),
+    "no rows of the metric R2": lambda: plot_r2(table().assign(metric="accuracy")),
+    "a score is NaN": lambda: plot_r2(table().assign(score=float("nan"))),
+    "floor is 0": lambda: plot_r2(table(), floor=0),
+    "k is 9 neighbors: give one from 1 to 8": lambda: plot_neighbors(SHOWN, {"x": X}, [0], 9),
+    "no image 9": lambda: plot_neighbors(SHOWN, {"x": X}, [9], 2),
+    "nothing to draw: give": lambda: plot_neighbors(SHOWN, {"x": X}, [], 2),
+    "nothing to draw": lambda: plot_neighbors(SHOWN, {}, [0], 2),
+    "'x' are (8, 2)": lambda: plot_neighbors(SHOWN, {"x": X[1:]}, [0], 2),
+    "numbers of images differ": lambda: plot_reconstructions(SHOWN, SHOWN, SHOWN[:2], SHOWN),
+    "nothing was rebuilt": lambda: plot_reconstructions(SHOWN, SHOWN, SHOWN, {}),
+    "'first view' has shape": lambda: plot_reconstructions(SHOWN, SHOWN[0], SHOWN, SHOWN),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_drawn_is_refused(message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        REFUSED[message]()

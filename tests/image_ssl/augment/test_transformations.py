@@ -207,23 +207,22 @@ class TestErrors:
         view = A.HorizontalFlip().replay(images, whole(images).parameters)
         assert list(view.parameters) == ["flip"]
 
-    def test_settings(self):
-        with pytest.raises(ValueError, match="low <= high"):
-            A.RandomRotation((40, 10))
-        with pytest.raises(ValueError, match="padding 'mirror'"):
-            A.RandomRotation(padding="mirror")
-        with pytest.raises(ValueError, match="fraction=2"):
-            A.Translation(2)
-        with pytest.raises(ValueError, match="hue=1"):
-            A.ColorJitter(hue=1)
-        with pytest.raises(ValueError, match="contrast=-1"):
-            A.ColorJitter(contrast=-1)
-        with pytest.raises(ValueError, match="sigma"):
-            A.GaussianBlur((-1, 1))
-        with pytest.raises(ValueError, match="scale"):
-            A.RandomResizedCrop(scale=(0.0, 1.0))
-        with pytest.raises(ValueError, match="size=0"):
-            A.RandomResizedCrop(0)
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: A.RandomRotation((40, 10)), "low <= high"),
+            (lambda: A.RandomRotation(padding="mirror"), "padding 'mirror'"),
+            (lambda: A.Translation(2), "fraction=2"),
+            (lambda: A.ColorJitter(hue=1), "hue=1"),
+            (lambda: A.ColorJitter(contrast=-1), "contrast=-1"),
+            (lambda: A.GaussianBlur((-1, 1)), "sigma"),
+            (lambda: A.RandomResizedCrop(scale=(0.0, 1.0)), "scale"),
+            (lambda: A.RandomResizedCrop(0), "size=0"),
+        ],
+    )
+    def test_settings(self, make, message):
+        with pytest.raises(ValueError, match=message):
+            make()
 
     @pytest.mark.parametrize("augmentation", [A.GaussianBlur(), A.RandomGrayscale()])
     def test_what_cannot_be_undone_says_so(self, augmentation):

@@ -137,27 +137,23 @@ def test_more_tries_than_candidates():
     assert got.score[1] == 1 and got.chance[1] == 1
 
 
-def test_what_cannot_be_retrieved():
-    x, rows = torch.rand(6, 3), torch.arange(6)
-    with pytest.raises(DataError, match=r"must be \(q, d\)"):
-        retrieve_views(x[:, :2], x, rows)
-    with pytest.raises(DataError, match="no features"):
-        retrieve_views(x[:0], x, rows[:0])
-    with pytest.raises(DataError, match="target runs from 1 to 6: the gallery has 6"):
-        retrieve_views(x, x, rows + 1)
-    with pytest.raises(DataError, match=r"target is torch\.float32"):
-        retrieve_views(x, x, rows.float())
-    with pytest.raises(DataError, match=r"objects is torch.int64 \(5,\)"):
-        retrieve_views(x, x, rows, rows[:5])
-    with pytest.raises(DataError, match="source is its target"):
-        retrieve_views(x, x, rows, source=rows)
-    with pytest.raises(DataError, match="one candidate only"):
-        retrieve_views(x, x, rows, rows)
-    with pytest.raises(DataError, match="queries are NaN"):
-        retrieve_views(x * torch.nan, x, rows)
-    with pytest.raises(DataError, match="ks are"):
-        retrieve_views(x, x, rows, ks=(0,))
-    with pytest.raises(DataError, match="of one object"):
-        retrieve_objects(x, torch.zeros(6).long())
-    with pytest.raises(DataError, match="no object has two views"):
-        retrieve_objects(x, rows)
+X, ROWS = torch.rand(6, 3), torch.arange(6)
+REFUSED = {
+    r"must be \(q, d\)": lambda: retrieve_views(X[:, :2], X, ROWS),
+    "no features": lambda: retrieve_views(X[:0], X, ROWS[:0]),
+    "target runs from 1 to 6: the gallery has 6": lambda: retrieve_views(X, X, ROWS + 1),
+    r"target is torch\.float32": lambda: retrieve_views(X, X, ROWS.float()),
+    r"objects is torch.int64 \(5,\)": lambda: retrieve_views(X, X, ROWS, ROWS[:5]),
+    "source is its target": lambda: retrieve_views(X, X, ROWS, source=ROWS),
+    "one candidate only": lambda: retrieve_views(X, X, ROWS, ROWS),
+    "queries are NaN": lambda: retrieve_views(X * torch.nan, X, ROWS),
+    "ks are": lambda: retrieve_views(X, X, ROWS, ks=(0,)),
+    "of one object": lambda: retrieve_objects(X, torch.zeros(6).long()),
+    "no object has two views": lambda: retrieve_objects(X, ROWS),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cannot_be_retrieved(message):
+    with pytest.raises(DataError, match=message):
+        REFUSED[message]()
