@@ -269,7 +269,7 @@ def test_loading_draws_no_random_numbers(saved):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", ["hiperformer", "ridge", "fourier"])
+@pytest.mark.parametrize("name", ["hiperformer", "ridge", "fourier", "returns", "demand"])
 def test_a_folder_of_an_older_version_forecasts_as_it_did(name, frame, tmp_path):
     shutil.copytree(GOLDEN / name, tmp_path / name)
     expected = pd.read_csv(GOLDEN / f"{name}.csv")

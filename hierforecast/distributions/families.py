@@ -161,7 +161,7 @@ class IndependentScenes(SceneDistribution):
             )
         moved = {"loc": loc + scale * base.loc, "scale": scale.abs() * base.scale}
         if isinstance(base, StudentT):
-            moved["df"] = base.df
+            moved["df"] = base.df.to(moved["loc"])  # history is float64, networks are not
         known = None if self.known is None else loc + scale * self.known
         return self._with(type(base)(**moved, validate_args=False), known)
 

@@ -362,6 +362,14 @@ def test_affine_keeps_single_precision() -> None:
     assert q.mean.dtype == q.log_prob(q.mean).dtype == torch.float32
 
 
+def test_affine_by_float64_gives_float64() -> None:
+    """Of demand, loc and scale come from history in float64."""
+    single = StudentT(*(torch.full(SHAPE, x) for x in (4.0, 0.0, 1.0)))
+    moved = IndependentScenes(single, SCENE, N_SCENES).affine(some_value(), some_value(5).abs())
+    assert moved.variance.dtype == moved.quantile(0.9).dtype == F64
+    torch.testing.assert_close(moved.variance, 2 * some_value(5).square())
+
+
 def test_series_correlation() -> None:
     p = low_rank()
     for scene in SCENE.unique().tolist():
