@@ -180,7 +180,8 @@ def sections(found: Found, given: Options) -> list[Section]:
         "or every node is forecast and each joint draw reconciled by MinTrace with structural "
         f"weights. {given.steps} steps of 8 windows at most, {seeds} seed(s), mean ± deviation. "
         "How demand is smoothed was chosen on windows before the test's; that totals "
-        "belong to the loss and that a short history is only smoothed, after these had been seen. "
+        "belong to the loss, that a short history is only smoothed, and that smoothing alone must "
+        "be sure to beat the mean of it and the linear start, after these had been seen. "
         "Goals: at most .0125, .0540, .0735, .1320, .2400, and .0420 for the 40 days."
     )
     later = (

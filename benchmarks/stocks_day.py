@@ -18,7 +18,6 @@ from hierforecast import HiPerformer
 NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
     "HiPerformer": (120, {}),
     "HiPerformer, 60 days": (60, {}),
-    "HiPerformer, head of steps": (60, {"head": "steps"}),
 }
 DRAWS, LEVEL = 2_000, 0.05
 

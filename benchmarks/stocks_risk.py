@@ -26,20 +26,21 @@ from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.fits import Setting
 from hierforecast import Columns, HiPerformer
 from hierforecast.datasets import load_stocks
+from hierforecast.nn.heads import StepsHead
 
 COLUMNS = Columns(target="y", group="sector")
 TRAIN_END, TEST_END = "2017-01-01", "2019-01-01"
 # Options are chosen on the last year before.
 CHOOSE_TRAIN_END, CHOOSE_TEST_END = "2016-01-01", "2017-01-01"
 CHOICES: dict[str, dict[str, Any]] = {
-    "returns, steps": {"scale": "returns", "head": "steps"},
+    "returns, steps": {"scale": "returns", "head": StepsHead()},
     "series, lowrank": {"scale": "series", "head": "lowrank"},
     "returns, lowrank": {"scale": "returns", "head": "lowrank"},
     "returns, student": {"scale": "returns", "head": "student"},
 }
 JOINT = "HiPerformer"
 NETWORKS: dict[str, dict[str, Any]] = {
-    JOINT: {"scale": "returns", "head": "steps"},
+    JOINT: {"scale": "returns", "head": StepsHead()},
     "HiPerformer, independent head": {"scale": "returns", "head": "gaussian"},
     "HiPerformer, independent Student-t head": {"scale": "returns", "head": "student"},
 }

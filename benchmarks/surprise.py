@@ -12,7 +12,7 @@ from benchmarks._draws_data import DATA, slow_games
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
 from benchmarks.fits import Setting
 from hierforecast import HiPerformer
-from hierforecast.nn.heads import CoupledHead
+from hierforecast.nn.heads import CoupledHead, StepsHead
 
 PLACE = ["x", "y"]
 Fault = Callable[[pd.DataFrame, int, np.random.Generator], tuple[pd.DataFrame, set[str]]]
@@ -108,7 +108,7 @@ def split_unadjusted(
 
 def measure_splits(name: str, given: Options) -> dict[str, float]:
     """The share of windows in which the ticker that was split has the lowest score."""
-    model = HiPerformer(width=64, scale="returns", head="steps")
+    model = HiPerformer(width=64, scale="returns", head=StepsHead())
     fitted = SPLIT_FIT.fit("splits", given, model, batch_size=4)
     frame, steps = stocks.returns(), stocks.CONTEXT + stocks.HORIZON
     days = np.sort(frame["ds"].unique())

@@ -157,7 +157,7 @@ def test_scores_of_the_truth_are_good_and_of_noise_bad(market):
 def test_a_networks_law_is_scored_on_the_right_tickers(market):
     """Shuffled names must not shuffle truths: a forecaster is asked through frames."""
     forecaster = Forecaster(
-        HiPerformer(8, 1, 2, scale="returns", head="steps"),
+        HiPerformer(8, 1, 2, scale="returns"),
         context_length=60,
         prediction_length=20,
         columns=Columns(target="y", group="sector"),

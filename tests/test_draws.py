@@ -24,7 +24,7 @@ MODELS = {
     "student": {"model": HiPerformer(8, 1, 2, patch=4, block="sa3", head="student")},
     "gaussian": {"model": HiPerformer(8, 1, 2, patch=4, block="sa3", head="gaussian")},
     "steps, levels": {
-        "model": HiPerformer(8, 1, 2, patch=3, block="sa3", head="steps"),
+        "model": HiPerformer(8, 1, 2, patch=3, block="sa3", head=StepsHead()),
         "columns": replace(EVERYTHING, known_covariates=()),
     },
     "rows": {"model": HiPerformer(8, 1, 2, patch=4, block="sa3", head="rows")},

@@ -27,7 +27,7 @@ MODELS: dict[str, Any] = {
     "lowrank": lambda: HiPerformer(16, 1, 2, patch=4),
     "memory": lambda: HiPerformer(16, 1, 2, patch=4, head=LowRankHead(3, 2, memory=2)),
     "mixture": lambda: HiPerformer(16, 1, 2, patch=4, head=MixtureHead(3, 2, 2)),
-    "steps": lambda: HiPerformer(16, 1, 2, patch=4, head="steps"),
+    "returns": lambda: HiPerformer(16, 1, 2, patch=4, head="returns"),
     "student": lambda: HiPerformer(16, 1, 2, patch=4, head="student"),
     "ridge": Ridge,
     "last value": LastValue,

@@ -44,12 +44,8 @@ CASES: dict[str, dict[str, Any]] = {
         "model": sa3(8, 1, 2, head="student", patch=3),
         "columns": EVERYTHING,
     },
-    "steps, returns": {
-        "model": sa3(8, 1, 2, head=StepsHead(group_rank=0), patch=4, scale="returns"),
-        "columns": ONE,
-    },
     "steps of groups, returns": {
-        "model": sa3(8, 1, 2, head="steps", patch=4, scale="returns"),
+        "model": sa3(8, 1, 2, head=StepsHead(), patch=4, scale="returns"),
         "columns": ONE,
     },
     "lowrank, one target": {"model": sa3(8, 1, 2), "columns": ONE},

@@ -248,7 +248,7 @@ def test_a_warm_start_has_what_it_starts_from_to_beat(monkeypatch):
 
 
 def test_of_returns_the_shape_alone_is_chosen():
-    forecaster = tiny(HiPerformer(8, 1, 2, head="steps", scale="returns"), max_steps=20)
+    forecaster = tiny(HiPerformer(8, 1, 2, scale="returns"), max_steps=20)
     table = forecaster.fit(make_frame(4), make_frame(3, seed=1)).report_.rungs.set_index("rung")
     assert table.index.tolist() == [
         "baseline", "baseline, trained shape", "linear start", "network"

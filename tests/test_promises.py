@@ -41,7 +41,6 @@ MODELS: dict[str, tuple[Any, Columns]] = {
         COLUMNS,
     ),
     "rows": (HiPerformer(12, 1, 2, head="rows", patch=4), COLUMNS),
-    "steps, returns": (HiPerformer(12, 1, 2, head="steps", scale="returns"), COLUMNS),
     "returns": (HiPerformer(12, 1, 2, scale="returns"), COLUMNS),
     "demand": (HiPerformer(12, 1, 2, patch=4, scale="demand"), EVERYTHING),
     "latents of groups": (

@@ -24,7 +24,7 @@ from hierforecast.nn.dropout import Dropout
 from tests.helpers import QUIET, make_frame, tiny
 from tests.killing import run
 
-HEADS = ["lowrank", "gaussian", "student", "steps", "rows", "mixture"]
+HEADS = ["lowrank", "gaussian", "student", "returns", "rows", "mixture"]
 
 
 @contextmanager

@@ -274,6 +274,9 @@ def test_heads_are_what_they_were_when_they_were_saved(saved, frame, tmp_path, m
     history = frame[frame.ds < NOW]
     found = Forecaster.load(tmp_path / "f").predict(history)
     pd.testing.assert_frame_equal(found, was.predict(history))
-    today = tiny(HiPerformer(12, 1, 2, head="steps"), max_steps=1).fit(frame)
+    with pytest.warns(DeprecationWarning, match="head='steps' is replaced by head='returns'") as at:
+        plan = HiPerformer(12, 1, 2, head="steps")
+    assert at[0].filename == __file__
+    today = tiny(plan, max_steps=1).fit(frame)
     today.save(tmp_path / "g")
     assert make_head(Forecaster.load(tmp_path / "g").model_.head) == StepsHead()

@@ -25,7 +25,7 @@ MODELS: dict[str, Any] = {
     "memory": lambda: HiPerformer(16, 1, 2, patch=4, head=LowRankHead(3, 2, memory=2)),
     "mixture": lambda: HiPerformer(16, 1, 2, patch=4, head=MixtureHead(3, 2, 2)),
     "rows": lambda: HiPerformer(16, 1, 2, patch=4, head="rows"),
-    "steps": lambda: HiPerformer(16, 1, 2, patch=4, head="steps"),
+    "returns": lambda: HiPerformer(16, 1, 2, patch=4, head="returns"),
     "student": lambda: HiPerformer(16, 1, 2, patch=4, head="student"),
     "velocity": ConstantVelocity,
 }

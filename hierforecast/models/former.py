@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ from hierforecast.nn.heads import former_head
 T = TypeVar("T")
 
 OPTIONS = {"waves": "n_frequencies"}
+# Heads that a better one has replaced: they work, and folders saved with them load.
+HEADS = {"steps": "returns"}
 WEIGHTS = {
     "reach": "horizon_scale",
     "spread": "error_scale",
@@ -35,6 +38,13 @@ def current_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if {"head", "patch", "n_frequencies"} <= kept.keys():  # HiPerformer's, when it had one block
         kept.setdefault("block", "sa3")
     return kept
+
+
+def warn_replaced(head: Any) -> None:
+    """Warn who calls a model's constructor of a head that is named and has been replaced."""
+    if isinstance(head, str) and head in HEADS:
+        text = f"head={head!r} is replaced by head={HEADS[head]!r}, which forecasts better"
+        warnings.warn(text, DeprecationWarning, stacklevel=4)
 
 
 def current_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
 from hierforecast.models.base import Origin
-from hierforecast.models.former import OPTIONS
+from hierforecast.models.former import OPTIONS, warn_replaced
 from hierforecast.models.linear_start import LinearStart
 from hierforecast.nn.coordinates import CoordinateScale
 from hierforecast.nn.coupling import PairNetwork
@@ -53,10 +53,10 @@ class HiPerformer(LinearStart):
             ``"lowrank"`` (joint Gaussian by shared latents), ``"mixture"`` (several joint futures),
             ``"gaussian"`` (independent), ``"student"`` (heavy tails), ``"rows"`` (each row joint
             and heavy-tailed, rows independent: tracks that jump), ``"returns"`` (tails of each
-            series, joint in each step by market and groups), ``"steps"`` (as that was before),
-            ``"tails"`` (joint by shared latents, tails of each series), a `Head`, or ``"auto"``:
-            returns for the scale of that name, tails for demand, coupled for coordinates (each by
-            itself where scenes are larger than 64 series), lowrank for all else.
+            series, joint in each step by market and groups), ``"tails"`` (joint by shared latents,
+            tails of each series), a `Head`, or ``"auto"``: returns for the scale of that name,
+            tails for demand, coupled for coordinates (each by itself where scenes are larger than
+            64 series), lowrank for all else.
         patch: steps in a token, the whole context at most.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
             equals its mirror images: a court, a pitch; see `MirroredScale` for scenes near its
@@ -109,6 +109,8 @@ class HiPerformer(LinearStart):
         self.head, self.scale, self.block, self.tokens = head, scale, block, tokens
         if head != "auto":  # an unknown name is an error here, not at fit
             make_head(head)
+            if task is None:
+                warn_replaced(head)
         make_scale(scale, n_targets=1)
         if block != "auto":
             find_part("block", block, BLOCKS)

@@ -38,7 +38,6 @@ OPTIONS = {
     "by series": {"scale": "series", "patch": 4},
     "mixture": {"head": MixtureHead(modes=3, rank=2)},
     "rows": {"head": "rows", "patch": 4},
-    "returns, steps": {"scale": "returns", "head": "steps"},
     "returns": {"scale": "returns"},
     "demand": {"scale": "demand", "head": "lowrank"},
     "coupled": {"head": CoupledHead(2, 0, 2), "block": "sa3"},
@@ -366,7 +365,7 @@ def test_mirrored_forecasts_mirror_with_the_scene():
 
 
 def test_of_returns_the_network_learns_size_and_dependence_only():
-    model, rows = build(FLAT, scale="returns", head="steps"), FLAT
+    model, rows = build(FLAT, scale="returns"), FLAT
     content, future = make_content(rows, TASK), make_future(rows, TASK)
     batch = pack(rows, content)
     scaled, law = model.scaler(batch), model(batch)

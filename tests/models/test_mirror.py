@@ -14,7 +14,7 @@ from hierforecast import HiPerformer, Ridge
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution, SceneMixture
 from hierforecast.nn.coordinates import MirroredScale
-from hierforecast.nn.heads import MixtureHead
+from hierforecast.nn.heads import MixtureHead, StepsHead
 from hierforecast.nn.lowrank import CoupledHead, LowRankHead
 from hierforecast.testing import assert_equivariant, randomize_
 from tests.helpers import (
@@ -34,7 +34,7 @@ HEADS: dict[str, Any] = {
     "lowrank, memory": LowRankHead(rank=2, series_rank=2, memory=2),
     "gaussian": "gaussian",
     "student": "student",
-    "steps": "steps",
+    "steps": StepsHead(),
     "mixture": MixtureHead(modes=3, rank=2),
     "rows": "rows",
     "coupled": CoupledHead(2, 2),
