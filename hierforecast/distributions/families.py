@@ -90,7 +90,10 @@ class IndependentScenes(SceneDistribution):
     @property
     def variance(self) -> Tensor:
         """(P, H, D)."""
-        variance = self.base.variance
+        base = self.base
+        if isinstance(base, StudentT):  # moved by float64, only loc and scale are of that type
+            base = _rebuild(base, lambda x: x.to(self.base.loc))
+        variance = base.variance
         return variance if self.known is None else torch.where(self.known.isnan(), variance, 0)
 
     def _overlaid(self, x: Tensor) -> Tensor:
@@ -161,7 +164,7 @@ class IndependentScenes(SceneDistribution):
             )
         moved = {"loc": loc + scale * base.loc, "scale": scale.abs() * base.scale}
         if isinstance(base, StudentT):
-            moved["df"] = base.df.to(moved["loc"])  # history is float64, networks are not
+            moved["df"] = base.df
         known = None if self.known is None else loc + scale * self.known
         return self._with(type(base)(**moved, validate_args=False), known)
 
