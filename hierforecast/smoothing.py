@@ -16,7 +16,10 @@ import numpy as np
 
 # The grid: gains of level, trend and season, and what is left of a trend after a step.
 LEVEL, TREND, DAMPED = (0.05, 0.15, 0.35, 0.7, 1.0), (0.0, 0.1), 0.9
-SEASON = (0.05, 0.2, 0.5, 1.0)
+SEASON = (0.05, 0.2, 0.5)
+# And for the longest season: its last cycle as it was. Of a shorter one (hours, where weeks are
+# known) the last says too little.
+WHOLE = 1.0
 # Steps, or seasons if they are longer, after which an error counts 1/e.
 STEPS, SEASONS = 50, 2
 # So many errors of usual size are mixed into a series' own; forecasts that settings are judged by;
@@ -86,6 +89,7 @@ def learn_usual(values: np.ndarray, seasons: Sequence[int], horizon: int) -> Usu
     logs, _ = _scores(z, _runs(z, seasons), horizon, _decay(seasons))
     last = np.concatenate([each[-1] for each in logs], axis=-1)[seen]
     scores = np.median(last - last.mean(-1, keepdims=True), axis=0)
+    scores *= min(1.0, len(last) / ALIKE)  # a few series say little of others
     plain = Usual(step, np.ones(horizon), scores)
     after = smooth(values, seasons, horizon, plain).unit[:, -1]
     size = np.sqrt(_changes(z, step)[-1])[:, None]
@@ -94,11 +98,17 @@ def learn_usual(values: np.ndarray, seasons: Sequence[int], horizon: int) -> Usu
 
 def n_settings(seasons: Sequence[int]) -> int:
     """How many settings there are: G of `Usual`."""
-    return len(LEVEL) * len(TREND) * (1 + len(SEASON) * len(seasons))
+    return len(LEVEL) * len(TREND) * sum(map(len, _gains(seasons).values()))
+
+
+def _gains(seasons: Sequence[int]) -> dict[int, tuple[float, ...]]:
+    """Seasonal gains of the runs of each season, 1 being none."""
+    longest = max(seasons, default=0)
+    return {1: (0.0,)} | {s: (*SEASON, WHOLE) if s == longest else SEASON for s in seasons}
 
 
 def _runs(z: np.ndarray, seasons: Sequence[int]) -> list[_Run]:
-    return [_Run(z, season) for season in (1, *seasons)]
+    return [_Run(z, season, gains) for season, gains in _gains(seasons).items()]
 
 
 def _decay(seasons: Sequence[int]) -> float:
@@ -117,9 +127,9 @@ class _Run:
         ready: (T, n) whether a whole season has been seen.
     """
 
-    def __init__(self, z: np.ndarray, season: int) -> None:
+    def __init__(self, z: np.ndarray, season: int, gains: Sequence[float]) -> None:
         self.season = season
-        grid = product(LEVEL, TREND, SEASON if season > 1 else (0.0,))
+        grid = product(LEVEL, TREND, gains)
         alpha, beta, gamma = np.array(list(grid)).T
         steps, n = z.shape
         born = (~np.isnan(z)).cumsum(0) > 0

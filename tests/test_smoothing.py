@@ -70,7 +70,7 @@ def plain(z: list[float], seasons: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
         for season in (1, *seasons)
         for a in smoothing.LEVEL
         for b in smoothing.TREND
-        for g in (smoothing.SEASON if season > 1 else (0.0,))
+        for g in ((0.0,) if season == 1 else smoothing.SEASON + (1.0,) * (season == max(seasons)))
     ]
     every = [plain_setting(z, season, setting) for season, setting in settings]
     others = usual(seasons).scores
