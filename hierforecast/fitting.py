@@ -22,6 +22,7 @@ from hierforecast.held_out import (
     REPORT_SHARE,
     Lessons,
     calibrate,
+    calibrate_unseen,
     forecasts_of,
     lessons_of,
 )
@@ -106,7 +107,7 @@ def learn(
     report, beside = Report(), Lessons()
     if checks is not None and stopped is None:
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
-        answer, report = _judge(plan, model.eval(), before, seen, checks, len(history))
+        answer, report = _judge(plan, model.eval(), before, seen, windows, checks, len(history))
         model = answer.model
         beside = lessons_of(plan, model, checks, len(history))
         if fresh and held_out is None and answer.learn is not None:
@@ -116,6 +117,7 @@ def learn(
             windows = windows_of(plan, model, panel, every)
             with drawing(generator):
                 answer.learn(*_statistics(plan, windows, generator))
+            calibrate_unseen(plan, model.eval(), windows, len(history))
     elif fresh and stopped is None and model.origin == "history":
         # Too short to judge anything by: what was learned from so few windows is not trusted.
         model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
@@ -128,6 +130,7 @@ def _judge(
     model: Model,
     before: Model,
     seen: Window | None,
+    windows: WindowDataset,
     checks: WindowDataset,
     steps: int,
 ) -> tuple[Rung, Report]:
@@ -141,6 +144,7 @@ def _judge(
         accelerator = (plan.trainer or {}).get("accelerator", "auto")
         answer, rungs = climb(levels, some, plan.batch, plan.seed, accelerator)
     calibrate(plan, answer.model.eval(), checks, steps)
+    calibrate_unseen(plan, answer.model, windows, steps)
     report = report_on(forecasts_of(plan, answer.model, checks, REPORT_SHARE, steps))
     return answer, report if rungs is None else replace(report, rungs=rungs)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+import torch
+
 from hierforecast.draws import Draws
 from hierforecast.inference import Forecasts
 from hierforecast.models import Model
 from hierforecast.newcomers import Newcomers
+from hierforecast.nn.coverage import misses
 from hierforecast.nn.temperature import Seen, Temperature
+from hierforecast.nn.unseen import Unseen, steps_unseen
 from hierforecast.plan import Plan
 from hierforecast.scores import HeldOutScores, held_out_scores
 from hierforecast.unobserved import learn_newcomers
@@ -18,6 +22,8 @@ from hierforecast.windows import WindowDataset, few_windows
 
 # Held-out windows looked at after training: their rows, and a share of the windows trained on.
 HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
+# The same of windows that were learned from, where some series are out of view.
+UNSEEN_ROWS, UNSEEN_SHARE = 20_000, 0.03
 # Up to so many windows all of them, however short the fit.
 FEWEST_JUDGED = 64
 
@@ -62,6 +68,34 @@ def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> No
                 for each in replace(some, batch_size=size)
             ]
         )
+
+
+def calibrate_unseen(plan: Plan, model: Model, windows: WindowDataset, steps: int) -> None:
+    """Let intervals of series out of view cover their share, by how long they have not been seen.
+
+    By windows that were learned from, as held-out ones show few such series: how errors grow with
+    the time unseen differs little between the two.
+    """
+    unseen = getattr(model, "unseen", None)
+    if not isinstance(unseen, Unseen):
+        return
+    most = int(UNSEEN_SHARE * steps * plan.batch) if steps else len(windows)
+    few = few_windows(windows, max(most, FEWEST_JUDGED), UNSEEN_ROWS, plan.seed)
+    few.hide = few.max_rows = None
+    if not bool(steps_unseen(few.__getitems__(range(len(few))).batch.present).any()):
+        return
+    parts = []
+    try:
+        for each in Forecasts(model, few, few.at_once(plan.batch), Draws(plan.seed)):
+            away, wide = (x.cpu() for x in misses(each.raw, each.outcome()))
+            looked = each.future.present.cpu()[..., None] & wide
+            share = (1 / looked.sum((1, 2)).clamp(min=1).double())[:, None, None]
+            rows = each.batch.types, unseen.bins(each.batch)
+            codes = [x.cpu()[:, None, None].expand_as(looked)[looked] for x in rows]
+            parts.append((away[looked], *codes, share.expand_as(away)[looked]))
+    except NotImplementedError:
+        return
+    unseen.widen(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def forecasts_of(

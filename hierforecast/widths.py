@@ -8,7 +8,6 @@ conditioned as `impute` does, misses the truth by says how far it is to be stret
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,17 +18,14 @@ from torch.nn import functional as F
 from hierforecast.distributions import SceneDistribution
 from hierforecast.forecast import Forecast
 from hierforecast.inference import Forecasts
+from hierforecast.nn.coverage import misses, quantiles_by, sure
 from hierforecast.scores import affordable
 
 # The shortest gap of each bin of lengths; the last bin is of gaps whose end no window shows.
 SHORTEST = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 OPEN = len(SHORTEST)
-# The interval that is to cover its share of held-out cells, and the bounds of a factor.
-LEVEL, BOUNDS = 0.9, (0.1, 10.0)
-# Share of a window's series that are hidden, and by how much gaps of the next bins count.
-HIDDEN, BESIDE = 0.4, 0.5
-# Standard error of the logarithm of a normal number's quantile at that level, from one number.
-ERROR = 0.884
+# Bounds of a factor, and the share of a window's series that are hidden.
+BOUNDS, HIDDEN = (0.1, 10.0), 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,30 +106,11 @@ def learn_gap_widths(forecasts: Forecasts, seed: int) -> GapWidths | None:
         ]
     except NotImplementedError:
         return None
-    misses, types, bins, gaps = (torch.cat(each) for each in zip(*found, strict=True))
-    ratio, size = torch.zeros(2, count, 1 + OPEN, dtype=torch.float64)
-    for code, number in itertools.product(range(count), range(1 + OPEN)):
-        own = (types == code) & (bins == number)
-        if own.any():
-            ratio[code, number] = misses[own].clamp(min=BOUNDS[0]).quantile(LEVEL).log()
-            size[code, number] = gaps[own].sum()
-    return GapWidths(_sure(ratio, size).exp().clamp(*BOUNDS).float())
-
-
-def _sure(ratio: Tensor, size: Tensor) -> Tensor:
-    """Logarithms (T, 1 + bins), means over bins side by side, less what chance may explain.
-
-    Args:
-        ratio: of each bin by itself.
-        size: gaps that it was learned from.
-    """
-    number = torch.arange(1 + OPEN)
-    apart = (number - number[:, None]).abs()
-    closed = (number < OPEN) & (number < OPEN)[:, None]
-    beside = ((apart == 0) + BESIDE * ((apart == 1) & closed)).to(ratio)
-    count = (size @ beside).clamp(min=1e-9)
-    mean = (size * ratio) @ beside / count
-    return mean.sign() * (mean.abs() - ERROR * count.rsqrt()).clamp(min=0)
+    each, types, bins, gaps = (torch.cat(parts) for parts in zip(*found, strict=True))
+    code, shape = types * (1 + OPEN) + bins, (count, 1 + OPEN)
+    ratio, size = (x.view(shape) for x in quantiles_by(each, code, gaps, count * (1 + OPEN)))
+    parts = [sure(ratio[:, own], size[:, own]) for own in (slice(OPEN), slice(OPEN, None))]
+    return GapWidths(torch.cat(parts, 1).exp().clamp(*BOUNDS).float())
 
 
 def _misses(
@@ -151,16 +128,12 @@ def _misses(
     shown = forecast.known(value.to(forecast.raw.mean.device), (present & ~hidden)[..., None])
     rows = hidden.any(1)
     raw = shown.raw.rows(rows.to(forecast.raw.mean.device))
-    mean = raw.mean.double().cpu()
-    low, high = raw.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2])).double().cpu()
-    away = value[rows].double() - mean
-    half = torch.where(away < 0, mean - low, high - mean)
-    cells = (hidden & present)[rows]
-    looked = cells[..., None] & (half > 0)
+    away, wide = (x.cpu() for x in misses(raw, value[rows].to(raw.mean.device)))
+    looked = (hidden & present)[rows][..., None] & wide
     each = (1 / looked.sum((1, 2)).clamp(min=1).double())[:, None, None].expand_as(away)
     codes = forecast.batch.types.cpu()[rows][:, None, None].expand_as(away)
     bins = bins_of(~present | hidden)[rows][..., None].expand_as(away)
-    return (away.abs() / half)[looked], codes[looked], bins[looked], each[looked]
+    return away[looked], codes[looked], bins[looked], each[looked]
 
 
 def _hide(present: Tensor, scene: Tensor, generator: np.random.Generator) -> Tensor:

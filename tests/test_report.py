@@ -13,7 +13,16 @@ import pytest
 from torch import Tensor
 from typer.testing import CliRunner
 
-from hierforecast import Columns, DataError, Forecaster, HiPerformer, LastValue, Ridge, fitting
+from hierforecast import (
+    Columns,
+    DataError,
+    Forecaster,
+    HiPerformer,
+    LastValue,
+    Ridge,
+    fitting,
+    held_out,
+)
 from hierforecast.cli import app
 from hierforecast.distributions import IndependentScenes
 from hierforecast.inference import Forecasts
@@ -87,7 +96,7 @@ def test_few_windows_are_looked_at_so_that_a_fit_does_not_get_longer(frames, mon
     monkeypatch.setattr(fitting, "report_on", lambda f: seen.append(len(f.windows)) or Report())
     tiny().fit(train, val)
     tiny(Ridge()).fit(train, val)
-    monkeypatch.setattr(fitting, "HELD_OUT_ROWS", 20)
+    monkeypatch.setattr(held_out, "HELD_OUT_ROWS", 20)
     tiny(Ridge()).fit(train, val)
     assert seen == [1, 9, 2]
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.batch import SceneBatch
+from hierforecast.nn.coverage import quantiles_by, sure
 from hierforecast.task import Task
 
 # So many cells of usual error are mixed in: what training windows hardly show changes little.
@@ -38,7 +39,7 @@ class Unseen(nn.Module):
 
     def forward(self, batch: SceneBatch) -> Tensor:
         """The factor of each row, (P, H, D)."""
-        return self.factor[batch.types, self._bin(batch)]
+        return self.factor[batch.types, self.bins(batch)]
 
     @torch.no_grad()
     def fit(self, errors: Tensor, present: Tensor, batch: SceneBatch) -> None:
@@ -53,7 +54,7 @@ class Unseen(nn.Module):
             batch: the windows.
         """
         self.factor.fill_(1)
-        bins, square = self._bin(batch), errors.double().square()
+        bins, square = self.bins(batch), errors.double().square()
         for code in range(len(self.factor)):
             away = present & ((batch.types == code) & (bins > 0))[:, None]
             usual, _ = _mean(square, away)
@@ -63,7 +64,22 @@ class Unseen(nn.Module):
                 ratio = torch.where(usual > 0, mixed / usual, 1).sqrt()
                 self.factor[code, each] = ratio.to(self.factor)
 
-    def _bin(self, batch: SceneBatch) -> Tensor:
+    @torch.no_grad()
+    def widen(self, misses: Tensor, types: Tensor, bins: Tensor, rows: Tensor) -> None:
+        """Multiply factors by what makes a forecast's intervals cover their share.
+
+        Args:
+            misses: (m,) by how many half widths of their intervals numbers missed the mean.
+            types, bins: (m,) group type of each and number of its bin, see `bins`.
+            rows: (m,) the share of a row that each is.
+        """
+        shape = self.factor.shape[:2]
+        code = types * shape[1] + bins
+        found = quantiles_by(misses, code, rows, shape[0] * shape[1])
+        ratio, size = (each.view(shape)[:, 1:] for each in found)
+        self.factor[:, 1:] *= sure(ratio, size).exp()[..., None, None].to(self.factor)
+
+    def bins(self, batch: SceneBatch) -> Tensor:
         """Number (P,) of a row's bin, 0 in view."""
         starts = 2 ** torch.arange(DOUBLINGS, device=batch.present.device)
         return torch.bucketize(steps_unseen(batch.present), starts, right=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from hierforecast import Forecaster, HiPerformer, fitting
+from hierforecast import Forecaster, HiPerformer, fitting, held_out
 from hierforecast.distributions import IndependentScenes, SceneDistribution
 from hierforecast.nn import temperature as module
 from hierforecast.nn.temperature import Seen, Temperature
@@ -119,7 +119,7 @@ def test_one_wild_window_convinces_nobody(monkeypatch):
 
 def test_a_fit_learns_it_saves_it_and_reports_after_it(monkeypatch, tmp_path):
     train, val = make_frame(4, seed=1), make_frame(12, seed=2)
-    monkeypatch.setattr(fitting, "CALIBRATION_SHARE", 1e9)
+    monkeypatch.setattr(held_out, "CALIBRATION_SHARE", 1e9)
     monkeypatch.setattr(fitting, "REPORT_SHARE", 1e9)
     wider = {name: [] for name in ("plain", "learned")}
     for name, sure in (("plain", 1e9), ("learned", 2.0)):

@@ -30,10 +30,10 @@ def test_bins_double_up_to_the_context():
     batch = rows([0, 1, 2, 3, 4, 7, 8, 10], [0] * 8)
     assert steps_unseen(batch.present).tolist() == [0, 1, 2, 3, 4, 7, 8, 10]
     unseen = Unseen(TASK)
-    assert unseen._bin(batch).tolist() == [0, 1, 2, 2, 3, 3, 4, 4]
+    assert unseen.bins(batch).tolist() == [0, 1, 2, 2, 3, 3, 4, 4]
     assert unseen.factor.shape == (2, 7, 3, 2) and (unseen(batch) == 1).all()
     long = SimpleNamespace(present=torch.arange(200) < torch.tensor([[168], [1]]))
-    assert unseen._bin(long).tolist() == [6, 6], "the last bin holds all that is longer"
+    assert unseen.bins(long).tolist() == [6, 6], "the last bin holds all that is longer"
 
 
 def test_factors_are_those_of_the_errors_and_few_cells_change_little():
@@ -106,7 +106,8 @@ def test_intervals_widen_with_the_gap_instead_of_jumping_once(model, monkeypatch
     forecaster = tiny(model, **options).fit(train, walks(2, 20))
     found = width(forecaster, test)
     assert found[9] > 1.08 * found[4] and found[4] > 1.08 * found[1] and found[1] > found[0]
-    monkeypatch.setattr(Unseen, "fit", lambda *given: None)
+    for learning in ("fit", "widen"):
+        monkeypatch.setattr(Unseen, learning, lambda *given: None)
     flat = width(tiny(model, **options).fit(train, walks(2, 20)), test)
     assert abs(flat[9] / flat[1] - 1) < 0.1, "the broken twin jumps once"
 
@@ -117,3 +118,40 @@ def test_it_is_saved_bit_for_bit(tmp_path):
     forecaster.save(tmp_path / "a")
     again = Forecaster.load(tmp_path / "a")
     assert torch.equal(again.model_.unseen.factor, forecaster.model_.unseen.factor)
+
+
+def test_factors_make_intervals_cover_where_errors_have_tails():
+    """By the 90 % quantile of misses, not by their squares; in view nothing moves, nor for few."""
+    generator = torch.Generator().manual_seed(0)
+    bins = torch.arange(5).repeat_interleave(400)
+    size = torch.tensor([3.0, 1.0, 0.5, 2.0, 1.0])[bins]
+    misses = size * torch.rand(2000, generator=generator) / 0.9
+    unseen, rows = Unseen(TASK), torch.ones(2000)
+    unseen.widen(misses, torch.zeros_like(bins), bins, rows)
+    found = unseen.factor[:, :, 0, 0]
+    assert (unseen.factor[0, 0] == 1).all() and (found[1] == 1).all()
+    assert found[0, 2] < 0.9 < 1.1 < found[0, 3]
+    few = Unseen(TASK)
+    few.widen(misses, torch.zeros_like(bins), bins, rows / 400)
+    assert (few.factor == 1).all()
+
+
+def test_a_fit_covers_those_out_of_view_when_times_unseen_differ_in_tails():
+    """Most of those lost for long come back near and some far off: squares say too much."""
+    columns = Columns(target=["x", "y"], group="team", scene="scene")
+
+    def jumps(seed: int) -> pd.DataFrame:
+        frame = walks(seed)
+        rng = np.random.default_rng(seed)
+        far = (rng.random(600) < 0.04) * rng.normal(size=600) * 40
+        late = (frame.ds >= 11) & (frame.gone > 7)
+        return frame.assign(x=frame.x + np.repeat(far, 15) * late)
+
+    forecaster = tiny(Ridge(), columns=columns).fit(jumps(0), jumps(2))
+    test = jumps(1)
+    found = forecaster.backtest(test.drop(columns="gone"), level=[90], n_windows=1)
+    gone = test.drop_duplicates(["scene", "unique_id"])[["scene", "unique_id", "gone"]]
+    found = found.merge(gone)
+    inside = found.x.between(found["Ridge_x-lo-90"], found["Ridge_x-hi-90"])
+    far = inside[found.gone > 7]
+    assert 0.8 < far.mean() < 0.975
