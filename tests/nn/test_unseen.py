@@ -136,22 +136,19 @@ def test_factors_make_intervals_cover_where_errors_have_tails():
     assert (few.factor == 1).all()
 
 
-def test_a_fit_covers_those_out_of_view_when_times_unseen_differ_in_tails():
-    """Most of those lost for long come back near and some far off: squares say too much."""
+def test_a_fit_covers_those_out_of_view(monkeypatch):
+    """Even where squares say nothing of the time unseen; the broken twin covers far too much."""
     columns = Columns(target=["x", "y"], group="team", scene="scene")
-
-    def jumps(seed: int) -> pd.DataFrame:
-        frame = walks(seed)
-        rng = np.random.default_rng(seed)
-        far = (rng.random(600) < 0.04) * rng.normal(size=600) * 40
-        late = (frame.ds >= 11) & (frame.gone > 7)
-        return frame.assign(x=frame.x + np.repeat(far, 15) * late)
-
-    forecaster = tiny(Ridge(), columns=columns).fit(jumps(0), jumps(2))
-    test = jumps(1)
-    found = forecaster.backtest(test.drop(columns="gone"), level=[90], n_windows=1)
+    test = walks(1, 400)
     gone = test.drop_duplicates(["scene", "unique_id"])[["scene", "unique_id", "gone"]]
-    found = found.merge(gone)
-    inside = found.x.between(found["Ridge_x-lo-90"], found["Ridge_x-hi-90"])
-    far = inside[found.gone > 7]
-    assert 0.8 < far.mean() < 0.975
+
+    def covered() -> float:
+        forecaster = tiny(Ridge(), columns=columns).fit(walks(0, 400), walks(2, 20))
+        found = forecaster.backtest(test.drop(columns="gone"), level=[90], n_windows=1)
+        found = found.merge(gone).query("gone == 1")
+        return float(found.x.between(found["Ridge_x-lo-90"], found["Ridge_x-hi-90"]).mean())
+
+    monkeypatch.setattr(Unseen, "fit", lambda *given: None)
+    assert 0.86 < covered() < 0.97
+    monkeypatch.setattr(Unseen, "widen", lambda *given: None)
+    assert covered() > 0.98
