@@ -73,8 +73,8 @@ def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> No
 def calibrate_unseen(plan: Plan, model: Model, windows: WindowDataset, steps: int) -> None:
     """Let intervals of series out of view cover their share, by how long they have not been seen.
 
-    By windows that were learned from, as held-out ones show few such series: how errors grow with
-    the time unseen differs little between the two.
+    By windows that were learned from, as held-out ones show few such series; so they are widened,
+    never narrowed.
     """
     unseen = getattr(model, "unseen", None)
     if not isinstance(unseen, Unseen):

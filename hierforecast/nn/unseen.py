@@ -66,7 +66,9 @@ class Unseen(nn.Module):
 
     @torch.no_grad()
     def widen(self, misses: Tensor, types: Tensor, bins: Tensor, rows: Tensor) -> None:
-        """Multiply factors by what makes a forecast's intervals cover their share.
+        """Multiply factors by what makes a forecast's intervals cover their share, if above one.
+
+        Windows that a network has learned from are no proof that it is too careful.
 
         Args:
             misses: (m,) by how many half widths of their intervals numbers missed the mean.
@@ -77,7 +79,7 @@ class Unseen(nn.Module):
         code = types * shape[1] + bins
         found = quantiles_by(misses, code, rows, shape[0] * shape[1])
         ratio, size = (each.view(shape)[:, 1:] for each in found)
-        self.factor[:, 1:] *= sure(ratio, size).exp()[..., None, None].to(self.factor)
+        self.factor[:, 1:] *= sure(ratio, size).clamp(min=0).exp()[..., None, None].to(self.factor)
 
     def bins(self, batch: SceneBatch) -> Tensor:
         """Number (P,) of a row's bin, 0 in view."""

@@ -130,14 +130,14 @@ def test_factors_make_intervals_cover_where_errors_have_tails():
     unseen.widen(misses, torch.zeros_like(bins), bins, rows)
     found = unseen.factor[:, :, 0, 0]
     assert (unseen.factor[0, 0] == 1).all() and (found[1] == 1).all()
-    assert found[0, 2] < 0.9 < 1.1 < found[0, 3]
+    assert found[0, 3] > 1.1 and (found[0, 1:3] == 1).all()
     few = Unseen(TASK)
     few.widen(misses, torch.zeros_like(bins), bins, rows / 400)
     assert (few.factor == 1).all()
 
 
 def test_a_fit_covers_those_out_of_view(monkeypatch):
-    """Even where squares say nothing of the time unseen; the broken twin covers far too much."""
+    """Even where what squares say of the time unseen is too little; the broken twin covers less."""
     columns = Columns(target=["x", "y"], group="team", scene="scene")
     test = walks(1, 400)
     gone = test.drop_duplicates(["scene", "unique_id"])[["scene", "unique_id", "gone"]]
@@ -148,7 +148,10 @@ def test_a_fit_covers_those_out_of_view(monkeypatch):
         found = found.merge(gone).query("gone == 1")
         return float(found.x.between(found["Ridge_x-lo-90"], found["Ridge_x-hi-90"]).mean())
 
-    monkeypatch.setattr(Unseen, "fit", lambda *given: None)
-    assert 0.86 < covered() < 0.97
+    def narrow(self: Unseen, *given: Any) -> None:
+        self.factor[:, 1:] = 0.4
+
+    monkeypatch.setattr(Unseen, "fit", narrow)
+    assert 0.8 < covered() < 0.97
     monkeypatch.setattr(Unseen, "widen", lambda *given: None)
-    assert covered() > 0.98
+    assert covered() < 0.75
