@@ -9,6 +9,7 @@ import torch
 
 from hierforecast.draws import Draws
 from hierforecast.inference import Forecasts
+from hierforecast.ladder import overlap_of
 from hierforecast.models import Model
 from hierforecast.newcomers import Newcomers
 from hierforecast.nn.coverage import misses
@@ -66,7 +67,8 @@ def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> No
             [
                 Seen(each.raw, each.batch.types, each.future.values, each.future.present)
                 for each in replace(some, batch_size=size)
-            ]
+            ],
+            overlap_of(some.windows),
         )
 
 

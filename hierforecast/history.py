@@ -7,23 +7,28 @@ that a frame holds goes into that, not the context alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from hierforecast.distributions.warps import Log
+from hierforecast.distributions import LimitedSinh, Log
 from hierforecast.frame import Panel
 from hierforecast.frame.step import seasons_of
 from hierforecast.frame.vocabulary import Smoothing
+from hierforecast.nn.tails import STEEPEST, TAIL
 from hierforecast.smoothing import Smoothed, learn_usual, smooth
 
 # Sizes, in median ones, below which demand grows by amounts and above which by factors.
 SHIFTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 # Series from which such a size is chosen, quantiles that forecasts are compared by.
 ROWS, LEVELS = 256, np.arange(1, 10) / 10
+# How much further off than the best ones means may be; deviations to which these look, and nodes.
+WORSE, FAR, NODES = 1.02, 5.0, 21
 # Steps by the last of which it is chosen, in the longest season and in all.
 PERIODS, RECENT = 10, 1_000
 # Bytes that forecasts of training cutoffs may take, and numbers that are smoothed at a time.
@@ -164,36 +169,61 @@ def settled(panel: Panel, cutoffs: np.ndarray, seasons: tuple[int, ...]) -> np.n
 def _best_shift(values: np.ndarray, seasons: tuple[int, ...], horizon: int) -> float:
     """The size in `SHIFTS` under which series (n, T) are best forecast in their last third.
 
-    Of a long history the last steps are looked at only.
+    Best by quantiles, of those sizes whose means are hardly further off than the best ones. Where
+    most days sell nothing, a small size makes each sale a jump of many logs; quantiles are then at
+    their best, and a mean that allows for as large a jump upward is beyond all sense. Of a long
+    history the last steps are looked at only.
     """
     values = values[:, -max(PERIODS * max(seasons, default=1), RECENT) :]
     positive = values[values > 0]
     middle = float(np.median(positive)) if len(positive) else 1.0
-    scores = []
+    losses = []
     for share in SHIFTS:
         warp = Log(0.0, share * middle, 1.0)
         z = show(values, warp)
         found = smooth(z, seasons, horizon, learn_usual(z, seasons, horizon))
-        scores.append(_pinball(values, found.loc, found.unit, warp))
-    return SHIFTS[int(np.argmin(scores))] * middle
+        losses.append(_losses(values, found, warp))
+    quantiles, means = np.array(losses).T
+    sound = means <= WORSE * means.min()
+    return SHIFTS[int(np.argmin(np.where(sound, quantiles, np.inf)))] * middle
 
 
-def _pinball(values: np.ndarray, loc: np.ndarray, unit: np.ndarray, warp: Log) -> float:
-    """Mean pinball loss of normal forecasts made in the last third of the steps."""
+def _losses(values: np.ndarray, found: Smoothed, warp: Log) -> tuple[float, float]:
+    """Of forecasts made in the last third of the steps, whose errors have a head's first tails.
+
+    Returns:
+        Mean pinball loss of quantiles, as if errors were normal; mean absolute error of means.
+    """
     from scipy.special import ndtri  # late: scipy makes every import slower
 
-    total, count = 0.0, 0
-    steps, horizon = loc.shape[1:]
+    pinball, apart, count = 0.0, 0.0, 0
+    steps, horizon = found.loc.shape[1:]
     for h in sorted({1, horizon}):
         origins = np.arange(max(steps - max(steps // 3, horizon) - h, 0), steps - h)
+        loc, unit = found.loc[:, origins, h - 1], found.unit[:, origins, h - 1]
         truth = values[:, origins + h]
         known = ~np.isnan(truth)
+        mean = sum(share * _user(loc + unit * x, warp) for x, share in _tailed())
+        apart, count = apart + float(np.abs(truth - mean)[known].sum()), count + int(known.sum())
         for level in LEVELS:
-            z = loc[:, origins, h - 1] + unit[:, origins, h - 1] * ndtri(level)
-            error = truth - warp.from_base(torch.from_numpy(z)).numpy()
+            error = truth - _user(loc + unit * ndtri(level), warp)
             loss = np.maximum(level * error, (level - 1) * error)
-            total, count = total + float(loss[known].sum()), count + int(known.sum())
-    return total / max(count, 1)
+            pinball += float(loss[known].sum())
+    return pinball / max(count * len(LEVELS), 1), apart / max(count, 1)
+
+
+@cache
+def _tailed() -> list[tuple[float, float]]:
+    """Errors of unit deviation with a head's first tails: nodes and weights of a quadrature."""
+    x = torch.linspace(-FAR, FAR, NODES, dtype=torch.float64)
+    errors = LimitedSinh(0.0, 1.0, math.exp(TAIL), STEEPEST)
+    share = torch.softmax(-0.5 * x.square(), 0)
+    return list(zip((errors.from_base(x) / errors.deviation).tolist(), share.tolist(), strict=True))
+
+
+def _user(z: np.ndarray, warp: Log) -> np.ndarray:
+    """What is smoothed in the user's numbers."""
+    return warp.from_base(torch.from_numpy(z)).numpy()
 
 
 def _errors(z: np.ndarray, found: Smoothed) -> np.ndarray:

@@ -77,7 +77,7 @@ def climb(
         [_scores(rung.model, windows, size, seed, accelerator) for rung in level]
         for level in levels
     ]
-    overlap = _overlap(windows)
+    overlap = overlap_of(windows)
     best, *others = sorted(range(len(levels)), key=lambda at: levels[at][0].margin > 0)
     for at in others:
         if found[at][0].beats(found[best][0], levels[at][0].margin, overlap):
@@ -93,7 +93,7 @@ def climb(
     return chosen, table.astype(RUNG_COLUMNS)
 
 
-def _overlap(windows: WindowDataset) -> float:
+def overlap_of(windows: WindowDataset) -> float:
     """In how many windows a step that is forecast lies, on average."""
     steps = windows.cutoffs[:, :1] * 2**32 + windows.cutoffs[:, 1:]
     horizon = np.arange(windows.prediction_length)

@@ -12,9 +12,9 @@ from hierforecast.distributions import LimitedSinh, LowRankNormal, Warped
 from hierforecast.nn.head import Head, Scenes, check_options, latents
 
 # Tails at first: excess kurtosis 1.5. Share of a series' own latent in its errors' deviation.
-_TAIL, _PRIVATE = math.log(0.5), 0.5
+TAIL, _PRIVATE = math.log(0.5), 0.5
 # How much wider the ends of the tails are than the middle: demand has a mean in logs too.
-_STEEPEST = 3.0
+STEEPEST = 3.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TailsHead(Head):
     def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> Warped:
         """See `Head`."""
         each = shape.unflatten(-1, (scale.shape[-1], -1))
-        tail = (_TAIL + each[..., 0].mean(1, keepdim=True)).clamp(-8, 0.3).exp()
+        tail = (TAIL + each[..., 0].mean(1, keepdim=True)).clamp(-8, 0.3).exp()
         size = each[..., 1].clamp(-3, 3).exp()
         ranks = (1, self.rank, *(self.group_rank for _ in scenes.owners))
         private, shared, *of_groups = (0.5 * each[..., 2:]).split(ranks, dim=-1)
@@ -57,5 +57,5 @@ class TailsHead(Head):
             group_factors=pairs,
         )  # fmt: skip
         # Whatever the tail, the deviation is the scale.
-        unit = scale * size / LimitedSinh(0.0, 1.0, tail, _STEEPEST).deviation.to(scale)
-        return Warped(base, LimitedSinh(loc, unit, tail, _STEEPEST))
+        unit = scale * size / LimitedSinh(0.0, 1.0, tail, STEEPEST).deviation.to(scale)
+        return Warped(base, LimitedSinh(loc, unit, tail, STEEPEST))

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from hierforecast.distributions import SceneDistribution
 
-# Held-out windows below which nothing is learned; how many standard errors a gain must be.
-FEWEST, SURE = 20, 2.0
+# Held-out windows below which distributions are stretched only, never narrowed, and below which
+# nothing is learned; how many standard errors a gain must be.
+FEW, FEWEST, SURE = 20, 4, 2.0
 # Pull towards one: so many numbers of a type have half the say in its temperature.
 PRIOR = 100.0
 _STEPS = 12
@@ -71,29 +72,34 @@ class Temperature(nn.Module):
         """Temperature one."""
         self.log.zero_()
 
-    def fit(self, batches: Sequence[Seen]) -> None:
+    def fit(self, batches: Sequence[Seen], overlap: float = 1.0) -> None:
         """Learn from held-out windows, unless that does not help for certain.
 
         Two halves of the windows are each other's judges: the temperatures of one are tried on the
         other. They are kept (learned anew from all) if so the log-likelihood of a window grows by
         more than `SURE` standard errors: a single wild window, which would ask for a huge
-        temperature, convinces nobody.
+        temperature, convinces nobody. A few windows of a short history may have been calm by
+        chance, and can only say that forecasts are too certain.
 
         Args:
             batches: held-out windows in their order; neighbors in time side by side.
+            overlap: in how many of them a step lies: of a few so many count as one.
         """
         self.reset()
-        half = len(batches) // 2
-        halves = batches[:half], batches[half:]
-        if sum(each.raw.n_scenes for each in batches) < FEWEST or not half:
+        half, count = len(batches) // 2, sum(each.raw.n_scenes for each in batches)
+        halves, few = (batches[:half], batches[half:]), count < FEW
+        if count < FEWEST or not half:
             return
-        found = [self._best(some) for some in halves]
-        if _helps(found, halves[::-1]):
+        found = [self._best(some, few) for some in halves]
+        if _helps(found, halves[::-1], overlap if few else 1.0):
             with torch.no_grad():
-                self.log.copy_(self._best(batches))
+                self.log.copy_(self._best(batches, few))
 
-    def _best(self, batches: Sequence[Seen]) -> Tensor:
-        """Logarithms (types,) of the temperatures most likely on some windows, drawn to zero."""
+    def _best(self, batches: Sequence[Seen], wider: bool) -> Tensor:
+        """Logarithms (types,) of the temperatures most likely on some windows, drawn to zero.
+
+        None is negative where they are only to be `wider`.
+        """
         log = torch.zeros_like(self.log, requires_grad=True)
         optimizer = torch.optim.LBFGS(
             [log], max_iter=_STEPS, tolerance_change=1e-5, line_search_fn="strong_wolfe"
@@ -110,7 +116,7 @@ class Temperature(nn.Module):
             return float(total.detach())
 
         optimizer.step(loss)
-        found = log.detach()
+        found = log.detach().clamp(min=0 if wider else -torch.inf)
         return found if bool(found.isfinite().all()) else torch.zeros_like(found)
 
 
@@ -130,11 +136,11 @@ def _log_prob(seen: Seen, log: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _helps(logs: Sequence[Tensor], parts: Sequence[Sequence[Seen]]) -> bool:
+def _helps(logs: Sequence[Tensor], parts: Sequence[Sequence[Seen]], overlap: float) -> bool:
     """Whether the windows of each part are more likely at its temperatures than at one."""
     gain = torch.cat([
         _log_prob(each, log) - _log_prob(each, torch.zeros_like(log))
         for log, part in zip(logs, parts, strict=True)
         for each in part
     ]).double()  # fmt: skip
-    return bool(gain.mean() > SURE * gain.std() / len(gain) ** 0.5)
+    return bool(gain.mean() > SURE * gain.std() * (overlap / len(gain)) ** 0.5)
