@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast import Columns, Forecaster, HiPerformer, history
 from hierforecast.distributions import Warped
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
@@ -299,6 +299,26 @@ def test_growth_is_by_factors_or_by_amounts():
     size = np.exp(rng.normal(size=(8, 1)))
     assert shift(100 * size * np.exp(0.3 * rng.normal(size=(8, steps)))) <= 0.1
     assert shift(np.abs(100 + 30 * rng.normal(size=(8, steps)))) >= 1
+
+
+def test_where_most_days_sell_nothing_the_mean_stays_within_sense(monkeypatch):
+    """A sale that is a jump of many logs would be one upward too: the mean would know no bounds."""
+    rng, months = np.random.default_rng(3), pd.date_range("2015-01-01", periods=66, freq="MS")
+    chance = 0.15 + 0.2 * rng.random(60)
+    sold = rng.poisson(2 + 3 * rng.random(60), (66, 60)) * (rng.random((66, 60)) < chance)
+    frame = pd.DataFrame(sold, months).stack().rename("y").reset_index()
+    frame.columns = ["ds", "unique_id", "y"]
+
+    def largest_mean() -> float:
+        plan = Forecaster(
+            HiPerformer(8, 1, 2), context_length=12, prediction_length=6, max_steps=20,
+            columns=Columns(group=None), trainer={"enable_progress_bar": False},
+        )  # fmt: skip
+        return float(plan.fit(frame).predict(frame)["HiPerformer"].max())
+
+    assert largest_mean() < sold.max()
+    monkeypatch.setattr(history, "WORSE", np.inf)  # the broken twin looks at quantiles alone
+    assert largest_mean() > 10 * sold.max()
 
 
 def test_rungs_are_compared_by_totals_too():

@@ -95,6 +95,28 @@ def test_it_finds_how_much_wider_the_truth_is():
         temperature.fit(batches)
         assert (temperature.log == 0).all(), "it was right: one stays one, to the bit"
     temperature.fit(windows((1.5, 0.8))[:1])
+    assert (temperature.log == 0).all(), "one batch has no judge"
+
+
+def of_one(each: Seen) -> Seen:
+    """The first window of a batch."""
+    rows = torch.arange(4)
+    raw = IndependentScenes(Normal(torch.zeros(4, 5, 2), torch.ones(4, 5, 2)), rows * 0, 1)
+    return Seen(raw, each.types[rows], each.values[rows], each.present[rows])
+
+
+def test_a_few_windows_only_ever_widen():
+    temperature = Temperature(2)
+    few = [of_one(each) for each in windows((2.5, 0.4), 80)]
+    assert len(few) == 8
+    temperature.fit(few)
+    wider, other = temperature.log.exp().tolist()
+    assert wider > 1.3 and other == 1
+    temperature.fit(few, overlap=200.0)
+    assert (temperature.log == 0).all(), "so many of them count as one"
+    temperature.fit([of_one(each) for each in windows((0.4, 0.4), 80)])
+    assert (temperature.log == 0).all(), "calm by chance, perhaps"
+    temperature.fit(few[:3])
     assert (temperature.log == 0).all(), "too few windows to judge by"
 
 
@@ -102,7 +124,7 @@ def test_few_cells_are_drawn_to_one():
     batches = windows((1.5, 1.5))
     for each in batches:
         each.present[4:] &= each.types[4:, None] == 0  # few are left of the other
-    both = Temperature(2)._best(batches)
+    both = Temperature(2)._best(batches, False)
     assert 0 < both[1] < 0.9 * both[0]
 
 
@@ -112,7 +134,7 @@ def test_one_wild_window_convinces_nobody(monkeypatch):
         temperature = Temperature(2)
         temperature.fit(batches)
         assert (temperature.log == 0).all()
-    monkeypatch.setattr(module, "_helps", lambda log, batches: True)  # nobody judges
+    monkeypatch.setattr(module, "_helps", lambda *_: True)  # nobody judges
     temperature.fit(batches)
     assert temperature.log.max() > 1, "the broken twin is convinced"
 
