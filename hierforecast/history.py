@@ -27,13 +27,16 @@ from hierforecast.smoothing import Smoothed, learn_usual, smooth
 SHIFTS = (0.01, 0.1, 1.0, 10.0, 100.0)
 # Series from which such a size is chosen, quantiles that forecasts are compared by.
 ROWS, LEVELS = 256, np.arange(1, 10) / 10
-# How much further off than the best ones means may be; deviations to which these look, and nodes.
-WORSE, FAR, NODES = 1.02, 5.0, 21
+# How much further off than the best ones means may be, and forecasts in shares of each series' own
+# size; deviations to which means look, and their nodes.
+WORSE, FAR, NODES = (1.03, 1.25), 8.0, 33
 # Steps by the last of which it is chosen, in the longest season and in all.
 PERIODS, RECENT = 10, 1_000
 # Bytes that forecasts of training cutoffs may take, and numbers that are smoothed at a time.
 MOST, AT_ONCE = 2**30, 2**24
 _FAR = 10.0
+# Losses and errors, in shares of what they are of, that are rounding.
+_LEAST, _ROUNDING = 1e-12, 1e-10
 
 
 class Ahead(NamedTuple):
@@ -169,10 +172,11 @@ def settled(panel: Panel, cutoffs: np.ndarray, seasons: tuple[int, ...]) -> np.n
 def _best_shift(values: np.ndarray, seasons: tuple[int, ...], horizon: int) -> float:
     """The size in `SHIFTS` under which series (n, T) are best forecast in their last third.
 
-    Best by quantiles, of those sizes whose means are hardly further off than the best ones. Where
-    most days sell nothing, a small size makes each sale a jump of many logs; quantiles are then at
-    their best, and a mean that allows for as large a jump upward is beyond all sense. Of a long
-    history the last steps are looked at only.
+    Best by quantiles, of those sizes that are sound. Where most days sell nothing, a small size
+    makes each sale a jump of many logs; quantiles are then at their best, and a mean that allows
+    for as large a jump upward is beyond all sense. And a large size forgets small series beside
+    large ones, which is seen in shares of each series' own size. Of a long history the last steps
+    are looked at only.
     """
     values = values[:, -max(PERIODS * max(seasons, default=1), RECENT) :]
     positive = values[values > 0]
@@ -183,33 +187,40 @@ def _best_shift(values: np.ndarray, seasons: tuple[int, ...], horizon: int) -> f
         z = show(values, warp)
         found = smooth(z, seasons, horizon, learn_usual(z, seasons, horizon))
         losses.append(_losses(values, found, warp))
-    quantiles, means = np.array(losses).T
-    sound = means <= WORSE * means.min()
-    return SHIFTS[int(np.argmin(np.where(sound, quantiles, np.inf)))] * middle
+    each = np.array(losses)  # (shifts, of quantiles and means, by amounts and shares)
+    ratio = (each + _LEAST) / (each.min(0) + _LEAST)
+    worst = np.maximum(ratio[:, 1, 0] / WORSE[0], ratio[:, :, 1].max(1) / WORSE[1])
+    sound = worst <= max(1.0, worst.min())
+    return SHIFTS[int(np.argmin(np.where(sound, ratio[:, 0, 0], np.inf)))] * middle
 
 
-def _losses(values: np.ndarray, found: Smoothed, warp: Log) -> tuple[float, float]:
+def _losses(values: np.ndarray, found: Smoothed, warp: Log) -> np.ndarray:
     """Of forecasts made in the last third of the steps, whose errors have a head's first tails.
 
     Returns:
-        Mean pinball loss of quantiles, as if errors were normal; mean absolute error of means.
+        (2, 2): mean pinball loss of quantiles, as if errors were normal, and mean absolute error of
+        means; over all cells, and in shares of each series' own size.
     """
     from scipy.special import ndtri  # late: scipy makes every import slower
 
-    pinball, apart, count = 0.0, 0.0, 0
     steps, horizon = found.loc.shape[1:]
+    loss, count, size = np.zeros((2, len(values))), np.zeros(len(values)), np.zeros(len(values))
     for h in sorted({1, horizon}):
         origins = np.arange(max(steps - max(steps // 3, horizon) - h, 0), steps - h)
         loc, unit = found.loc[:, origins, h - 1], found.unit[:, origins, h - 1]
         truth = values[:, origins + h]
         known = ~np.isnan(truth)
+        truth = np.where(known, truth, 0.0)
+        count, size = count + known.sum(1), size + truth.sum(1)
         mean = sum(share * _user(loc + unit * x, warp) for x, share in _tailed())
-        apart, count = apart + float(np.abs(truth - mean)[known].sum()), count + int(known.sum())
+        loss[1] += (np.abs(truth - mean) * known).sum(1)
         for level in LEVELS:
             error = truth - _user(loc + unit * ndtri(level), warp)
-            loss = np.maximum(level * error, (level - 1) * error)
-            pinball += float(loss[known].sum())
-    return pinball / max(count * len(LEVELS), 1), apart / max(count, 1)
+            pinball = np.maximum(level * error, (level - 1) * error)
+            loss[0] += (pinball * known).sum(1) / len(LEVELS)
+    sold = size > 0
+    shares = (loss[:, sold] / size[sold]).sum(1) / max(sold.sum(), 1)
+    return np.stack([loss.sum(1) / max(count.sum(), 1), shares], axis=1)
 
 
 @cache
@@ -226,10 +237,16 @@ def _user(z: np.ndarray, warp: Log) -> np.ndarray:
     return warp.from_base(torch.from_numpy(z)).numpy()
 
 
+def off(z: np.ndarray, loc: np.ndarray) -> np.ndarray:
+    """Z less its forecast; none that is rounding, of which a constant series would be made."""
+    error = z - loc
+    return np.where(np.abs(error) <= _ROUNDING * np.abs(z), 0.0, error)
+
+
 def _errors(z: np.ndarray, found: Smoothed) -> np.ndarray:
     """Errors (n, T) of forecasts of one step, in their units; 0 where there is none."""
     error = np.zeros_like(z)
-    error[:, 1:] = (z[:, 1:] - found.loc[:, :-1, 0]) / found.unit[:, :-1, 0]
+    error[:, 1:] = off(z[:, 1:], found.loc[:, :-1, 0]) / found.unit[:, :-1, 0]
     known = (~np.isnan(z)).cumsum(1) > 1
     return np.where(known, np.nan_to_num(error), 0.0)
 

@@ -19,7 +19,7 @@ from hierforecast.frame import Panel
 from hierforecast.frame.calendar import Calendar
 from hierforecast.frame.vocabulary import AS_THEY_ARE
 from hierforecast.hiding import Hide, some_rows
-from hierforecast.history import Ahead, History, show
+from hierforecast.history import Ahead, History, off, show
 
 EPSILON = np.finfo(np.float64).eps
 # Rows that are forecast at a time, about.
@@ -184,7 +184,7 @@ class WindowDataset(Dataset[Window]):
         length = present.shape[1]
         truth = show(self.panel.values[cells[:, length:]], self.warp)
         context = np.where(present[..., None], self.history.errors[cells[:, :length]], 0.0)
-        horizon = np.where(seen[:, length:, None], (truth - ahead.loc) / ahead.unit, 0.0)
+        horizon = np.where(seen[:, length:, None], off(truth, ahead.loc) / ahead.unit, 0.0)
         return np.concatenate([context, horizon], axis=1).astype(self.panel.dtype)
 
     def _rows(self, scenes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

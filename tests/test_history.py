@@ -319,8 +319,44 @@ def test_where_most_days_sell_nothing_the_mean_stays_within_sense(monkeypatch):
         return float(plan.fit(frame).predict(frame)["HiPerformer"].max())
 
     assert largest_mean() < sold.max()
-    monkeypatch.setattr(history, "WORSE", np.inf)  # the broken twin looks at quantiles alone
+    monkeypatch.setattr(history, "WORSE", (np.inf, np.inf))
     assert largest_mean() > 10 * sold.max()
+
+
+def demand_of(frame: pd.DataFrame, **options: Any) -> tuple[Forecaster, pd.DataFrame]:
+    """A short fit as it comes, and its forecast."""
+    plan = Forecaster(
+        HiPerformer(8, 1, 2), context_length=8, prediction_length=4, max_steps=20,
+        columns=Columns(group=None), trainer={"enable_progress_bar": False},
+    )  # fmt: skip
+    return plan, plan.fit(frame).predict(frame, level=[90])
+
+
+def test_small_series_are_not_forgotten_beside_large_ones():
+    rng, quarters = np.random.default_rng(1), pd.date_range("2010-01-01", periods=40, freq="QS")
+    season = 0.1 * np.sin(np.arange(40) * np.pi / 2)
+    sizes = 10.0 ** np.arange(3, 11).repeat(3)
+    paths = np.exp((0.01 + 0.02 * rng.normal(size=(40, 24))).cumsum(0) + season[:, None])
+    wide = pd.DataFrame(sizes * paths, quarters)
+    frame = wide.stack().rename("y").reset_index()
+    frame.columns = ["ds", "unique_id", "y"]
+    _, found = demand_of(frame)
+    last = found.unique_id.map(wide.iloc[-1])
+    assert (found["HiPerformer-hi-90"] < 3 * last).all()
+    assert (found["HiPerformer-lo-90"] > last / 3).all()
+
+
+def test_constant_series_make_others_no_wider_nor_narrower():
+    rng, days = np.random.default_rng(2), pd.date_range("2024-01-01", periods=150)
+    walks = 10 + 0.1 * rng.normal(size=(150, 6)).cumsum(0)
+    wide = pd.DataFrame(np.c_[walks, np.ones((150, 6)) * np.arange(0.3, 6)], days)
+    frame = wide.stack().rename("y").reset_index()
+    frame.columns = ["ds", "unique_id", "y"]
+    forecaster, found = demand_of(frame)
+    assert float(forecaster.model_.linear.error_scale.min()) > 0.1, "no rounding for an error"
+    width = (found["HiPerformer-hi-90"] - found["HiPerformer-lo-90"]).groupby(found.unique_id)
+    assert width.mean()[:6].between(0.1, 3).all()
+    assert (found.HiPerformer - found.unique_id.map(wide.iloc[-1])).abs().max() < 1
 
 
 def test_rungs_are_compared_by_totals_too():

@@ -19,7 +19,8 @@ from hierforecast.distributions import SceneDistribution
 FEW, FEWEST, SURE = 20, 4, 2.0
 # Pull towards one: so many numbers of a type have half the say in its temperature.
 PRIOR = 100.0
-_STEPS = 12
+# No held-out windows are believed that ask for more than a factor of four or so.
+_STEPS, _FARTHEST = 12, 1.5
 
 
 class Seen(NamedTuple):
@@ -116,7 +117,7 @@ class Temperature(nn.Module):
             return float(total.detach())
 
         optimizer.step(loss)
-        found = log.detach().clamp(min=0 if wider else -torch.inf)
+        found = log.detach().clamp(0.0 if wider else -_FARTHEST, _FARTHEST)
         return found if bool(found.isfinite().all()) else torch.zeros_like(found)
 
 

@@ -116,6 +116,8 @@ def test_a_few_windows_only_ever_widen():
     assert (temperature.log == 0).all(), "so many of them count as one"
     temperature.fit([of_one(each) for each in windows((0.4, 0.4), 80)])
     assert (temperature.log == 0).all(), "calm by chance, perhaps"
+    temperature.fit([of_one(each) for each in windows((40.0, 40.0), 80)])
+    assert temperature.log.exp().max() < 5, "who asks for more is not believed"
     temperature.fit(few[:3])
     assert (temperature.log == 0).all(), "too few windows to judge by"
 
