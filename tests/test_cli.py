@@ -78,6 +78,8 @@ def test_version_and_help():
 
 def test_the_package_runs_as_a_script(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["hierforecast", "--version"])
+    # Tests that walk over all modules import this one.
+    monkeypatch.delitem(sys.modules, "hierforecast.__main__", raising=False)
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("hierforecast", run_name="__main__")
     assert capsys.readouterr().out.strip() == hierforecast.__version__

@@ -305,7 +305,9 @@ def test_early_stopping_keeps_the_best_weights(frame, monkeypatch, turn):
     short.trainer = {**QUIET, "callbacks": [stop_at(best + 1)]}
     with pytest.raises(Interrupted):
         short.fit(frame)
-    assert same_weights(short.model_, forecaster.model_)
+    # What was interrupted is not calibrated: buffers may differ.
+    weights = zip(short.model_.parameters(), forecaster.model_.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in weights)
 
 
 def test_without_windows_to_stop_by_the_last_weights_are_kept(tmp_path):
