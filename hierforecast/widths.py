@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierforecast.distributions import SceneDistribution
 from hierforecast.forecast import Forecast
 from hierforecast.inference import Forecasts
 from hierforecast.nn.coverage import misses, quantiles_by, sure
+from hierforecast.nn.temperature import stretched
 from hierforecast.scores import affordable
 
 # The shortest gap of each bin of lengths; the last bin is of gaps whose end no window shows.
@@ -66,11 +66,6 @@ class GapWidths:
         table = F.pad(self.factor, (0, 1), value=1.0)  # -1: in no gap
         factor = table[forecast.batch.types.cpu()[:, None], bins].to(forecast.raw.mean)
         return forecast._replace(raw=stretched(forecast.raw, factor[..., None]))
-
-
-def stretched(distribution: SceneDistribution, factor: Tensor) -> SceneDistribution:
-    """The distribution of mean + factor * (Y - mean); factor broadcastable to (P, H, D)."""
-    return distribution.affine((1 - factor) * distribution.mean, factor)
 
 
 def bins_of(missing: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class Temperature(nn.Module):
         scale: Tensor | float = 1.0,
     ) -> SceneDistribution:
         """The stretched distribution of loc + scale * Y; types (P,) of its rows."""
-        return _stretch(distribution, self.log[types], loc, scale)
+        return stretched(distribution, _factor(self.log[types]), loc, scale)
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -121,19 +121,29 @@ class Temperature(nn.Module):
         return found if bool(found.isfinite().all()) else torch.zeros_like(found)
 
 
-def _stretch(
-    distribution: SceneDistribution, log: Tensor, loc: Tensor | float, scale: Tensor | float
+def stretched(
+    distribution: SceneDistribution,
+    factor: Tensor,
+    loc: Tensor | float = 0.0,
+    scale: Tensor | float = 1.0,
 ) -> SceneDistribution:
-    """Of loc + scale * (mean + exp(log) * (Y - mean)), log (P,); at 0 exactly loc + scale * Y."""
-    factor = log.exp()[:, None, None]
+    """That of loc + scale * (mean + factor * (Y - mean)); at a factor of one loc + scale * Y.
+
+    The factor can be broadcast to (P, H, D).
+    """
     moved = loc + scale * ((1 - factor) * distribution.mean)
     return distribution.affine(moved, scale * factor)
 
 
 def _log_prob(seen: Seen, log: Tensor) -> Tensor:
     """Log density (B,) of what came, at temperatures whose logarithms are (types,)."""
-    stretched = _stretch(seen.raw, log[seen.types], 0.0, 1.0)
-    return stretched.log_prob(seen.values, seen.present)
+    wider = stretched(seen.raw, _factor(log[seen.types]))
+    return wider.log_prob(seen.values, seen.present)
+
+
+def _factor(log: Tensor) -> Tensor:
+    """Logarithms (P,) as factors (P, 1, 1)."""
+    return log.exp()[:, None, None]
 
 
 @torch.no_grad()

@@ -56,8 +56,7 @@ class Compose(Transformation):
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Apply all steps to images (b, 3, h, w)."""
-        alike = lambda step: step.padding if isinstance(step, Geometric) else step  # noqa: E731
-        for _, run in groupby(self.steps, alike):
+        for _, run in groupby(self.steps, _resampling):
             chain = tuple(run)
             together = tuple(step for step in chain if isinstance(step, Geometric))
             if len(together) > 1:
@@ -108,3 +107,8 @@ class Compose(Transformation):
 
 def _merge(parts: Iterable[Parameters]) -> Parameters:
     return {name: values for part in parts for name, values in part.items()}
+
+
+def _resampling(step: Transformation) -> object:
+    """What steps in a row must share to be sampled once: the padding of geometric ones."""
+    return step.padding if isinstance(step, Geometric) else step
