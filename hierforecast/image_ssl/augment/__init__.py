@@ -30,7 +30,7 @@ from hierforecast.image_ssl.augment.base import (
     View,
 )
 from hierforecast.image_ssl.augment.color import ColorJitter, GaussianBlur, RandomGrayscale
-from hierforecast.image_ssl.augment.compose import Compose
+from hierforecast.image_ssl.augment.compose import Compose, contrastive, every_kind
 from hierforecast.image_ssl.augment.geometry import (
     HorizontalFlip,
     RandomResizedCrop,
@@ -38,7 +38,6 @@ from hierforecast.image_ssl.augment.geometry import (
     RightAngleTurn,
     Translation,
 )
-from hierforecast.image_ssl.augment.recipes import contrastive, every_kind
 
 __all__ = [
     "ColorJitter",

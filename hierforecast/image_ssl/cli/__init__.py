@@ -1,7 +1,7 @@
 """The image room's commands: ``hierforecast ssl pretrain | evaluate | show``.
 
-`pretraining` trains and saves, `evaluating` scores what was saved by the `tasks`; `backbones` says
-which features a saved network has, and `output` how tables and pictures leave.
+`pretraining` trains and saves, `evaluating` scores what was saved by the `tasks`; `task` says which
+features a saved network has, and `output` how tables and pictures leave.
 """
 
 from __future__ import annotations

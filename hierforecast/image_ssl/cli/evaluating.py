@@ -7,7 +7,6 @@ from typing import Annotated
 
 from hierforecast._console import declare, option
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.cli.backbones import load_all
 from hierforecast.image_ssl.cli.options import (
     Data,
     EvaluateOptions,
@@ -17,7 +16,7 @@ from hierforecast.image_ssl.cli.options import (
     Split,
 )
 from hierforecast.image_ssl.cli.output import check_endings, deliver, save_picture
-from hierforecast.image_ssl.cli.task import Run
+from hierforecast.image_ssl.cli.task import Run, load_all
 from hierforecast.image_ssl.cli.tasks import TASKS
 from hierforecast.image_ssl.data.named import open_set
 from hierforecast.image_ssl.plot import plot_turning_map

@@ -32,8 +32,12 @@ from hierforecast.image_ssl.cli.options import (
     Unreadable,
     on_error_of,
 )
-from hierforecast.image_ssl.cli.output import check_endings, save_picture
-from hierforecast.image_ssl.cli.reconstruction import images_to_draw, reconstruction
+from hierforecast.image_ssl.cli.output import (
+    check_endings,
+    images_to_draw,
+    reconstruction,
+    save_picture,
+)
 from hierforecast.image_ssl.data import ImageSet, PosedPairs
 from hierforecast.image_ssl.data.named import NAMES, open_posed, open_set
 from hierforecast.image_ssl.groups import Group

@@ -11,10 +11,9 @@ from rich.table import Table
 
 from hierforecast._console import say
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.cli.backbones import Saved
 from hierforecast.image_ssl.cli.options import EvaluateOptions, on_error_of
 from hierforecast.image_ssl.cli.output import bars, joined, legend_below, pivoted
-from hierforecast.image_ssl.cli.task import Run, Task
+from hierforecast.image_ssl.cli.task import Run, Saved, Task
 from hierforecast.image_ssl.data.named import open_masks, open_posed
 from hierforecast.image_ssl.evaluation import (
     Features,
@@ -29,7 +28,7 @@ from hierforecast.image_ssl.evaluation import (
     transformation_sets,
 )
 from hierforecast.image_ssl.evaluation.features import run_backbone
-from hierforecast.image_ssl.evaluation.outcomes import POOLED
+from hierforecast.image_ssl.evaluation.targets import POOLED
 from hierforecast.image_ssl.plot import (
     plot_comparison,
     plot_features,

@@ -31,18 +31,26 @@ from hierforecast.image_ssl.evaluation.classification import (
 from hierforecast.image_ssl.evaluation.dense import (
     DenseFeatures,
     DenseProbe,
+    DenseScore,
+    SegmentedImages,
     average_maps,
+    confusion_of,
     dense_probe,
     flatten_maps,
 )
 from hierforecast.image_ssl.evaluation.features import (
+    BlockReadout,
     Features,
+    MirrorMean,
     average_group,
     collect_features,
     flatten_group,
 )
 from hierforecast.image_ssl.evaluation.logistic import LogisticProbe
-from hierforecast.image_ssl.evaluation.metrics import (
+from hierforecast.image_ssl.evaluation.neighbors import NeighborsProbe
+from hierforecast.image_ssl.evaluation.pairs import PROBES, Pairs, part, probe_pairs
+from hierforecast.image_ssl.evaluation.probe import (
+    Probe,
     Score,
     accuracy,
     area,
@@ -50,43 +58,33 @@ from hierforecast.image_ssl.evaluation.metrics import (
     eleven_points,
     mean_average_precision,
 )
-from hierforecast.image_ssl.evaluation.mlp import MLPProbe
-from hierforecast.image_ssl.evaluation.neighbors import NeighborsProbe
-from hierforecast.image_ssl.evaluation.outcomes import (
-    QUANTITIES,
-    YES_NO,
-    Outcome,
-    r2,
-    r2_per_dimension,
-    r2_pooled,
-)
-from hierforecast.image_ssl.evaluation.pairs import PROBES, Pairs, part, probe_pairs
-from hierforecast.image_ssl.evaluation.poses import (
-    collect_posed_pairs,
-    probe_poses,
-    retrieve_predicted,
-)
-from hierforecast.image_ssl.evaluation.probe import Probe
-from hierforecast.image_ssl.evaluation.readout import BlockReadout, MirrorMean
+from hierforecast.image_ssl.evaluation.regression import MLPProbe, RidgeProbe
 from hierforecast.image_ssl.evaluation.retrieval import (
     cosine_distance,
     euclidean_distance,
     retrieve_objects,
     retrieve_views,
 )
-from hierforecast.image_ssl.evaluation.ridge import RidgeProbe
-from hierforecast.image_ssl.evaluation.segmentation import DenseScore, SegmentedImages, confusion_of
 from hierforecast.image_ssl.evaluation.targets import (
     POSE_TARGETS,
+    QUANTITIES,
     TARGETS,
+    YES_NO,
+    Outcome,
     Target,
     as_is,
     box,
     circle,
+    r2,
+    r2_per_dimension,
+    r2_pooled,
 )
-from hierforecast.image_ssl.evaluation.transformations import (
+from hierforecast.image_ssl.evaluation.two_views import (
     collect_pairs,
+    collect_posed_pairs,
+    probe_poses,
     probe_transformations,
+    retrieve_predicted,
     transformation_sets,
 )
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.evaluation.features import Features
-from hierforecast.image_ssl.evaluation.metrics import Score, Summary, area
-from hierforecast.image_ssl.evaluation.outcomes import standardization
 from hierforecast.image_ssl.evaluation.probe import (
+    Score,
+    Summary,
+    area,
     check_pair,
     check_penalties,
     class_score,
@@ -23,6 +24,7 @@ from hierforecast.image_ssl.evaluation.probe import (
     learnable,
     linear_models,
 )
+from hierforecast.image_ssl.evaluation.targets import standardization
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # Where nothing can be held out: one image of each class.

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.evaluation.features import Features
-from hierforecast.image_ssl.evaluation.metrics import Score, Summary, area
-from hierforecast.image_ssl.evaluation.probe import check_pair, class_score
+from hierforecast.image_ssl.evaluation.probe import Score, Summary, area, check_pair, class_score
 
 CELLS = 2**24  # similarities or votes held at a time: 64 MB in float32
 

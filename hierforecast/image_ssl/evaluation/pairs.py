@@ -20,11 +20,15 @@ from hierforecast.image_ssl.evaluation.features import (
     check_finite,
     flatten_group,
 )
-from hierforecast.image_ssl.evaluation.mlp import MLPProbe
-from hierforecast.image_ssl.evaluation.outcomes import POOLED, Outcome
 from hierforecast.image_ssl.evaluation.probe import Probe
-from hierforecast.image_ssl.evaluation.ridge import RidgeProbe
-from hierforecast.image_ssl.evaluation.targets import TARGETS, Target, known_targets
+from hierforecast.image_ssl.evaluation.regression import MLPProbe, RidgeProbe
+from hierforecast.image_ssl.evaluation.targets import (
+    POOLED,
+    TARGETS,
+    Outcome,
+    Target,
+    known_targets,
+)
 
 # An outcome and a seed to a probe, such as a probe's class.
 NumberProbe: TypeAlias = Callable[[Outcome, int], Probe]
@@ -67,20 +71,6 @@ class Pairs:
     def inputs(self, pool: Pool = flatten_group) -> Tensor:
         """What a probe sees: pooled features of both views side by side, (n, 2 d)."""
         return torch.cat([pool(self.first), pool(self.second)], dim=1)
-
-
-class ProbeOptions(FeatureOptions, total=False):
-    """How pairs are made and probed.
-
-    Attributes:
-        targets: name -> what is predicted; those whose parameters the pairs lack are left out.
-        probes: name -> what makes a probe of an outcome and a seed; each target has its own.
-        seed: of the pairs and the probes.
-    """
-
-    targets: Mapping[str, Target]
-    probes: Mapping[str, NumberProbe]
-    seed: int
 
 
 def part(channels: slice, pool: Pool = flatten_group) -> Pool:
@@ -137,14 +127,17 @@ def probe_sets(
     train: Any,
     test: Any,
     features: Mapping[str, Pool],
-    **options: Unpack[ProbeOptions],
+    *,
+    targets: Mapping[str, Target],
+    probes: Mapping[str, NumberProbe] = PROBES,
+    seed: int = 0,
+    **how: Unpack[FeatureOptions],
 ) -> pd.DataFrame:
     """`probe_pairs` of what `collect` makes of two sets and two seeds."""
-    seed, known = options.pop("seed", 0), {"targets", "probes"} & options.keys()
-    given: dict[str, Any] = {name: options.pop(name) for name in known}  # type: ignore[misc]
     own, other = (
-        collect(images, seed=2 * seed + number, **options)
+        collect(images, seed=2 * seed + number, **how)
         for number, images in enumerate((train, test))
     )
-    given["progress"] = options.get("progress", True)
-    return probe_pairs(own, other, features, seed=seed, **given)
+    bar = how.get("progress", True)
+    more: dict[str, Any] = {"targets": targets, "probes": probes, "seed": seed}
+    return probe_pairs(own, other, features, progress=bar, **more)

@@ -7,10 +7,10 @@ from hierforecast.image_ssl.plot.images import (
     plot_images,
     plot_neighbors,
     plot_reconstructions,
+    plot_turning_map,
 )
 from hierforecast.image_ssl.plot.space import plot_features, principal_axes
 from hierforecast.image_ssl.plot.tables import plot_comparison, plot_learning_curves, plot_r2
-from hierforecast.image_ssl.plot.turning import plot_turning_map
 
 __all__ = [
     "plot_comparison",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.cli.backbones import load_all
+from hierforecast.image_ssl.cli.task import load_all
 from hierforecast.image_ssl.nn import small_resnet
 from hierforecast.image_ssl.storage import save_backbone
 

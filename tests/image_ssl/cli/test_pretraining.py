@@ -11,7 +11,7 @@ from torch import nn
 from hierforecast.cli import app
 from hierforecast.errors import Interrupted
 from hierforecast.image_ssl import training
-from hierforecast.image_ssl.cli import pretraining, reconstruction
+from hierforecast.image_ssl.cli import output, pretraining
 from hierforecast.image_ssl.data import PosedPairs, as_float
 from hierforecast.image_ssl.data.named import open_posed, open_set
 from hierforecast.image_ssl.methods import (
@@ -149,16 +149,16 @@ class Painter(nn.Module):
 @pytest.mark.parametrize("between", [False, True])
 def test_a_reconstruction_has_the_colors_of_what_it_is_to_show(between, monkeypatch):
     seen = []
-    monkeypatch.setattr(reconstruction, "plot_reconstructions", lambda *images: seen.append(images))
-    images = reconstruction.images_to_draw("reconstruction", "augmented", "objects", 17, "raise")
-    assert len(images) == reconstruction.COLUMNS and len(images.labels.unique()) > 2
+    monkeypatch.setattr(output, "plot_reconstructions", lambda *images: seen.append(images))
+    images = output.images_to_draw("reconstruction", "augmented", "objects", 17, "raise")
+    assert len(images) == output.COLUMNS and len(images.labels.unique()) > 2
     source = Augmented(every_kind(17), between=Between((0.3, 0.3)) if between else None)
     originals, _ = images.__getitems__(list(range(len(images))))
     shown = as_float(originals)
     drawn = source(Views(shown, shown), torch.Generator().manual_seed(5))
     target = drawn.between if between else drawn.first
     for told in (target, None):
-        reconstruction.reconstruction(Method(Painter(told), source), images, 5)
+        output.reconstruction(Method(Painter(told), source), images, 5)
     shown, first, second, found = seen[0]
     assert torch.equal(shown, originals) and not torch.equal(first, second)
     torch.testing.assert_close(found, target, rtol=0, atol=1e-3, check_dtype=False)

@@ -22,9 +22,9 @@ from hierforecast.image_ssl.evaluation import (
     r2_pooled,
     transformation_sets,
 )
-from hierforecast.image_ssl.evaluation.outcomes import standardization
 from hierforecast.image_ssl.evaluation.probe import hold_out
-from hierforecast.image_ssl.evaluation.ridge import PENALTIES
+from hierforecast.image_ssl.evaluation.regression import PENALTIES
+from hierforecast.image_ssl.evaluation.targets import standardization
 
 
 def linear_data(n: int = 60, d: int = 5, k: int = 3) -> tuple[Tensor, Tensor]:
