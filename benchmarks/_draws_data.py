@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks._scenes import COLUMNS, games
 from benchmarks.experiment import Options
 from benchmarks.fits import Setting
-from benchmarks.soccer import CHOOSE_TEST, CHOOSE_TRAIN, matches
+from benchmarks.soccer import matches
 from hierforecast import Forecaster, HiPerformer
 from hierforecast.datasets import load_nba, load_nfl, simulate_basketball
 from hierforecast.nn.head import Head
@@ -83,9 +83,7 @@ DATA = {
     "nba-gaps": Motion(
         20, 24, lambda: slow_games("train"), lambda: slow_games("val"), 24, "feet, 0.2 s"
     ),
-    "soccer": Motion(
-        40, 10, lambda: matches(CHOOSE_TRAIN), lambda: matches(CHOOSE_TEST), 5, "meters, 0.2 s"
-    ),
+    "soccer": Motion(40, 10, lambda: matches((7, 8)), lambda: matches((9,)), 5, "meters, 0.2 s"),
     "nfl": Motion(
         20, 10, lambda: some_plays(None, -8), lambda: some_plays(-8, -4), 3, "yards, 0.1 s"
     ),

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pandas as pd
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmarks.experiment import Options, stem
+from benchmarks.image_ssl import STEM, Sets
 from hierforecast.image_ssl.augment import Identity
+from hierforecast.image_ssl.cli.task import kinds as pools_of
 from hierforecast.image_ssl.data import (
     ImageSet,
     PosedPairs,
@@ -33,7 +32,6 @@ from hierforecast.image_ssl.evaluation import (
     dense_probe,
     evaluate,
     flatten_group,
-    part,
     probe_poses,
     probe_transformations,
     retrieve_objects,
@@ -41,14 +39,14 @@ from hierforecast.image_ssl.evaluation import (
 )
 from hierforecast.image_ssl.evaluation.features import Pool
 from hierforecast.image_ssl.methods import build_method
-from hierforecast.image_ssl.nn import ResNet, Sampling, small_resnet
+from hierforecast.image_ssl.nn import ResNet, small_resnet
 from hierforecast.image_ssl.split import Poses, SplitChannels, SplitGroup
+from hierforecast.image_ssl.storage import load_backbone, read_made_by, save_backbone
 from hierforecast.image_ssl.training import Schedule, pretrain
 
 SIZE = 33
 # Objects lie within 45 degrees of upright, so that two views are within 90 of each other.
 WITHIN = 45.0
-STEM = (Sampling(3, 2, 1),)
 
 
 @dataclass(frozen=True)
@@ -122,14 +120,6 @@ POSED_ARMS: dict[str, Arm] = {
 }
 
 
-@dataclass(frozen=True)
-class Sets:
-    """Images to learn from and to test on; probes are fitted to the former."""
-
-    train: ImageSet
-    test: ImageSet
-
-
 @cache
 def load(name: str) -> Sets:
     """The sets of a table: ``cifar``, ``objects``, or ``poses``, more views of the objects."""
@@ -151,17 +141,12 @@ def halves(arm: Arm, backbone: ResNet) -> dict[str, Pool]:
     """The halves of an arm's features, as pools; of no halves, none."""
     if not arm.apart:
         return {}
-    if arm.options.get("split") == "group":
-        split = SplitGroup(backbone)
-        return {
-            "invariant half": lambda x: flatten_group(split(x).invariant),
-            "equivariant half": lambda x: flatten_group(split(x).equivariant),
-        }
-    cut = SplitChannels(backbone, arm.options.get("split", 0.5)).channels
-    return {"invariant half": part(slice(cut)), "equivariant half": part(slice(cut, None))}
+    share = arm.options.get("split", 0.5)
+    split = SplitGroup(backbone) if share == "group" else SplitChannels(backbone, share)
+    return {kind: pool for kind, pool in pools_of(backbone, split).items() if "half" in kind}
 
 
-def pretrained(name: str, given: Options) -> tuple[Arm, ResNet, dict[str, str]]:
+def pretrained(name: str, given: Options) -> tuple[Arm, ResNet, dict[str, int]]:
     """An arm's network, trained or found trained in the folder, and how it was made.
 
     Args:
@@ -171,16 +156,17 @@ def pretrained(name: str, given: Options) -> tuple[Arm, ResNet, dict[str, str]]:
     """
     arm = (POSED_ARMS if given.data == "poses" else ARMS)[name].with_defaults(given)
     stem_of_run = stem(name, given)
-    kept = stem_of_run.with_name(f"{stem_of_run.name}.safetensors")
+    kept = stem_of_run.with_name(f"{stem_of_run.name}.backbone")
     torch.manual_seed(given.seed)
     backbone = network(arm.group, given.width)
     if arm.method is None:
-        return arm, backbone, {"steps": "0", "seconds": "0"}
+        return arm, backbone, {"steps": 0, "seconds": 0}
     if not kept.exists():
         begun = monotonic()
         train(arm, backbone, load(given.data).train, given)
-        save(backbone, kept, {"steps": given.steps, "seconds": round(monotonic() - begun)})
-    return arm, backbone, restore(backbone, kept)
+        about = {"steps": given.steps, "seconds": round(monotonic() - begun)}
+        save_backbone(backbone, kept, about)
+    return arm, load_backbone(kept), read_made_by(kept)
 
 
 def scores_of(name: str, given: Options) -> pd.DataFrame:
@@ -189,21 +175,6 @@ def scores_of(name: str, given: Options) -> pd.DataFrame:
     scores = probed(arm, backbone, load(given.data), given)
     weights = sum(p.numel() for p in backbone.parameters())
     return scores.assign(method=name, seed=given.seed, weights=weights, **about)
-
-
-def save(backbone: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
-    """Keep the weights, whole or not at all, and how they were made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
-    save_file(backbone.state_dict(), half, {name: str(value) for name, value in about.items()})
-    half.replace(path)
-
-
-def restore(backbone: nn.Module, path: Path) -> dict[str, str]:
-    """Load what `save` kept; how the weights were made comes back."""
-    with safe_open(path, "pt") as file:
-        backbone.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        return dict(file.metadata())
 
 
 def train(arm: Arm, backbone: ResNet, images: ImageSet, given: Options) -> nn.Module:
@@ -253,10 +224,8 @@ def segmented() -> tuple[SegmentedImages, ...]:
 def masks(backbone: ResNet, quiet: Mapping[str, Any]) -> pd.DataFrame:
     """A linear map of feature maps, fitted to segment rendered shapes."""
     train, test = segmented()
-    score = dense_probe(backbone, train, test, **quiet)
-    found = {"mIoU": score.mean_iou, "mAcc": score.mean_accuracy, "aAcc": score.pixel_accuracy}
-    rows = [{"metric": name, "score": value} for name, value in found.items()]
-    return pd.DataFrame(rows).assign(features="maps", target="masks", probe="linear")
+    score = dense_probe(backbone, train, test, **quiet).table()
+    return score.assign(features="maps", target="masks", probe="linear")
 
 
 @cache

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks._demand import CUTOFFS, STRIDE, covered, crps, cutoffs_before
-from benchmarks.experiment import Experiment, Found, Options, Section, spread
+from benchmarks.experiment import Options, averaged, rows_of
 from benchmarks.hierarchical import Study, demand_of
 from hierforecast.datasets import Demand
 
@@ -55,38 +54,29 @@ def measure(arm: str, given: Options) -> dict[str, float]:
     return found | {"coverage": covered(forecasts, one.truth, horizon)}
 
 
-def sections(found: Found, given: Options) -> list[Section]:
-    """A row for each arm."""
-    columns = {
-        "validation": "CRPS, validation", "test": "CRPS, test",
-        "purposes": "CRPS, test, the purposes", "coverage": "covered by 90 %",
-    }  # fmt: skip
-    rows = {}
-    for arm in ARMS:
-        runs = pd.DataFrame([kept for (name, _), kept in found.items() if name == arm])
-        cells = {title: spread(runs[name], 4) for name, title in columns.items() if len(runs)}
-        rows[f"purpose as {arm}"] = cells
-    seeds = len({seed for _, seed in found})
-    note = (
-        "tourismlarge: 304 series of state, zone, region and purpose, monthly; HiPerformer as in "
-        "the table of rolling windows, where the groups are state, zone, region. "
-        f"CRPS: mean weighted quantile loss over all nodes and steps. Validation: {BEFORE} cutoffs "
-        f"before the test's {CUTOFFS}, {STRIDE[SET]} months apart; a fit before the first of each. "
-        "By the former the last row was chosen for `load_hierarchical`. "
-        f"{given.steps} steps of 8 windows at most, {seeds} seed(s), mean ± deviation."
-    )
-    table = pd.DataFrame.from_dict(rows, orient="index").fillna("-")
-    return [Section("crossed", "Crossed groups: tourism by geography and purpose", table, note)]
-
-
+COLUMNS = {
+    "validation": "CRPS, validation",
+    "test": "CRPS, test",
+    "purposes": "CRPS, test, the purposes",
+    "coverage": "covered by 90 %",
+}
+NOTE = (
+    "tourismlarge: 304 series of state, zone, region and purpose, monthly; HiPerformer as in the "
+    "table of rolling windows, where the groups are state, zone, region. CRPS: mean weighted "
+    f"quantile loss over all nodes and steps. Validation: {BEFORE} cutoffs before the test's "
+    f"{CUTOFFS}, {STRIDE[SET]} months apart; a fit before the first of each. By the former the "
+    "last row was chosen for `load_hierarchical`. {steps} steps of 8 windows at most, {runs} "
+    "seed(s), mean ± deviation."
+)
 EXPERIMENTS = {
-    "crossed": Experiment(
-        "Crossed groups: tourism by geography and purpose",
+    "crossed": rows_of(
+        "crossed",
         "demand",
-        ("crossed",),
+        "Crossed groups: tourism by geography and purpose",
         measure,
-        sections,
-        tuple(ARMS),
+        NOTE,
+        table=lambda found: averaged(COLUMNS, 4)(found).rename("purpose as {}".format),
+        arms=tuple(ARMS),
         seeds=(0, 1, 2),
         options={"steps": 200},
     )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks._draws_data import DATA
-from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
+from benchmarks.experiment import Found, Options, averaged, rows_of
 from hierforecast import Forecaster
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.distributions import SceneDistribution
@@ -96,13 +96,10 @@ def measure(name: str, given: Options) -> dict[str, float]:
     return score(fitted, data.test(), data.stride)
 
 
-def sections(found: Found, given: Options) -> list[Section]:
-    """A row for each head."""
+def note(found: Found, given: Options) -> str:
+    """What a reader must know of the table."""
     data = DATA[given.data]
-    frame = tidy({run: {name: [x] for name, x in kept.items()} for run, kept in found.items()})
-    columns = [name for name in frame if name not in ("arm", "seed")]
-    table = frame.groupby("arm", sort=False)[columns].agg(spread)
-    note = (
+    return (
         f"{data.context} steps -> {data.horizon} ({data.unit} a step), width {given.width}, "
         f"{given.steps} steps of training at most, seeds {', '.join(map(str, given.seeds))}; a "
         f"window every {data.stride} steps of scenes that training has not seen, which also chose "
@@ -111,17 +108,18 @@ def sections(found: Found, given: Options) -> list[Section]:
         f"their first and second differences along time, by the truth's rank among {DRAWS} draws. "
         f"Minima over {BEST_OF} draws, of all agents."
     )
-    return [Section(f"draws-{given.data}", f"Draws that move: {given.data}", table, note)]
 
 
 EXPERIMENTS = {
-    "draws": Experiment(
-        "Do draws move like players? Joint heads on five data sets",
+    "draws": rows_of(
+        "draws-{data}",
         "draws",
-        ("draws-*",),
+        "Draws that move: {data}",
         measure,
-        sections,
-        tuple(HEADS),
+        note,
+        table=averaged(),
+        title="Do draws move like players? Joint heads on five data sets",
+        arms=tuple(HEADS),
         options={"data": "soccer", "steps": 400, "width": 64},
     )
 }

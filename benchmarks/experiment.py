@@ -34,6 +34,7 @@ class OptionError(ValueError):
 
 Options = argparse.Namespace
 Found = dict[tuple[str, int], Any]
+Table = Callable[[Found], pd.DataFrame]
 SETTINGS = "options.json"
 
 
@@ -170,53 +171,50 @@ def one_table(
     """An experiment of a single run, a whole table of cells; the machine is held steady for it.
 
     Args:
-        key: of the section.
-        page: see `Experiment`.
-        title: of the section, and of the list.
+        key, page, title, note: as of `rows_of`.
         measure: the options by name -> the table.
-        note: under the table; ``{name}`` stands for an option.
         **options: and their defaults.
     """
-
-    def sections(found: Found, given: Options) -> list[Section]:
-        table = pd.DataFrame.from_dict(found["all", given.seed], orient="index")
-        return [Section(key, title, table, note.format(**vars(given)))]
-
     run = partial(_steadily, measure, tuple(options))
-    return Experiment(title, page, (key,), run, sections, options=options)
+    return rows_of(key, page, title, run, note, table=whole, arms=("all",), options=options)
 
 
 def rows_of(
     key: str,
     page: str,
-    title: str,
+    heading: str,
     measure: Callable[[str, Options], Any],
-    note: Callable[[Found, Options], str],
+    note: str | Callable[[Found, Options], str] = "",
     facts: Sequence[str] = (),
+    table: Table | None = None,
     **more: Any,
 ) -> Experiment:
-    """An experiment whose arms are the rows of one table.
+    """An experiment of one table, by default with the arms as its rows.
 
     Args:
-        key: of the section; without a place on the page if it is empty.
+        key, heading: of the section, in which ``{name}`` stands for an option; without a place on
+            the page if the key is empty.
         page, measure: see `Experiment`.
-        title: of the section, and of the list.
-        note: all that is kept and the options -> the text under the table.
+        note: the text under the table, in which ``{name}`` stands for an option, ``{seeds}`` for
+            the seeds and ``{runs}`` for their number; or all that is kept and the options -> it.
         facts: further arms, that only the note tells of.
-        **more: of `Experiment`.
+        table: all that is kept of the other arms -> the table; `cells` by default.
+        **more: of `Experiment`; `title` is the heading if it is not among them.
     """
-    arms = more.pop("arms")
+    arms, made, title = more.pop("arms"), table or cells, more.pop("title", heading)
 
     def sections(found: Found, given: Options) -> list[Section]:
         rows = {arm: kept for arm, kept in found.items() if arm[0] not in facts}
-        return [Section(key or title, title, cells(rows), note(found, given))]
+        listed = {"seeds": ", ".join(map(str, given.seeds)), "runs": len({s for _, s in found})}
+        words = {**vars(given), **listed}
+        text = note.format(**words) if isinstance(note, str) else note(found, given)
+        return [Section((key or title).format(**words), heading.format(**words), made(rows), text)]
 
     def names(given: Options) -> list[str]:
         return [*(arms(given) if callable(arms) else arms), *facts]
 
-    return Experiment(
-        title, page, (key,) if key else (), measure, sections, names, needs=facts, **more
-    )
+    keys = (re.sub(r"\{\w+\}", "*", key),) if key else ()
+    return Experiment(title, page, keys, measure, sections, names, needs=facts, **more)
 
 
 def _steadily(
@@ -228,6 +226,12 @@ def _steadily(
     return measure(**{name: getattr(given, name) for name in options}).to_dict("index")
 
 
+def whole(found: Found) -> pd.DataFrame:
+    """The table that a single run keeps."""
+    (*_, kept) = found.values()
+    return pd.DataFrame.from_dict(kept, orient="index")
+
+
 def cells(found: Found) -> pd.DataFrame:
     """Rows of a table from runs of one seed each, that keep the cells of their row."""
     rows = {name: row for (name, _), row in found.items()}
@@ -235,13 +239,23 @@ def cells(found: Found) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=[*columns]).fillna("-")
 
 
-def crossed(found: Found, cell: str) -> pd.DataFrame:
-    """A table of one cell of each run, whose arm is named by its column, a comma and its row."""
-    rows: dict[str, dict[str, str]] = {}
-    for (name, _), kept in found.items():
-        column, row = name.split(", ", 1)
-        rows.setdefault(row, {})[column] = kept[cell]
-    return pd.DataFrame.from_dict(rows, orient="index").fillna("-")
+def averaged(titles: Mapping[str, str] | None = None, digits: int = 3) -> Table:
+    """What makes a table of kept numbers: a row an arm, mean and deviation over its seeds.
+
+    Args:
+        titles: of the columns, by the names under which numbers are kept; None stands for all.
+        digits: of the figures.
+    """
+
+    def table(found: Found) -> pd.DataFrame:
+        rows = {}
+        for arm in dict.fromkeys(name for name, _ in found):
+            runs = pd.DataFrame([kept for (name, _), kept in found.items() if name == arm])
+            columns = titles or dict(zip(runs, runs, strict=True))
+            rows[arm] = {title: spread(runs[name], digits) for name, title in columns.items()}
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    return table
 
 
 def tidy(found: Found) -> pd.DataFrame:

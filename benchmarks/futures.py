@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks._scenes import COLUMNS
-from benchmarks.experiment import Experiment, Found, Options, Section
+from benchmarks.experiment import Found, Options, rows_of
 from benchmarks.fits import Setting
 from benchmarks.nba_modes import modes
 from hierforecast import Forecaster, HiPerformer
@@ -86,37 +86,33 @@ def measure(arm: str, given: Options) -> dict[str, dict[str, float]]:
     return {name: table.values() for name, table in tables.items()}
 
 
-def sections(found: Found, given: Options) -> list[Section]:
+def table(found: Found) -> pd.DataFrame:
     """A row for each way and head, the horizons beside each other."""
     rows: dict[str, dict[str, str]] = {}
     for (arm, seed), kept in found.items():
         ahead, _, head = arm.partition(", ")
         for way, values in kept.items():
             row = rows.setdefault(f"{head}, {way}" + (f", seed {seed}" if seed else ""), {})
-            for label, names in {
-                "minADE/minFDE": METRICS[:2],
-                "minJADE/minJFDE": METRICS[2:],
-            }.items():
+            for label, names in PAIRS.items():
                 row[f"{label}, {ahead}"] = "/".join(f"{values[name]:.3f}" for name in names)
-    note = (
-        f"Feet, all 11 agents, {N} futures each, a window every {given.stride} steps of validation "
-        f"games. `futures` are centroids of {given.n_samples} joint draws. lowrank: one Gaussian "
-        f"with the memory of two steps; mixture: {N} modes of a Gaussian without. Width "
-        f"{given.width}, {given.steps} steps of {given.batch_size} windows. 1.6 s: 40 -> 10 steps "
-        "of 0.16 s; 4 s: 10 -> 20 steps of 0.2 s."
-    )
-    table = pd.DataFrame.from_dict(rows, orient="index").fillna("-")
-    return [Section("futures", "NBA, representative futures against modes", table, note)]
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("-")
 
 
+NOTE = (
+    f"Feet, all 11 agents, {N} futures each, a window every {{stride}} steps of validation games. "
+    "`futures` are centroids of {n_samples} joint draws. lowrank: one Gaussian with the memory of "
+    f"two steps; mixture: {N} modes of a Gaussian without. Width {{width}}, {{steps}} steps of "
+    "{batch_size} windows. 1.6 s: 40 -> 10 steps of 0.16 s; 4 s: 10 -> 20 steps of 0.2 s."
+)
 EXPERIMENTS = {
-    "futures": Experiment(
-        "NBA, representative futures against modes",
+    "futures": rows_of(
+        "futures",
         "trajectories",
-        ("futures",),
+        "NBA, representative futures against modes",
         measure,
-        sections,
-        [f"{ahead}, {head}" for ahead in SETTINGS for head in HEADS],
+        NOTE,
+        table=table,
+        arms=[f"{ahead}, {head}" for ahead in SETTINGS for head in HEADS],
         options={
             "steps": 400,
             "width": 64,

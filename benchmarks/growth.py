@@ -10,7 +10,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from benchmarks.experiment import Experiment, Found, Options, Section
+from benchmarks.experiment import Found, Options, rows_of
 from hierforecast import Columns, HiPerformer
 from hierforecast._random import seeded
 from hierforecast.cutoffs import cutoffs_of
@@ -94,11 +94,10 @@ def measure(arm: str, given: Options) -> dict[str, float]:
     }
 
 
-def sections(found: Found, given: Options) -> list[Section]:
+def table(found: Found) -> pd.DataFrame:
     """A row a scene."""
-    rows = {}
-    for (arm, _), cost in found.items():
-        rows[arm] = {
+    rows = {
+        arm: {
             "weights": f"{cost['weights']:,.0f}",
             "MFLOP, forecast": f"{cost['forward'] / 1e6:.2f}",
             "MFLOP, training step": f"{cost['both'] / 1e6:.2f}",
@@ -106,24 +105,23 @@ def sections(found: Found, given: Options) -> list[Section]:
             "kB of a batch": f"{cost['batch'] / 1e3:.2f}",
             "bytes of a cell": f"{cost['cell']:.0f}",
         }
-    note = (
-        f"Each a row of a window, {given.context} steps -> {given.horizon}, of `HiPerformer()` as "
-        "it comes; a cell is one step of a series in the panel. Operations are those of matrix "
-        "products, two for a multiplication and an addition, as torch counts them; kept are all "
-        "tensors that autograd holds until the backward pass, weights too. Nothing is timed."
-    )
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return [Section("growth", "What a row costs", table, note)]
+        for (arm, _), cost in found.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 EXPERIMENTS = {
-    "growth": Experiment(
-        "What a row costs, counted",
+    "growth": rows_of(
+        "growth",
         "speed",
-        ("growth",),
+        "What a row costs",
         measure,
-        sections,
-        tuple(SCENES),
+        "Each a row of a window, {context} steps -> {horizon}, of `HiPerformer()` as it comes; a "
+        "cell is one step of a series in the panel. Operations are those of matrix products, two "
+        "for a multiplication and an addition, as torch counts them; kept are all tensors that "
+        "autograd holds until the backward pass, weights too. Nothing is timed.",
+        table=table,
+        arms=tuple(SCENES),
         options={"context": 40, "horizon": 10, "width": None},
     )
 }

@@ -5,11 +5,10 @@ Two processes with other seeds can share a folder, and a last call prints and wr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from time import process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -23,6 +22,7 @@ from hierforecast.image_ssl.plot import plot_comparison
 from hierforecast.image_ssl.training import Schedule, pretrain
 
 SIZE = 33
+SHAPES = ((4096, 0), (2048, 1))  # how many, and their seed: to learn from, and to test on
 # Halves at once: a quarter of the work, and on one core that is what there is.
 STEM = (Sampling(3, 2, 1),)
 # Steps of each method, the same for its three arms: about equally long on one core.
@@ -46,8 +46,7 @@ UNTRAINED_TWICE = ("random", "inconsistent")
 FEATURES = ("invariant", "equivariant")
 
 
-@dataclass(frozen=True)
-class Sets:
+class Sets(NamedTuple):
     """Images to learn from and to test on; the probe is fitted to the former with their labels."""
 
     train: ImageSet
@@ -58,10 +57,9 @@ class Sets:
 def load(name: str, size: int = SIZE) -> Sets:
     """The sets of a table, at a size that the networks are exact for."""
     if name == "shapes":
-        return Sets(*(grey(n, seed, size) for n, seed in ((4096, 0), (2048, 1))))
+        return Sets(*(grey(n, seed, size) for n, seed in SHAPES))
     if name == "textured":
-        sets = (RenderedShapes(4096, 0, size), RenderedShapes(2048, 1, size))
-        return Sets(*(part.in_memory() for part in sets))
+        return Sets(*(RenderedShapes(n, seed, size).in_memory() for n, seed in SHAPES))
     return Sets(*(load_cifar10(split).resized(size) for split in ("train", "test")))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.experiment import Experiment, Found, Options, Section, crossed
+from benchmarks.experiment import Found, Options, rows_of
 from benchmarks.fits import Setting
 from hierforecast import Columns, Forecaster, HiPerformer, Ridge, SeasonalNaive
 from hierforecast.datasets import load_long_horizon
@@ -70,25 +70,27 @@ def measure(name: str, given: Options) -> dict[str, str]:
     return {"errors": errors(fitted, parts["test"])}
 
 
-def sections(found: Found, given: Options) -> list[Section]:
+def table(found: Found) -> pd.DataFrame:
     """A row a model, a column a set."""
-    note = (
-        f"{CONTEXT} steps in, {HORIZON} out, every window of the test part; MSE/MAE of values "
-        "z-scored by the training part; split 12, 4, 4 months (ETT), 7 : 1 : 2 (exchange). The "
-        "season is a day (ETT) or a single step (exchange: the last value). A sanity row: one "
-        f"seed, {given.steps} steps at most, options not searched."
-    )
-    return [Section("long-horizon", "Long horizons, 336 -> 96", crossed(found, "errors"), note)]
+    cells: dict[str, dict[str, str]] = {}
+    for (name, _), kept in found.items():
+        data, row = name.split(", ")
+        cells.setdefault(data, {})[row] = kept["errors"]
+    return pd.DataFrame(cells).fillna("-")
 
 
 EXPERIMENTS = {
-    "long-horizon": Experiment(
-        "Long horizons, a sanity row: ETTh1, ETTh2 and exchange, 336 -> 96",
+    "long-horizon": rows_of(
+        "long-horizon",
         "demand",
-        ("long-horizon",),
+        "Long horizons, 336 -> 96",
         measure,
-        sections,
-        tuple(f"{data}, {row}" for data, row in product(SPLITS, MODELS)),
+        f"{CONTEXT} steps in, {HORIZON} out, every window of the test part; MSE/MAE of values "
+        "z-scored by the training part; split 12, 4, 4 months (ETT), 7 : 1 : 2 (exchange). The "
+        "season is a day (ETT) or a single step (exchange: the last value). A sanity row: one "
+        "seed, {steps} steps at most, options not searched.",
+        table=table,
+        arms=tuple(f"{data}, {row}" for data, row in product(SPLITS, MODELS)),
         options={"steps": 300},
     )
 }

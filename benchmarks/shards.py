@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.experiment import Experiment, Found, Options, Section
+from benchmarks.experiment import Options, rows_of
 from benchmarks.timing import alone, peak_growth
 from hierforecast import Columns, Forecaster, HiPerformer, Shards, shard
 from hierforecast.io.parquet import write_parquet
@@ -111,24 +111,20 @@ def measure(name: str, given: Options) -> dict[str, Any]:
     return alone(phase, name, given)
 
 
-def sections(found: Found, given: Options) -> list[Section]:
-    table = pd.DataFrame({name: row for (name, _), row in found.items()}).T.fillna("")
-    note = (
-        f"{given.rows:,} rows: scenes of {SERIES} series and {STEPS} steps, made step by step, a "
-        f"file each. Fit: {given.steps} steps, width {given.width}, depth 1. One thread; a process "
-        "for each line, whose peak is counted from what its imports take."
-    )
-    return [Section("shards", "Larger than memory", table, note)]
-
-
 EXPERIMENTS = {
-    "shards": Experiment(
-        "Larger than memory: shard, fit, predict",
+    "shards": rows_of(
+        "shards",
         "speed",
-        ("shards",),
+        "Larger than memory",
         measure,
-        sections,
-        tuple(PHASES),
+        f"{{rows:,}} rows: scenes of {SERIES} series and {STEPS} steps, made step by step, a file "
+        "each. Fit: {steps} steps, width {width}, depth 1. One thread; a process for each line, "
+        "whose peak is counted from what its imports take.",
+        table=lambda found: pd.DataFrame({name: row for (name, _), row in found.items()}).T.fillna(
+            ""
+        ),
+        title="Larger than memory: shard, fit, predict",
+        arms=tuple(PHASES),
         options={"rows": 100_000_000, "steps": 300, "width": 32},
     )
 }

@@ -17,8 +17,6 @@ from hierforecast import ConstantVelocity, Forecaster, HiPerformer, LastValue, R
 from hierforecast.datasets import load_soccer
 
 TRAIN, TEST = (7, 8, 9), (10,)
-# Options are chosen on the last of the training files.
-CHOOSE_TRAIN, CHOOSE_TEST = (7, 8), (9,)
 SERIES = ["scene", "unique_id"]
 WINDOW = [*SERIES, "cutoff"]
 BASELINES = {"LastValue": LastValue, "ConstantVelocity": ConstantVelocity, "Ridge": Ridge}
@@ -32,16 +30,15 @@ def matches(files: tuple[int, ...]) -> pd.DataFrame:
     return load_soccer(files)
 
 
-def fitted(name: str, given: Options, files: tuple[int, ...] = TRAIN, **options: Any) -> Forecaster:
-    """A model that has learned from some files: a baseline, or HiPerformer, fitted once.
+def fitted(name: str, given: Options, **options: Any) -> Forecaster:
+    """A model that has learned from the training files: a baseline, or HiPerformer, fitted once.
 
     Args:
         name: of a baseline, or of the folder of HiPerformer's fit.
         given: steps, seed and the folder.
-        files: to learn from.
         options: of HiPerformer, beside the usual ones.
     """
-    setting = Setting(COLUMNS, CONTEXT, HORIZON, lambda: matches(files))
+    setting = Setting(COLUMNS, CONTEXT, HORIZON, lambda: matches(TRAIN))
     if name in BASELINES:
         return setting.fit(name, given, BASELINES[name]())
     model = HiPerformer(**{"dropout": 0.0, "scale": "mirrored", **options})
@@ -113,13 +110,6 @@ def note(found: Found, given: Options) -> str:
     )
 
 
-def choose(scale: str, given: Options) -> dict[str, str]:
-    """A choice, scored on a file held out of training."""
-    model = fitted(scale, given, CHOOSE_TRAIN, scale=scale)
-    test = matches(CHOOSE_TEST)
-    return errors(scored(model, test, given.stride)) | likelihood(model, test, given.stride)
-
-
 def seen(name: str, given: Options) -> Any:
     """Cells of players by the time since they were last seen, or the likelihoods of two heads."""
     test = matches(TEST)
@@ -155,15 +145,6 @@ EXPERIMENTS = {
         (LIKELIHOOD,),
         arms=(*BASELINES, NETWORK),
         options=OPTIONS,
-    ),
-    "soccer-choose": rows_of(
-        "",
-        "soccer",
-        "Soccer, a choice of scale on a training file",
-        choose,
-        lambda found, given: "",
-        arms=("coordinates", "mirrored"),
-        options={**OPTIONS, "steps": 400},
     ),
     "soccer-visibility": Experiment(
         "Soccer, error and certainty against the time since a player was last seen",

@@ -9,16 +9,13 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from benchmarks._fitting import fit, predict
-from benchmarks._frames import frames
 from benchmarks._speed_blocks import PATIENCE, block, growth, missing, rivals
 from benchmarks._speed_devices import devices
-from benchmarks._speed_imports import imports
+from benchmarks._speed_fitting import fit, predict, step
 from benchmarks._speed_kernels import MASKS, attention, small
-from benchmarks._speed_memory import memory
+from benchmarks._speed_memory import frames, memory
 from benchmarks._speed_parts import parts
-from benchmarks._speed_start import start
-from benchmarks._speed_step import step
+from benchmarks._speed_start import imports, start
 from benchmarks.experiment import one_table
 
 # Name -> its title, what to measure, and how to read it.

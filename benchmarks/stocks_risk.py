@@ -26,23 +26,16 @@ from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.fits import Setting
 from hierforecast import Columns, HiPerformer
 from hierforecast.datasets import load_stocks
+from hierforecast.nn.head import Head
 from hierforecast.nn.heads import StepsHead
 
 COLUMNS = Columns(target="y", group="sector")
 TRAIN_END, TEST_END = "2017-01-01", "2019-01-01"
-# Options are chosen on the last year before.
-CHOOSE_TRAIN_END, CHOOSE_TEST_END = "2016-01-01", "2017-01-01"
-CHOICES: dict[str, dict[str, Any]] = {
-    "returns, steps": {"scale": "returns", "head": StepsHead()},
-    "series, lowrank": {"scale": "series", "head": "lowrank"},
-    "returns, lowrank": {"scale": "returns", "head": "lowrank"},
-    "returns, student": {"scale": "returns", "head": "student"},
-}
 JOINT = "HiPerformer"
-NETWORKS: dict[str, dict[str, Any]] = {
-    JOINT: {"scale": "returns", "head": StepsHead()},
-    "HiPerformer, independent head": {"scale": "returns", "head": "gaussian"},
-    "HiPerformer, independent Student-t head": {"scale": "returns", "head": "student"},
+NETWORKS: dict[str, Head | str] = {
+    JOINT: StepsHead(),
+    "HiPerformer, independent head": "gaussian",
+    "HiPerformer, independent Student-t head": "student",
 }
 # Parameters of a variance, and how shocks are correlated.
 GARCH, STUDENT = "GARCH(1,1), 10 factors", "the same, multivariate t"
@@ -62,13 +55,20 @@ def market_of(every: int) -> Market:
     return Market.of(load_stocks(business_days=False)).thin(every)
 
 
-def fit(name: str, given: Options, end: str, **options: Any) -> Model:
+def fit(
+    name: str,
+    given: Options,
+    end: str,
+    context: int = CONTEXT,
+    horizon: int = max(HORIZONS),
+    **options: Any,
+) -> Model:
     """HiPerformer on the days before `end`, fitted once and then loaded."""
     market = market_of(given.thin)
     stop = int(market.dates.searchsorted(pd.Timestamp(end)))
-    setting = Setting(COLUMNS, CONTEXT, max(HORIZONS), lambda: market.long(0, stop))
-    model = HiPerformer(width=64, **options)
-    return network(setting.fit(name, given, model, batch_size=4), market)
+    setting = Setting(COLUMNS, context, horizon, lambda: market.long(0, stop))
+    model = HiPerformer(width=64, scale="returns", **options)
+    return network(setting.fit(name, given, model, batch_size=4), market, context)
 
 
 def desk(name: str, given: Options) -> tuple[str, Model]:
@@ -141,22 +141,6 @@ def regimes(scores: Scores, market: Market) -> dict[str, str]:
     return {name: f"{shares[name]:.1f}" for name in names}
 
 
-def choose(name: str, given: Options) -> dict[str, Any]:
-    """A choice, scored on the year before the test."""
-    market = market_of(given.thin)
-    days = market.cutoffs(CHOOSE_TRAIN_END, CHOOSE_TEST_END, given.stride)
-    fitted = fit(name, given, CHOOSE_TRAIN_END, **CHOICES[name])
-    scores = evaluate(fitted, market, days)
-    return {"row": {**summary(scores), **regimes(scores, market)}, "zero": zero(scores)}
-
-
-def choose_sections(found: Found, given: Options) -> list[Section]:
-    """The choices beside no change."""
-    rows = {name: kept["row"] for (name, _), kept in found.items()}
-    rows["zero return"] = next(iter(found.values()))["zero"]
-    return [Section("stocks-choose", "Stocks, scales and heads", pd.DataFrame(rows).T)]
-
-
 def measure(name: str, given: Options) -> dict[str, Any] | None:
     """The rows of a model in the three tables; or what becomes of it when tickers are missing."""
     market = market_of(given.thin)
@@ -165,7 +149,7 @@ def measure(name: str, given: Options) -> dict[str, Any] | None:
         label, model = desk(name, given)
     else:
         network_name = JOINT if name == GONE else name
-        label, model = name, fit(network_name, given, TRAIN_END, **NETWORKS[network_name])
+        label, model = name, fit(network_name, given, TRAIN_END, head=NETWORKS[network_name])
     if given.fit_only:
         return None
     scores = evaluate(model, market, days)
@@ -253,14 +237,5 @@ EXPERIMENTS = {
         needs=(JOINT, GONE),
         options={"steps": 200, "stride": 5, "thin": 1},
         beside={"fit_only": False},
-    ),
-    "stocks-choose": Experiment(
-        "Stocks: a choice of scale and head on 2016; no table",
-        "stocks",
-        (),
-        choose,
-        choose_sections,
-        tuple(CHOICES),
-        options={"steps": 100, "stride": 10, "thin": 1},
     ),
 }

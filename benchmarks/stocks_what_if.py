@@ -13,11 +13,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks._risk import CONTEXT, HORIZONS, OfNetwork, network
+from benchmarks._risk import HORIZONS, OfNetwork
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
-from benchmarks.fits import Setting
-from benchmarks.stocks_risk import COLUMNS, TEST_END, TRAIN_END, market_of
-from hierforecast import HiPerformer
+from benchmarks.stocks_risk import TEST_END, TRAIN_END, fit, market_of
 from hierforecast.distributions import SceneDistribution
 from hierforecast.nn.heads import StepsHead
 
@@ -34,10 +32,7 @@ def measure(name: str, given: Options) -> dict[str, Any]:
     """Likelihood of the paths, and errors of the others under each scenario; sums over cells."""
     market = market_of(given.thin)
     days = max(HORIZONS)
-    stop = int(market.dates.searchsorted(pd.Timestamp(given.train_end)))
-    setting = Setting(COLUMNS, CONTEXT, days, lambda: market.long(0, stop))
-    model = HiPerformer(width=64, scale="returns", head=HEADS[name])
-    forecast = network(setting.fit(name, given, model, batch_size=4), market)
+    forecast = fit(name, given, given.train_end, head=HEADS[name])
     rows = []
     for cutoff in market.cutoffs(given.train_end, given.test_end, given.stride):
         joint = forecast(cutoff, market.present(cutoff))

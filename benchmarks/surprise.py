@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from benchmarks import stocks
 from benchmarks._draws_data import DATA, slow_games
-from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
+from benchmarks.experiment import Options, averaged, rows_of
 from benchmarks.fits import Setting
 from hierforecast import HiPerformer
 from hierforecast.nn.heads import CoupledHead, StepsHead
@@ -70,21 +70,6 @@ def measure(name: str, given: Options) -> dict[str, float]:
     return {"first": float(np.mean(hits))}
 
 
-def sections(found: Found, given: Options) -> Iterable[Section]:
-    """One row for each fault."""
-    rows = tidy({key: pd.DataFrame([kept]) for key, kept in found.items()})
-    table = rows.groupby("arm", sort=False)["first"].agg(spread).to_frame("faulty series first")
-    yield Section(
-        "surprise-nba",
-        "Surprise: planted faults",
-        table,
-        f"NBA at 5 Hz, {given.windows} windows of the {given.split} split, 20 steps of context and "
-        "24 ahead; the fault begins in the middle of the horizon. Share of windows in which a "
-        "faulty series (either of the swapped ones) has the lowest log density given all others. "
-        f"The fit is that of `impute`, seeds {', '.join(map(str, given.seeds))}. Goal: .90.",
-    )
-
-
 YEAR = pd.Timestamp("2016-01-01")
 RATIOS = {"a split 3:2, unadjusted": 1.5, "2:1": 2.0, "4:1": 4.0}
 SPLIT_FIT = Setting(
@@ -124,42 +109,32 @@ def measure_splits(name: str, given: Options) -> dict[str, float]:
     return {"first": float(np.mean(np.array(ranks) == 1)), "p": float(np.median(hits))}
 
 
-def split_sections(found: Found, given: Options) -> Iterable[Section]:
-    """One row for each ratio."""
-    rows = tidy({key: pd.DataFrame([kept]) for key, kept in found.items()})
-    groups = rows.groupby("arm", sort=False)
-    table = pd.DataFrame(
-        {"ticker first": groups["first"].agg(spread), "median p-value": groups["p"].agg(spread)}
-    )
-    yield Section(
-        "surprise-stocks",
-        "Surprise: splits that nobody adjusted",
-        table,
-        f"Daily log returns of some 500 tickers, trained before {YEAR.date()}, {given.windows} "
-        f"windows of {stocks.CONTEXT} days and {stocks.HORIZON} ahead of that year. On one of the "
-        "five days the price of one ticker, drawn at random, is divided by the ratio. Share of "
-        "windows in which it has the lowest score of all tickers, and its p-value among windows "
-        f"that the fit held out; seeds {', '.join(map(str, given.seeds))}. Goal: .90.",
-    )
-
-
 EXPERIMENTS = {
-    "surprise-stocks": Experiment(
-        "Surprise: unadjusted splits are found",
+    "surprise-stocks": rows_of(
+        "surprise-stocks",
         "stocks",
-        ("surprise-stocks",),
+        "Surprise: splits that nobody adjusted",
         measure_splits,
-        split_sections,
-        tuple(RATIOS),
+        f"Daily log returns of some 500 tickers, trained before {YEAR.date()}, {{windows}} windows "
+        f"of {stocks.CONTEXT} days and {stocks.HORIZON} ahead of that year. On one of the five "
+        "days the price of one ticker, drawn at random, is divided by the ratio. Share of windows "
+        "in which it has the lowest score of all tickers, and its p-value among windows that the "
+        "fit held out; seeds {seeds}. Goal: .90.",
+        table=averaged({"first": "ticker first", "p": "median p-value"}),
+        arms=tuple(RATIOS),
         options={"windows": 50, "steps": 200},
     ),
-    "surprise": Experiment(
-        "Surprise: planted faults are found",
+    "surprise": rows_of(
+        "surprise-nba",
         "missing",
-        ("surprise-nba",),
+        "Surprise: planted faults",
         measure,
-        sections,
-        tuple(FAULTS),
+        "NBA at 5 Hz, {windows} windows of the {split} split, 20 steps of context and 24 ahead; "
+        "the fault begins in the middle of the horizon. Share of windows in which a faulty series "
+        "(either of the swapped ones) has the lowest log density given all others. The fit is that "
+        "of `impute`, seeds {seeds}. Goal: .90.",
+        table=averaged({"first": "faulty series first"}),
+        arms=tuple(FAULTS),
         options={"split": "val", "windows": 60, "steps": 1500, "width": 64},
     ),
 }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks._draws_data import DATA
-from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
+from benchmarks.experiment import Found, Options, rows_of, spread, tidy
 from hierforecast import Forecaster
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.batch import SceneBatch
@@ -122,8 +122,9 @@ def measure(name: str, given: Options) -> pd.DataFrame:
     return score(fitted, data.test(), data.stride)
 
 
-def table(found: pd.DataFrame) -> pd.DataFrame:
+def table(runs: Found) -> pd.DataFrame:
     """Question x head: change of the error, of the likelihood, and coverage."""
+    found = tidy(runs)
     rows = found.assign(
         error=100 * (found["error after"] / found["error before"] - 1),
         nll=(found["nll after"] - found["nll before"]) / found["cells"],
@@ -138,10 +139,10 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[[q for q in QUESTIONS if q in wide.index], order]
 
 
-def sections(found: Found, given: Options) -> list[Section]:
-    """One table for each data set."""
+def note(found: Found, given: Options) -> str:
+    """What a reader must know of the table."""
     data = DATA[given.data]
-    note = (
+    return (
         f"{data.context} steps -> {data.horizon} ({data.unit} a step), width {given.width}, "
         f"{given.steps} steps of training at most, seeds {', '.join(map(str, given.seeds))}; a "
         f"window every {data.stride} steps of games that training has not seen, which also chose "
@@ -150,17 +151,18 @@ def sections(found: Found, given: Options) -> list[Section]:
         f"without; coverage of their intervals once others are known. The carrier is nearest to "
         f"the ball at the cutoff, the defender the nearest opponent of his."
     )
-    return [Section(f"what-if-{given.data}", f"What if: {given.data}", table(tidy(found)), note)]
 
 
 EXPERIMENTS = {
-    "what-if": Experiment(
-        "What if: forecasts once somebody else's future is known",
+    "what-if": rows_of(
+        "what-if-{data}",
         "draws",
-        ("what-if-*",),
+        "What if: {data}",
         measure,
-        sections,
-        tuple(HEADS),
+        note,
+        table=table,
+        title="What if: forecasts once somebody else's future is known",
+        arms=tuple(HEADS),
         options={"data": "nba", "steps": 1500, "width": 64},
     )
 }

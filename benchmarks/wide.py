@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.experiment import Experiment, Found, Options, Section, spread
+from benchmarks.experiment import Found, Options, averaged, rows_of
 from benchmarks.hierarchical import demand_of, network
 from benchmarks.timing import alone, peak_growth
 from hierforecast import Forecaster, HiPerformer
@@ -82,55 +82,39 @@ def held_out(arm: str, given: Options) -> dict[str, float]:
     return {"share": float(share), "nll": float(rungs.nll["network"])}
 
 
-def costs(found: Found, given: Options) -> list[Section]:
+def costs(found: Found) -> pd.DataFrame:
     """A row for each arm."""
     rows = {
         name: {"processor seconds": f"{kept['seconds']:,.0f}", "GB": f"{kept['bytes'] / 1e9:.2f}"}
         for (name, _), kept in found.items()
     }
-    note = (
-        f"A fit of {given.series:,} series in {given.groups:,} groups, made, by the rows that a "
-        f"training window has at most: {given.steps} steps, {CONTEXT} -> 10, width {given.width}, "
-        "one thread; memory above the imports and the frame."
-    )
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return [Section("wide", "One very wide scene", table, note)]
-
-
-def errors(found: Found, given: Options) -> list[Section]:
-    """A row for each arm."""
-    rows = {}
-    for arm in SETS:
-        runs = pd.DataFrame([kept for (name, _), kept in found.items() if name == arm])
-        if len(runs):
-            names = {"distance, of the linear start's": "share", "NLL a coordinate": "nll"}
-            rows[arm] = {title: spread(runs[name], 4) for title, name in names.items()}
-    note = (
-        "The network of a fit on held-out windows, in all series of them, by the rows that a "
-        f"training window has at most (of 304 and 200 series). {given.steps} steps, mean ± "
-        f"deviation over {len({seed for _, seed in found})} seed(s)."
-    )
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return [Section("wide-sets", "Learning from some rows of a window", table, note)]
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 EXPERIMENTS = {
-    "wide": Experiment(
-        "One very wide scene: all rows of a window, or some",
+    "wide": rows_of(
+        "wide",
         "speed",
-        ("wide",),
+        "One very wide scene",
         cost,
-        costs,
-        tuple(COSTS),
+        "A fit of {series:,} series in {groups:,} groups, made, by the rows that a training window "
+        f"has at most: {{steps}} steps, {CONTEXT} -> 10, width {{width}}, one thread; memory above "
+        "the imports and the frame.",
+        table=costs,
+        title="One very wide scene: all rows of a window, or some",
+        arms=tuple(COSTS),
         options={"series": 20_000, "groups": 600, "steps": 10, "width": 128},
     ),
-    "wide-sets": Experiment(
-        "What is learned from some rows of a window",
+    "wide-sets": rows_of(
+        "wide-sets",
         "speed",
-        ("wide-sets",),
+        "Learning from some rows of a window",
         held_out,
-        errors,
-        tuple(SETS),
+        "The network of a fit on held-out windows, in all series of them, by the rows that a "
+        "training window has at most (of 304 and 200 series). {steps} steps, mean ± deviation over "
+        "{runs} seed(s).",
+        table=averaged({"share": "distance, of the linear start's", "nll": "NLL a coordinate"}, 4),
+        arms=tuple(SETS),
         seeds=(0, 1, 2),
         options={"steps": 300},
     ),

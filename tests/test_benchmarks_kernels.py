@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks import _fitting, _speed_blocks, _speed_kernels, timing
+from benchmarks import _speed_blocks, _speed_fitting, _speed_kernels, timing
 from hierforecast.nn.attention import MATMUL_SETS, PRODUCT_SETS, attend, by_matmuls, by_products
 
 
@@ -79,8 +79,8 @@ def test_operations_are_counted_as_torch_counts_them():
 
 
 def test_fit_and_predict_tables_at_tiny_sizes(monkeypatch):
-    monkeypatch.setattr(_fitting, "SCENES_PER_BATCH", 2)
-    fit = _fitting.fit(2, widths=(8,), steps=1, scenes=3)
+    monkeypatch.setattr(_speed_fitting, "SCENES_PER_BATCH", 2)
+    fit = _speed_fitting.fit(2, widths=(8,), steps=1, scenes=3)
     assert list(fit.index) == ["width 8, progress bar off", "width 8, progress bar on"]
     assert all(0 < x < 200 for x in numbers(fit))
-    assert all(0 < x < 200 for x in numbers(_fitting.predict(1, widths=(8,), scenes=3)))
+    assert all(0 < x < 200 for x in numbers(_speed_fitting.predict(1, widths=(8,), scenes=3)))

@@ -29,7 +29,7 @@ def test_steps_since_last_seen_are_counted_back_from_the_cutoff(monkeypatch):
     test = made((1,))
     monkeypatch.setattr(soccer, "matches", made)
     given = soccer.EXPERIMENTS["soccer"].given()
-    rows = soccer.scored(soccer.fitted("LastValue", given, (2, 3)), test, stride=1)
+    rows = soccer.scored(soccer.fitted("LastValue", given), test, stride=1)
     for (series, cutoff), part in rows.groupby(["unique_id", "cutoff"]):
         seen = test.loc[(test["unique_id"] == series) & (test["ds"] <= cutoff), "ds"]
         assert (part["unseen"] == cutoff - seen.max()).all()

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from benchmarks import (
     _speed_blocks,
     _speed_devices,
-    _speed_imports,
+    _speed_fitting,
     _speed_memory,
     _speed_parts,
     _speed_start,
-    _speed_step,
 )
 from benchmarks._speed_blocks import CASES, FULL, RIVALS, TIME, Case
 from hierforecast.nn.sa3 import SA3Block
@@ -125,8 +124,8 @@ def test_devices_say_what_cannot_be_had(monkeypatch):
 
 
 def test_a_step_is_told_apart_into_all_its_parts(monkeypatch):
-    monkeypatch.setattr(_speed_step, "SCENES_PER_BATCH", 2)
-    table = _speed_step.step(2, width=8, patches=(20,), scenes=3)
+    monkeypatch.setattr(_speed_fitting, "SCENES_PER_BATCH", 2)
+    table = _speed_fitting.step(2, width=8, patches=(20,), scenes=3)
     assert {"encoder", "likelihood, backward", "backward of the rest"} <= set(table.index)
     assert 90 <= sum(numbers(table)) <= 110
 
@@ -148,8 +147,8 @@ def test_a_fit_is_timed_to_its_first_step(monkeypatch):
 
 
 def test_beginnings_run_in_interpreters_of_their_own():
-    table = _speed_imports.imports(1)
-    assert list(table.index) == list(_speed_imports.BEGINNINGS)
+    table = _speed_start.imports(1)
+    assert list(table.index) == list(_speed_start.BEGINNINGS)
     assert numbers(table)[0] == 1
     with pytest.raises(subprocess.CalledProcessError):
-        _speed_imports.run("import nothing_of_this_name")
+        _speed_start.run("import nothing_of_this_name")

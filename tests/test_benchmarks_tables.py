@@ -135,20 +135,19 @@ def desk(patch: Patch) -> None:
     patch.setattr(_risk, "SAMPLES", 20)
     patch.setattr(volatility, "fit_garch", lambda values, path: np.full((2, values.shape[1]), 0.4))
     patch.setattr(stocks_risk, "MISSING", 2)
-    patch.setattr(stocks_risk, "CHOOSE_TRAIN_END", "2016-12-01")
 
 
 def one_day(patch: Patch) -> None:
     desk(patch)
     patch.setattr(stocks_day, "market_of", stocks_risk.market_of)
-    patch.setattr(stocks_day, "HiPerformer", narrow(8))
     patch.setattr(stocks_day, "DRAWS", 200)
 
 
 def what_if(patch: Patch) -> None:
     market = _risk.Market.of(made_returns())
-    changed = {"market_of": market.thin, "HiPerformer": narrow(8), "SECTOR": "S1", "SHARE": 0.4}
-    for name, value in changed.items():
+    patch.setattr(stocks_risk, "HiPerformer", narrow(8))
+    patch.setattr(stocks_risk, "market_of", market.thin)
+    for name, value in {"market_of": market.thin, "SECTOR": "S1", "SHARE": 0.4}.items():
         patch.setattr(stocks_what_if, name, value)
 
 
@@ -217,13 +216,11 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
     "nba-modes": (modes, (), {"steps": 2, "width": 8, "depth": 1}),
     "futures": (slow_and_fast, (), {"steps": 2, "width": 8, "n_samples": 30}),
     "soccer": (match, (), {"steps": 1}),
-    "soccer-choose": (match, (), {"steps": 1}),
     "soccer-visibility": (match, (), {"steps": 1}),
     "stocks": (tickers, (), {"steps": 1}),
     "stocks-risk": (desk, (), {"steps": 1, "stride": 20}),
     "stocks-day": (one_day, (), {"steps": 1, "stride": 20, "seeds": (0, 1)}),
     "stocks-what-if": (what_if, (), {"steps": 1}),
-    "stocks-choose": (desk, ("returns, steps",), {"steps": 1, "stride": 20, "thin": 2}),
     "growth": (nothing, ("11 agents*",), {"width": 16, "context": 8, "horizon": 2}),
     "long-horizon": (two_waves, ("ETTh1*",), {"steps": 2}),
     "panels": (shops, (), {"steps": 2}),
