@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,7 +17,7 @@ from hierforecast.nn.coverage import misses
 from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.nn.unseen import Unseen, steps_unseen
 from hierforecast.plan import Plan
-from hierforecast.scores import HeldOutScores, held_out_scores
+from hierforecast.scores import HeldOutScores, affordable, held_out_scores
 from hierforecast.unobserved import learn_newcomers
 from hierforecast.widths import GapWidths, learn_gap_widths
 from hierforecast.windows import WindowDataset, few_windows
@@ -49,10 +50,18 @@ def lessons_of(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> L
         forecasts_of(plan, model, checks, share, steps, FEWEST_JUDGED)
         for share in (REPORT_SHARE, CALIBRATION_SHARE)
     )
+
+    def learned(learn: Callable[[Forecasts, int], Any], forecasts: Forecasts) -> Any:
+        few = affordable(forecasts, plan.seed)
+        try:
+            return None if few is None else learn(few, plan.seed)
+        except NotImplementedError:  # the family has no formula for it
+            return None
+
     return Lessons(
-        held_out_scores(some, plan.seed),
-        learn_gap_widths(more, plan.seed),
-        learn_newcomers(some, plan.seed),
+        learned(held_out_scores, some),
+        learned(learn_gap_widths, more),
+        learned(learn_newcomers, some),
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hierforecast.forecast import Forecast
 from hierforecast.inference import Forecasts
-from hierforecast.windows import WindowDataset, few_windows
+from hierforecast.windows import few_windows
 
 # Series of each group type whose scores are kept, so that the least p-value is 1 / 1001.
 MOST = 1_000
@@ -140,34 +140,31 @@ class HeldOutScores:
 
 
 def held_out_scores(forecasts: Forecasts, seed: int) -> HeldOutScores | None:
-    """Those that a fit keeps.
-
-    None if they would take long: for a family without a formula for them, and see `affordable`.
+    """Those that a fit keeps; None for a family without a formula for them.
 
     Args:
-        forecasts: of held-out windows.
+        forecasts: of held-out windows, see `affordable`.
         seed: of the choice among them.
     """
-    few, parts = affordable(forecasts.windows, seed), []
-    if few is None:
-        return None
-    for forecast in replace(forecasts, windows=few):
+    parts = []
+    for forecast in forecasts:
         if not forecast.raw.has_conditionals:
             return None
         parts.append(Scored.of(forecast))
-    types = few.panel.vocabulary.types
+    types = forecasts.windows.panel.vocabulary.types
     return HeldOutScores.of(Scored.join(parts), len(types), MOST, seed)
 
 
-def affordable(windows: WindowDataset, seed: int) -> WindowDataset | None:
-    """Random windows, so many that matrices of each row's cells take a second or two.
+def affordable(forecasts: Forecasts, seed: int) -> Forecasts | None:
+    """Those of random windows, so many that matrices of each row's cells take a second or two.
 
     None for hundreds of cells ahead, as each row takes the cube of their number.
     """
+    windows = forecasts.windows
     cells = windows.prediction_length * len(windows.panel.columns.targets)
     few = few_windows(windows, len(windows), min(WORK // cells**3, MANY), seed)
     rows = np.diff(windows.panel.row_offset)[few.cutoffs[:, 0]].sum()
-    return few if rows * cells**3 <= 4 * WORK else None
+    return replace(forecasts, windows=few) if rows * cells**3 <= 4 * WORK else None
 
 
 def p_values(scores: np.ndarray, held_out: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from hierforecast.frame import Panel
 from hierforecast.inference import Forecasts
 from hierforecast.mates import TINY, Expected
 from hierforecast.newcomers import Newcomers
-from hierforecast.scores import affordable
 
 # Mean share of a window's series that are hidden to learn from; few windows are looked at so often
 # that about so many series are, but not more often than that.
@@ -46,24 +45,20 @@ class _HideSome:
 def learn_newcomers(forecasts: Forecasts, seed: int) -> Newcomers | None:
     """Learn from held-out windows, in each of which some series are hidden.
 
-    None if that would take long, see `affordable`, where no window has two series, or for a family
-    without standard deviations.
+    None where no window has two series.
 
     Args:
-        forecasts: of held-out windows.
+        forecasts: of held-out windows, see `affordable`.
         seed: of what is hidden.
+
+    Raises:
+        NotImplementedError: for a family without standard deviations.
     """
-    few = affordable(forecasts.windows, seed)
-    if few is None:
-        return None
-    few, panel = copy(few), few.panel
+    few, panel = copy(forecasts.windows), forecasts.windows.panel
     few.hide = _HideSome(seed)
-    try:
-        rounds = np.clip(ENOUGH / max(1.0, HIDDEN * few.sizes.sum()), 1, OFTEN)
-        hidden = replace(forecasts, windows=few, given=None)
-        parts = [part for _ in range(round(rounds)) for part in _met(hidden, panel)]
-    except NotImplementedError:
-        return None
+    hidden = replace(forecasts, windows=few)
+    rounds = np.clip(ENOUGH / max(1.0, HIDDEN * few.sizes.sum()), 1, OFTEN)
+    parts = [part for _ in range(round(rounds)) for part in _met(hidden, panel)]
     if not parts:
         return None
     error, unit, apart, types, scene = (np.concatenate(x) for x in zip(*parts, strict=True))

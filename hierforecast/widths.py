@@ -8,7 +8,7 @@ conditioned as `impute` does, misses the truth by says how far it is to be stret
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from hierforecast.forecast import Forecast
 from hierforecast.inference import Forecasts
 from hierforecast.nn.coverage import misses, quantiles_by, sure
 from hierforecast.nn.temperature import stretched
-from hierforecast.scores import affordable
 
 # The shortest gap of each bin of lengths; the last bin is of gaps whose end no window shows.
 SHORTEST = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -80,27 +79,21 @@ def bins_of(missing: Tensor) -> Tensor:
     return torch.where(rows[:, 1:], kind[number], -1)
 
 
-def learn_gap_widths(forecasts: Forecasts, seed: int) -> GapWidths | None:
+def learn_gap_widths(forecasts: Forecasts, seed: int) -> GapWidths:
     """Learn from held-out windows, in each of which some series get a gap at its beginning.
 
-    A factor is that with which the central 90 % interval holds as many of the hidden cells. None
-    if that would take long, see `affordable`, or the family cannot be conditioned.
+    A factor is that with which the central 90 % interval holds as many of the hidden cells.
 
     Args:
-        forecasts: of held-out windows.
+        forecasts: of held-out windows, see `affordable`.
         seed: of what is hidden.
+
+    Raises:
+        NotImplementedError: if the family cannot be conditioned.
     """
-    few = affordable(forecasts.windows, seed)
-    if few is None:
-        return None
     generator = np.random.default_rng(seed)
     count = max(len(forecasts.windows.panel.vocabulary.types), 1)
-    try:
-        found = [
-            _misses(forecast, generator) for forecast in replace(forecasts, windows=few, given=None)
-        ]
-    except NotImplementedError:
-        return None
+    found = [_misses(forecast, generator) for forecast in forecasts]
     each, types, bins, gaps = (torch.cat(parts) for parts in zip(*found, strict=True))
     code, shape = types * (1 + OPEN) + bins, (count, 1 + OPEN)
     ratio, size = (x.view(shape) for x in quantiles_by(each, code, gaps, count * (1 + OPEN)))

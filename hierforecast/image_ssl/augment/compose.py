@@ -64,7 +64,8 @@ class Compose(Transformation):
 
     def apply(self, images: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """Apply all steps to images (b, 3, h, w)."""
-        for _, run in groupby(self.steps, _resampling):
+        # Geometric steps in a row are sampled once, if they share what lies beyond the edges.
+        for _, run in groupby(self.steps, lambda step: getattr(step, "padding", step)):
             chain = tuple(run)
             together = tuple(step for step in chain if isinstance(step, Geometric))
             if len(together) > 1:
@@ -115,11 +116,6 @@ class Compose(Transformation):
 
 def _merge(parts: Iterable[Parameters]) -> Parameters:
     return {name: values for part in parts for name, values in part.items()}
-
-
-def _resampling(step: Transformation) -> object:
-    """What steps in a row must share to be sampled once: the padding of geometric ones."""
-    return step.padding if isinstance(step, Geometric) else step
 
 
 def contrastive(

@@ -51,7 +51,21 @@ class ViewObjective(Objective):
     def __init__(self, backbone: Backbone, projector: nn.Module) -> None:
         super().__init__()
         self.backbone, self.projector = backbone, projector
-        self.dim = _measure(backbone, projector)
+        channels, order = backbone.channels, as_group(backbone.group).order
+        try:
+            with evaluating(projector) as like, torch.no_grad():
+                vectors: Tensor = projector(torch.zeros(2, channels, order).to(like))
+        except RuntimeError as error:
+            raise ValueError(
+                f"the projector does not take this backbone's features (b, {channels}, {order}): "
+                "make it for this very backbone, Projector(backbone, ...)"
+            ) from error
+        if vectors.ndim != 2:
+            raise ValueError(
+                f"the projector maps features (2, {channels}, {order}) to {tuple(vectors.shape)}: "
+                "it must give vectors (b, d), as Projector(backbone, ...) does"
+            )
+        self.dim = vectors.shape[1]
 
     @classmethod
     def build(
@@ -112,23 +126,3 @@ class ViewObjective(Objective):
                 f"{len(first)} images in a batch, too few to compare and to take batch statistics "
                 "of: use larger batches, and drop_last=True if this was the last of an epoch"
             )
-
-
-def _measure(backbone: Backbone, projector: nn.Module) -> int:
-    """Numbers that a projector puts out, found by giving it features of zeros."""
-    group, channels = as_group(backbone.group), backbone.channels
-    features = torch.zeros(2, channels, group.order)
-    try:
-        with evaluating(projector) as like, torch.no_grad():
-            vectors: Tensor = projector(features.to(like))
-    except RuntimeError as error:
-        raise ValueError(
-            f"the projector does not take this backbone's features (b, {channels}, {group.order}): "
-            "make it for this very backbone, Projector(backbone, ...)"
-        ) from error
-    if vectors.ndim != 2:
-        raise ValueError(
-            f"the projector maps features {tuple(features.shape)} to {tuple(vectors.shape)}: it "
-            "must give vectors (b, d), as Projector(backbone, ...) does"
-        )
-    return vectors.shape[1]

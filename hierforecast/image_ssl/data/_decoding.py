@@ -56,7 +56,11 @@ def read_image(path: str | Path, size: int) -> Tensor:
     try:
         with open_image(path) as image:
             image.draft("RGB", (size, size))  # JPEG alone: decode at half size where that is enough
-            rgb = _without_transparency(image)
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                # What is transparent becomes white, not whatever color lies beneath.
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            rgb = image.convert("RGB")
     except UNREADABLE as error:
         raise DataError(
             f"'{path}' cannot be read as an image ({error}). Get it again or delete it, or leave "
@@ -72,15 +76,6 @@ def read_image(path: str | Path, size: int) -> Tensor:
     left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
     rgb = rgb.crop((left, top, left + size, top + size))
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
-
-
-def _without_transparency(image: Image.Image) -> Image.Image:
-    """RGB; what is transparent becomes white, not whatever color lies beneath."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
 
 
 def read_mask(

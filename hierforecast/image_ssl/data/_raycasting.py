@@ -45,7 +45,12 @@ def render(parameters: Parameters, size: int) -> Tensor:
 
 def coverage(parameters: Parameters, size: int) -> Tensor:
     """The share of each pixel's rays that meet the solid: (b, size, size)."""
-    return _draw(parameters, size, (size, size), _cover)
+
+    def cover(parameters: Parameters, kind: str, size: int) -> Tensor:
+        planes = _posed(parameters, kind)
+        return _mean(_surface(planes, *_rays(planes, size))[2].to(planes.dtype))
+
+    return _draw(parameters, size, (size, size), cover)
 
 
 def light_direction(parameters: Parameters) -> Tensor:
@@ -72,28 +77,24 @@ def _draw(
 
 
 def _picture(parameters: Parameters, kind: str, size: int) -> Tensor:
-    planes, light = _posed(parameters, kind), light_direction(parameters)
+    planes, source = _posed(parameters, kind), light_direction(parameters)
     x, y = _rays(planes, size)
     height, side, seen = _surface(planes, x, y)
-    wall = _wall(parameters, planes, x, y, light)
+    wall = _wall(parameters, planes, x, y, source)
     lit = torch.ones_like(height)
     if planes.shape[1] > 1:  # a convex body throws no shadow on itself
-        lit = 1 - _shadow(planes, x, y, height, light, OWN_SOFTNESS)
+        lit = 1 - _shadow(planes, x, y, height, source, OWN_SOFTNESS)
 
     normals, paint = planes[..., :3].flatten(1, 2), _paints(parameters, kind)
-    facing = (normals * light[:, None]).sum(-1, keepdim=True).clamp(min=0)
+    facing = (normals * source[:, None]).sum(-1, keepdim=True).clamp(min=0)
     dim = paint * AMBIENT * (0.75 + 0.25 * normals[..., 2:])
     bright = paint * facing * parameters["light_color"][:, None]
     channels = []
     for k in range(3):
         solid = _gather(dim[..., k], side) + lit * _gather(bright[..., k], side)
         channels.append(_mean(torch.where(seen, solid, wall[:, k])))
-    return _encoded(torch.stack(channels, dim=1))
-
-
-def _cover(parameters: Parameters, kind: str, size: int) -> Tensor:
-    planes = _posed(parameters, kind)
-    return _mean(_surface(planes, *_rays(planes, size))[2].to(planes.dtype))
+    light = torch.stack(channels, dim=1).clamp(0, 1)
+    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def _posed(parameters: Parameters, kind: str) -> Tensor:
@@ -179,9 +180,3 @@ def _mean(rays: Tensor) -> Tensor:
     """Means of the rays of each pixel, (b, size, size)."""
     parts = [rays[:, i::FINE, j::FINE] for i in range(FINE) for j in range(FINE)]
     return torch.stack(parts).sum(0) / len(parts)
-
-
-def _encoded(light: Tensor) -> Tensor:
-    """Amounts of light as a screen's values (sRGB)."""
-    light = light.clamp(0, 1)
-    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)

@@ -76,6 +76,16 @@ class Source:
 SOURCES: dict[str, Source] = {}
 
 
+def in_folder(make: Callable[..., Any], train: str, test: str) -> Opener:
+    """The opener of a set in a folder of its own, by its usual splits to train and to test on."""
+
+    def opened(request: Request) -> Any:
+        split = request.split_or(train, test)
+        return make(request.root, size=request.size, split=split, on_error=request.on_error)
+
+    return opened
+
+
 def register(*usage: str, openers: Mapping[type, Opener]) -> None:
     """Make a set known to ``--data`` and `open_set`; its name is the first usage, up to the colon.
 

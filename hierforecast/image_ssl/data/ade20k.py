@@ -13,7 +13,7 @@ from hierforecast._options import one_of
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._decoding import open_image, read_image, read_mask
 from hierforecast.image_ssl.data._files import FileItems, OnError, folder_with
-from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data._registry import in_folder, register
 from hierforecast.image_ssl.data.arrays import Indices, Item, whole_numbers
 from hierforecast.image_ssl.data.views import MaskSet
 from hierforecast.io.limits import read_text
@@ -113,9 +113,4 @@ def _class_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _open(request: Request) -> ADE20K:
-    split = request.split_or("training", "validation")
-    return ADE20K(request.root, request.size, split, on_error=request.on_error)
-
-
-register("ade20k:ROOT", openers={MaskSet: _open})
+register("ade20k:ROOT", openers={MaskSet: in_folder(ADE20K, "training", "validation")})

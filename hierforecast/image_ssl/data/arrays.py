@@ -133,8 +133,13 @@ class ArrayImages(ImageSet):
         whole("size", size)
         if self.images.shape[-2:] == (size, size):
             return self
-        parts = [_resize(part, size) for part in self.images.split(_AT_ONCE)]
-        images = torch.cat(parts) if len(self) else self.images.new_empty(0, CHANNELS, size, size)
+        parts = [self.images.new_empty(0, CHANNELS, size, size)]
+        for some in self.images.split(_AT_ONCE) if len(self) else ():
+            exact = F.interpolate(some.double(), (size, size), mode="bilinear", antialias=True)
+            # Halves go up even where arithmetic puts them a little low: a turned image is added up
+            # in another order, and must round to the same whole numbers.
+            parts.append((exact + 0.5 + 1e-8).floor().clamp(0, 255).to(torch.uint8))
+        images = torch.cat(parts)
         return ArrayImages(images, self._labels, self.classes, self.multi_label)
 
 
@@ -197,14 +202,6 @@ def whole_numbers(indices: Indices, n: int) -> Tensor:
     if len(beyond):
         raise IndexError(f"there is no image {int(beyond[0])} in a set of {n}")
     return torch.where(numbers < 0, numbers + n, numbers)
-
-
-def _resize(images: Tensor, size: int) -> Tensor:
-    """Resize (b, 3, h, w), uint8."""
-    exact = F.interpolate(images.double(), (size, size), mode="bilinear", antialias=True)
-    # Halves go up even where arithmetic puts them a little low: a turned image is added up in
-    # another order, and must round to the same whole numbers.
-    return (exact + 0.5 + 1e-8).floor().clamp(0, 255).to(torch.uint8)
 
 
 def check_images(images: Tensor) -> None:

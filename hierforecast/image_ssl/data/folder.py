@@ -16,7 +16,7 @@ from hierforecast.image_ssl.data._files import (
     existing_folder,
     subfolders,
 )
-from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data._registry import Request, in_folder, register
 from hierforecast.image_ssl.data.arrays import ImageSet
 from hierforecast.io.limits import MIB, is_inside, parse_json, read_file
 
@@ -173,9 +173,4 @@ def open_folder(request: Request, names: str) -> ImageFolder:
     return ImageFolder(folder, request.size, split, on_error=request.on_error)
 
 
-def _open_inaturalist(request: Request) -> INaturalist:
-    split = request.split_or("train", "val")
-    return INaturalist(request.root, request.size, split, on_error=request.on_error)
-
-
-register("inaturalist:ROOT", openers={ImageSet: _open_inaturalist})
+register("inaturalist:ROOT", openers={ImageSet: in_folder(INaturalist, "train", "val")})

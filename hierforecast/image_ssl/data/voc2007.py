@@ -13,7 +13,7 @@ from torch import Tensor
 from hierforecast._options import one_of
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data._files import FileImages, OnError, folder_with
-from hierforecast.image_ssl.data._registry import Request, register
+from hierforecast.image_ssl.data._registry import in_folder, register
 from hierforecast.image_ssl.data.arrays import ImageSet
 from hierforecast.io.limits import is_inside, read_text
 
@@ -92,9 +92,4 @@ def _presence(path: Path, split: str) -> tuple[list[str], Tensor]:
     return [name for name, _ in rows], torch.tensor([_PRESENCE[word] for _, word in rows])
 
 
-def _open(request: Request) -> FileImages:
-    split = request.split_or("trainval", "test")
-    return load_voc2007(request.root, split, request.size, on_error=request.on_error)
-
-
-register("voc2007:ROOT", openers={ImageSet: _open})
+register("voc2007:ROOT", openers={ImageSet: in_folder(load_voc2007, "trainval", "test")})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -71,12 +72,19 @@ class LogisticProbe:
         check_penalties(self.penalties)
         learnable(train)
         self.train, self.steps, self.held_out = train, 0, dict[float, float]()
-        self._choose()
+        held = hold_out_classes(train, self.seed)
+        if len(self.penalties) > 1 and held.any():
+            falling = sorted(self.penalties, reverse=True)  # each from where the last one ended
+            with suppress(DataError):  # where what is left shows one class only
+                for penalty in self._fits(train[~held], SEARCH_STEPS, falling):
+                    score = class_score(self.scores(train.x[held]), train[held], self.summary)
+                    if not math.isnan(score.value):  # it is where no held-out image shows any class
+                        self.held_out[penalty] = score.value
         if self.held_out:
             self.penalty = max(self.held_out, key=lambda one: (self.held_out[one], one))
         else:
             self.penalty = min(self.penalties, key=lambda p: abs(math.log(p / DEFAULT_PENALTY)))
-        self._take(_Models(train, MAX_STEPS), self.penalty)
+        list(self._fits(train, MAX_STEPS, [self.penalty]))
         return self
 
     def scores(self, x: Tensor) -> Tensor:
@@ -90,60 +98,34 @@ class LogisticProbe:
         check_pair(self.train, test)
         return class_score(self.scores(test.x), test, self.summary, penalty=self.penalty)
 
-    def _choose(self) -> None:
-        """Fill `held_out`, from strong to weak penalties, each fit starting from the last."""
-        held = hold_out_classes(self.train, self.seed)
-        if len(self.penalties) == 1 or not held.any():
-            return
-        try:
-            models = _Models(self.train[~held], SEARCH_STEPS)
-        except DataError:  # what is left shows one class only
-            return
-        for penalty in sorted(self.penalties, reverse=True):
-            self._take(models, penalty)
-            value = class_score(self.scores(self.train.x[held]), self.train[held], self.summary)
-            if not math.isnan(value.value):  # it is where no held-out image shows any class
-                self.held_out[penalty] = value.value
-
-    def _take(self, models: _Models, penalty: float) -> None:
-        self.mean, self.scale = models.mean, models.scale
-        self.weight, self.bias, steps = models.fit(penalty)
-        self.steps += steps
-
-
-class _Models:
-    """scikit-learn's models of one set, each fit starting from where the last one ended."""
-
-    def __init__(self, train: Features, max_steps: int) -> None:
-        self.columns = learnable(train)
-        self.classes = max(len(train.classes), int(self.columns.max()) + 1)
-        self.mean, self.scale = standardization(train.x)
-        self.x = (train.x - self.mean) / self.scale
-        self.targets = [train.y]
+    def _fits(self, train: Features, max_steps: int, penalties: Sequence[float]) -> Iterator[float]:
+        """Fit scikit-learn's models with one penalty after the other; yields each once it is."""
+        columns = learnable(train)
+        classes = max(len(train.classes), int(columns.max()) + 1)
+        targets = [train.y]
         if train.multi_label:
-            self.classes = train.y.shape[1]
-            self.targets = list(train.y[:, self.columns].T)
+            classes, targets = train.y.shape[1], list(train.y[:, columns].T)
+        self.mean, self.scale = standardization(train.x)
+        x = (train.x - self.mean) / self.scale
+        options = {"tol": 1e-5 if x.dtype == torch.float32 else 1e-8, "max_iter": max_steps}
         make = linear_models().LogisticRegression
-        tolerance = 1e-5 if self.x.dtype == torch.float32 else 1e-8
-        options = {"tol": tolerance, "max_iter": max_steps, "warm_start": True}
-        self.models = [make(**options) for _ in self.targets]
-
-    def fit(self, penalty: float) -> tuple[Tensor, Tensor, int]:
-        """Weights (d, classes) and biases (classes,) of standardized features, and steps."""
-        weight = self.x.new_zeros(self.x.shape[1], self.classes)
-        bias = self.x.new_full((self.classes,), -torch.inf)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the search stops early
-            for model, targets in zip(self.models, self.targets, strict=True):
-                known = ~targets.isnan()
-                # Two classes have one column of weights there, and half a penalty in a softmax.
-                halves = len(self.targets) == 1 and len(self.columns) == 2
-                model.C = (2 if halves else 1) / (int(known.sum()) * penalty)
-                x = self.x if known.all() else self.x[known]
-                model.fit(x.numpy(), targets[known].numpy())
-        found = torch.cat([torch.from_numpy(model.coef_) for model in self.models])
-        shift = torch.cat([torch.from_numpy(model.intercept_) for model in self.models])
-        if halves:
-            found, shift = torch.cat([-found, found]) / 2, torch.cat([-shift, shift]) / 2
-        weight[:, self.columns], bias[self.columns] = found.T.to(weight), shift.to(bias)
-        return weight, bias, sum(int(model.n_iter_.max()) for model in self.models)
+        models = [make(**options, warm_start=True) for _ in targets]
+        # Two classes have one column of weights there, and half a penalty in a softmax.
+        halves = len(targets) == 1 and len(columns) == 2
+        for penalty in penalties:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the search stops early
+                for model, target in zip(models, targets, strict=True):
+                    known = ~target.isnan()
+                    model.C = (2 if halves else 1) / (int(known.sum()) * penalty)
+                    model.fit((x if known.all() else x[known]).numpy(), target[known].numpy())
+            found = torch.cat([torch.from_numpy(model.coef_) for model in models])
+            shift = torch.cat([torch.from_numpy(model.intercept_) for model in models])
+            if halves:
+                found, shift = torch.cat([-found, found]) / 2, torch.cat([-shift, shift]) / 2
+            self.weight = x.new_zeros(x.shape[1], classes)
+            self.bias = x.new_full((classes,), -torch.inf)
+            self.weight[:, columns] = found.T.to(self.weight)
+            self.bias[columns] = shift.to(self.bias)
+            self.steps += sum(int(model.n_iter_.max()) for model in models)
+            yield penalty

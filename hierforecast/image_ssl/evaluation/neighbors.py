@@ -64,7 +64,12 @@ class NeighborsProbe:
         """Shares (m, classes) of features (m, d), in the dtype of the training features."""
         train, k = self.train, self.neighbors
         gallery, queries = F.normalize(train.x, dim=1), F.normalize(x.to(train.x), dim=1)
-        shown, known = _votes(train)
+        if train.multi_label:  # whether each image shows each class, and whether that is known
+            shown, known = (x.to(train.x) for x in (train.y.nan_to_num(0.0), ~train.y.isnan()))
+        else:
+            classes = max(len(train.classes), int(train.y.max()) + 1)
+            shown = F.one_hot(train.y, classes).to(train.x)
+            known = torch.ones_like(shown)
         found = []
         cells = max(len(gallery), k * shown.shape[1])  # that one row takes
         for rows in queries.split(max(1, CELLS // cells)):
@@ -93,12 +98,3 @@ def _nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
         order = similarity[tied].sort(dim=1, descending=True, stable=True).indices
         index[tied] = order[:, :k]
     return values, index
-
-
-def _votes(train: Features) -> tuple[Tensor, Tensor]:
-    """Whether each training image shows each class, and whether that is known, (n, classes)."""
-    if train.multi_label:
-        return train.y.nan_to_num(0.0).to(train.x), (~train.y.isnan()).to(train.x)
-    classes = max(len(train.classes), int(train.y.max()) + 1)
-    shown = F.one_hot(train.y, classes).to(train.x)
-    return shown, torch.ones_like(shown)

@@ -111,25 +111,22 @@ def _checked(predicted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return predicted, wanted
 
 
-def _score_r2(predicted: Tensor, wanted: Tensor) -> Score:
-    return Score("R2", r2(predicted, wanted), others={POOLED: r2_pooled(predicted, wanted)})
-
-
-def _score_yes(predicted: Tensor, wanted: Tensor) -> Score:
-    return Score("accuracy", float(((predicted > 0.5) == (wanted > 0.5)).double().mean()))
-
-
 # Numbers: the squared error in units of their deviation, and R².
-QUANTITIES = Outcome(standardization, F.mse_loss, nn.Identity(), _score_r2)
+QUANTITIES = Outcome(
+    standardization,
+    F.mse_loss,
+    nn.Identity(),
+    lambda found, wanted: Score("R2", r2(found, wanted), others={POOLED: r2_pooled(found, wanted)}),
+)
 # Yes (1) or no (0): the cross entropy, and the accuracy of chances above one half.
 YES_NO = Outcome(
     lambda y: (torch.zeros_like(y[0]), torch.ones_like(y[0])),
     F.binary_cross_entropy_with_logits,
     torch.sigmoid,
-    _score_yes,
+    lambda found, wanted: Score(
+        "accuracy", float(((found > 0.5) == (wanted > 0.5)).double().mean())
+    ),
 )
-
-
 # A relative parameter, (n,) or (n, k), to what is predicted, (n,) or (n, k').
 Encoding: TypeAlias = Callable[[Tensor], Tensor]
 
