@@ -24,6 +24,7 @@ from rich import progress as bars
 from torch import Tensor, nn
 
 from hierforecast._progress import console_of_bars
+from hierforecast._waiting import at_hand
 from hierforecast.errors import Interrupted
 from hierforecast.io.atomic import write_atomically
 from hierforecast.io.checkpoints import KEY, LAST
@@ -65,6 +66,7 @@ class StepBar(Callback):
             console=console_of_bars(),
         )
         self.task = self.bar.add_task(name, total=max_steps, losses="")
+        self.read = -math.inf
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the bar on one process only."""
@@ -74,10 +76,13 @@ class StepBar(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
-        """Tell the step and the losses."""
-        seen = trainer.callback_metrics
-        losses = "  ".join(f"{k} {float(seen[k]):.3f}" for k in ("loss", "val_loss") if k in seen)
-        self.bar.update(self.task, completed=trainer.global_step, losses=losses)
+        """Tell the step, and the losses: now and then where the device is waited for."""
+        found, now = trainer.callback_metrics, self.bar.get_time()
+        seen = {k: found[k] for k in ("loss", "val_loss") if k in found}
+        self.bar.update(self.task, completed=trainer.global_step)
+        if all(map(at_hand, seen.values())) or now - self.read > 0.5:
+            self.read, each = now, (f"{k} {float(loss):.3f}" for k, loss in seen.items())
+            self.bar.update(self.task, losses="  ".join(each))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the bar where it is."""

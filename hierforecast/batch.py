@@ -50,6 +50,7 @@ class Level:
         inverse: (sets,) gather that undoes `order`.
         parent: (sets,) index of each set's parent.
         n_parents: how many parents there are.
+        most: sets of the largest scene.
     """
 
     siblings: Partition
@@ -57,6 +58,7 @@ class Level:
     inverse: Tensor
     parent: Tensor
     n_parents: int
+    most: int
 
 
 @dataclass
@@ -67,12 +69,14 @@ class Hierarchy:
         members: the rows, split into the finest groups.
         group: (P,) index of each row's finest group.
         levels: the groups of every level, fine to coarse.
+        most: rows of the largest scene.
         crossed: who else meets whom, by each further way of grouping the same rows.
     """
 
     members: Partition
     group: Tensor
     levels: tuple[Level, ...]
+    most: int
     crossed: tuple[Crossing, ...] = ()
 
     @property
@@ -231,6 +235,7 @@ def _nested(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hierarch
     """The same for one way of grouping."""
     width = groups.max(initial=0) + 1
     members, group, order = _partition(scene * width + groups[:, -1])
+    rows = int(np.bincount(scene).max(initial=0))
     scene, groups = scene[order], groups[order]
     levels = []
     # One representative row speaks for each set: a set lies in one scene and one parent.
@@ -243,9 +248,10 @@ def _nested(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hierarch
         inverse = np.argsort(by_parent, kind="stable")
         gather, scatter = torch.from_numpy(by_parent), torch.from_numpy(inverse)
         n_parents = int(parent.max(initial=-1)) + 1
-        levels.append(Level(siblings, gather, scatter, torch.from_numpy(parent), n_parents))
+        parents, most = torch.from_numpy(parent), int(np.bincount(scene).max(initial=0))
+        levels.append(Level(siblings, gather, scatter, parents, n_parents, most))
         first = np.unique(parent, return_index=True)[1]
-    return order, Hierarchy(members, row_group, tuple(levels))
+    return order, Hierarchy(members, row_group, tuple(levels), rows)
 
 
 def pad_to_patches(x: Tensor, patch: int) -> Tensor:

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from hierforecast import _options
 from hierforecast._options import levels, whole
+from hierforecast._waiting import at_hand
 from hierforecast.batch import Future
 from hierforecast.devices import shared_out
 from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.futures import representatives
 from hierforecast.draws import Draws
 from hierforecast.errors import DataError
@@ -91,6 +93,8 @@ class Forecasts:
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
                 raw = self.model(batch.to(device))
+            if not at_hand(raw.scene):  # its parameters were not looked at
+                check_finite("the forecast", raw.mean)
             drawing = self.random.generators(self.windows.panel, self.windows.cutoffs[start:stop])
             forecast = Forecast(raw, batch, future, drawing)
             if self.windows.warp is not None:

@@ -37,6 +37,7 @@ def check(scene: np.ndarray, groups: np.ndarray, order: np.ndarray, plan: Hierar
     """Rows share a set exactly when they share scene and group; so do groups and their parents."""
     assert sorted(order.tolist()) == list(range(len(scene)))
     sets = [frozenset(s) for s in sets_of(plan.members, order.tolist())]
+    assert plan.most == max(scene.tolist().count(one) for one in scene)
     for number, rows in enumerate(sets):
         assert all(int(plan.group[order.tolist().index(row)]) == number for row in rows)
     for depth, level in zip(range(groups.shape[1], -1, -1), [None, *plan.levels], strict=True):
@@ -45,6 +46,8 @@ def check(scene: np.ndarray, groups: np.ndarray, order: np.ndarray, plan: Hierar
         if level is not None:  # merge the sets of the level below into their parents
             assert len(level.parent) == len(sets)
             assert torch.equal(level.order[level.inverse], torch.arange(len(sets)))
+            scenes = [int(scene[min(rows)]) for rows in sets]
+            assert level.most == max(map(scenes.count, scenes))
             merged = [frozenset().union(*group) for group in families(level, sets)]
             by_parent = [
                 frozenset().union(*(s for s, p in zip(sets, level.parent, strict=True) if p == i))

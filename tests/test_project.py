@@ -30,6 +30,7 @@ SHARED_WITH_IMAGES = (
     "hierforecast._lightning",
     "hierforecast._progress",
     "hierforecast._random",
+    "hierforecast._waiting",
     "hierforecast._console",
     "hierforecast._words",
     "hierforecast._options",

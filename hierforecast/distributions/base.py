@@ -6,13 +6,16 @@ are in the files beside this one.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.amp.autocast_mode import is_autocast_available as _available
 from torch.distributions import Distribution, constraints
 
 from hierforecast._random import Generators, drawing, filled
+from hierforecast._waiting import at_hand
 from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.conditionals import Conditional
 from hierforecast.distributions.sums import Sums
@@ -28,9 +31,10 @@ def promote(*tensors: Tensor) -> list[Tensor]:
     return [tensor.to(dtype) for tensor in tensors]
 
 
-def no_autocast(like: Tensor) -> torch.autocast:
+def no_autocast(like: Tensor) -> AbstractContextManager[object]:
     """Autocast would send the matrix products of the likelihood back to half precision."""
-    return torch.autocast(device_type=like.device.type, enabled=False)
+    device = like.device.type
+    return torch.autocast(device, enabled=False) if _available(device) else nullcontext()
 
 
 class SceneDistribution(Conditional, Distribution):
@@ -44,7 +48,7 @@ class SceneDistribution(Conditional, Distribution):
         n_scenes: B; a scene may be without rows, its log_prob is then 0.
         steps: H.
         targets: D.
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: torch's default, on a CPU only.
 
     Raises:
         ValueError: if `scene` is not (P,) integers within 0..n_scenes-1.
@@ -67,9 +71,8 @@ class SceneDistribution(Conditional, Distribution):
         shape = torch.Size((len(scene), steps, targets))
         # False: the subclasses check by themselves, with errors that carry the remedy.
         super().__init__(torch.Size((self.n_scenes,)), shape, validate_args=False)
-        self._validate_args = (
-            Distribution._validate_args if validate_args is None else validate_args
-        )
+        usual = Distribution._validate_args and at_hand(scene)
+        self._validate_args = usual if validate_args is None else validate_args
         if self._validate_args and bool(((scene < 0) | (scene >= self.n_scenes)).any()):
             raise ValueError(
                 f"scene must lie in 0..{self.n_scenes - 1}: raise n_scenes or renumber"

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from hierforecast.distributions.latents import Found, Latents
 from hierforecast.distributions.noise import RowNoise
+from hierforecast.distributions.roots import cholesky
 
 # Numbers of the matrices that are held at a time.
 _HELD = 4_000_000
@@ -191,7 +192,7 @@ def _some(
     precision = white.mT @ left @ white + (~cells).to(eye).diag_embed()
     right = white.mT @ columns[rows, :count]
     # Cells in their order: an upper triangular root, by way of the reversed matrix.
-    reversed_root = torch.linalg.cholesky(precision.flip(1, 2))
+    reversed_root = cholesky(precision.flip(1, 2))
     errors = torch.linalg.solve_triangular(reversed_root, right.flip(1), upper=False).flip(1)
     log_scale = -reversed_root.diagonal(dim1=1, dim2=2).log().flip(1)
     return errors * cells[..., None], torch.where(cells, log_scale, 0)

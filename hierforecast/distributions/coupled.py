@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hierforecast._waiting import at_hand
 from hierforecast.distributions.base import no_autocast, promote
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.noise import RowNoise, to_dtype
+from hierforecast.distributions.roots import cholesky
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.whole import WholeNoise
 
@@ -55,7 +58,7 @@ class CoupledNoise(RowNoise):
         """
         own = self._local
         eye = torch.eye(own.shape[2], dtype=own.dtype, device=own.device)
-        root = torch.linalg.cholesky(eye + own.mT @ own)
+        root = cholesky(eye + own.mT @ own)
         return white + own @ torch.linalg.solve_triangular(eye + root, own.mT @ white, upper=False)
 
     @cached_property
@@ -96,7 +99,7 @@ class CoupledNoise(RowNoise):
         """See `RowNoise`: white by the inner noise, then less own latents, plus what is shared."""
         inner, eye = self.inner, self._eye
         # The shared part of unit white errors, a column for each component and target.
-        left = torch.linalg.cholesky(eye - self.rest @ self.rest.mT)
+        left = cholesky(eye - self.rest @ self.rest.mT)
         targets = torch.eye(seen.shape[2], dtype=eye.dtype, device=eye.device)
         slow = torch.einsum("phdk,pkj,de->phdej", self.basis, left, targets).flatten(3)
         white = torch.cat([slow, shocks / self.scale[..., None]], -1).flatten(1, 2)
@@ -139,7 +142,7 @@ class CoupledNoise(RowNoise):
         )
 
     def _alone(self) -> WholeNoise:
-        return WholeNoise.of(torch.linalg.cholesky(self.dense), self.scale.shape[-1])
+        return WholeNoise.of(cholesky(self.dense), self.scale.shape[-1])
 
     def total(self, sums: Sums) -> WholeNoise:
         """See `RowNoise`."""
@@ -156,7 +159,7 @@ def _without(columns: Tensor, own: Tensor, sign: int) -> tuple[Tensor, Tensor]:
     The inverse of a root is I + sign * A (B (I + B'))^-1 A', with B B' = I - sign * A' A.
     """
     eye = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
-    root = torch.linalg.cholesky(eye - sign * own.mT @ own)
+    root = cholesky(eye - sign * own.mT @ own)
     part = torch.linalg.solve_triangular(root, own.mT @ columns, upper=False)
     part = torch.linalg.solve_triangular(eye + root.mT, part, upper=True)
     return columns + sign * own @ part, root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -183,7 +186,7 @@ class CoupledNormal(LowRankNormal):
             and the same for all rows of a scene.
         scene: (P,) int64, the scene of each row.
         n_scenes: B.
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
     """
 
     def __init__(
@@ -204,14 +207,17 @@ class CoupledNormal(LowRankNormal):
                 torch.linalg.solve_triangular(root, x, upper=False)
                 for x in (flat, eye.expand_as(root))
             )
-            basis = cosines(links.shape[1], loc.shape[1]).to(loc)
+            basis = cosines(links.shape[1], loc.shape[1], loc)
             targets = torch.eye(loc.shape[2], dtype=loc.dtype, device=loc.device)
             loads = torch.einsum("kh,de->hdek", basis, targets).flatten(2)
             mix = torch.einsum("pkn,de->pdken", mix, targets).flatten(1, 2).flatten(2)
         cells = basis.T[:, None].expand(*loc.shape, -1)
         left = CoupledNoise(noise, own, rest, cells, torch.ones_like(loc))
         loads = loads.expand(len(loc), -1, -1, -1)
-        super().__init__(loc, left, loads, None, scene, n_scenes, validate_args, scene_mix=mix)
+        super().__init__(
+            loc, left, loads, None, scene, n_scenes, validate_args,
+            scene_mix=mix, most=links.shape[2],
+        )  # fmt: skip
 
     @classmethod
     def of(cls, apart: LowRankNormal, links: Tensor) -> CoupledNormal:
@@ -227,12 +233,12 @@ class CoupledNormal(LowRankNormal):
         """Links (P, K, N * K), and the Cholesky factor (P, K, K) of what they add up to."""
         flat = links.flatten(2)
         eye = torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device)
-        return flat, torch.linalg.cholesky(flat @ flat.mT + _OWN * eye)
+        return flat, cholesky(flat @ flat.mT + _OWN * eye)
 
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         """In components: their covariance is that of the links, all others are independent."""
         here = seen.any(2).any(1)
-        if not bool((here == seen.all(2).all(1)).all()):
+        if not at_hand(seen) or not bool((here == seen.all(2).all(1)).all()):
             return super()._log_prob(value, seen)
         work = to_dtype(torch.float32 if self.loc.is_mps else torch.float64)
         error = torch.where(seen, work(value) - work(self.loc), 0)
@@ -266,14 +272,18 @@ class CoupledNormal(LowRankNormal):
             links * one, slow, (1 + (_OWN - 1) * one).expand(-1, links.shape[1], 1)
         )
         own = torch.where(own > 0, own, 1).squeeze(-1)
-        root = torch.linalg.cholesky(flat @ flat.mT + own.diag_embed())
+        root = cholesky(flat @ flat.mT + own.diag_embed())
         white = torch.linalg.solve_triangular(root, slow, upper=False)
         return white.square().sum(1), 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def cosines(count: int, steps: int) -> Tensor:
-    """The first rows (K, H) of the orthonormal discrete cosine transform (its second type)."""
-    step = torch.arange(steps, dtype=torch.float64) + 0.5
-    order = torch.arange(count, dtype=torch.float64)[:, None]
+def cosines(count: int, steps: int, like: Tensor) -> Tensor:
+    """The first rows (K, H) of the orthonormal discrete cosine transform (its second type).
+
+    They are worked out in float64 where a device has it, on that of `like`, and have its dtype.
+    """
+    wide: Any = {"dtype": torch.float64, "device": "cpu" if like.is_mps else like.device}
+    step = torch.arange(steps, **wide) + 0.5
+    order = torch.arange(count, **wide)[:, None]
     basis = torch.cos(math.pi / steps * order * step)
-    return basis / basis.square().sum(1, keepdim=True).sqrt()
+    return (basis / basis.square().sum(1, keepdim=True).sqrt()).to(like)

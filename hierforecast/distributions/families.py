@@ -51,7 +51,7 @@ class IndependentScenes(SceneDistribution):
         base: the distribution of every cell, batch_shape (P, H, D), event_shape ().
         scene: (P,) int64, the scene of each row.
         n_scenes: B.
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
         known: (P, H, D) values of cells that are certain, NaN for the others; None for none.
 
     Raises:

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from hierforecast._random import filled
+from hierforecast.distributions.places import places
+from hierforecast.distributions.roots import cholesky_plus_one, solve
+from hierforecast.distributions.roots import volume as volume_of
 
 
 @dataclass(frozen=True)
@@ -23,26 +26,40 @@ class Latents:
         count: how many owners there are; some may be without rows.
         mix: (P, C, R), what the columns of a row's factor are of many latents; None: they are the
             latents, C = R.
+        most: rows of an owner at most; None: they are counted where that matters.
     """
 
     factor: Tensor
     owner: Tensor | None
     count: int
     mix: Tensor | None = None
+    most: int | None = None
 
     @classmethod
-    def mixed(cls, factor: Tensor, owner: Tensor, count: int, mix: Tensor, whole: bool) -> Latents:
-        """Those of a factor (P, H, D, C) and a mix (P, C, R); multiplied out where `whole`.
+    def mixed(
+        cls,
+        factor: Tensor,
+        owner: Tensor,
+        count: int,
+        mix: Tensor | None,
+        whole: bool,
+        most: int | None,
+    ) -> Latents:
+        """Those of a factor (P, H, D, C) and a mix (P, C, R) or none; multiplied out where `whole`.
+
+        They are where levels within are eliminated first.
 
         Raises:
             ValueError: if their shapes do not fit.
         """
+        if mix is None:
+            return cls(factor, owner, count)
         if mix.ndim != 3 or mix.shape[:2] != (len(factor), factor.shape[-1]):
             raise ValueError(
                 f"scene_mix must start with (P, C) = {(len(factor), factor.shape[-1])} and have "
                 f"one axis more, got {tuple(mix.shape)}"
             )
-        latents = cls(factor, owner, count, mix.to(factor))
+        latents = cls(factor, owner, count, mix.to(factor), most)
         return cls(latents.whole, owner, count) if whole else latents
 
     @property
@@ -103,7 +120,7 @@ class Latents:
     def stacked(self, *each: Tensor) -> list[Tensor]:
         """(P, C, r) -> (count, n * C, r): an owner's rows below one another, zero where none is."""
         assert self.owner is not None
-        slot, most = places(self.owner, self.count)
+        slot, most = places(self.owner, self.count, self.most)
         at = self.owner, slot
         empty = (x.new_zeros(self.count, most, *x.shape[1:]) for x in each)
         return [x.index_put(at, y).flatten(1, 2) for x, y in zip(empty, each, strict=True)]
@@ -184,34 +201,6 @@ def check_nested(levels: Sequence[Latents], rows: int, values: bool | None) -> N
             )
 
 
-def places(owner: Tensor, count: int) -> tuple[Tensor, int]:
-    """The place (P,) of each row among the rows of its owner, and how many rows these have."""
-    sizes = torch.bincount(owner, minlength=count)
-    order = owner.argsort(stable=True)
-    start = (sizes.cumsum(0) - sizes)[owner[order]]
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=order.device) - start
-    return place, int(sizes.max()) if len(owner) else 0
-
-
-def side_by_side(factor: Tensor, group: Tensor, scene: Tensor, n_scenes: int) -> Tensor:
-    """The latents of all groups of a scene as latents of the scene, each with columns of its own.
-
-    Args:
-        factor: (P, H, D, R), by how much the latents of a row's group move it.
-        group: (P,) int64 from 0, numbered over the whole batch; a group lies within one scene.
-        scene: (P,) int64.
-        n_scenes: B.
-
-    Returns:
-        (P, H, D, K * R), K groups in the largest scene; zero but for the columns of a row's own.
-    """
-    groups = int(group.max()) + 1 if len(group) else 0
-    slot, most = places(scene.new_zeros(groups).scatter_(0, group, scene), n_scenes)
-    own = slot[group][:, None] == torch.arange(most, device=slot.device)
-    return (own[:, None, None, :, None] * factor[..., None, :]).flatten(-2)
-
-
 class Piece(NamedTuple):
     """What is known of rows, or of owners of latents: columns, all orthogonal to those of others.
 
@@ -270,14 +259,14 @@ def infer(
         rank = level.factor.shape[-1]
         products = [level.gather(x[..., :rank].mT @ x, row) for x, _, row in pieces]
         gram, load = sum(products[1:], products[0]).tensor_split((level.rank,), -1)
-        root = _root(gram)
-        best = torch.cholesky_solve(load, root)
+        root = cholesky_plus_one(gram)
+        best = solve(load, root)
         found.append(Found(best, root, pieces[0].columns[..., :rank]))
         pieces = [
             Piece(x[..., rank:] - x[..., :rank] @ level.columns(level.spread(best, row)), size, row)
             for x, size, row in pieces
         ]
-        own = Piece(best, _volume(root), level.member)
+        own = Piece(best, volume_of(root), level.member)
         if level.owner is None:  # one piece is cheaper than two
             (rows,) = pieces
             stacked = torch.cat([rows.columns, own.columns], 1)
@@ -285,14 +274,3 @@ def infer(
         else:
             pieces.append(own)
     return pieces, found
-
-
-def _root(gram: Tensor) -> Tensor:
-    """(..., n, n) -> Cholesky factor of I + gram."""
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return torch.linalg.cholesky(gram + eye)
-
-
-def _volume(root: Tensor) -> Tensor:
-    """Log determinant (...,) of the matrix of a Cholesky factor (..., n, n)."""
-    return 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)

@@ -16,6 +16,7 @@ from hierforecast.distributions.checks import check_parameters
 from hierforecast.distributions.conditionals import White, given_others
 from hierforecast.distributions.latents import Found, Latents, Piece, check_nested, infer
 from hierforecast.distributions.noise import DiagonalNoise, RowNoise, to_dtype
+from hierforecast.distributions.places import GroupFactor, how_many
 from hierforecast.distributions.sums import Sums, root_of
 from hierforecast.distributions.totals import coherent, total
 
@@ -44,11 +45,12 @@ class LowRankNormal(SceneDistribution):
         series_factor: (P, H, D, Q), V; None for none.
         scene: (P,) int64, the scene of each row, in any order.
         n_scenes: B.
-        validate_args: check values (not only shapes); torch's default if None.
-        group_factors: of each level of groups, fine to coarse, G (P, H, D, R_l) and the group of
-            each row, (P,) int64 from 0. A group lies within one of the next level, or one scene.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
+        group_factors: of each level of groups, fine to coarse, G (P, H, D, R_l), the group of each
+            row, (P,) int64 from 0, within one of the next level or scene, and how many if known.
         scene_mix: (P, C, R), where the latents of a scene are many and move a row in few ways: its
             part of W is ``scene_factor @ scene_mix``, of a factor (P, H, D, C). None for none.
+        most: rows of a scene at most, for the mix; None: they are counted.
 
     Raises:
         ValueError: if shapes do not fit, a parameter is not finite, a scale is not positive, or
@@ -66,36 +68,34 @@ class LowRankNormal(SceneDistribution):
         scene: Tensor,
         n_scenes: int,
         validate_args: bool | None = None,
-        group_factors: Sequence[tuple[Tensor, Tensor]] = (),
+        group_factors: Sequence[GroupFactor] = (),
         scene_mix: Tensor | None = None,
+        most: int | None = None,
     ) -> None:
         noise = scale if isinstance(scale, RowNoise) else DiagonalNoise(scale)
         if series_factor is None:
             series_factor = scene_factor[..., :0]
-        of_groups, groups = ([pair[i] for pair in group_factors] for i in range(2))
+        of_groups = [factor for factor, *_ in group_factors]
         cast = promote(loc, noise.scale, scene_factor, series_factor, *of_groups)
         self.loc, _, self.scene_factor, self.series_factor, *of_groups = cast
         self.noise = noise.change(to_dtype(self.loc.dtype))
         if loc.ndim != 3:
             raise ValueError(f"loc must be (P, H, D), got {tuple(loc.shape)}")
         super().__init__(scene, n_scenes, loc.shape[1], loc.shape[2], validate_args)
-        names = ("loc", "scale", "scene_factor", "series_factor")
-        named = {name: getattr(self, name) for name in names}
+        named = {x: getattr(self, x) for x in ("loc", "scale", "scene_factor", "series_factor")}
         named |= {f"group_factors[{i}]": factor for i, factor in enumerate(of_groups)}
         check_parameters(named, self.event_shape, self._validate_args)
         certain = 0 if self.noise.known is None else self.noise.known
         if self._validate_args and bool(((self.scale <= 0) > certain).any()):
             raise ValueError("scale must be > 0: end the head in a softplus plus a small floor")
-        scenes = Latents(self.scene_factor, scene, self.n_scenes)
-        if scene_mix is not None:  # the levels within are eliminated before it is multiplied out
-            scenes = Latents.mixed(self.scene_factor, scene, n_scenes, scene_mix, bool(groups))
+        scenes = self.scene_factor, scene, self.n_scenes
         self.levels = (
             Latents(self.series_factor, None, len(scene)),
             *(
-                Latents(factor, group, int(group.max()) + 1 if len(group) else 0)
-                for factor, group in zip(of_groups, groups, strict=True)
+                Latents(factor, group, count[0] if count else how_many(group))
+                for factor, (_, group, *count) in zip(of_groups, group_factors, strict=True)
             ),
-            scenes,
+            Latents.mixed(*scenes, scene_mix, bool(of_groups), most),
         )
         check_nested(self.levels[1:], len(scene), self._validate_args)
 
@@ -117,9 +117,8 @@ class LowRankNormal(SceneDistribution):
     def _spread(self) -> Tensor:
         return self.noise.variance + sum(x.variance for x in self.loadings)
 
-    @cached_property  # a quantile of a mixture asks many times; without gradients only
-    def _once(self) -> Tensor:
-        return self._spread()
+    # A quantile of a mixture asks many times; without gradients only.
+    _once = cached_property(_spread)
 
     @property
     def loadings(self) -> tuple[Latents, ...]:
@@ -134,8 +133,9 @@ class LowRankNormal(SceneDistribution):
         assert scene.owner is not None
         return LowRankNormal(
             loc, noise, scene.factor, series.factor, scene.owner, self.n_scenes,
-            self._validate_args, [(x.factor, x.owner) for x in groups if x.owner is not None],
-            scene.mix,
+            self._validate_args,
+            [(x.factor, x.owner, x.count) for x in groups if x.owner is not None],
+            scene.mix, scene.most,
         )  # fmt: skip
 
     def _draw(self, shape: torch.Size) -> Tensor:

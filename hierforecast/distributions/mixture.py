@@ -31,7 +31,7 @@ class ModeMixture(SceneDistribution):
         locs: (K, P, H, D), the modes, in any order.
         logits: (B, K), log weights of the modes of each scene, up to a constant.
         noise: the distribution of the errors around a mode; its own loc is added to every mode.
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
 
     Raises:
         ValueError: if shapes do not fit, or a parameter is not finite.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hierforecast.distributions.roots import cholesky, solve
 from hierforecast.distributions.sums import Sums
 
 
@@ -119,7 +120,7 @@ class TargetNoise(RowNoise):
         cells = (known if self.known is None else known & ~self.known).movedim(1, 2)  # (P, D, H)
         covariance = self.covariance
         across = torch.where(cells[..., None, :], covariance, 0)  # of all with the known
-        gain = torch.cholesky_solve(across.mT, _root(covariance, cells)).mT
+        gain = solve(across.mT, _root(covariance, cells)).mT
         free = ~every.movedim(1, 2)
         rest = torch.where(free[..., None], _root(covariance - gain @ across.mT, free), 0)
 
@@ -257,7 +258,7 @@ def _root(covariance: Tensor, cells: Tensor) -> Tensor:
     """Cholesky factor of a covariance (..., H, H) of some cells (..., H), one for the others."""
     both = cells[..., None] & cells[..., None, :]
     eye = torch.eye(cells.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    return torch.linalg.cholesky(torch.where(both, covariance, eye))
+    return cholesky(torch.where(both, covariance, eye))
 
 
 def _changed(known: Tensor | None, parameter: Callable[[Tensor], Tensor]) -> Tensor | None:

@@ -24,7 +24,7 @@ class IndependentParts(SceneDistribution):
             shares of the steps of row p.
         scene: (P,) int64, the scene of each row; the rows of a part belong to one.
         n_scenes: B.
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
 
     Raises:
         ValueError: if the shapes of `base` and `scene` do not fit.

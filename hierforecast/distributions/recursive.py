@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hierforecast._waiting import at_hand
 from hierforecast.distributions.noise import TargetNoise, divide
 
 
@@ -50,7 +51,7 @@ class RecursiveNoise(TargetNoise):
         """
         both = shocks, self._shocks(errors)
         gaps = ((~seen).cumsum(1).bool() & seen).any(2).any(1)
-        if bool(gaps.all()):
+        if not at_hand(seen) or bool(gaps.all()):
             return self._filter(torch.cat([x.movedim(1, 0) for x in both], -1), seen)
         columns = torch.cat(both, -1)
         white, volume = divide(columns, self.scale, seen)

@@ -28,7 +28,7 @@ class SceneMixture(SceneDistribution):
         logits: (V,) log weights, up to a constant of the scene.
         scene: (P,) int64, the scene of each row.
         n_scenes: B.
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
 
     Raises:
         ValueError: if the shapes do not fit.

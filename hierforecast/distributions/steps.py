@@ -7,7 +7,7 @@ common to the horizon would need one for each day and factor; here each step has
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.parts import IndependentParts, split
+from hierforecast.distributions.places import GroupFactor
 from hierforecast.distributions.student import JointStudent
 from hierforecast.distributions.sums import Sums
 
@@ -44,7 +45,7 @@ class IndependentSteps(IndependentParts):
         df: Tensor,
         scene: Tensor,
         n_scenes: int,
-        group_factors: Sequence[tuple[Tensor, Tensor]] = (),
+        group_factors: Sequence[GroupFactor] = (),
         family: Callable[[LowRankNormal, Tensor], SceneDistribution] = JointStudent,
     ) -> Self:
         """Each step a `JointStudent` about a `LowRankNormal`.
@@ -57,7 +58,7 @@ class IndependentSteps(IndependentParts):
             scene: (P,) scene of each row.
             n_scenes: B.
             group_factors: of each level of groups, fine to coarse, (P, H, D, R_l) of the latents
-                that a group's series of a step share, and the group (P,) of each row.
+                that a group's series of a step share, and the groups as `LowRankNormal` takes them.
             family: of a step, from its normal and degrees of freedom (B * H,): `JointStudent`, or
                 ``ScaleMixture.student``.
         """
@@ -69,8 +70,10 @@ class IndependentSteps(IndependentParts):
         # A scene without rows has no degrees of freedom; any will do.
         each = torch.where(rows > 0, total / rows.clamp(min=1), 3.0)
         cells = split(scene, loc.shape[1])
-        groups = [
-            (x.flatten(0, 1).unsqueeze(1), split(group, loc.shape[1])) for x, group in group_factors
+        steps = loc.shape[1]
+        groups: list[Any] = [
+            (x.flatten(0, 1).unsqueeze(1), split(group, steps), *(steps * each for each in count))
+            for x, group, *count in group_factors
         ]
         base = LowRankNormal(loc_, scale_, factor_, None, cells, each.numel(), group_factors=groups)
         return cls(family(base, each.flatten()), scene, n_scenes)

@@ -29,7 +29,7 @@ class ScaleMixture(SceneDistribution):
         base: the joint Gaussian.
         scales: (K,), > 0.
         logits: (B, K), log weights of each scene, up to a constant.
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
 
     Raises:
         ValueError: if the shapes do not fit, a scale is not positive or a logit not finite.

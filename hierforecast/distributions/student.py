@@ -26,7 +26,7 @@ class JointStudent(SceneDistribution):
     Args:
         base: the joint Gaussian.
         df: (B,) degrees of freedom of each scene, above two.
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
 
     Raises:
         ValueError: if `df` is not (B,) or does not lie above two.

@@ -40,7 +40,7 @@ class Warped(SceneDistribution):
             or mixtures of normals of several scales; the mean and variance are found by quadrature
             otherwise.
         warp: its parameters can be broadcast to (P, H, D).
-        validate_args: check values (not only shapes); torch's default if None.
+        validate_args: check values (not only shapes); None: as `SceneDistribution`.
         known: (P, H, D) values of cells that are certain, NaN for the others; None for none.
         atoms: what atoms stand for; by the base's own margins if None.
 

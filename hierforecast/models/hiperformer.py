@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from hierforecast._options import number, renamed, whole
+from hierforecast._waiting import at_hand
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import DataError
@@ -270,13 +271,12 @@ class HiPerformer(LinearStart):
         """Loc, scale, shape in the network's units, and scenes."""
         scaled = scaled.clamp()
         tokens, present = self.embedding(batch, scaled)
-        seen, ahead = None if present.all() else present, self.embedding.horizon_tokens
-        codes = self._codes(batch)
+        seen = None if at_hand(present) and present.all() else present  # a mask takes time
+        codes, edges = self._codes(batch), None
         base = self.linear(self._inputs(batch, scaled), codes)
-        edges = None
         if self.geometry is not None:
             edges = self.geometry(batch, scaled, (base * self.horizon_scale).detach())
-        tokens = self.encoder(tokens, batch.hierarchy, seen, ahead, edges)
+        tokens = self.encoder(tokens, batch.hierarchy, seen, self.embedding.horizon_tokens, edges)
         moved, shape = self.decoder(tokens)
         scenes = Scenes.of(batch)
         if self.pairs is not None:  # learns from the likelihood, as the shape does
@@ -296,5 +296,5 @@ def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:
     """The last features (P, H, count) replaced by their mean over the scene's present rows."""
     shape, last = shape.tensor_split((-count,), dim=-1)
     here = batch.present.any(1, keepdim=True).expand(-1, last.shape[1])
-    mean, _ = means(last, here, batch.scene)
+    mean, _ = means(last, here, batch.scene, batch.n_scenes)
     return torch.cat([shape, mean[batch.scene]], dim=-1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hierforecast.batch import SceneBatch
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.padding import ScenePadding, places_and_moves
-from hierforecast.nn.scaled import clamp
+from hierforecast.nn.scaled import clamp, numbers
 
 # Features of a token on either side of a pair, and of the hidden layer.
 _TOKEN, _HIDDEN = 8, 32
@@ -89,7 +89,6 @@ class PairNetwork(nn.Module):
         relative = moving[:, None] - moving[:, :, None]
         apart = _distance(place)
         closing = (away * relative).sum(-1) / (apart + 1e-3)
-        reaches = torch.tensor(_REACHES, dtype=apart.dtype, device=apart.device)
         far = apart.masked_fill(~pad.pairs, torch.inf)
         # The least distance to any of j's group, for every i and j.
         of_group = far[:, :, None].masked_fill(~same[:, None], torch.inf).amin(-1)
@@ -97,7 +96,7 @@ class PairNetwork(nn.Module):
         speeds = [relative.norm(dim=-1), closing]
         return torch.stack(
             [
-                *(torch.exp(-apart / reach) for reach in reaches),
+                *(torch.exp(-apart / reach) for reach in numbers(apart, *_REACHES)),
                 apart.log1p(),
                 *(x.clamp(-10, 10) / 3 for x in speeds),
                 nearest.to(apart.dtype),

@@ -12,7 +12,7 @@ from hierforecast.batch import SceneBatch
 from hierforecast.nn.groups import means
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.linear import Inputs, LinearForecast
-from hierforecast.nn.scaled import Scaled, positive
+from hierforecast.nn.scaled import Scaled, columns, positive
 from hierforecast.nn.views import Scale
 from hierforecast.task import Task
 
@@ -50,10 +50,11 @@ class DemandLinear(LinearForecast):
         errors = scaled.relative.clamp(-_CLIP, _CLIP)
         horizon = batch.naive.shape[1]
         late, present = errors[:, -_STEPS:], batch.present[:, -_STEPS:]
-        owners = (*Scenes.of(batch).owners, batch.scene)
-        parts = [errors, *(means(late, present, owner)[0][owner] for owner in owners)]
+        parts = [errors]
+        for owner, count in _owners(Scenes.of(batch)):
+            parts.append(means(late, present, owner, count)[0][owner])
         same = torch.cat([part.flatten(1) for part in parts], dim=1)
-        known = batch.known[:, -horizon:, self.numeric].nan_to_num(0.0) / self.known_scale
+        known = columns(batch.known[:, -horizon:], self.numeric).nan_to_num(0.0) / self.known_scale
         return Inputs(same, torch.cat([batch.naive, known], dim=-1))
 
     def fit(self, inputs: Inputs, ahead: Tensor, *rows: Any, **penalty: Any) -> None:
@@ -110,8 +111,8 @@ class DemandScale(Scale):
         Moves that suit each series may share an error, which totals add up.
         """
         apart = error.new_zeros(())
-        for owner in (*scenes.owners, scenes.scene):
-            mean, there = means(error, present, owner)
+        for owner, count in _owners(scenes):
+            mean, there = means(error, present, owner, count)
             apart = apart + mean.abs().sum() / (there.sum() * mean.shape[-1]).clamp(min=1)
         return apart
 
@@ -122,3 +123,9 @@ class DemandScale(Scale):
     def linear(self, task: Task) -> LinearForecast:
         """See `Scale`."""
         return DemandLinear(task)
+
+
+def _owners(scenes: Scenes) -> list[tuple[Tensor, int]]:
+    """Groups of every level, and scenes: that of each row, and how many there are."""
+    each = (*scenes.owners, scenes.scene), (*scenes.counts, scenes.n_scenes)
+    return [*zip(*each, strict=True)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch, pad_to_patches, pad_to_patches_after
-from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
+from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, columns, root_mean_square
 from hierforecast.task import Task
 
 
@@ -43,7 +43,7 @@ class CovariateEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X (..., C) -> (..., n_features)."""
-        numbers = x[..., self.numeric]
+        numbers = columns(x, self.numeric)
         seen = numbers.isfinite()
         zero = numbers.new_zeros(())
         scaled = (torch.where(seen, numbers, zero) - self.center) / self.scale

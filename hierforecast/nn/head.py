@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hierforecast._options import share, whole
-from hierforecast.batch import SceneBatch
+from hierforecast.batch import Hierarchy, SceneBatch
 from hierforecast.distributions import SceneDistribution
-from hierforecast.distributions.latents import side_by_side
+from hierforecast.distributions.places import GroupFactor, how_many, side_by_side
 
 # Softplus of this is one: a head starts out with the scale it is given.
 _ONE = 0.5413
@@ -45,6 +45,28 @@ class Loads(NamedTuple):
     degrees: Tensor
 
 
+class Sizes(NamedTuple):
+    """How many groups a batch has, known where it was made; a GPU that is asked is waited for.
+
+    Attributes:
+        groups: how many there are, for each of `Scenes.owners`.
+        most: how many of them the largest scene has.
+        rows: of the largest scene.
+    """
+
+    groups: tuple[int, ...]
+    most: tuple[int, ...]
+    rows: int
+
+    @classmethod
+    def of(cls, hierarchy: Hierarchy) -> Sizes:
+        """Those of a batch with this hierarchy."""
+        ways = hierarchy, *(way.hierarchy for way in hierarchy.crossed)
+        levels = [level for way in ways for level in way.levels]
+        groups = tuple(len(level.parent) for level in levels)
+        return cls(groups, tuple(level.most for level in levels), hierarchy.most)
+
+
 class Scenes(NamedTuple):
     """Which rows belong together.
 
@@ -56,6 +78,7 @@ class Scenes(NamedTuple):
         links: (P, K, N, K), see `CoupledNormal`; None where the head asks for none.
         loads: who moves with whom to begin with; None where the head asks for none.
         crossed: the same as `groups` for each further way of grouping.
+        sizes: how many there are; None: counted where that matters.
     """
 
     scene: Tensor
@@ -64,6 +87,12 @@ class Scenes(NamedTuple):
     links: Tensor | None = None
     loads: Loads | None = None
     crossed: tuple[tuple[Tensor, ...], ...] = ()
+    sizes: Sizes | None = None
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many groups there are, for each of `owners`."""
+        return tuple(map(how_many, self.owners)) if self.sizes is None else self.sizes.groups
 
     @property
     def owners(self) -> tuple[Tensor, ...]:
@@ -74,7 +103,10 @@ class Scenes(NamedTuple):
     def of(cls, batch: SceneBatch) -> Scenes:
         """Those of a batch."""
         own = batch.hierarchy
-        return cls(batch.scene, batch.n_scenes, own.groups, crossed=own.crossed_groups)
+        return cls(
+            batch.scene, batch.n_scenes, own.groups,
+            crossed=own.crossed_groups, sizes=Sizes.of(own),
+        )  # fmt: skip
 
 
 class Head:
@@ -173,7 +205,7 @@ def widen(scale: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
 
 def latents(
     shared: Tensor, of_groups: Sequence[Tensor], scenes: Scenes
-) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+) -> tuple[Tensor, Sequence[GroupFactor]]:
     """What the latents of scenes and of groups move, as `LowRankNormal` takes it.
 
     Latents of nested groups are eliminated level by level. Crossed groups have no such order: one
@@ -187,15 +219,17 @@ def latents(
         scenes: which rows belong together.
 
     Returns:
-        The scene's factor, and factor and groups of each nested level.
+        The scene's factor, and factor and groups of each nested level, and how many these are.
     """
-    pairs = [(x, group) for x, group in zip(of_groups, scenes.owners, strict=True)]
+    parts = [*zip(of_groups, scenes.owners, scenes.counts, strict=True)]
     if not scenes.crossed:
-        return shared, [pair for pair in pairs if pair[0].shape[-1]]
-    ways, rest = [], iter(pairs)
+        return shared, [part for part in parts if part[0].shape[-1]]
+    most = [None] * len(parts) if scenes.sizes is None else scenes.sizes.most
+    ways, rest = [], iter(zip(parts, most, strict=True))
     for levels in (scenes.groups, *scenes.crossed):
-        ways.append([pair for pair in islice(rest, len(levels)) if pair[0].shape[-1]])
+        ways.append([(part, own) for part, own in islice(rest, len(levels)) if part[0].shape[-1]])
     nested = next((way for way in ways if way), [])
-    apart = (pair for way in ways if way is not nested for pair in way)
-    wide = (side_by_side(x, group, scenes.scene, scenes.n_scenes) for x, group in apart)
-    return torch.cat([shared, *wide], -1), nested
+    apart = (each for way in ways if way is not nested for each in way)
+    rows = scenes.scene, scenes.n_scenes
+    wide = (side_by_side(x, group, *rows, count, own) for (x, group, count), own in apart)
+    return torch.cat([shared, *wide], -1), [part for part, _ in nested]

@@ -19,11 +19,13 @@ from hierforecast.distributions import (
     ModeMixture,
     SceneDistribution,
 )
+from hierforecast.distributions.quadrature import precise
 from hierforecast.errors import DataError
 from hierforecast.nn.head import Head, Scenes, check_options, distances, latents, widen
 from hierforecast.nn.lowrank import CoupledHead, LowRankHead
 from hierforecast.nn.padding import PAIRED
 from hierforecast.nn.returns import ReturnsHead
+from hierforecast.nn.scaled import numbers
 from hierforecast.nn.tails import TailsHead
 
 
@@ -190,7 +192,7 @@ class MixtureHead(Head):
 
     def start(self, loc: Tensor, scale: Tensor) -> Tensor:
         """See `Head`: the modes lie about the linear forecast as its errors do."""
-        away = _scatter(self.modes, scale.shape[-1]).to(scale)
+        away = _scatter(self.modes, scale.shape[-1], scale)
         return loc + scale * away[:, None, None]
 
     def path(self, moved: Tensor) -> Tensor:
@@ -215,7 +217,7 @@ class MixtureHead(Head):
         return ModeMixture(loc, total / count.clamp(min=1), noise)
 
 
-def _scatter(count: int, dims: int) -> Tensor:
+def _scatter(count: int, dims: int, like: Tensor) -> Tensor:
     """Points (count, dims) that lie as those of a standard Gaussian do, but evenly; none random.
 
     The Kronecker sequence of the roots of x^(dims + 1) = x + 1 (Roberts, "The unreasonable
@@ -224,8 +226,10 @@ def _scatter(count: int, dims: int) -> Tensor:
     root = 2.0
     for _ in range(60):  # a contraction: it has long arrived
         root = (1 + root) ** (1 / (dims + 1))
-    stride = torch.tensor([root ** -(d + 1) for d in range(dims)], dtype=torch.float64)
-    return torch.special.ndtri((0.5 + torch.arange(count)[:, None] * stride) % 1)
+    wide = precise(like.new_empty(0))
+    stride = numbers(wide, *(root ** -(d + 1) for d in range(dims)))
+    at = torch.arange(count, device=like.device)[:, None] * stride
+    return torch.special.ndtri((0.5 + at) % 1).to(like)
 
 
 HEADS: dict[str, type[Any]] = {

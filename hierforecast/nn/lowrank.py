@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hierforecast.distributions import CoupledNormal, LowRankNormal, RecursiveNoise
 from hierforecast.nn.head import Head, Scenes, check_options, latents, widen
+from hierforecast.nn.scaled import numbers
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class LowRankHead(Head):
     def _way(self, like: Tensor) -> Tensor:
         """From shocks to errors (H, H), as they carry on at first along the steps of (.., H, D)."""
         steps = like.shape[-2]
-        memory = like.new_tensor(self._start).expand(1, steps, 1, -1)
+        memory = numbers(like, *self._start).expand(1, steps, 1, -1)
         noise = RecursiveNoise(like.new_ones(1, steps, 1), memory)
-        return noise.carry(torch.eye(steps).to(like)[None, :, None])[0, :, 0]
+        eye = torch.eye(steps, dtype=like.dtype, device=like.device)
+        return noise.carry(eye[None, :, None])[0, :, 0]
 
     def __call__(self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes) -> LowRankNormal:
         """See `Head`."""
@@ -86,7 +88,7 @@ class LowRankHead(Head):
         """
         own = (self.rank, self.series_rank, self.memory)
         ranks = (*own, *(self.group_rank for _ in scenes.owners))
-        start = scale.new_tensor(self._start)
+        start = numbers(scale, *self._start)
         unit = scale / torch.linalg.vector_norm(self._way(scale), dim=1)[:, None]
         wider, rest = widen(torch.ones_like(scale), shape)
         rest = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hierforecast.distributions.latents import places
+from hierforecast.distributions.places import places
 from hierforecast.nn.groups import sums
 from hierforecast.nn.head import Loads, Scenes
 
@@ -115,12 +115,13 @@ class MarketStart(nn.Module):
         left, of_groups = y * seen, []
         owners = (scene, *reversed(groups), *scenes.owners[len(groups) :])
         steps = (p["scene"], *(p["group"] for _ in scenes.owners))
-        for owner, strength in zip(owners, steps, strict=True):
-            count = int(owner.max()) + 1 if len(owner) else 0
+        counts = scenes.counts
+        counts = (n_scenes, *reversed(counts[: len(groups)]), *counts[len(groups) :])
+        for owner, count, strength in zip(owners, counts, steps, strict=True):
             left, load = _explain(left, seen, weight, owner, count, strength.exp())
             of_groups.append(load)
         scene_load, *of_groups = of_groups
-        principal = self._principal(p, left, weight, scene, n_scenes)
+        principal = self._principal(p, left, weight, scenes)
         total = weight.sum(1)
         variance = (weight * left.square()).sum(1)
         usual = sums(variance, scene, n_scenes) / sums(total, scene, n_scenes).clamp(min=1e-6)
@@ -158,13 +159,15 @@ class MarketStart(nn.Module):
         )
         ratio = (fast / slow).log()
         common = usual(ratio)
-        lasting = torch.exp(-p["fading"].exp() * torch.arange(self.steps).to(x))[:, None]
+        lasting = torch.exp(
+            -p["fading"].exp() * torch.arange(self.steps, device=x.device, dtype=x.dtype)
+        )[:, None]
         own, shared = (torch.sigmoid(p[name]) * lasting for name in ("own", "common"))
         log = slow.log()[:, None] + own * (ratio - common)[:, None] + shared * common[:, None]
         return slow, (0.5 * log + p["size"]).exp()
 
     def _principal(
-        self, p: dict[str, Tensor], left: Tensor, weight: Tensor, scene: Tensor, n_scenes: int
+        self, p: dict[str, Tensor], left: Tensor, weight: Tensor, scenes: Scenes
     ) -> Tensor:
         """Loads (P, D, R) of the principal factors of what is left in each scene.
 
@@ -173,7 +176,9 @@ class MarketStart(nn.Module):
         """
         whole = _decay(p["memory"], left).sum()
         left = (left * weight.sqrt() / whole.sqrt()).movedim(1, 2).detach()  # (P, D, L)
-        slot, most = places(scene, n_scenes)
+        scene, n_scenes = scenes.scene, scenes.n_scenes
+        most = None if scenes.sizes is None else scenes.sizes.rows
+        slot, most = places(scene, n_scenes, most)
         side = left.new_zeros(n_scenes, max(1, most), *left.shape[1:])
         side = side.index_put((scene, slot), left).flatten(1, 2)  # (B, N * D, L)
         _, vectors = torch.linalg.eigh((side.mT @ side).double())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.batch import SceneBatch
-from hierforecast.distributions.latents import places
+from hierforecast.distributions.places import places
 from hierforecast.nn.scaled import fill_gaps
 
 # Series of a scene up to which pairs are looked at by default: their number grows with the square.
@@ -27,7 +27,7 @@ class ScenePadding:
 
     def __init__(self, batch: SceneBatch) -> None:
         self.scene = batch.scene
-        self.slot, most = places(batch.scene, batch.n_scenes)
+        self.slot, most = places(batch.scene, batch.n_scenes, batch.hierarchy.most)
         self.shape = (batch.n_scenes, max(1, most))
         here = self.spread(batch.present.any(1))
         self.own = torch.eye(self.shape[1], dtype=torch.bool, device=self.scene.device)

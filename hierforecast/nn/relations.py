@@ -22,7 +22,7 @@ from hierforecast.batch import Hierarchy, SceneBatch
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.padding import ScenePadding, places_and_moves
 from hierforecast.nn.sa3 import SA3Block
-from hierforecast.nn.scaled import Scaled, clamp
+from hierforecast.nn.scaled import Scaled, clamp, numbers
 from hierforecast.task import Task
 
 # Features of an edge, as blocks see it.
@@ -193,8 +193,7 @@ def _where(place: Tensor) -> list[Tensor]:
     """Features of where rows (B, N, D) stand to one another at one time: [(B, N, N, ...)]."""
     away = place[:, None] - place[:, :, None]
     apart = away.norm(dim=-1, keepdim=True)
-    reaches = torch.tensor(_REACHES, dtype=apart.dtype, device=apart.device)
-    return [away / (1 + apart), apart.log1p(), torch.exp(-apart / reaches)]
+    return [away / (1 + apart), apart.log1p(), torch.exp(-apart / numbers(apart, *_REACHES))]
 
 
 def _how(place: Tensor, moves: Tensor) -> list[Tensor]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from hierforecast._waiting import at_hand
 
 # Sizes below this count as none: over them, float32 would overflow.
 TINY = 1e-30
@@ -40,6 +43,16 @@ class Scaled:
     def clamp(self) -> Scaled:
         """The same for a network, whose squares must fit: wild cells lie a million units off."""
         return replace(self, relative=clamp(self.relative), absolute=clamp(self.absolute))
+
+
+def numbers(like: Tensor, *values: float) -> Tensor:
+    """A few numbers (n,), made on a tensor's device: a copy from the host would wait for a GPU."""
+    return torch.stack([like.new_full((), value) for value in values])
+
+
+def columns(x: Tensor, chosen: Sequence[int]) -> Tensor:
+    """Some columns of x (..., C): (..., c). An index of the host would make it wait for a GPU."""
+    return torch.stack([x[..., i] for i in chosen], -1) if chosen else x[..., :0]
 
 
 def clamp(x: Tensor) -> Tensor:
@@ -88,8 +101,8 @@ def fill_gaps(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         filled (P, L, D), and the last observed value (P, 1, D); zero for rows never observed.
     """
     gaps = ~present.all(1)
-    # Most rows have none. On a GPU asking would make it wait.
-    if values.is_cpu and not bool(gaps.all()):
+    # Most rows have none.
+    if at_hand(values) and not bool(gaps.all()):
         filled = values
         if bool(gaps.any()):
             filled = values.index_put((gaps,), _filled(values[gaps], present[gaps]))

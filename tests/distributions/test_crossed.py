@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from hierforecast.distributions import LowRankNormal
-from hierforecast.distributions.latents import side_by_side
+from hierforecast.distributions.places import side_by_side
 from hierforecast.nn.head import Scenes, latents
 from tests.distributions.test_condition import close, normal
 from tests.distributions.test_groups import COARSE, FINE, SCENE, B, D, H, P, some_seen
@@ -137,8 +137,8 @@ def test_a_first_way_without_latents_leaves_its_place_to_the_next():
     scenes, _ = SCENES["first"]
     of_groups = [normal(P, H, D, rank) for rank in (0, 0, 2, 1)]
     shared, nested = latents(normal(P, H, D, 2), of_groups, scenes)
-    ((factor, group),) = nested
-    assert factor is of_groups[2] and group is PURPOSE
+    ((factor, group, count),) = nested
+    assert factor is of_groups[2] and group is PURPOSE and count == PURPOSE.max() + 1
     assert shared.shape[-1] == 2 + 2  # two owners in the larger scene
 
 
