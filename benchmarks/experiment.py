@@ -175,8 +175,12 @@ def one_table(
         measure: the options by name -> the table.
         **options: and their defaults.
     """
+
+    def table(found: Found) -> pd.DataFrame:
+        return pd.DataFrame.from_dict([*found.values()][-1], orient="index")
+
     run = partial(_steadily, measure, tuple(options))
-    return rows_of(key, page, title, run, note, table=whole, arms=("all",), options=options)
+    return rows_of(key, page, title, run, note, table=table, arms=("all",), options=options)
 
 
 def rows_of(
@@ -192,8 +196,7 @@ def rows_of(
     """An experiment of one table, by default with the arms as its rows.
 
     Args:
-        key, heading: of the section, in which ``{name}`` stands for an option; without a place on
-            the page if the key is empty.
+        key, heading: of the section, in which ``{name}`` stands for an option.
         page, measure: see `Experiment`.
         note: the text under the table, in which ``{name}`` stands for an option, ``{seeds}`` for
             the seeds and ``{runs}`` for their number; or all that is kept and the options -> it.
@@ -208,12 +211,12 @@ def rows_of(
         listed = {"seeds": ", ".join(map(str, given.seeds)), "runs": len({s for _, s in found})}
         words = {**vars(given), **listed}
         text = note.format(**words) if isinstance(note, str) else note(found, given)
-        return [Section((key or title).format(**words), heading.format(**words), made(rows), text)]
+        return [Section(key.format(**words), heading.format(**words), made(rows), text)]
 
     def names(given: Options) -> list[str]:
         return [*(arms(given) if callable(arms) else arms), *facts]
 
-    keys = (re.sub(r"\{\w+\}", "*", key),) if key else ()
+    keys = (re.sub(r"\{\w+\}", "*", key),)
     return Experiment(title, page, keys, measure, sections, names, needs=facts, **more)
 
 
@@ -226,25 +229,21 @@ def _steadily(
     return measure(**{name: getattr(given, name) for name in options}).to_dict("index")
 
 
-def whole(found: Found) -> pd.DataFrame:
-    """The table that a single run keeps."""
-    (*_, kept) = found.values()
-    return pd.DataFrame.from_dict(kept, orient="index")
-
-
 def cells(found: Found) -> pd.DataFrame:
     """Rows of a table from runs of one seed each, that keep the cells of their row."""
     rows = {name: row for (name, _), row in found.items()}
-    columns = max(rows.values(), key=len)
-    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=[*columns]).fillna("-")
+    columns = [*max(rows.values(), key=len)]
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns).fillna("-")
 
 
-def averaged(titles: Mapping[str, str] | None = None, digits: int = 3) -> Table:
+def averaged(
+    titles: Mapping[str, str] | None = None, digits: int | Callable[[str], int] = 3
+) -> Table:
     """What makes a table of kept numbers: a row an arm, mean and deviation over its seeds.
 
     Args:
         titles: of the columns, by the names under which numbers are kept; None stands for all.
-        digits: of the figures.
+        digits: of the figures, or the title of a column -> those of its figures.
     """
 
     def table(found: Found) -> pd.DataFrame:
@@ -252,7 +251,10 @@ def averaged(titles: Mapping[str, str] | None = None, digits: int = 3) -> Table:
         for arm in dict.fromkeys(name for name, _ in found):
             runs = pd.DataFrame([kept for (name, _), kept in found.items() if name == arm])
             columns = titles or dict(zip(runs, runs, strict=True))
-            rows[arm] = {title: spread(runs[name], digits) for name, title in columns.items()}
+            rows[arm] = {
+                title: spread(runs[name], digits(title) if callable(digits) else digits)
+                for name, title in columns.items()
+            }
         return pd.DataFrame.from_dict(rows, orient="index")
 
     return table
@@ -260,13 +262,8 @@ def averaged(titles: Mapping[str, str] | None = None, digits: int = 3) -> Table:
 
 def tidy(found: Found) -> pd.DataFrame:
     """Frames of all runs in one, with arm and seed of each row where it has none."""
-    return pd.concat(
-        [
-            pd.DataFrame({"arm": name, "seed": seed} | dict(frame))
-            for (name, seed), frame in found.items()
-        ],
-        ignore_index=True,
-    )
+    runs = ({"arm": name, "seed": seed} | dict(frame) for (name, seed), frame in found.items())
+    return pd.concat(map(pd.DataFrame, runs), ignore_index=True)
 
 
 def spread(values: pd.Series, digits: int = 3, mark: str = " ± ") -> str:

@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from benchmarks.experiment import Experiment, Found, Options, Section
+from benchmarks.experiment import Found, Options, rows_of
 from benchmarks.image_ssl import load
 from hierforecast.image_ssl.augment import contrastive
 from hierforecast.image_ssl.evaluation import (
@@ -143,33 +143,40 @@ def measure(name: str, given: Options) -> dict[str, Any]:
     }
 
 
-def sections(found: Found, given: Options) -> list[Section]:
+def table(found: Found) -> pd.DataFrame:
     """Accuracy by step; the last column is read by the readout that was chosen."""
-    kept = found["all", given.seed]
-    rows, best = pd.DataFrame(kept["rows"]).set_index("step"), kept["best"]
+    (*_, kept) = found.values()
+    rows = pd.DataFrame(kept["rows"]).set_index("step")
     last = ["-"] * len(rows)
-    last[0], last[-1] = f"{kept['random']:.3f}", f"{best:.3f}"
-    rows[f"all blocks, {kept['readout']}"] = last
-    text = (
+    last[0], last[-1] = f"{kept['random']:.3f}", f"{kept['best']:.3f}"
+    return rows.assign(**{f"all blocks, {kept['readout']}": last})
+
+
+def text(found: Found, given: Options) -> str:
+    """What a reader must know of the table."""
+    (*_, kept) = found.values()
+    held = ", ".join(f"{name} {value:.3f}" for name, value in kept["held"].items())
+    return (
         f"{given.method}, {given.arm} arm, {given.group}, width {given.width}, "
         f"{kept['weights']:,} weights; views of {given.view} px "
         f"from boxes of {given.least} to {given.most} of the area, {given.batch_size} "
         "images a step, one seed. Linear probe fitted to the 5,085 training images, tested on "
         "1,017 (standard error .015); numbers of features in brackets; step 0 is untrained. The "
         "last column's readout was chosen on a held-out fifth of the training images, whose "
-        f"accuracies were {', '.join(f'{k} {value:.3f}' for k, value in kept['held'].items())}. "
-        f"Goal {GOAL} (whitened random patches): {'met' if best >= GOAL else 'missed'}, {best:.3f}."
+        f"accuracies were {held}. Goal {GOAL} (whitened random patches): "
+        f"{'met' if kept['best'] >= GOAL else 'missed'}, {kept['best']:.3f}."
     )
-    return [Section("image-ssl-cifar", "Image SSL: one arm for longer, CIFAR-10", rows, text)]
 
 
 EXPERIMENTS = {
-    "image-ssl-cifar": Experiment(
-        "Image SSL: one arm for longer, CIFAR-10",
+    "image-ssl-cifar": rows_of(
+        "image-ssl-cifar",
         "image_ssl",
-        ("image-ssl-cifar",),
+        "Image SSL: one arm for longer, CIFAR-10",
         measure,
-        sections,
+        text,
+        table=table,
+        arms=("all",),
         options={
             "method": "moco",
             "arm": "consistent",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks._desk import YEAR, acerbi, christoffersen, day, kupiec, rejected
-from benchmarks.experiment import Found, Options, rows_of, spread
+from benchmarks.experiment import Found, Options, averaged, rows_of
 from benchmarks.stocks_risk import TEST_END, TRAIN_END, VOLATILITY, desk, fit, market_of
 
 # Days of context, chosen on 2016.
@@ -54,15 +54,8 @@ def summary(days: pd.DataFrame) -> dict[str, float]:
 
 def table(found: Found) -> pd.DataFrame:
     """A row for each model: means over seeds."""
-    rows: dict[str, dict[str, str]] = {}
-    for arm in dict.fromkeys(name for name, _ in found):
-        runs = [days for (name, _), days in found.items() if name == arm]
-        scores = pd.DataFrame([summary(days) for days in runs])
-        rows[str(runs[0]["label"].iloc[0])] = {
-            name: spread(values, 1 if "%" in name or "rejects" in name else 3)
-            for name, values in scores.items()
-        }
-    return pd.DataFrame(rows).T
+    runs = {(str(days["label"].iloc[0]), seed): summary(days) for (_, seed), days in found.items()}
+    return averaged(digits=lambda name: 1 if "%" in name or "rejects" in name else 3)(runs)
 
 
 def note(found: Found, given: Options) -> str:

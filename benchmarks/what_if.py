@@ -71,8 +71,8 @@ def questions(rows: dict[str, Tensor], steps: int) -> Iterator[tuple[str, Tensor
     full = rows["home"] | rows["away"] | rows["ball"]
     for name in QUESTIONS[:-1]:
         given, wanted = name.split(" -> ")
-        told = full & ~rows["one"] if given == "ten others" else rows[given]
-        yield name, told[:, None] & every, rows[wanted][:, None] & every
+        known = full & ~rows["one"] if given == "ten others" else rows[given]
+        yield name, known[:, None] & every, rows[wanted][:, None] & every
     early = torch.arange(steps) < steps // 2
     yield QUESTIONS[-1], full[:, None] & early, full[:, None] & ~early
 

@@ -1,4 +1,4 @@
-"""The ladder: which of a model's rungs answers after its training, judged on held-out windows."""
+"""The ladder: which of a model's rungs answers after its training, by held-out windows."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ SEASON = (0.05, 0.2, 0.5)
 WHOLE = 1.0
 # Steps, or seasons if they are longer, after which an error counts 1/e.
 STEPS, SEASONS = 50, 2
-# So many errors of usual size are mixed into a series' own; forecasts that settings are judged by;
+# So many errors of usual size are mixed into a series' own; forecasts that settings are chosen by;
 # what settings do for other series counts as so many errors of a series' own.
-PRIOR, JUDGED, ALIKE = 2.0, 4, 20.0
+PRIOR, LOOKED_AT, ALIKE = 2.0, 4, 20.0
 _TINY, _ALL_ALIKE = 1e-12, np.zeros(1)
 
 
@@ -215,16 +215,16 @@ def _scores(
 
     And how many errors that is a mean of: (T, n, 1).
     """
-    judged = np.unique(np.linspace(1, horizon, JUDGED).round().astype(int))
+    ahead = np.unique(np.linspace(1, horizon, LOOKED_AT).round().astype(int))
     totals = [np.zeros_like(run.level) for run in runs]
     count = np.zeros((*z.shape, 1))
-    for h in judged:
+    for h in ahead:
         known = _known(z, h)
         count += _faded(known, decay)[..., None]
         for total, run in zip(totals, runs, strict=True):
             total += _faded(_errors(z, run.ahead(h), known, h), decay)
     logs = [np.log(total / np.maximum(count, 1) + _TINY) for total in totals]
-    return logs, count / len(judged)
+    return logs, count / len(ahead)
 
 
 def _shares(logs: list[np.ndarray], number: np.ndarray, usual: Usual) -> list[np.ndarray]:

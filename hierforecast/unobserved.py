@@ -134,8 +134,8 @@ def _roots(left: np.ndarray, types: np.ndarray, count: int) -> np.ndarray:
         size = np.sqrt(np.maximum(np.diag(mixed), 0))
         norm = np.linalg.norm(root, axis=1)
         root *= np.divide(size, norm, out=np.zeros_like(norm), where=norm > TINY)[:, None]
-        judged = np.abs(flat[own if own.sum() > PRIOR else every]) / np.maximum(size, TINY)
-        roots.append(root * np.nanquantile(judged, LEVEL) / END)
+        sizes = np.abs(flat[own if own.sum() > PRIOR else every]) / np.maximum(size, TINY)
+        roots.append(root * np.nanquantile(sizes, LEVEL) / END)
     return np.stack(roots)
 
 

@@ -75,7 +75,7 @@ def plain(z: list[float], seasons: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
     every = [plain_setting(z, season, setting) for season, setting in settings]
     others = usual(seasons).scores
     decay = math.exp(-1 / max(smoothing.STEPS, smoothing.SEASONS * max(seasons, default=1)))
-    judged = sorted({round(x) for x in np.linspace(1, H, smoothing.JUDGED)})
+    judged = sorted({round(x) for x in np.linspace(1, H, smoothing.LOOKED_AT)})
     seen = [not math.isnan(x) for x in z]
 
     def errors(forecasts: list, h: int, now: int) -> list[tuple[float, float]]:

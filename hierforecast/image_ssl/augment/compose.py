@@ -80,7 +80,7 @@ class Compose(Transformation):
         """The parameters that take view a to view b.
 
         Those of places are exact: they say the one affine map from the one view to the other, see
-        `relative_in_chain`. Colors and blur are told as if they stood alone.
+        `relative_in_chain`. Colors and blur are compared as if they stood alone.
 
         Args:
             size: height and width of the images, which matter where they are not square.
