@@ -22,7 +22,7 @@ from hierforecast.image_ssl.methods import (
 from hierforecast.image_ssl.nn import EVEN, ResNet, resnet18, resnet50, small_resnet
 from hierforecast.image_ssl.nn.heads import ForgetGroup
 from hierforecast.image_ssl.objective import Method
-from hierforecast.image_ssl.pretext.tiles import TileGrid, largest_tiles
+from hierforecast.image_ssl.pretext.task import TileGrid, largest_tiles
 from hierforecast.image_ssl.training import Schedule, pretrain
 from hierforecast.image_ssl.views import Poses, Views
 

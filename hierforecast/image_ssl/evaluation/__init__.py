@@ -28,6 +28,7 @@ from hierforecast.image_ssl.evaluation.classification import (
     evaluate,
     learning_curve,
 )
+from hierforecast.image_ssl.evaluation.classifiers import LogisticProbe, NeighborsProbe
 from hierforecast.image_ssl.evaluation.dense import (
     DenseFeatures,
     DenseProbe,
@@ -46,8 +47,6 @@ from hierforecast.image_ssl.evaluation.features import (
     collect_features,
     flatten_group,
 )
-from hierforecast.image_ssl.evaluation.logistic import LogisticProbe
-from hierforecast.image_ssl.evaluation.neighbors import NeighborsProbe
 from hierforecast.image_ssl.evaluation.pairs import PROBES, Pairs, part, probe_pairs
 from hierforecast.image_ssl.evaluation.probe import (
     Probe,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import ImageSet
+from hierforecast.image_ssl.evaluation.classifiers import LogisticProbe, NeighborsProbe
 from hierforecast.image_ssl.evaluation.features import (
     FeatureOptions,
     Features,
@@ -21,8 +22,6 @@ from hierforecast.image_ssl.evaluation.features import (
     flatten_group,
     run_backbone,
 )
-from hierforecast.image_ssl.evaluation.logistic import LogisticProbe
-from hierforecast.image_ssl.evaluation.neighbors import NeighborsProbe
 from hierforecast.image_ssl.evaluation.probe import Probe
 
 FEATURES: Mapping[str, Pool] = {"invariant": average_group, "equivariant": flatten_group}

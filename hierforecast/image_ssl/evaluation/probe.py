@@ -1,7 +1,7 @@
 """What all probes share: contract, scores of classes, which sets fit together, what is held out.
 
-A probe is an object with `fit` and `score`: a new one is a file with such a class, like
-`neighbors.py`, and a name in `CLASSIFIERS` (classes) or `PROBES` (numbers).
+A probe is an object with `fit` and `score`: a new one is a class like those of `classifiers.py`,
+and a name in `CLASSIFIERS` (classes) or `PROBES` (numbers).
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.image_ssl.groups import GroupLike, LabelAction
-from hierforecast.image_ssl.pretext.task import Draw, PretextTask
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves
+from hierforecast.image_ssl.pretext.task import Draw, PretextTask, TileGrid, cell_moves
 
 # Cells of a 3 x 3 grid around the middle one, counter-clockwise from the right: a quarter turn
 # moves a label two places on.

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.image_ssl.groups import GroupLike, LabelAction, as_group
-from hierforecast.image_ssl.pretext.task import Draw, PretextTask
-from hierforecast.image_ssl.pretext.tiles import check_square
+from hierforecast.image_ssl.pretext.task import Draw, PretextTask, check_square
 
 
 class RotationPrediction(PretextTask):

@@ -20,7 +20,7 @@ from hierforecast.image_ssl.nn.heads import (
     mlp,
     respecting,
 )
-from hierforecast.image_ssl.pretext.tiles import cell_moves
+from hierforecast.image_ssl.pretext.task import cell_moves
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
 
 NAMES = ("C2", "C4", "D1", "D2", "D4")

@@ -10,8 +10,8 @@ import torch
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.groups import Group
 from hierforecast.image_ssl.pretext import Jigsaw
-from hierforecast.image_ssl.pretext.permutations import far_apart
-from hierforecast.image_ssl.pretext.tiles import TileGrid, cell_moves, turn_shifts
+from hierforecast.image_ssl.pretext.jigsaw import far_apart
+from hierforecast.image_ssl.pretext.task import TileGrid, cell_moves, turn_shifts
 
 NAMES = ("C1", "C2", "C4", "D1", "D2", "D4")
 
