@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from hierforecast.errors import DataError
-from hierforecast.image_ssl.evaluation import Features, NeighborsProbe, neighbors
+from hierforecast.image_ssl.evaluation import Features, NeighborsProbe, classifiers
 
 NAN = float("nan")
 
@@ -74,10 +74,10 @@ def test_the_memory_is_bounded_and_chunks_change_nothing(monkeypatch):
     train, test = some(60), some(25, seed=1)
     whole = shares(train, test.x, 5)
     seen = []
-    nearest = neighbors._nearest
-    monkeypatch.setattr(neighbors, "CELLS", 200)  # three rows at a time
+    nearest = classifiers._nearest
+    monkeypatch.setattr(classifiers, "CELLS", 200)  # three rows at a time
     monkeypatch.setattr(
-        neighbors, "_nearest", lambda table, k: seen.append(table.shape) or nearest(table, k)
+        classifiers, "_nearest", lambda table, k: seen.append(table.shape) or nearest(table, k)
     )
     assert torch.allclose(shares(train, test.x, 5), whole, atol=1e-12)
     assert len(seen) == 9 and all(rows * columns <= 200 for rows, columns in seen)
