@@ -9,10 +9,13 @@ from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hierforecast._random import Passes, mixed, seeded
 from hierforecast.lessons import Course
 from hierforecast.plan import Plan
+from hierforecast.resident import Gather, gather_on
 from hierforecast.windows import Window, WindowDataset
 
 # Seeds of their own for what is hidden, dropped, and drawn in a validation.
@@ -26,11 +29,17 @@ class Progress(Protocol):
         plan: its options.
         batches: how many were learned from so far.
         trainer: Lightning's, which knows how many processes train and which one this is.
+        device: where it takes place.
     """
 
     plan: Plan
     batches: int
     trainer: Any
+
+    @property
+    def device(self) -> torch.device:
+        """See above."""
+        ...
 
 
 class Batches:
@@ -47,16 +56,18 @@ class Batches:
     def __iter__(self) -> Iterator[Window]:
         trainer, start, stop = self.training.trainer, 0, 0.0
         windows: WindowDataset | None = None
+        gather: Gather | None = None
         pools: list[tuple[np.ndarray, Passes]] = []
         for number in count(self.training.batches):
             own = number * trainer.world_size + trainer.global_rank
-            if windows is None or own >= stop:
-                windows = None  # before others are read: there is room for some only
+            if gather is None or own >= stop:
+                windows = gather = None  # before others are read: there is room for some only
                 start, stop, windows = self._windows(own)
+                gather = gather_on(self.training.device, windows)
                 pools = self._pools(windows, mixed(self.seed, start) if start else self.seed)
             hidden = seeded(self.seed, HIDDEN, own)
             chosen = [pool[passes.batch(own - start)] for pool, passes in pools]
-            yield windows.__getitems__(np.concatenate(chosen), hidden)
+            yield gather(np.concatenate(chosen), hidden)
 
     def _windows(self, batch: int) -> tuple[int, float, WindowDataset]:
         """The windows of a batch, the first batch of the same ones and the first of others."""
@@ -88,6 +99,7 @@ class Checks:
 
     def __init__(self, windows: WindowDataset, training: Progress) -> None:
         self.windows, self.training = windows, training
+        self.gather: Gather | None = None
         self.starts = range(0, len(windows), windows.at_once(training.plan.batch))
 
     def __len__(self) -> int:
@@ -95,12 +107,19 @@ class Checks:
 
     def __iter__(self) -> Iterator[Window]:
         trainer = self.training.trainer
+        self.gather = self.gather or gather_on(self.training.device, self.windows)
         for turn in range(len(self)):
             own = turn * trainer.world_size + trainer.global_rank
             start = self.starts[min(own, len(self.starts) - 1)]
             stop = min(start + self.starts.step, len(self.windows))
             drawing = seeded(self.training.plan.seed, CHECKED, start)
-            batch, future = self.windows.__getitems__(range(start, stop), drawing)
+            batch, future = self.gather(np.arange(start, stop), drawing)
             if own >= len(self.starts):
                 future = replace(future, present=future.present.new_zeros(future.present.shape))
             yield Window(batch, future)
+
+
+def sums(loss: Tensor, window: Window) -> Tensor:
+    """A loss as a sum over present cells, and their count: (2,)."""
+    cells = window.future.present.sum().to(loss)
+    return torch.stack([loss * cells, cells])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from hierforecast import _options
 from hierforecast._options import levels, whole
-from hierforecast._waiting import at_hand
-from hierforecast.batch import Future
+from hierforecast._waiting import at_hand, sent
+from hierforecast.batch import Future, _map_tensors
 from hierforecast.devices import shared_out
 from hierforecast.distributions import SceneDistribution
 from hierforecast.distributions.checks import check_finite
@@ -92,7 +93,7 @@ class Forecasts:
             stop = min(start + self.batch_size, len(self.windows))
             batch, future = self.windows.__getitems__(list(range(start, stop)))
             with torch.no_grad():
-                raw = self.model(batch.to(device))
+                raw = self.model(_map_tensors(batch, partial(sent, device=device)))
             if not at_hand(raw.scene):  # its parameters were not looked at
                 check_finite("the forecast", raw.mean)
             drawing = self.random.generators(self.windows.panel, self.windows.cutoffs[start:stop])

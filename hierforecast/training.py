@@ -27,7 +27,9 @@ from hierforecast._lightning import (
     undisturbed,
 )
 from hierforecast._random import drawing, draws_by_itself, hand_down, mixed
-from hierforecast.batching import CHECKED, DROPPED, Batches, Checks
+from hierforecast._waiting import sent
+from hierforecast.batch import _map_tensors
+from hierforecast.batching import CHECKED, DROPPED, Batches, Checks, sums
 from hierforecast.io.checkpoints import prepare
 from hierforecast.lessons import Course
 from hierforecast.models import Model
@@ -66,13 +68,17 @@ class Training(L.LightningModule):
         self.model, self.plan = model, plan
         self.batches = 0  # learned from so far
         self.losses: list[tuple[int, Tensor]] = []  # of steps since they were last fetched
-        self.checked = torch.zeros(2)  # sums of a validation, see `_sums`
+        self.checked = torch.zeros(2)  # sums of a validation, see `sums`
 
     def on_fit_start(self) -> None:
         """Give the model's parts a generator on their device."""
         self.draws = torch.Generator(self.device)
         self.foreign = draws_by_itself(self.model)
         hand_down(self.model, self.draws)
+
+    def transfer_batch_to_device(self, batch: Window, device: torch.device, index: int) -> Window:
+        """A batch on the device, in the background; what was gathered there stays as it is."""
+        return Window(*(_map_tensors(part, partial(sent, device=device)) for part in batch))
 
     def training_step(self, window: Window, index: int) -> Tensor:
         """Loss of a batch, in which each present cell counts as much in whatever process it is."""
@@ -90,7 +96,7 @@ class Training(L.LightningModule):
         """
         if self.trainer.world_size == 1:
             return loss, loss.detach()
-        total, cells = self._summed(_sums(loss.detach(), window))
+        total, cells = self._summed(sums(loss.detach(), window))
         own = window.future.present.sum() * self.trainer.world_size
         return loss * (own / cells.clamp(min=1)), total / cells.clamp(min=1)
 
@@ -101,7 +107,7 @@ class Training(L.LightningModule):
 
     def validation_step(self, window: Window, index: int) -> None:
         """Add up the loss of held-out windows and their present cells."""
-        self.checked = self.checked + _sums(self._loss(window, CHECKED, index), window)
+        self.checked = self.checked + sums(self._loss(window, CHECKED, index), window)
 
     def on_validation_epoch_start(self) -> None:
         """Begin to add up."""
@@ -140,12 +146,6 @@ class Training(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the batch that comes next."""
         self.batches = checkpoint["batches"]
-
-
-def _sums(loss: Tensor, window: Window) -> Tensor:
-    """A loss as a sum over present cells, and their count: (2,)."""
-    cells = window.future.present.sum().to(loss)
-    return torch.stack([loss * cells, cells])
 
 
 class Keeper(Saver):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hierforecast.batch import Future, SceneBatch, hierarchy_of
+from hierforecast.batch import Future, Hierarchy, SceneBatch, hierarchy_of
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel
 from hierforecast.frame.calendar import Calendar
@@ -31,6 +31,30 @@ class Window(NamedTuple):
 
     batch: SceneBatch
     future: Future
+
+
+class Chosen(NamedTuple):
+    """What a batch is gathered of: all that is known of it before a number is looked at.
+
+    Attributes:
+        rows, window, cutoffs: (P,) of the panel, and of each its window and cutoff.
+        cells: (P, L + H) of the panel; a step before the first one looks at that one's.
+        present: (P, L), what the model sees.
+        hierarchy: who meets whom.
+        n_scenes: windows.
+        early: (W, L + H) steps of each window, some of them before the first; None: none is.
+        dates: (W, L + H, C) features of the calendar, None for none.
+    """
+
+    rows: np.ndarray
+    window: np.ndarray
+    cutoffs: np.ndarray
+    cells: np.ndarray
+    present: np.ndarray
+    hierarchy: Hierarchy
+    n_scenes: int
+    early: np.ndarray | None
+    dates: np.ndarray | None
 
 
 class WindowDataset(Dataset[Window]):
@@ -97,6 +121,12 @@ class WindowDataset(Dataset[Window]):
         self, indices: Sequence[int] | np.ndarray, generator: torch.Generator | None = None
     ) -> Window:
         """Several windows as one packed batch; `generator` draws what is hidden and left out."""
+        return self.gathered(self.chosen(indices, generator))
+
+    def chosen(
+        self, indices: Sequence[int] | np.ndarray, generator: torch.Generator | None = None
+    ) -> Chosen:
+        """What a batch is to be gathered of, all but its numbers; arguments of `__getitems__`."""
         panel, length = self.panel, self.context_length
         scenes, cutoffs = self.cutoffs[np.asarray(indices, dtype=np.int64)].T
         window, rows = self._rows(scenes)
@@ -115,35 +145,44 @@ class WindowDataset(Dataset[Window]):
         codes = (panel.groups, *panel.crossed)
         order, hierarchy = hierarchy_of(window[kept], *(each[rows[kept]] for each in codes))
         kept = kept[order]
-        rows, window, cells, present = rows[kept], window[kept], cells[kept], present[kept]
+        dates = None
+        if self.calendar is not None:
+            dates = self.calendar.at(scenes, step).astype(panel.dtype)
+        kinds = rows[kept], window[kept], cutoffs[window[kept]], cells[kept], present[kept]
+        return Chosen(*kinds, hierarchy, len(scenes), step if short else None, dates)
+
+    def gathered(self, chosen: Chosen) -> Window:
+        """The batch of what was chosen."""
+        rows, window, cutoffs, cells, present, hierarchy, n_scenes, early, dates = chosen
+        panel, length = self.panel, self.context_length
         seen, tensor = panel.present[cells], torch.from_numpy
         seen[:, :length] = present
         ahead = None
         if self.history is None:
             values, offset = self._targets(cells, present, seen)
-            unit, level = self.unit, self._level(offset)
+            unit, level = self.unit, self.level(offset)
         else:
-            ahead = self.history.ahead(rows, cutoffs[window])
+            ahead = self.history.ahead(rows, cutoffs)
             offset, unit, level = ahead.loc, ahead.unit, np.zeros((len(rows), 1, 1))
             values = self._residuals(cells, present, seen, ahead)
-        known = self._covariates("known", cells)
-        if short:
-            known[step[window] < 0] = np.nan
-        if self.calendar is not None:
-            dates = self.calendar.at(scenes, step).astype(panel.dtype)[window]
+        known = self.covariates("known", cells)
+        if early is not None:
+            known[early[window] < 0] = np.nan
+        if dates is not None:
+            dates = dates[window]
             known = np.concatenate([known, dates], axis=-1) if known.shape[-1] else dates
         # A missing step hides all that was observed with it, also where a frame still holds it.
-        past = self._covariates("past", cells[:, :length])
+        past = self.covariates("past", cells[:, :length])
         past[~present] = np.nan
         batch = SceneBatch(
             values=tensor(values[:, :length]),
             present=tensor(present),
             past=tensor(past),
             known=tensor(known),
-            static=tensor(self._covariates("static", rows)),
+            static=tensor(self.covariates("static", rows)),
             types=tensor(panel.types[rows]),
             scene=tensor(window),
-            n_scenes=len(scenes),
+            n_scenes=n_scenes,
             hierarchy=hierarchy,
             level=tensor(level.astype(panel.dtype)),
             naive=None if ahead is None else tensor(ahead.naive.astype(panel.dtype)),
@@ -152,7 +191,7 @@ class WindowDataset(Dataset[Window]):
             tensor(values[:, length:]),
             tensor(seen[:, length:]),
             tensor(rows),
-            tensor(cutoffs[window]),
+            tensor(cutoffs),
             *((offset, unit) if self.origin else ()),
         )
         return Window(batch, future)
@@ -172,7 +211,7 @@ class WindowDataset(Dataset[Window]):
         """Which windows (W,) have a context that lies within their scene."""
         return self.cutoffs[:, 1] - self.panel.begin[self.cutoffs[:, 0]] >= self.context_length
 
-    def _level(self, offset: np.ndarray) -> np.ndarray:
+    def level(self, offset: np.ndarray) -> np.ndarray:
         """Where offsets (P, 1, D) lie, see `SceneBatch`."""
         return (offset - self.middle) / self.unit if self.origin == "row" else 0.0 * offset
 
@@ -217,7 +256,7 @@ class WindowDataset(Dataset[Window]):
             out[..., d] = column / unit
         return out, offset[:, None]
 
-    def _covariates(self, role: str, at: np.ndarray) -> np.ndarray:
+    def covariates(self, role: str, at: Any) -> np.ndarray:
         """Covariates of a role in the model's units: (*at.shape, C)."""
         values = getattr(self.panel, role)[at]
         if self.origin is not None:
