@@ -29,7 +29,6 @@ from hierforecast.image_ssl.augment import (
     Transformation,
     Translation,
 )
-from hierforecast.image_ssl.augment.base import Range
 from hierforecast.image_ssl.data.arrays import ImageSet, as_float
 from hierforecast.image_ssl.data.views import (
     PosedSet,
@@ -44,33 +43,19 @@ from hierforecast.image_ssl.evaluation.targets import POSE_TARGETS, TARGETS, Tar
 from hierforecast.image_ssl.split.sie import SIE
 
 
-def transformation_sets(
-    *,
-    degrees: float = 45.0,
-    strength: float = 0.4,
-    hue: float = 0.1,
-    sigma: Range = (0.1, 1.0),
-    shift: float = 0.2,
-    scale: Range = (0.5, 1.0),
-) -> dict[str, Transformation]:
+def transformation_sets() -> dict[str, Transformation]:
     """The transformations that are probed: rot, colour, blur, translation, crop, flip, and all.
 
-    Each happens to every view (a flip to every other); "all" is one after the other.
-
-    Args:
-        degrees: angles lie between -degrees and degrees; relative ones reach twice as far.
-        strength: of brightness, contrast and saturation: factors within `strength` of 1.
-        hue: turns of the color circle, to either side; below 0.25, relative hues never wrap.
-        sigma: standard deviations of the blur in pixels.
-        shift: the largest translation, as a fraction of the image.
-        scale: areas of the crop, as fractions of the image.
+    Each happens to every view (a flip to every other); "all" is one after the other. Relative
+    angles reach twice as far as those drawn, and relative hues, drawn below a quarter turn, never
+    wrap. Probes of others take any transformation.
     """
     single: dict[str, Transformation] = {
-        "rot": RandomRotation(degrees),
-        "colour": ColorJitter(strength, strength, strength, hue, p=1.0),
-        "blur": GaussianBlur(sigma, p=1.0),
-        "translation": Translation(shift),
-        "crop": RandomResizedCrop(scale=scale),
+        "rot": RandomRotation(45.0),
+        "colour": ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0),
+        "blur": GaussianBlur((0.1, 1.0), p=1.0),
+        "translation": Translation(0.2),
+        "crop": RandomResizedCrop(scale=(0.5, 1.0)),
         "flip": HorizontalFlip(),
     }
     order = ("crop", "flip", "translation", "rot", "colour", "blur")  # one sampling, then colors

@@ -7,7 +7,7 @@ symmetry ends there. The three arms of a comparison differ in nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -56,17 +56,11 @@ def respecting(
     )
 
 
-def mlp(
-    widths: Sequence[int],
-    group: GroupLike = "C1",
-    norm: Callable[[int], nn.Module] = nn.BatchNorm1d,
-    last_norm: bool = False,
-) -> nn.Sequential:
+def mlp(widths: Sequence[int], group: GroupLike = "C1", last_norm: bool = False) -> nn.Sequential:
     """Linear maps of a group with norms and ReLU between, on features (b, c, g).
 
     Args:
         widths: channels, from the input's to the output's.
-        norm: made for each hidden width; `torch.nn.Identity` takes a width too.
         last_norm: normalize the output as well, without ReLU and without learned scales and shifts,
             as the authors of SimSiam do.
     """
@@ -75,7 +69,7 @@ def mlp(
         last = number == len(widths)
         layers.append(GroupLinear(before, after, group, bias=last and not last_norm))
         if not last:
-            layers += [norm(after), nn.ReLU(inplace=True)]
+            layers += [nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
         elif last_norm:
             layers.append(nn.BatchNorm1d(after, affine=False))
     return nn.Sequential(*layers)

@@ -30,7 +30,7 @@ from hierforecast.image_ssl.plot.style import (
     spread_apart,
 )
 
-FLOOR = -0.25
+FLOOR = -0.25  # where bars of R² end
 WHISKER: dict[str, Any] = {"elinewidth": 1.4, "capsize": 3, "capthick": 1.4}
 DOT: dict[str, Any] = {"s": 12, "color": "white", "edgecolors": INK, "linewidths": 0.7, "zorder": 3}
 SQUARE: dict[str, Any] = {**LEGEND, "handlelength": 1.0, "handleheight": 1.0}  # of a legend
@@ -131,8 +131,6 @@ def plot_r2(
     table: pd.DataFrame,
     *,
     by: str = "method",
-    floor: float = FLOOR,
-    colors: Mapping[str, str] | None = None,
     title: str | None = None,
 ) -> Figure:
     """Bars of R² by target and method: the mean over runs, its spread, and every single run.
@@ -146,15 +144,10 @@ def plot_r2(
             probe and metric: what `probe_transformations` gives, of several methods and seeds.
             Rows of another metric than R2 (a flip's accuracy) are left out.
         by: the column whose values stand side by side, each in its color.
-        floor: below 0; where bars end.
-        colors: value of `by` -> color; others take the next of the palette.
 
     Raises:
-        DataError: if a column is missing, no row is of R2, a score is NaN, or the floor is not
-            below 0.
+        DataError: if a column is missing, no row is of R2, or a score is NaN.
     """
-    if not floor < 0:
-        raise DataError(f"floor is {floor}: give a number below 0, where bars are to end")
     metric = table.metric == "R2" if "metric" in table.columns else slice(None)
     table = need(table[metric], ["target", "score", by], "of the metric R2")
     if table.score.isna().any():
@@ -162,14 +155,13 @@ def plot_r2(
     probes: list[Any] = list(table.probe.unique()) if "probe" in table.columns else [None]
     targets, names = list(table.target.unique()), list(table[by].unique())
     looks = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(names)}
-    looks |= {name: color for name, color in (colors or {}).items() if name in looks}
     width = max(7.0, 1.6 + 0.36 * len(targets) * (len(names) + 1))
     figure = new_figure(width, 0.9 + 3.4 * len(probes), title)
     panels: list[Axes] = list(figure.subplots(len(probes), 1, squeeze=False)[:, 0])
     for ax, probe in zip(panels, probes, strict=True):
         rows = table if probe is None else table[table.probe == probe]
-        _draw_bars(ax, targets, looks, _runs(rows, "target", by, "score"), 0.84, _short, floor)
-        _r2_axis(ax, len(targets), floor)
+        _draw_bars(ax, targets, looks, _runs(rows, "target", by, "score"), 0.84, _short, FLOOR)
+        _r2_axis(ax, len(targets))
         if probe is not None:
             ax.set_title(f"{probe} probe", loc="left", fontsize=FONT["legend"], color=MUTED)
     place: dict[str, Any] = {"loc": "outside lower left", "ncols": min(len(names), 5)}
@@ -244,15 +236,15 @@ def _draw_bars(
     ax.tick_params(axis="x", labelsize=FONT["label"], labelcolor=INK)
 
 
-def _r2_axis(ax: Axes, targets: int, floor: float) -> None:
+def _r2_axis(ax: Axes, targets: int) -> None:
     """From the floor, which is marked, to 1."""
     ax.axhline(0, color=INK, linewidth=1.0)
     ax.spines["bottom"].set_visible(False)
-    ax.set_ylim(floor - 0.12, 1.1)
+    ax.set_ylim(FLOOR - 0.12, 1.1)
     ax.set_xlim(-0.5, targets - 0.5)
-    ax.set_yticks([floor, 0, 0.25, 0.5, 0.75, 1.0])
-    ax.set_yticklabels([f"≤ {_short(floor)}", "0", ".25", ".5", ".75", "1"])
-    ax.axhline(floor, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)))
+    ax.set_yticks([FLOOR, 0, 0.25, 0.5, 0.75, 1.0])
+    ax.set_yticklabels([f"≤ {_short(FLOOR)}", "0", ".25", ".5", ".75", "1"])
+    ax.axhline(FLOOR, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)))
     ax.set_ylabel("R²", **LABEL, rotation=0, ha="right")
 
 
