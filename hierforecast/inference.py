@@ -40,6 +40,11 @@ def place(model: Model, accelerator: Any) -> Model:
         return model.to(device).eval()
 
 
+def device_of(model: Model) -> torch.device:
+    """Where a model is."""
+    return next(iter((*model.parameters(), *model.buffers()))).device
+
+
 def point_columns(model: Model, targets: Sequence[str]) -> list[str]:
     """The model's name, with the target if there are several."""
     name = type(model).__name__
@@ -87,7 +92,7 @@ class Forecasts:
     share: tuple[int, int] = field(default=(0, 1), kw_only=True)
 
     def __iter__(self) -> Iterator[Forecast]:
-        device = next(iter((*self.model.parameters(), *self.model.buffers()))).device
+        device = device_of(self.model)
         first, every = self.share
         for start in range(0, len(self.windows), self.batch_size)[first::every]:
             stop = min(start + self.batch_size, len(self.windows))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hierforecast._options import whole
+from hierforecast._waiting import is_host
 from hierforecast.cutoffs import last_cutoffs
 from hierforecast.devices import devices_of
 from hierforecast.draws import Draws
@@ -18,7 +19,7 @@ from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.frame.given import read_given
 from hierforecast.frame.totals import Totals
 from hierforecast.imputing import Imputation
-from hierforecast.inference import Forecasts, place, point_columns
+from hierforecast.inference import Forecasts, device_of, place, point_columns
 from hierforecast.models import Model
 from hierforecast.newcomers import Newcomers
 from hierforecast.plan import Fitted, Params, Plan
@@ -108,7 +109,10 @@ class Learned(Params):
         how: dict[str, Any] = {"origin": self.model_.origin, "calendar": self.model_.uses_calendar}
         windows = WindowDataset(panel, cutoffs, *lengths, **how)
         model = place(self.model_, (self.trainer or {}).get("accelerator", "auto"))
-        size, devices = windows.at_once(self._plan().batch), devices_of(self.trainer)
+        devices, most = devices_of(self.trainer), self._plan().batch
+        if self.batch_size is None and not is_host(device_of(model)):  # it has memory, and waits
+            most = -(-len(windows) // max(1, len(devices)))
+        size = windows.at_once(most)
         return Forecasts(model, windows, size, Draws(self.seed), devices=devices)
 
     def _imputation(self, frame: Any, seed: int | None) -> Imputation:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
-from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,81 +12,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierforecast import Columns, Forecaster, HiPerformer, _waiting, fitting
+from hierforecast import Forecaster, HiPerformer, _waiting, fitting
 from hierforecast._lightning import StepBar
 from hierforecast._random import hand_down, seeded
 from hierforecast.batch import Future, SceneBatch
-from hierforecast.datasets import simulate_basketball
-from hierforecast.nn.heads import HEADS
+from hierforecast.cutoffs import cutoffs_of
 from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.training import Training
-from hierforecast.windows import Window
+from hierforecast.windows import AT_ONCE, Window
 from tests.helpers import QUIET
+from tests.lessons import CASES, COURT, basketball, lesson
 from tests.waiting import Reads, Waited, unwaited
 
-COURT = Columns(target=["x", "y"], group="team", group_type="kind", scene="scene")
-SHOPS = Columns(group=["city", "shop"], crossed=["kind"], past_covariates=["price"])
 # What waits all the same, see docs/how_it_grows.md, "On a GPU".
 WAITING = {"basketball, student": "copies numbers", "returns": "eigh"}
-
-
-def basketball() -> pd.DataFrame:
-    return simulate_basketball(n_scenes=4, n_steps=56, seed=0, missing=0.1)
-
-
-def shops() -> pd.DataFrame:
-    """Daily demand of eight products, in shops of cities and of two kinds."""
-    rng, days = np.random.default_rng(0), pd.date_range("2024-01-01", periods=120)
-    frame = pd.DataFrame({"unique_id": np.repeat(np.arange(8), 120), "ds": np.tile(days, 8)})
-    number = frame["unique_id"]
-    frame["city"], frame["shop"], frame["kind"] = number % 2, number % 4, number // 4
-    week = 4 + 2 * np.sin(frame["ds"].dt.day_of_week)
-    return frame.assign(y=rng.poisson(week), price=rng.normal(size=len(frame)))
-
-
-CASES: dict[str, tuple[dict[str, Any], Any]] = {
-    "basketball": ({"scale": "mirrored", "n_frequencies": 4, "dropout": 0.1}, basketball),
-    **{
-        f"basketball, {head}": ({"head": head}, basketball)
-        for head in HEADS
-        if head not in ("returns", "steps")
-    },
-    "series": ({"scale": "series", "n_frequencies": 4}, shops),
-    "demand": ({"scale": "demand"}, shops),
-    "returns": ({"scale": "returns"}, shops),
-}  # fmt: skip
-
-
-class Captured(Exception):
-    pass
-
-
-def lesson(name: str, precision: str = "32-true") -> tuple[Any, Window]:
-    """A model as its training begins, and the first batch that it would learn from."""
-    return deepcopy(_lesson(name, precision))
-
-
-@cache
-def _lesson(name: str, precision: str) -> tuple[Any, Window]:
-    given, frame = CASES[name]
-    model = HiPerformer(16, 2, 2, **given)
-
-    def capture(plan: Any, model: Any, windows: Any, *rest: Any) -> None:
-        raise Captured(model, windows)
-
-    court = frame is basketball
-    lengths = (40, 10) if court else (28, 7)
-    forecaster = Forecaster(
-        model, context_length=lengths[0], prediction_length=lengths[1],
-        columns=COURT if court else SHOPS, series_dropout=0.1,
-        trainer={**QUIET, "precision": precision},
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "_train", capture)
-        with pytest.raises(Captured) as caught:
-            forecaster.fit(frame())
-    model, windows = caught.value.args
-    return model, windows.__getitems__(range(min(6, len(windows))), seeded(0))
 
 
 def step(model: Any, window: Window, optimizer: torch.optim.Optimizer) -> None:
@@ -252,3 +189,21 @@ def test_forecasts_that_are_not_finite_are_named_where_nothing_else_looks(all_de
     fitted.model_.linear.weight.bias.data.fill_(torch.nan)
     with pytest.raises(ValueError, match="the forecast holds NaN"):
         fitted.predict(frame)
+
+
+def test_a_device_forecasts_as_many_windows_at_a_time_as_have_room(all_devices: Any):
+    frame = basketball()
+    options = {"context_length": 40, "prediction_length": 10, "columns": COURT, "max_steps": 1}
+    fitted = Forecaster(HiPerformer(16, 1, 2), **options, trainer=QUIET).fit(frame)
+    panel = fitted._read(frame)
+    cutoffs = np.tile(cutoffs_of(panel, 40, 10), (600, 1))
+    here = fitted._forecasts(panel, cutoffs).batch_size
+    wanted = fitted.predict(frame, level=[80])
+    all_devices()
+    there = fitted._forecasts(panel, cutoffs)
+    rows = there.batch_size * there.windows.sizes.mean()
+    assert here == fitted._plan().batch < there.batch_size
+    assert AT_ONCE - 11 < rows <= AT_ONCE
+    pd.testing.assert_frame_equal(fitted.predict(frame, level=[80]), wanted, rtol=1e-4)
+    fitted.set_params(batch_size=7)
+    assert fitted._forecasts(panel, cutoffs).batch_size == 7

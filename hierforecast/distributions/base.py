@@ -6,35 +6,20 @@ are in the files beside this one.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.amp.autocast_mode import is_autocast_available as _available
 from torch.distributions import Distribution, constraints
 
 from hierforecast._random import Generators, drawing, filled
 from hierforecast._waiting import at_hand
 from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.conditionals import Conditional
+from hierforecast.distributions.precision import no_autocast, promote
 from hierforecast.distributions.sums import Sums
 
 Shape = torch.Size | list[int] | tuple[int, ...]
-
-
-def promote(*tensors: Tensor) -> list[Tensor]:
-    """Bring tensors to their common dtype, float32 at least: bfloat16 cannot hold a likelihood."""
-    dtype = torch.float32
-    for tensor in tensors:
-        dtype = torch.promote_types(dtype, tensor.dtype)
-    return [tensor.to(dtype) for tensor in tensors]
-
-
-def no_autocast(like: Tensor) -> AbstractContextManager[object]:
-    """Autocast would send the matrix products of the likelihood back to half precision."""
-    device = like.device.type
-    return torch.autocast(device, enabled=False) if _available(device) else nullcontext()
 
 
 class SceneDistribution(Conditional, Distribution):

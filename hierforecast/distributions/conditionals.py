@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from hierforecast.distributions.latents import Found, Latents
 from hierforecast.distributions.noise import RowNoise
+from hierforecast.distributions.precision import no_autocast
 from hierforecast.distributions.roots import cholesky
 
 # Numbers of the matrices that are held at a time.
@@ -55,7 +56,7 @@ class Conditional:
         if value.ndim != 3:
             raise ValueError(f"value must be (P, H, D), one future, got {tuple(value.shape)}")
         value, seen = self._seen(value, observed)
-        with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
+        with torch.no_grad(), no_autocast(value):
             return self._conditional_log_prob(value, seen)
 
     def _conditional_log_prob(self, value: Tensor, seen: Tensor) -> Tensor:

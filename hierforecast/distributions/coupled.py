@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from hierforecast._waiting import at_hand
-from hierforecast.distributions.base import no_autocast, promote
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.noise import RowNoise, to_dtype
+from hierforecast.distributions.precision import no_autocast, promote
 from hierforecast.distributions.roots import cholesky
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.whole import WholeNoise

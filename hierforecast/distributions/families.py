@@ -16,11 +16,9 @@ from torch import Tensor
 from torch.distributions import Cauchy, Distribution, Laplace, Normal, StudentT, biject_to
 
 from hierforecast._random import by_scene
-from hierforecast.distributions.base import (
-    SceneDistribution,
-    promote,
-)
+from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.checks import check_finite
+from hierforecast.distributions.precision import promote
 from hierforecast.distributions.student import student_cdf
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import coherent

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from hierforecast._random import filled
-from hierforecast.distributions.base import SceneDistribution, no_autocast, promote
+from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.checks import check_parameters
 from hierforecast.distributions.conditionals import White, given_others
 from hierforecast.distributions.latents import Found, Latents, Piece, check_nested, infer
 from hierforecast.distributions.noise import DiagonalNoise, RowNoise, to_dtype
 from hierforecast.distributions.places import GroupFactor, how_many
+from hierforecast.distributions.precision import no_autocast, promote
 from hierforecast.distributions.sums import Sums, root_of
 from hierforecast.distributions.totals import coherent, total
 
@@ -267,9 +268,8 @@ class LowRankNormal(SceneDistribution):
         """As `SceneDistribution.rows`."""
         noise = self.noise.change(lambda x: x[index])
         *finer, scene = self.levels
-        levels = [*(level.rows(index) for level in finer),
-                  scene.take(index, self.scene[index], self.n_scenes)]  # fmt: skip
-        return self._with(self.loc[index], noise, levels)
+        whole = scene.take(index, self.scene[index], self.n_scenes)
+        return self._with(self.loc[index], noise, [*(x.rows(index) for x in finer), whole])
 
     def covariance(self, scene_index: int) -> Tensor:
         """As `SceneDistribution.covariance`."""

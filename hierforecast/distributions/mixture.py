@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import SceneDistribution, promote
+from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.conditionals import mixed
 from hierforecast.distributions.lowrank import LowRankNormal
+from hierforecast.distributions.precision import promote
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import coherent
 

@@ -7,9 +7,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.base import SceneDistribution, promote
+from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.checks import check_finite
 from hierforecast.distributions.lowrank import LowRankNormal
+from hierforecast.distributions.precision import promote
 from hierforecast.distributions.student import distance
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import coherent

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from hierforecast._random import by_scene
-from hierforecast.distributions.base import SceneDistribution, promote
+from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.lowrank import LowRankNormal
+from hierforecast.distributions.precision import promote
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import coherent
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from hierforecast._random import seeded
 from hierforecast.distributions.atoms import Atoms
-from hierforecast.distributions.base import SceneDistribution, promote
+from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.checks import check_finite
+from hierforecast.distributions.precision import promote
 from hierforecast.distributions.quadrature import components, normal_nodes, parts, precise
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import Totals

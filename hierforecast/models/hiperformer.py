@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 import torch
@@ -17,6 +18,7 @@ from hierforecast._options import number, renamed, whole
 from hierforecast._waiting import at_hand
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions.precision import Networks, full_precision, promote
 from hierforecast.errors import DataError
 from hierforecast.models.base import Origin
 from hierforecast.models.former import OPTIONS, warn_replaced
@@ -26,7 +28,7 @@ from hierforecast.nn.coupling import PairNetwork
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
-from hierforecast.nn.groups import means
+from hierforecast.nn.groups import pool
 from hierforecast.nn.head import Head, Loads, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.market import MarketStart
@@ -227,11 +229,12 @@ class HiPerformer(LinearStart):
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint distribution of the horizon, (P, H, D) in the units of the batch."""
-        views = self.scaler.views(batch)
-        scaled = views.scaled
-        around = self._around(*self._parts(views.batch, scaled))
-        mixed = views.mix(around.affine(scaled.loc, scaled.scale))
-        return self.temperature(mixed, batch.types)
+        with full_precision(batch.values) as networks:
+            views = self.scaler.views(batch)
+            scaled = views.scaled
+            around = self._around(*self._parts(views.batch, scaled, networks))
+            mixed = views.mix(around.affine(scaled.loc, scaled.scale))
+            return self.temperature(mixed, batch.types)
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
         """Distance of the locs from the truth, plus the likelihood of the errors around them.
@@ -248,17 +251,18 @@ class HiPerformer(LinearStart):
 
     def score(self, batch: SceneBatch, future: Future) -> tuple[Tensor, Tensor]:
         """See `Model`; both in the network's units, the likelihood that of the errors."""
-        scaled = self.scaler.drawn(batch)
-        loc, scale, shape, scenes = self._parts(batch, scaled)
-        seen = future.present
-        truth = clamp(scaled.apply(future.values) / self.horizon_scale)
-        around = self._around(loc.detach(), scale, shape, scenes)
-        likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
-        likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
-        likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
-        middle = loc.mean(0) if loc.ndim > truth.ndim else loc  # of several locs
-        apart = self.scaler.totals_apart(truth - middle, seen, scenes)
-        return self._head.distance(loc, truth, seen, scenes) + apart, -likelihood
+        with full_precision(batch.values) as networks:
+            scaled = self.scaler.drawn(batch)
+            loc, scale, shape, scenes = self._parts(batch, scaled, networks)
+            seen = future.present
+            truth = clamp(scaled.apply(future.values) / self.horizon_scale)
+            around = self._around(loc.detach(), scale, shape, scenes)
+            likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
+            likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
+            likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
+            middle = loc.mean(0) if loc.ndim > truth.ndim else loc  # of several locs
+            apart = self.scaler.totals_apart(truth - middle, seen, scenes)
+            return self._head.distance(loc, truth, seen, scenes) + apart, -likelihood
 
     def _around(
         self, loc: Tensor, scale: Tensor, shape: Tensor, scenes: Scenes
@@ -267,34 +271,29 @@ class HiPerformer(LinearStart):
         steps = self.horizon_scale
         return self._head(loc * steps, scale * steps, shape, scenes)
 
-    def _parts(self, batch: SceneBatch, scaled: Scaled) -> tuple[Tensor, Tensor, Tensor, Scenes]:
+    def _parts(
+        self, batch: SceneBatch, scaled: Scaled, networks: Networks = nullcontext
+    ) -> tuple[Tensor, Tensor, Tensor, Scenes]:
         """Loc, scale, shape in the network's units, and scenes."""
-        scaled = scaled.clamp()
-        tokens, present = self.embedding(batch, scaled)
-        seen = None if at_hand(present) and present.all() else present  # a mask takes time
-        codes, edges = self._codes(batch), None
+        scaled, codes = scaled.clamp(), self._codes(batch)
         base = self.linear(self._inputs(batch, scaled), codes)
-        if self.geometry is not None:
-            edges = self.geometry(batch, scaled, (base * self.horizon_scale).detach())
-        tokens = self.encoder(tokens, batch.hierarchy, seen, self.embedding.horizon_tokens, edges)
-        moved, shape = self.decoder(tokens)
-        scenes = Scenes.of(batch)
-        if self.pairs is not None:  # learns from the likelihood, as the shape does
-            scenes = scenes._replace(links=self.pairs(tokens.detach(), batch, scenes))
+        scenes, edges = Scenes.of(batch), None
+        with networks():
+            tokens, present = self.embedding(batch, scaled)
+            seen = None if at_hand(present) and present.all() else present  # a mask takes time
+            if self.geometry is not None:
+                edges = self.geometry(batch, scaled, (base * self.horizon_scale).detach())
+            ahead = self.embedding.horizon_tokens
+            tokens = self.encoder(tokens, batch.hierarchy, seen, ahead, edges)
+            moved, shape = promote(*self.decoder(tokens))
+            if self.pairs is not None:  # learns from the likelihood, as the shape does
+                scenes = scenes._replace(links=self.pairs(tokens.detach(), batch, scenes))
         if self.market is not None:
             scenes = scenes._replace(loads=self.market(scaled.relative, batch.present, scenes))
         scale = self.linear.error_scale[codes] * self.unseen(batch)
         start = self._head.start(base, scale)
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
         if self._head.pooled:
-            shape = _pool(shape, self._head.pooled, batch)
+            shape = pool(shape, self._head.pooled, batch)
         loc = start + self._head.path(moved.reshape(start.shape))
         return loc, scale, shape, scenes
-
-
-def _pool(shape: Tensor, count: int, batch: SceneBatch) -> Tensor:
-    """The last features (P, H, count) replaced by their mean over the scene's present rows."""
-    shape, last = shape.tensor_split((-count,), dim=-1)
-    here = batch.present.any(1, keepdim=True).expand(-1, last.shape[1])
-    mean, _ = means(last, here, batch.scene, batch.n_scenes)
-    return torch.cat([shape, mean[batch.scene]], dim=-1)
