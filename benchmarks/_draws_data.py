@@ -14,7 +14,7 @@ from benchmarks.experiment import Options
 from benchmarks.fits import Setting
 from benchmarks.soccer import matches
 from hierforecast import Forecaster, HiPerformer
-from hierforecast.datasets import load_nba, load_nfl, simulate_basketball
+from hierforecast.datasets import load_nfl, simulate_basketball
 from hierforecast.nn.head import Head
 
 Frame = Callable[[], pd.DataFrame]
@@ -51,12 +51,6 @@ class Motion:
 
 
 @functools.cache
-def slow_games(split: str) -> pd.DataFrame:
-    """NBA at 5 Hz, read once."""
-    return load_nba(split=split, rate=5.0)
-
-
-@functools.cache
 def plays() -> list[pd.DataFrame]:
     """NFL, a frame a play, in the order of their names."""
     return [play for _, play in load_nfl().groupby("scene")]
@@ -78,10 +72,10 @@ DATA = {
         40, 10, lambda: games("train"), lambda: games("val"), 20, "feet, 0.16 s", {"patch": 20}
     ),
     "nba-5hz": Motion(
-        10, 20, lambda: slow_games("train"), lambda: slow_games("val"), 20, "feet, 0.2 s"
+        10, 20, lambda: games("train", 5.0), lambda: games("val", 5.0), 20, "feet, 0.2 s"
     ),
     "nba-gaps": Motion(
-        20, 24, lambda: slow_games("train"), lambda: slow_games("val"), 24, "feet, 0.2 s"
+        20, 24, lambda: games("train", 5.0), lambda: games("val", 5.0), 24, "feet, 0.2 s"
     ),
     "soccer": Motion(40, 10, lambda: matches((7, 8)), lambda: matches((9,)), 5, "meters, 0.2 s"),
     "nfl": Motion(

@@ -5,34 +5,20 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks._kept import once
+from benchmarks._panels import Windows
+from hierforecast.datasets import Demand
 
 LEVEL = 90
 
 
-class Series(Protocol):
-    """n series of equal length, and how they are forecast; `Demand` is one."""
-
-    horizon: int
-    season: int
-
-    @property
-    def series(self) -> tuple[str, ...]:
-        """The ids."""
-        ...
-
-    def values(self) -> np.ndarray:
-        """The numbers (n, steps) in the order of `series`."""
-        ...
-
-
 def smoothed(
-    demand: Series,
+    demand: Demand | Windows,
     cutoffs: list[int],
     refit: bool,
     stem: Path,
@@ -70,7 +56,7 @@ def _model(season: int, seasons: tuple[int, ...]) -> Any:
 
 
 def _forecasts(
-    demand: Series, cutoffs: list[int], refit: bool, seasons: tuple[int, ...]
+    demand: Demand | Windows, cutoffs: list[int], refit: bool, seasons: tuple[int, ...]
 ) -> pd.DataFrame:
     """A row a cutoff, series and step, in this order: mean and scale."""
     values, most = demand.values(), 12 * max(seasons, default=0)

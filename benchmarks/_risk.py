@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks._volatility import Recursion
 from hierforecast import Forecaster
 from hierforecast.distributions import SceneDistribution
 from hierforecast.metrics import Evaluation
@@ -19,28 +20,6 @@ HORIZONS = (1, 5, 20)
 LEVELS = (50, 80, 90)
 CONTEXT, SAMPLES = 60, 200
 PAIRED = 100  # samples for the energy score, whose time grows with their square
-
-
-class Joint(Protocol):
-    """A distribution of the next H days of some tickers."""
-
-    rows: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        """(P, H)."""
-        ...
-
-    def sample(self, n: int, seed: int) -> np.ndarray:
-        """Joint paths (n, P, H)."""
-        ...
-
-    def log_prob(self, values: np.ndarray, horizons: Sequence[int]) -> list[float]:
-        """Log density of the first h days of values (P, H), NaN where missing, for each h."""
-        ...
-
-
-Model = Callable[[int, np.ndarray], Joint]  # (cutoff, tickers in its context) -> distribution
 
 
 @dataclass(frozen=True)
@@ -98,7 +77,7 @@ class Market:
 
 @dataclass(frozen=True)
 class OfNetwork:
-    """A fitted network's distribution as a `Joint`."""
+    """A fitted network's distribution of the next H days of some tickers."""
 
     distribution: SceneDistribution
     rows: np.ndarray
@@ -120,6 +99,12 @@ class OfNetwork:
         return [float(self.distribution.log_prob(truth, seen & (steps < h))) for h in horizons]
 
 
+# A distribution of the next H days of P tickers, and what makes it of a cutoff and the tickers that
+# are in its context.
+Joint = OfNetwork | Recursion
+Model = Callable[[int, np.ndarray], Joint]
+
+
 def network(forecaster: Forecaster, market: Market, context: int = CONTEXT) -> Model:
     """Forecasts of a fitted forecaster, from frames of its context."""
 
@@ -132,58 +117,52 @@ def network(forecaster: Forecaster, market: Market, context: int = CONTEXT) -> M
     return forecast
 
 
-class Scores:
-    """Scores of one model, row by row: a ticker, a portfolio or a day, and a horizon."""
+class Scores(NamedTuple):
+    """Scores of one model, row by row: a ticker, a portfolio or a day, and a horizon.
 
-    def __init__(self) -> None:
-        self.of_tickers: list[pd.DataFrame] = []
-        self.of_portfolios: list[pd.DataFrame] = []
-        self.of_days: list[dict[str, float]] = []
+    Attributes:
+        tickers: cutoff, ticker, horizon, error and crps of the return, inside-50, -80, -90.
+        portfolios: cutoff, portfolio, horizon, inside-50, -80, -90.
+        days: cutoff, horizon, nll and cells of the path, energy of the market and of its sectors.
+    """
 
-    @property
-    def tickers(self) -> pd.DataFrame:
-        """cutoff, ticker, horizon, error and crps of the return, inside-50, -80, -90."""
-        return pd.concat(self.of_tickers, ignore_index=True)
-
-    @property
-    def portfolios(self) -> pd.DataFrame:
-        """cutoff, portfolio, horizon, inside-50, -80, -90."""
-        return pd.concat(self.of_portfolios, ignore_index=True)
-
-    @property
-    def days(self) -> pd.DataFrame:
-        """cutoff, horizon, nll and cells of the path, energy of the market and of its sectors."""
-        return pd.DataFrame(self.of_days)
-
-    def add(self, joint: Joint, market: Market, cutoff: int) -> None:
-        """Score a distribution on the days from a cutoff."""
-        path = market.values[cutoff : cutoff + max(HORIZONS), joint.rows].T
-        samples, log_probs = joint.sample(SAMPLES, cutoff), joint.log_prob(path, HORIZONS)
-        for horizon, log_prob in zip(HORIZONS, log_probs, strict=True):
-            # A ticker's return over h days needs all of them.
-            whole = ~np.isnan(path[:, :horizon]).any(1)
-            rows, truth = joint.rows[whole], path[whole, :horizon].sum(1)
-            draws = samples[:, whole, :horizon].sum(2)
-            where = {"cutoff": cutoff, "horizon": horizon}
-            cells = int((~np.isnan(path[:, :horizon])).sum())
-            energy = energies(truth, draws[:PAIRED], market.sectors[rows])
-            self.of_days.append({**where, "nll": -log_prob, "cells": cells, **energy})
-            point = joint.mean[whole, :horizon].sum(1)
-            error = {"error": np.abs(point - truth), "crps": each_crps(truth, draws)}
-            scored = {**error, **inside(truth, draws), "size": np.abs(truth)}
-            self.of_tickers.append(pd.DataFrame({**where, "ticker": rows, **scored}))
-            books = portfolios(market.sectors[rows])
-            weights = np.stack(list(books.values()), axis=1)
-            held = inside(truth @ weights, draws @ weights)
-            self.of_portfolios.append(pd.DataFrame({**where, "portfolio": list(books), **held}))
+    tickers: pd.DataFrame
+    portfolios: pd.DataFrame
+    days: pd.DataFrame
 
 
 def evaluate(model: Model, market: Market, cutoffs: Iterable[int]) -> Scores:
     """Scores of a model over many cutoffs."""
-    scores = Scores()
-    for cutoff in cutoffs:
-        scores.add(model(cutoff, market.present(cutoff)), market, cutoff)
-    return scores
+    joints = ((cutoff, model(cutoff, market.present(cutoff))) for cutoff in cutoffs)
+    parts = [part for cutoff, joint in joints for part in scored(joint, market, cutoff)]
+    frames = (pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True))
+    return Scores(*frames)
+
+
+def scored(joint: Joint, market: Market, cutoff: int) -> Iterator[Scores]:
+    """Those of a distribution on the days from a cutoff, by horizon."""
+    path = market.values[cutoff : cutoff + max(HORIZONS), joint.rows].T
+    samples, log_probs = joint.sample(SAMPLES, cutoff), joint.log_prob(path, HORIZONS)
+    for horizon, log_prob in zip(HORIZONS, log_probs, strict=True):
+        # A ticker's return over h days needs all of them.
+        whole = ~np.isnan(path[:, :horizon]).any(1)
+        rows, truth = joint.rows[whole], path[whole, :horizon].sum(1)
+        draws = samples[:, whole, :horizon].sum(2)
+        where = {"cutoff": cutoff, "horizon": horizon}
+        cells = int((~np.isnan(path[:, :horizon])).sum())
+        energy = energies(truth, draws[:PAIRED], market.sectors[rows])
+        day = {**where, "nll": -log_prob, "cells": cells, **energy}
+        point = joint.mean[whole, :horizon].sum(1)
+        error = {"error": np.abs(point - truth), "crps": each_crps(truth, draws)}
+        error |= {**inside(truth, draws), "size": np.abs(truth)}
+        books = portfolios(market.sectors[rows])
+        weights = np.stack(list(books.values()), axis=1)
+        held = inside(truth @ weights, draws @ weights)
+        yield Scores(
+            pd.DataFrame({**where, "ticker": rows, **error}),
+            pd.DataFrame({**where, "portfolio": list(books), **held}),
+            pd.DataFrame([day]),
+        )
 
 
 def portfolios(sectors: np.ndarray) -> dict[str, np.ndarray]:

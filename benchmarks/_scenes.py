@@ -17,9 +17,9 @@ PARTS = {"all": "all", "players": "player", "ball": "ball"}
 
 
 @functools.cache
-def games(split: str) -> pd.DataFrame:
-    """The scenes of a split, read once."""
-    return load_nba(split=split)
+def games(split: str, rate: float = 6.25) -> pd.DataFrame:
+    """The scenes of a split at so many steps a second, read once."""
+    return load_nba(split=split, rate=rate)
 
 
 def reflect(frame: pd.DataFrame) -> pd.DataFrame:

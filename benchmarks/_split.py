@@ -18,8 +18,6 @@ from hierforecast.image_ssl.augment import Identity
 from hierforecast.image_ssl.cli.task import kinds as pools_of
 from hierforecast.image_ssl.data import (
     ImageSet,
-    PosedPairs,
-    PosedSet,
     RenderedObjects,
     RenderedShapes,
     ShapeMasks,
@@ -186,8 +184,7 @@ def train(arm: Arm, backbone: ResNet, images: ImageSet, given: Options) -> nn.Mo
     schedule = Schedule(given.steps, given.batch_size, given.learning_rate, seed=given.seed)
     accelerator = "gpu" if given.device.startswith("cuda") else "cpu"
     settings = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
-    posed = isinstance(options.get("augment"), Poses) and isinstance(images, PosedSet)
-    pretrain(learning, PosedPairs(images) if posed else images, schedule, trainer=settings)
+    pretrain(learning, images, schedule, trainer=settings)
     return learning
 
 

@@ -5,7 +5,6 @@ NBA validation games at a small size, as a whole and in two settings: 1.6 s and 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks._scenes import COLUMNS
+from benchmarks._scenes import COLUMNS, games
 from benchmarks.experiment import Found, Options, rows_of
 from benchmarks.fits import Setting
 from benchmarks.nba_modes import modes
 from hierforecast import Forecaster, HiPerformer
 from hierforecast._random import seeded
 from hierforecast.backtesting import Rolling, forecasts_of
-from hierforecast.datasets import load_nba
 from hierforecast.distributions import SceneDistribution
 from hierforecast.distributions.futures import representatives
 from hierforecast.metrics import Evaluation, MetricTable
@@ -36,12 +34,6 @@ HEADS: dict[str, Callable[[], Head]] = {
     "mixture": lambda: MixtureHead(modes=N),
     "lowrank": lambda: LowRankHead(rank=0, series_rank=8, memory=2),
 }
-
-
-@functools.cache
-def games(split: str, rate: float) -> pd.DataFrame:
-    """The scenes of a split, read once."""
-    return load_nba(split=split, rate=rate)
 
 
 def fitted(ahead: str, head: str, given: Options) -> Forecaster:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from benchmarks._draws_data import DATA, slow_games
+from benchmarks._draws_data import DATA
+from benchmarks._scenes import games
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
 from hierforecast import Forecaster
 from hierforecast.nn.heads import CoupledHead
 
 KEYS = ["scene", "unique_id", "ds"]
-FEET, RATE = 0.3048, 5
+FEET, RATE = 0.3048, 5.0
 # Steps of a gap, players hidden in it, steps seen before and after at least, draws.
 GAPS, PLAYERS, BEFORE, AFTER, DRAWS = (5, 10, 15, 20), (1, 3, 5), 20, 5, 20
 PLACE = ["x", "y"]
@@ -127,7 +128,7 @@ def _bends(around: tuple[np.ndarray, np.ndarray], paths: np.ndarray) -> float:
 
 def measure(name: str, given: Options) -> pd.DataFrame:
     """The scores of an arm."""
-    frame = slow_games(given.split)
+    frame = games(given.split, RATE)
     if name in SIMPLE:
         return score(None, name, frame)
     return score(DATA["nba-gaps"].fit(name, given, CoupledHead(), 0.1), name, frame)

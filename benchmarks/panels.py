@@ -42,37 +42,23 @@ ETS = {
 DIGITS = {"Walmart": 0, "PJM": 1, "M5": 3}
 
 
-class Study:
-    """One panel: every arm, fitted before the first cutoff.
+def context_of(name: str, given: Options) -> int:
+    """Steps of context, by Ridge's CRPS on as many windows before the first cutoff."""
+    stem = given.folder / "fits" / f"{name}-context"
+    return once(stem, lambda: choose(windows_of(name).before(), CONTEXTS[name]))
 
-    Args:
-        name: of the panel.
-        windows: its test windows.
-        given: folder, seed, steps.
-    """
 
-    def __init__(self, name: str, windows: Windows, given: Options) -> None:
-        self.name, self.windows, self.given = name, windows, given
-
-    @property
-    def context(self) -> int:
-        """Steps of context, by Ridge's CRPS on as many windows before the first cutoff."""
-        test = windows_of(self.name)
-        stem = self.given.folder / "fits" / f"{self.name}-context"
-        return once(stem, lambda: choose(test.before(), CONTEXTS[self.name]))
-
-    def of(self, arm: str) -> Forecasts:
-        """Forecasts of an arm."""
-        if arm in SMOOTHED:
-            windows, place = self.windows, f"{self.name}-{len(self.windows.cutoffs)}-{arm}"
-            stem, seasons = self.given.folder / "fits" / place, SMOOTHED[arm]
-            found = smoothed(windows, windows.cutoffs, bool(seasons), stem, seasons)
-            return Forecasts.normal(*found, windows)
-        model, context = ARMS[arm](self.name), self.context
-        if isinstance(model, SeasonalNaive):
-            context = max(context, model.season)
-        name = f"{self.name}, {arm}, {len(self.windows.cutoffs)}"
-        return fitted(model, context, self.windows, self.given, name)
+def forecasts_of(name: str, windows: Windows, arm: str, given: Options) -> Forecasts:
+    """Forecasts of an arm on windows of a panel, fitted before the first cutoff."""
+    if arm in SMOOTHED:
+        place, seasons = f"{name}-{len(windows.cutoffs)}-{arm}", SMOOTHED[arm]
+        stem = given.folder / "fits" / place
+        found = smoothed(windows, windows.cutoffs, bool(seasons), stem, seasons)
+        return Forecasts.normal(*found, windows)
+    model, context = ARMS[arm](name), context_of(name, given)
+    if isinstance(model, SeasonalNaive):
+        context = max(context, model.season)
+    return fitted(model, context, windows, given, f"{name}, {arm}, {len(windows.cutoffs)}")
 
 
 def fitted(model: Model, context: int, windows: Windows, given: Options, name: str) -> Forecasts:
@@ -121,12 +107,12 @@ def measure(name: str, given: Options) -> pd.DataFrame | None:
     panel, arm = name.split(", ", 1)
     windows = windows_of(panel)
     try:
-        found = Study(panel, windows, given).of(arm)
+        found = forecasts_of(panel, windows, arm, given)
         scores = found.scores()
         if panel == "M5":
             scores["nats"] = found.nats()
         if panel == "Walmart":
-            last = Study(panel, windows.last(), given).of(arm)
+            last = forecasts_of(panel, windows.last(), arm, given)
             scores["MAE, last 8 weeks"] = last.scores()["MAE"]
     except ModuleNotFoundError as error:
         print(f"{arm}: {error}; install the extra 'peers'")
@@ -165,7 +151,7 @@ def note(name: str, seeds: int, given: Options) -> str:
         f"{UNITS[name]}, share of cells within the 90 % interval, share whose lower bound is below "
         "zero.",
         NATS * (name == "M5"),
-        f"Context {Study(name, windows, given).context}, of "
+        f"Context {context_of(name, given)}, of "
         f"{', '.join(map(str, CONTEXTS[name]))} by Ridge's CRPS on as many windows before.",
         f"HiPerformer() without options, {given.steps} steps of {given.batch_size} windows at "
         f"most, {seeds} seed(s), mean ± deviation.",

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import stocks
-from benchmarks._draws_data import DATA, slow_games
+from benchmarks._draws_data import DATA
+from benchmarks._scenes import games
 from benchmarks.experiment import Options, averaged, rows_of
 from benchmarks.fits import Setting
 from hierforecast import HiPerformer
@@ -62,7 +63,7 @@ def measure(name: str, given: Options) -> dict[str, float]:
     data = DATA["nba-gaps"]
     fitted = data.fit("HiPerformer", given, CoupledHead(), 0.1)
     rng, middle = np.random.default_rng(0), data.context + data.horizon // 2
-    scenes = windows(slow_games(given.split), data.context + data.horizon, given.windows)
+    scenes = windows(games(given.split, 5.0), data.context + data.horizon, given.windows)
     made = [FAULTS[name](window, middle, rng) for window in scenes]
     scores = fitted.surprise(pd.concat([window for window, _ in made]))
     lowest = scores.sort_values("series_log_prob").groupby("scene")["unique_id"].first()

@@ -89,12 +89,12 @@ def test_a_context_is_chosen_before_the_test_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(panels, "windows_of", lambda name: windows)
     monkeypatch.setitem(panels.CONTEXTS, "M5", (2, 14))
     given = panels.EXPERIMENTS["panels"].given(tmp_path, steps=1)
-    found = panels.Study("M5", windows, given).context
+    found = panels.context_of("M5", given)
     scores = {c: panels.fitted(panels.ridge(), c, windows.before(), given, "").scores()["CRPS"]
               for c in (2, 14)}  # fmt: skip
     assert found == min(scores, key=scores.get) == 14
     monkeypatch.setattr(panels, "choose", None)  # kept: not chosen again
-    assert panels.Study("M5", windows.last(), given).context == found
+    assert panels.context_of("M5", given) == found
 
 
 def test_ets_is_left_out_where_its_library_is_missing(tmp_path, monkeypatch, capsys):

@@ -146,8 +146,7 @@ def test_scores_of_the_truth_are_good_and_of_noise_bad(market):
 
     found = {}
     for error in (0.01, 2.0):
-        scores = _risk.Scores()
-        scores.add(Knows(market.present(300), error), market, 300)
+        scores = _risk.evaluate(lambda cutoff, rows, e=error: Knows(rows, e), market, [300])
         found[error] = (scores.tickers["crps"].mean(), scores.days["energy"].mean())
         assert set(scores.portfolios["portfolio"]) == {"market", "S0", "S1", "S2"}
         assert (scores.days["cells"] > 0).all()

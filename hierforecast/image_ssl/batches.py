@@ -10,7 +10,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from hierforecast._random import Passes, drawing, seeded
 from hierforecast.image_ssl.data.arrays import ImageSet, Item, collate
-from hierforecast.image_ssl.data.views import PosedPairs
+from hierforecast.image_ssl.data.views import PosedSet
 from hierforecast.image_ssl.views import Views
 
 # Keys of what is drawn, for seeds of their own.
@@ -21,16 +21,18 @@ class Batches(IterableDataset[Any]):
     """Pass after pass over all images, each in a new order; a batch follows from its number.
 
     Args:
-        images: a set, or pairs whose second views are drawn anew.
+        images: a set.
         seed: of the orders and of the second views.
         start: number of the first batch.
         by: from one batch's number to the next.
+        paired: each image of a posed set comes with another view of its object, drawn anew.
     """
 
     def __init__(
-        self, images: ImageSet | PosedPairs, batch_size: int, seed: int, start: int, by: int
+        self, images: ImageSet, batch_size: int, seed: int, start: int, by: int, paired: bool
     ) -> None:
         self.images, self.seed, self.start, self.by = images, seed, start, by
+        self.paired = paired
         self.passes = Passes(len(images), batch_size, seed)
 
     def __iter__(self) -> Iterator[Item | Views]:
@@ -43,8 +45,9 @@ class Batches(IterableDataset[Any]):
         """The batch of this number."""
         indices = self.passes.batch(number).tolist()
         drawn = seeded(self.seed, SECOND_VIEWS, number)
-        if isinstance(self.images, PosedPairs):
-            return self.images.__getitems__(indices, drawn)
+        if self.paired:
+            assert isinstance(self.images, PosedSet)
+            return self.images.pairs(indices, drawn)
         ours = type(self.images).__module__.startswith("hierforecast.")
         with drawing(None if ours else drawn):
             if hasattr(self.images, "__getitems__"):

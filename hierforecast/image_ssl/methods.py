@@ -80,7 +80,7 @@ def build_method(
             weights of a plain one. Not for methods of split features.
         options: as `options_of` lists them: of the class `METHODS` names and of its `build`; for
             ``"supervised"``, `classes` is needed. `augment` is a `Transformation`; with
-            ``augment=Poses()`` a method learns from `PosedPairs` instead.
+            ``augment=Poses()`` a method learns from pairs of views of a `PosedSet` instead.
 
     Raises:
         ValueError: for an unknown name, poses for a method of single images, or a matched head

@@ -26,10 +26,10 @@ class Objective(nn.Module):
 
     Subclasses give `loss`, and an attribute or property `backbone`: the network that is trained. To
     be built by name they also give a class method ``build(setting, **options)``, from a `Setting`
-    and options of their own to a `Method`, and say whether they can learn from posed pairs.
+    and options of their own to a `Method`, and say whether they can learn from posed sets.
 
     Attributes:
-        posed: whether `PosedPairs` can be learned from.
+        posed: whether pairs of views of a `PosedSet` can be learned from.
     """
 
     posed: ClassVar[bool] = False
@@ -61,7 +61,7 @@ class Method(nn.Module):
 
     @property
     def posed(self) -> bool:
-        """Whether it learns from `PosedPairs`, and not from images."""
+        """Whether it learns from pairs of views of a `PosedSet`, and not from single images."""
         return isinstance(self.source, Poses)
 
     @torch.no_grad()

@@ -28,7 +28,7 @@ from hierforecast._random import drawing, draws_by_itself, hand_down, mixed, see
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.batches import AUGMENTED, Batches
 from hierforecast.image_ssl.data.arrays import ArrayImages, ImageSet, Item, as_float
-from hierforecast.image_ssl.data.views import PosedPairs
+from hierforecast.image_ssl.data.views import PosedSet, check_posed
 from hierforecast.image_ssl.nn.heads import ConstantRate
 from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.views import Views
@@ -139,7 +139,7 @@ class _Learning(L.LightningModule):
 
 def pretrain(
     method: nn.Module,
-    images: ImageSet | PosedPairs,
+    images: ImageSet,
     schedule: Schedule | None = None,
     *,
     trainer: Mapping[str, Any] | None = None,
@@ -148,7 +148,8 @@ def pretrain(
     """Train a method in place, on images alone unless it is supervised.
 
     Args:
-        images: to learn from; `PosedPairs` for a method of poses.
+        images: to learn from; a `PosedSet` for a method with ``augment=Poses()``, which learns from
+            pairs of views of one object.
         schedule: how long and how fast; `Schedule()` if None.
         trainer: options of Lightning's `Trainer` (devices, strategy, precision, callbacks);
             ``default_root_dir`` is where checkpoints are kept, `enable_progress_bar=False` hides
@@ -160,16 +161,15 @@ def pretrain(
         The loss of some steps, those before it was resumed too: columns ``step`` and ``loss``.
 
     Raises:
-        DataError: if there are fewer than two images, or if they are posed pairs and the method
-            learns from images, or the other way round; if the checkpoint is damaged, or of other
-            images or options.
+        DataError: if there are fewer than two images, or none that make pairs for a method that
+            learns from such; if the checkpoint is damaged, or of other images or options.
         FileNotFoundError: if there is nothing to resume from.
         KeyboardInterrupt: if the user stops it; the weights so far stay in the method.
     """
     schedule, options = schedule or Schedule(), dict(trainer or {})
     if len(images) < 2:
         raise DataError(f"{len(images)} images are too few to learn from: give a set of many")
-    _check_fits(method, images)
+    paired = _is_paired(method, images)
     root = options.get("default_root_dir")
     about = {} if root is None else _about(method, images, schedule, options)
     path = prepare(root, about, resume, "training")
@@ -179,7 +179,7 @@ def pretrain(
         saver = Saver(path, max(1, schedule.max_steps // CHECKPOINTS), about)
         runner = make_trainer(over_defaults(options, saver, schedule.max_steps, "pretrain"))
         try:
-            runner.fit(module, _Loader(images, module), ckpt_path=path if resume else None)
+            runner.fit(module, _Loader(images, module, paired), ckpt_path=path if resume else None)
         except SystemExit as stop:  # how Lightning answers Ctrl-C, and a polite kill
             stopped = stopping(runner, stop, "training", "the weights so far are kept")
         finally:
@@ -190,19 +190,18 @@ def pretrain(
     return pd.DataFrame([(s, float(loss)) for s, loss in module.curve], columns=["step", "loss"])
 
 
-def _check_fits(method: nn.Module, images: ImageSet | PosedPairs) -> None:
-    """Refuse posed pairs for a method of images, and images for a method of posed pairs."""
-    given, wanted = isinstance(images, PosedPairs), isinstance(method, Method) and method.posed
-    if given and not wanted:
+def _is_paired(method: nn.Module, images: ImageSet) -> bool:
+    """Whether a method learns from pairs of views of one object, which the set must then know."""
+    if not (isinstance(method, Method) and method.posed):
+        return False
+    check_posed(images)
+    assert isinstance(images, PosedSet)
+    if images.n_objects < 2 or images.views < 2:
         raise DataError(
-            f"{_name(method)} learns from images, not from posed pairs: build the method with "
-            "augment=Poses(), or give it the set itself"
+            f"{images.n_objects} objects of {images.views} views make no pairs to learn from: give "
+            "two objects or more, and two views or more of each"
         )
-    if wanted and not given:
-        raise DataError(
-            f"{_name(method)} learns from posed pairs, not from images: give PosedPairs(images) of "
-            "a set that knows poses, or build the method without Poses"
-        )
+    return True
 
 
 def _name(method: nn.Module) -> str:
@@ -212,14 +211,15 @@ def _name(method: nn.Module) -> str:
 class _Loader:
     """Batches from the one that comes next, read ahead by the schedule's workers."""
 
-    def __init__(self, images: ImageSet | PosedPairs, module: _Learning) -> None:
-        self.images, self.module = images, module
+    def __init__(self, images: ImageSet, module: _Learning, paired: bool) -> None:
+        self.images, self.module, self.paired = images, module, paired
 
     def __iter__(self) -> Iterator[Any]:
         module, trainer, schedule = self.module, self.module.trainer, self.module.schedule
         start = module.batches * trainer.world_size + trainer.global_rank
+        size, seed, by = schedule.batch_size, schedule.seed, trainer.world_size
         yield from DataLoader(
-            Batches(self.images, schedule.batch_size, schedule.seed, start, trainer.world_size),
+            Batches(self.images, size, seed, start, by, self.paired),
             batch_size=None,
             num_workers=schedule.workers,
             pin_memory=torch.cuda.is_available(),
@@ -229,7 +229,7 @@ class _Loader:
 
 def _about(
     method: nn.Module,
-    images: ImageSet | PosedPairs,
+    images: ImageSet,
     schedule: Schedule,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -238,9 +238,8 @@ def _about(
     maker = schedule.optimizer
     shown = repr(maker) if isinstance(maker, partial) else getattr(maker, "__qualname__", "")
     shapes = [(name, tuple(x.shape)) for name, x in method.state_dict().items()]
-    inner = images.images if isinstance(images, PosedPairs) else images
     some = range(0, len(images), max(1, len(images) // SAMPLED))
-    seen = inner.images if isinstance(inner, ArrayImages) else inner.__getitems__([*some])[0]
+    seen = images.images if isinstance(images, ArrayImages) else images.__getitems__([*some])[0]
     return {
         "the method": _name(method),
         **{f"method{path}": value for path, value in _plain(method).items()},
@@ -248,10 +247,10 @@ def _about(
         **plain,
         "optimizer": shown,
         **trainer_options(options),
-        "the set of images": type(inner).__name__,
+        "the set of images": type(images).__name__,
         "the number of images": len(images),
         "the images": digest(seen.numpy()),
-        "the labels": digest(torch.as_tensor(inner.labels).numpy()),
+        "the labels": digest(torch.as_tensor(images.labels).numpy()),
     }
 
 

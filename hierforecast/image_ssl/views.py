@@ -1,6 +1,6 @@
 """Two views of each image: what every objective is given, and the one place where they are drawn.
 
-A batch of images holds each image as both views, a batch of `PosedPairs` two views of an object. A
+A batch of images holds each image as both views, a batch of a posed set two views of each object. A
 source makes of it what is learned from: `Augmented` views, or those of `Poses` as they are.
 """
 
@@ -151,7 +151,7 @@ class AugmentedOnce:
 
 
 class Poses:
-    """Take the views of `PosedPairs` as they are: stands where an augmentation would.
+    """Take two views of an object as they are: stands where an augmentation would.
 
     Args:
         known: share of the *objects* whose poses are known. An object is known whenever it comes

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hierforecast.image_ssl.augment import contrastive
-from hierforecast.image_ssl.data import ArrayImages, PosedPairs, RenderedObjects
+from hierforecast.image_ssl.data import ArrayImages, RenderedObjects
 from hierforecast.image_ssl.methods import ARMS, METHODS, arm, build_method
 from hierforecast.image_ssl.nn import ResNet
 from hierforecast.image_ssl.split import Poses, every_kind
@@ -75,7 +75,7 @@ def losses(case):
     size = options["size"]
     if posed:
         options["augment"] = Poses()
-        images = PosedPairs(RenderedObjects(8, 3, size=size).in_memory())
+        images = RenderedObjects(8, 3, size=size).in_memory()
     else:
         made = torch.Generator().manual_seed(1)
         pixels = torch.randint(0, 256, (24, 3, size, size), generator=made, dtype=torch.uint8)

@@ -9,7 +9,7 @@ from torch import nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.contrastive import ViewObjective
-from hierforecast.image_ssl.data import PosedPairs, RenderedObjects
+from hierforecast.image_ssl.data import RenderedObjects
 from hierforecast.image_ssl.groups import Group, ImageAction
 from hierforecast.image_ssl.methods import (
     ARMS,
@@ -166,8 +166,7 @@ def test_a_new_objective_is_one_class_and_one_line(augment, monkeypatch):
     assert method.objective.power == 4 and method.posed == (augment is not None)
     images = RenderedObjects(4, 2, size=33).in_memory()
     quiet = {"accelerator": "cpu", "enable_progress_bar": False}
-    given = images if augment is None else PosedPairs(images)
-    curve = pretrain(method, given, Schedule(2, batch_size=4), trainer=quiet)
+    curve = pretrain(method, images, Schedule(2, batch_size=4), trainer=quiet)
     assert curve["loss"].notna().all()
     with pytest.raises(DataError, match="power='two' must"):
         build_method("agreement", small_resnet("C4", 2), power="two")

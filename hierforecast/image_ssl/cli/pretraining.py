@@ -38,7 +38,7 @@ from hierforecast.image_ssl.cli.output import (
     reconstruction,
     save_picture,
 )
-from hierforecast.image_ssl.data import ImageSet, PosedPairs
+from hierforecast.image_ssl.data import ImageSet
 from hierforecast.image_ssl.data.named import NAMES, open_posed, open_set
 from hierforecast.image_ssl.groups import Group
 from hierforecast.image_ssl.methods import ARMS, METHODS, arm, build_method, options_of
@@ -167,13 +167,12 @@ class PretrainOptions:
             **({} if self.width is None else {"width": self.width}),
         )
 
-    def pictures(self) -> tuple[ImageSet | PosedPairs, dict[str, Any]]:
+    def pictures(self) -> tuple[ImageSet, dict[str, Any]]:
         """What is learned from, and the options that the method takes for it."""
         one_of("--pairs", self.pairs, PAIRS)
         how: dict[str, Any] = {"images": self.images, "on_error": on_error_of(self.on_error)}
         if self.pairs == "posed":
-            posed = open_posed(self.data, self.side, self.split, **how)
-            return PosedPairs(posed), {"augment": Poses()}
+            return open_posed(self.data, self.side, self.split, **how), {"augment": Poses()}
         found = open_set(self.data, self.side, self.split, **how)
         return found, {"classes": len(found.classes)} if self.method == "supervised" else {}
 
@@ -246,7 +245,7 @@ def settable(method: str) -> dict[str, Any]:
 
 
 def _train(
-    learning: Any, images: ImageSet | PosedPairs, schedule: Schedule, options: PretrainOptions
+    learning: Any, images: ImageSet, schedule: Schedule, options: PretrainOptions
 ) -> BaseException | None:
     """Train, and say how it ended; what interrupted it after a step, if something did."""
     trainer, resume = options.trainer, options.resume

@@ -2,9 +2,8 @@
 
 Two kinds of sets know more. A `PosedSet` is an `ImageSet` of several views of each object: item i
 is view i % views of object i // views, ``parameters(indices)`` gives pose and light of the
-images, and ``pairs(indices, generator)`` gives two views each with what changes between them;
-`PosedPairs` makes such pairs of a whole set, to learn from. A `MaskSet` gives an image with the
-class of every pixel, its `classes` and which one is `ignored`.
+images, and ``pairs(indices, generator)`` gives two views each with what changes between them. A
+`MaskSet` gives an image with the class of every pixel, its `classes` and which one is `ignored`.
 
 To add one, write such a file, list it here, and give it a card in top-level `datasets/`.
 """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data.arrays import (
@@ -129,36 +129,11 @@ class PosedImages(ArrayImages, PosedSet):
         return {name: value[numbers] for name, value in self.shown.items()}
 
 
-class PosedPairs(Dataset[Views]):
-    """Pairs of views of one object, to learn from: what `pretrain` takes in place of images.
-
-    An item is a batch: `Views` whose first ones are the images with the given numbers, and whose
-    second ones are drawn anew each time.
-
-    Args:
-        images: the set; `PosedSet.in_memory` spares rendering or reading it over and over.
-
-    Raises:
-        DataError: if the set knows no poses, has one object, or one view of each.
-    """
-
-    def __init__(self, images: PosedSet) -> None:
-        check_posed(images)
-        if images.n_objects < 2 or images.views < 2:
-            raise DataError(
-                f"{images.n_objects} objects of {images.views} views make no pairs to learn from: "
-                "give two objects or more, and two views or more of each"
-            )
-        self.images, self.classes = images, images.classes
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Views:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: list[int], generator: torch.Generator | None = None) -> Views:
-        return self.images.pairs(indices, generator)
+def PosedPairs(images: PosedSet) -> PosedSet:
+    """The set itself: `pretrain` draws the pairs for a method with ``augment=Poses()``."""
+    warnings.warn("PosedPairs(images) is images: leave it out", DeprecationWarning, stacklevel=2)
+    check_posed(images)
+    return images
 
 
 class MaskSet(Items):

@@ -187,7 +187,7 @@ def retrieve_predicted(
     equivariant vector and the way to that view; see `retrieve_views`.
 
     Args:
-        method: trained on `PosedPairs`; left as it was, bit for bit.
+        method: learned from poses, ``augment=Poses()``; left as it was, bit for bit.
 
     Raises:
         DataError: as `collect_posed_pairs` and `retrieve_views` do, or if the predictor is

@@ -12,7 +12,7 @@ from hierforecast.cli import app
 from hierforecast.errors import Interrupted
 from hierforecast.image_ssl import training
 from hierforecast.image_ssl.cli import output, pretraining
-from hierforecast.image_ssl.data import PosedPairs, as_float
+from hierforecast.image_ssl.data import as_float
 from hierforecast.image_ssl.data.named import open_posed, open_set
 from hierforecast.image_ssl.methods import (
     ARMS,
@@ -106,9 +106,9 @@ def test_posed_pairs_are_what_the_library_trains_on(tmp_path):
     torch.manual_seed(0)
     backbone = small_resnet("C1", 4, image_size=17, standardize=False)
     learning = build_method("sie", backbone, size=17, width=8, augment=Poses(), fed="pose")
-    pairs = PosedPairs(open_posed("objects:45", 17, images=24))
+    images = open_posed("objects:45", 17, images=24)
     plan = training.Schedule(2, batch_size=8)
-    training.pretrain(learning, pairs, plan, trainer={"enable_progress_bar": False})
+    training.pretrain(learning, images, plan, trainer={"enable_progress_bar": False})
     saved = load_backbone(tmp_path / "net").state_dict()
     assert all(torch.equal(x, saved[k]) for k, x in backbone.state_dict().items())
     made_by = read_made_by(tmp_path / "net")

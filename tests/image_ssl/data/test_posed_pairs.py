@@ -7,7 +7,6 @@ import pytest
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from scipy.spatial.transform import Rotation
-from torch.utils.data import DataLoader, RandomSampler
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.data import (
@@ -16,7 +15,6 @@ from hierforecast.image_ssl.data import (
     PosedPairs,
     PosedSet,
     RenderedObjects,
-    collate,
 )
 from hierforecast.image_ssl.views import Views
 
@@ -52,31 +50,18 @@ def assert_right(pairs: Views, images: PosedSet) -> None:
 @pytest.mark.parametrize("kept", [False, True])
 def test_pairs_are_of_one_object_and_the_way_is_right(frame, kept):
     images = objects(frame=frame)
-    pairs = PosedPairs(images.in_memory() if kept else images)
-    assert len(pairs) == 48 and pairs.classes == images.classes
-    assert_right(pairs.__getitems__(list(range(48))), images)
-    assert_right(pairs[-1], images)
-
-
-def test_batches_come_through_a_loader():
-    images = objects()
-    pairs = PosedPairs(images)
-    loader = DataLoader(
-        pairs, 8, sampler=RandomSampler(pairs), num_workers=0, collate_fn=collate, drop_last=True
-    )
-    batches = list(loader)
-    assert all(type(batch) is Views and len(batch.first) == 8 for batch in batches)
-    for batch in batches:
-        assert_right(batch, images)
-    assert sorted(torch.cat([batch.numbers[0] for batch in batches]).tolist()) == list(range(48))
+    pairs = (images.in_memory() if kept else images).pairs(range(48))
+    assert type(pairs) is Views and pairs.numbers[0].tolist() == list(range(48))
+    assert_right(pairs, images)
+    assert_right(images.pairs([-1]), images)
 
 
 def test_the_other_view_is_drawn_anew_by_the_global_generator():
-    pairs = PosedPairs(objects().in_memory())
+    images = objects().in_memory()
 
     def drawn(seed):
         torch.manual_seed(seed)
-        return [pairs.__getitems__(list(range(48))).numbers for _ in range(2)]
+        return [images.pairs(range(48)).numbers for _ in range(2)]
 
     first, second = drawn(0)
     assert not torch.equal(first, second)
@@ -85,7 +70,7 @@ def test_the_other_view_is_drawn_anew_by_the_global_generator():
 
 
 def test_lightning_moves_a_batch_whole():
-    batch = move_data_to_device(PosedPairs(objects()).__getitems__([0, 5]), torch.device("meta"))
+    batch = move_data_to_device(objects().pairs([0, 5]), torch.device("meta"))
     assert type(batch) is Views
     tensors = [value for value in batch if torch.is_tensor(value)] + [*batch.relative.values()]
     assert len(tensors) == 10 and all(tensor.device.type == "meta" for tensor in tensors)
@@ -108,15 +93,14 @@ def test_a_set_in_memory_is_the_set():
     assert torch.equal(draws[0].second, draws[1].second)
 
 
-def test_sets_that_make_no_pairs_are_told():
-    with pytest.raises(DataError, match="1 objects of 4 views make no pairs"):
-        PosedPairs(objects(1))
-    with pytest.raises(DataError, match=r"12 objects of 1 views.*two views or more of each"):
-        PosedPairs(RenderedObjects(12, 1, size=SIZE))
-    for images in (objects().subset(range(8)), objects().in_memory().subset(range(8))):
-        with pytest.raises(DataError, match="tells no poses: give a PosedSet"):
-            PosedPairs(images)
+def test_a_set_in_memory_needs_a_row_for_every_view():
     kept = objects().in_memory()
     for shown, views in ((kept.parameters(range(47)), VIEWS), (kept.shown, 5)):
         with pytest.raises(DataError, match="every view a row"):
             PosedImages(kept.images, kept.labels, kept.classes, shown, views)
+
+
+def test_a_set_stands_for_its_pairs():
+    images = objects()
+    with pytest.warns(DeprecationWarning, match=r"PosedPairs\(images\) is images"):
+        assert PosedPairs(images) is images

@@ -10,7 +10,12 @@ from torch import nn
 
 from hierforecast.errors import DataError
 from hierforecast.image_ssl.augment import RandomRotation
-from hierforecast.image_ssl.data import PosedPairs, RenderedObjects, as_float, relative_parameters
+from hierforecast.image_ssl.data import (
+    RenderedObjects,
+    RenderedShapes,
+    as_float,
+    relative_parameters,
+)
 from hierforecast.image_ssl.data.rotations import relative_rotation
 from hierforecast.image_ssl.methods import METHODS, build_method
 from hierforecast.image_ssl.nn import ResNet
@@ -192,12 +197,12 @@ def test_every_method_of_pairs_learns_from_poses(name, group):
 def test_the_loss_falls(name):
     method = build(name)
     plan = Schedule(40, batch_size=16, learning_rate=1e-2)
-    curve = pretrain(method, PosedPairs(OBJECTS), plan, trainer=QUIET)
+    curve = pretrain(method, OBJECTS, plan, trainer=QUIET)
     loss = curve["loss"]
     assert len(loss) == 40 and loss.notna().all()
     assert loss.iloc[-5:].mean() < loss.iloc[:5].mean() - 0.1
     torch.rand(100)
-    again = pretrain(build(name), PosedPairs(OBJECTS), plan, trainer=QUIET)
+    again = pretrain(build(name), OBJECTS, plan, trainer=QUIET)
     assert again.equals(curve)
 
 
@@ -205,7 +210,7 @@ def test_a_training_shows_pairs_of_the_set_as_floats():
     method, seen = build("sie"), []
     plain = method.loss
     method.loss = lambda pairs: seen.append(pairs) or plain(pairs)
-    pretrain(method, PosedPairs(OBJECTS), Schedule(4, batch_size=16), trainer=QUIET)
+    pretrain(method, OBJECTS, Schedule(4, batch_size=16), trainer=QUIET)
     assert sorted(torch.cat([pairs.numbers[0] for pairs in seen]).tolist()) == list(range(64))
     for pairs in seen:
         for images, numbers in zip((pairs.first, pairs.second), pairs.numbers, strict=True):
@@ -219,15 +224,13 @@ def test_a_training_shows_pairs_of_the_set_as_floats():
 def test_precision(precision):
     method = build("sie", known=0.5)
     trainer = {**QUIET, "precision": precision}
-    curve = pretrain(method, PosedPairs(OBJECTS), Schedule(2, batch_size=16), trainer=trainer)
+    curve = pretrain(method, OBJECTS, Schedule(2, batch_size=16), trainer=trainer)
     assert curve["loss"].between(0, 100).all()
 
 
 def test_another_seed_draws_other_pairs():
     curves = [
-        pretrain(
-            build("vicreg"), PosedPairs(OBJECTS), Schedule(2, batch_size=16, seed=n), trainer=QUIET
-        )
+        pretrain(build("vicreg"), OBJECTS, Schedule(2, batch_size=16, seed=n), trainer=QUIET)
         for n in (0, 1)
     ]
     assert not curves[0].equals(curves[1])
@@ -252,14 +255,16 @@ def test_methods_of_single_images_are_told_apart():
         build("reconstruction", between=True)
 
 
-def test_pairs_for_a_method_of_images_and_the_other_way_round():
+def test_a_method_of_images_takes_a_posed_set_and_one_of_poses_no_other():
     backbone = ResNet("C1", (1, 1), 4, image_size=SIZE)
     ordinary = build_method("vicreg", backbone, size=SIZE, width=8)
     labelled = build_method("supervised", backbone, size=SIZE, width=8, classes=10)
     plan = Schedule(1, batch_size=8)
     for method in (ordinary, labelled):
-        with pytest.raises(DataError, match=r"learns from images.*augment=Poses\(\)"):
-            pretrain(method, PosedPairs(OBJECTS), plan, trainer=QUIET)
         assert len(pretrain(method, OBJECTS, plan, trainer=QUIET)) == 1
-    with pytest.raises(DataError, match=r"learns from posed pairs.*PosedPairs\(images\)"):
-        pretrain(build("vicreg"), OBJECTS, plan, trainer=QUIET)
+    for images in (OBJECTS.subset(range(8)), RenderedShapes(8, size=SIZE)):
+        with pytest.raises(DataError, match="tells no poses: give a PosedSet"):
+            pretrain(build("vicreg"), images, plan, trainer=QUIET)
+    for count, views in ((1, 4), (12, 1)):
+        with pytest.raises(DataError, match=f"{count} objects of {views} views make no pairs"):
+            pretrain(build("vicreg"), RenderedObjects(count, views, size=SIZE), plan, trainer=QUIET)
