@@ -37,15 +37,15 @@ def evaluate(folders: Folders, options: EvaluateOptions) -> None:
     nearest other view of the object, and hit@k, how often it is among the k nearest, beside chance.
     segmentation: a linear map of feature maps to the class of every pixel; mIoU, mAcc and aAcc.
     """
-    name = "curve" if options.curve and options.task == "probe" else options.task
-    if name not in TASKS:
-        raise DataError(f"task {name!r} is none of {', '.join(TASKS)}")
+    if options.task not in TASKS:
+        raise DataError(f"task {options.task!r} is none of {', '.join(TASKS)}")
+    task = TASKS[options.task]
     check_endings(options.out, options.plot)
-    TASKS[name].check(options)
+    task.check(options)
     run = Run(load_all(folders), options)
-    table, test = TASKS[name](run)
-    shown = TASKS[name].shown(table)
-    deliver(table, shown, options.out, options.plot, lambda: TASKS[name].draw(table, run, test))
+    table, test = task(run)
+    shown = task.shown(table)
+    deliver(table, shown, options.out, options.plot, lambda: task.draw(table, run, test))
 
 
 def show(

@@ -49,7 +49,6 @@ class EvaluateOptions:
     images: Images = None
     on_error: Unreadable = "raise"
     labels: Annotated[Number, option("--labels", "probe: learn from so many labels only.")] = None
-    curve: Annotated[bool, option("--curve", "probe: the same as --task curve.")] = False
     transformation: Annotated[
         Names, option("--transformation", f"transformations: {Transformations}")
     ] = None

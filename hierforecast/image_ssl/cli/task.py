@@ -85,7 +85,7 @@ def kinds(net: ResNet, split: Split | None = None) -> dict[str, Pool]:
 
 
 # Options that some tasks take only.
-SPECIAL = ("labels", "curve", "transformation", "test", "test_split")
+SPECIAL = ("labels", "transformation", "test", "test_split")
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,6 @@ class Classification(Task):
 class LearningCurve(Classification):
     """Accuracy by the number of labels, of features averaged over the group."""
 
-    takes = (*Classification.takes, "curve")
-
     def scores(self, one: Saved, train: Any, test: Any, run: Run) -> pd.DataFrame:
         """`learning_curve`."""
         train, test = (_features(one, images, run) for images in (train, test))

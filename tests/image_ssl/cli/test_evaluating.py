@@ -177,9 +177,7 @@ def test_many_backbones_of_long_names_have_room(tmp_path):
 
 
 def test_learning_curves(saved, tmp_path):
-    result = evaluated(
-        "probe", saved, "--curve", "--plot", tmp_path / "c.png", "--out", tmp_path / "c.csv"
-    )
+    result = evaluated("curve", saved, "--plot", tmp_path / "c.png", "--out", tmp_path / "c.csv")
     table = pd.read_csv(tmp_path / "c.csv")
     assert sorted(table.labels.unique()) == [8, 48] and table.seed.nunique() == 3
     best = table[table.labels == 48].accuracy
@@ -229,13 +227,11 @@ def test_what_transformations_there_are(saved):
 
 def test_options_of_other_tasks_are_refused(saved):
     given = {"labels": [5], "transformation": ["rot"], "test": ["shapes"], "test_split": ["val"]}
-    given["curve"] = []
     assert set(given) == set(task.SPECIAL)
     for name, one in tasks.TASKS.items():
-        for option in set(given) - set(one.takes) - {"curve"}:
+        for option in set(given) - set(one.takes):
             words = "--" + option.replace("_", "-"), *given[option]
             assert f"{words[0]} is no option of --task {name}" in refused(name, saved, *words)
-    assert "--curve is no option of --task poses" in refused("poses", saved, "--curve")
     assert "none of probe, curve" in refused("judge", saved)
 
 
