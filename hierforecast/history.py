@@ -36,7 +36,7 @@ PERIODS, RECENT = 10, 1_000
 MOST, AT_ONCE = 2**30, 2**24
 _FAR = 10.0
 # Losses and errors, in shares of what they are of, that are rounding.
-_LEAST, _ROUNDING = 1e-12, 1e-10
+_LEAST, ROUNDING = 1e-12, 1e-10
 
 
 class Ahead(NamedTuple):
@@ -240,7 +240,7 @@ def _user(z: np.ndarray, warp: Log) -> np.ndarray:
 def off(z: np.ndarray, loc: np.ndarray) -> np.ndarray:
     """Z less its forecast; none that is rounding, of which a constant series would be made."""
     error = z - loc
-    return np.where(np.abs(error) <= _ROUNDING * np.abs(z), 0.0, error)
+    return np.where(np.abs(error) <= ROUNDING * np.abs(z), 0.0, error)
 
 
 def _errors(z: np.ndarray, found: Smoothed) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hierforecast._waiting import is_host, sent
 from hierforecast.batch import Future, SceneBatch, _map_tensors
+from hierforecast.history import ROUNDING, Ahead, show
 from hierforecast.windows import EPSILON, Chosen, Window, WindowDataset
 
 # Bytes of a panel up to which it stays on a device.
@@ -27,41 +28,35 @@ Gather = Callable[[np.ndarray, torch.Generator | None], Window]
 def gather_on(device: torch.device, windows: WindowDataset) -> Gather:
     """What gathers batches of windows: on the device, or on the host where they do not fit.
 
-    They do not fit if the panel has more than `MOST` bytes, if the device has no float64, or if the
-    model forecasts what exponential smoothing misses, which is kept for single cells on the host.
+    They do not fit if the panel has more than `MOST` bytes, or if the device has no float64.
     """
-    if is_host(device) or device.type == "mps" or windows.history is not None:
+    panel = windows.panel
+    arrays = panel.values, panel.present, panel.past, panel.known, panel.static, panel.cell_offset
+    size = sum(x.nbytes for x in arrays) + (panel.values.nbytes if windows.history else 0)
+    if is_host(device) or device.type == "mps" or size > MOST:
         return windows.__getitems__
-    resident = Resident(windows, device, most=MOST)
-    return resident.__getitems__ if resident.fits else windows.__getitems__
+    return Resident(windows, device).__getitems__
 
 
 class Resident:
     """Batches of windows whose numbers are gathered on a device; equal to the host's, to the bit.
 
     Args:
-        windows: whose batches they are, not of smoothing's errors.
+        windows: whose batches they are.
         device: where the panel stays.
-        most: bytes of the panel beyond which nothing is moved; None: without end.
-
-    Attributes:
-        fits: whether the panel is there.
     """
 
-    def __init__(
-        self, windows: WindowDataset, device: torch.device, most: int | None = None
-    ) -> None:
-        panel = windows.panel
+    def __init__(self, windows: WindowDataset, device: torch.device) -> None:
+        panel, history = windows.panel, windows.history
         self.windows, self.device = windows, device
         every = (np.arange(len(getattr(panel, role))) for role in _ROLES)  # copies, not views
-        covariates = [*map(windows.covariates, _ROLES, every)]
-        of_cells = panel.values, panel.present, *covariates[:2]
-        arrays = *of_cells, covariates[2], panel.cell_offset, panel.types, windows.unit
-        self.fits = most is None or sum(x.nbytes for x in arrays) <= most
-        if self.fits:
-            there = [self._send(x) for x in arrays]
-            self.values, self.present, self.past, self.known, *of_rows = there
-            self.static, self.cell_offset, self.types, self.unit = of_rows
+        covariates = map(windows.covariates, _ROLES, every)
+        self.past, self.known, self.static = map(self._send, covariates)
+        of_rows = panel.cell_offset, panel.types, windows.unit
+        self.cell_offset, self.types, self.unit = map(self._send, of_rows)
+        self.values = self._send(show(panel.values, windows.warp))
+        self.present = self._send(panel.present)
+        self.errors = None if history is None else self._send(history.errors)
 
     def __getitems__(self, indices: np.ndarray, generator: torch.Generator | None = None) -> Window:
         """As `WindowDataset.__getitems__`; ``rows`` and ``cutoff`` of the future stay here."""
@@ -76,9 +71,15 @@ class Resident:
         cells = self.cell_offset[rows][:, None] + step.clamp(min=0)
         present = self._send(chosen.present)
         seen = torch.cat([present, self.present[cells[:, length:]]], 1)
-        offset = self._offset(chosen)
-        values = self._targets(cells, seen, self._send(offset)).to(dtype)
-        level = self._send(windows.level(offset).astype(windows.panel.dtype))
+        ahead = None
+        if windows.history is None:
+            offset, unit = self._offset(chosen), windows.unit
+            values, level = self._targets(cells, seen, self._send(offset)), windows.level(offset)
+        else:
+            ahead = windows.history.ahead(chosen.rows, chosen.cutoffs)
+            offset, unit, level = ahead.loc, ahead.unit, np.zeros((len(chosen.rows), 1, 1))
+            values = self._residuals(cells, seen, ahead)
+        values = values.to(dtype)
         batch = SceneBatch(
             values=values[:, :length],
             present=present,
@@ -89,10 +90,11 @@ class Resident:
             scene=window,
             n_scenes=chosen.n_scenes,
             hierarchy=_map_tensors(chosen.hierarchy, partial(sent, device=self.device)),
-            level=level,
+            level=self._send(level).to(dtype),
+            naive=None if ahead is None else self._send(ahead.naive).to(dtype),
         )
         here = torch.from_numpy(chosen.rows), torch.from_numpy(chosen.cutoffs)
-        way_back = (offset, windows.unit) if windows.origin else ()
+        way_back = (offset, unit) if windows.origin else ()
         return Window(batch, Future(values[:, length:], seen[:, length:], *here, *way_back))
 
     def _send(self, x: np.ndarray) -> Tensor:
@@ -116,6 +118,16 @@ class Resident:
             still = context.abs().amax(1, keepdim=True) <= 2 * EPSILON * offset.abs()
             values = torch.cat([torch.where(still, 0, context), ahead], 1)
         return values / self.unit
+
+    def _residuals(self, cells: Tensor, seen: Tensor, ahead: Ahead) -> Tensor:
+        """Errors of smoothing (P, L + H, D), see `WindowDataset`."""
+        assert self.errors is not None
+        length = self.windows.context_length
+        (loc, unit), truth = map(self._send, ahead[:2]), self.values[cells[:, length:]]
+        error = truth - loc
+        error = torch.where(error.abs() <= ROUNDING * truth.abs(), 0, error) / unit
+        both = torch.cat([self.errors[cells[:, :length]], error], 1)
+        return torch.where(seen[..., None], both, 0)
 
     def _known(self, chosen: Chosen, cells: Tensor, step: Tensor, window: Tensor) -> Tensor:
         """What is known in advance (P, L + H, C), features of the calendar at the end."""
