@@ -25,7 +25,7 @@ from tests.lessons import CASES, COURT, basketball, lesson
 from tests.waiting import Reads, Waited, unwaited
 
 # What waits all the same, see docs/how_it_grows.md, "On a GPU".
-WAITING = {"basketball, student": "copies numbers", "returns": "eigh"}
+WAITING = {"returns": "eigh"}
 
 
 def step(model: Any, window: Window, optimizer: torch.optim.Optimizer) -> None:

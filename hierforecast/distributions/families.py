@@ -8,12 +8,14 @@ are independent; within a scene everything may depend on everything.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Cauchy, Distribution, Laplace, Normal, StudentT, biject_to
+from torch.distributions import Cauchy, Chi2, Distribution, Laplace, Normal, StudentT, biject_to
+from torch.distributions.utils import broadcast_all
 
 from hierforecast._random import by_scene
 from hierforecast.distributions.base import SceneDistribution
@@ -23,7 +25,22 @@ from hierforecast.distributions.student import student_cdf
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import coherent
 
-_SYMMETRIC_LOCATION_SCALE = (Normal, StudentT, Laplace, Cauchy)
+
+class LazyStudentT(StudentT):
+    """`StudentT` whose chi-square is made when it draws: it looks at the degrees of freedom."""
+
+    def __init__(
+        self, df: Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None
+    ) -> None:
+        self.df, self.loc, self.scale = broadcast_all(df, loc, scale)
+        Distribution.__init__(self, self.df.size(), validate_args=validate_args)
+
+    @cached_property
+    def _chi2(self) -> Chi2:  # type: ignore[override]
+        return Chi2(self.df)
+
+
+_SYMMETRIC_LOCATION_SCALE = (Normal, StudentT, LazyStudentT, Laplace, Cauchy)
 
 
 def _rebuild(base: Distribution, change: Callable[[Tensor], Tensor]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal, StudentT
+from torch.distributions import Normal
 from torch.nn import functional as F
 
 from hierforecast._options import show
@@ -19,6 +19,7 @@ from hierforecast.distributions import (
     ModeMixture,
     SceneDistribution,
 )
+from hierforecast.distributions.families import LazyStudentT
 from hierforecast.distributions.quadrature import precise
 from hierforecast.errors import DataError
 from hierforecast.nn.head import Head, Scenes, check_options, distances, latents, widen
@@ -61,7 +62,7 @@ class StudentTHead(Head):
         """See `Head`."""
         scale, degrees = widen(scale, shape)
         df = 2.05 + F.softplus(degrees + 2.0)
-        cells = StudentT(df, loc, scale, validate_args=False)
+        cells = LazyStudentT(df, loc, scale, validate_args=False)
         return IndependentScenes(cells, scenes.scene, scenes.n_scenes)
 
 
