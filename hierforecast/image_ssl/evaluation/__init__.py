@@ -21,13 +21,6 @@ precision is one too (`area`, `eleven_points`), and a probe is an object with `f
 (`Probe`): others may be passed in.
 """
 
-from hierforecast.image_ssl.evaluation.classification import (
-    CLASSIFIERS,
-    FEATURES,
-    balanced_order,
-    evaluate,
-    learning_curve,
-)
 from hierforecast.image_ssl.evaluation.classifiers import LogisticProbe, NeighborsProbe
 from hierforecast.image_ssl.evaluation.dense import (
     DenseFeatures,
@@ -63,6 +56,13 @@ from hierforecast.image_ssl.evaluation.retrieval import (
     euclidean_distance,
     retrieve_objects,
     retrieve_views,
+)
+from hierforecast.image_ssl.evaluation.tables import (
+    CLASSIFIERS,
+    FEATURES,
+    balanced_order,
+    evaluate,
+    learning_curve,
 )
 from hierforecast.image_ssl.evaluation.targets import (
     POSE_TARGETS,
