@@ -153,7 +153,7 @@ def test_scores_of_the_truth_are_good_and_of_noise_bad(market):
     assert found[0.01][0] < 0.1 < found[2.0][0] and found[0.01][1] < 0.3 < found[2.0][1]
 
 
-def test_a_networks_law_is_scored_on_the_right_tickers(market):
+def test_a_networks_distribution_is_scored_on_the_right_tickers(market):
     """Shuffled names must not shuffle truths: a forecaster is asked through frames."""
     forecaster = Forecaster(
         HiPerformer(8, 1, 2, scale="returns"),

@@ -409,7 +409,7 @@ def test_nobody_else_s_random_numbers_are_touched(frame):
 # --- 4. the joint law, from frame to frame -------------------------------------------------------
 
 
-def test_draws_agree_with_the_law_and_with_the_intervals(single, frame):
+def test_draws_agree_with_the_distribution_and_with_the_intervals(single, frame):
     history = frame[frame.ds < NOW]
     law, index = single.distribution(history)
     forecast = single.predict(history, level=[80])

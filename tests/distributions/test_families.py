@@ -258,7 +258,7 @@ def test_gradcheck() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_permuting_rows_permutes_the_law(name: str) -> None:
+def test_permuting_rows_permutes_the_distribution(name: str) -> None:
     p, value, observed = any_family(name), some_value(), some_observed()
     order = torch.tensor([3, 6, 0, 5, 1, 4, 2])
     q = p.rows(order)
@@ -281,7 +281,7 @@ def test_without_factors_it_is_the_independent_normal() -> None:
     assert not torch.allclose(p.log_prob(value, observed), product, atol=1)
 
 
-def test_samples_have_the_law_of_log_prob() -> None:
+def test_samples_have_the_distribution_of_log_prob() -> None:
     torch.manual_seed(0)
     p, n = low_rank(), 40_000
     draws = p.sample((n,))
@@ -338,7 +338,7 @@ def test_student_against_scipy() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("shape", ["number", "row", "target", "cell"])
-def test_affine_is_the_exact_law(name: str, shape: str) -> None:
+def test_affine_is_the_exact_distribution(name: str, shape: str) -> None:
     p, value, observed = any_family(name), some_value(), some_observed()
     size = {"row": (len(SCENE), 1, 1), "target": (TARGETS,), "cell": SHAPE}.get(shape, ())
     loc, scale = some_value(5, size), some_value(6, size)  # some scales are negative

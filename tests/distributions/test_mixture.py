@@ -177,7 +177,7 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(log_prob, leaves)
 
 
-def test_permuting_rows_permutes_the_law() -> None:
+def test_permuting_rows_permutes_the_distribution() -> None:
     p, value, observed = mixture(), some_value(), some_observed()
     order = torch.tensor([3, 6, 0, 5, 1, 4, 2])
     q = p.rows(order)
@@ -198,7 +198,7 @@ def test_modes_come_most_probable_first() -> None:
         torch.testing.assert_close(p.mode_weights[scene], p.logits.softmax(-1)[scene, best])
 
 
-def test_samples_have_the_law_of_log_prob() -> None:
+def test_samples_have_the_distribution_of_log_prob() -> None:
     torch.manual_seed(0)
     p, n = mixture(), 40_000
     draws = p.sample((n,))
@@ -236,7 +236,7 @@ def test_a_density_ratio_of_samples_is_one_on_average() -> None:
     assert float(ratio.mean()) == pytest.approx(1, abs=5 * float(ratio.std()) / math.sqrt(100_000))
 
 
-def test_quantiles_invert_the_marginal_law() -> None:
+def test_quantiles_invert_the_marginal_distribution() -> None:
     p = mixture()
     weights = p.logits.softmax(-1)[p.scene].T[..., None, None]
     for q in (1e-6, 0.05, 0.5, 0.9):
@@ -250,7 +250,7 @@ def test_quantiles_invert_the_marginal_law() -> None:
 
 
 @pytest.mark.parametrize("shape", ["number", "row", "target", "cell"])
-def test_affine_is_the_exact_law(shape: str) -> None:
+def test_affine_is_the_exact_distribution(shape: str) -> None:
     p, value, observed = mixture(), some_value(), some_observed()
     size = {"row": (len(SCENE), 1, 1), "target": (TARGETS,), "cell": SHAPE}.get(shape, ())
     loc, scale = some_value(5, size), some_value(6, size)  # some scales are negative

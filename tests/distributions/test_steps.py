@@ -103,7 +103,7 @@ def test_missing_rows_are_deleted_rows_and_junk_changes_nothing():
     assert torch.equal(joint.log_prob(dirty, seen), joint.log_prob(value, seen))
 
 
-def test_permuting_rows_permutes_the_law():
+def test_permuting_rows_permutes_the_distribution():
     joint, value, order = dense(), normal(*SHAPE, seed=4), torch.tensor([3, 4, 0, 1, 2])
     moved = joint.rows(order)
     torch.testing.assert_close(moved.log_prob(value[order]), joint.log_prob(value))
@@ -139,7 +139,7 @@ def test_series_correlation_sums_like_cells():
 
 
 @pytest.mark.parametrize("size", [(), (len(SCENE), 1, 1), (TARGETS,), SHAPE])
-def test_affine_is_the_exact_law(size):
+def test_affine_is_the_exact_distribution(size):
     joint, value, seen = dense(), normal(*SHAPE, seed=4), seen_cells()
     loc, scale = normal(*size, seed=5), normal(*size, seed=6)
     moved = joint.affine(loc, scale)

@@ -67,7 +67,7 @@ def linear_data(n: int = 400) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def test_ridge_finds_a_linear_law_of_each_type():
+def test_ridge_finds_a_linear_relation_of_each_type():
     history, ahead, present, types = linear_data()
     layer = LinearForecast(TASK).double()
     layer.fit(

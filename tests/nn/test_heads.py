@@ -78,7 +78,7 @@ class OnRows(nn.Module):
 
 @pytest.mark.parametrize("head", CHOICES, ids=str)
 @pytest.mark.parametrize("rows", ROWS.values(), ids=list(ROWS))
-def test_laws_move_with_their_rows(head, rows):
+def test_distributions_move_with_their_rows(head, rows):
     """Members and whole groups within a scene: what the joint law says of all does not change."""
     module, inputs = OnRows(head, rows), parts(head, rows)
     value = torch.randn_like(inputs[0])
@@ -121,7 +121,7 @@ def test_broken_heads_are_caught(head):
         assert_equivariant(OnRows(head), parts(head), lambda x: x[perm], lambda x: x[perm])
 
 
-def test_laws_are_of_the_kind_that_is_asked_for():
+def test_distributions_are_of_the_kind_that_is_asked_for():
     joint = [LowRankNormal if head in GAUSSIAN else IndependentSteps for head in JOINT]
     joint[-len(WARPED) :] = [Warped] * len(WARPED)
     families = (*[IndependentScenes] * 2, *[IndependentRows] * 2, *joint)

@@ -47,7 +47,7 @@ def parts(head: MixtureHead, size: float = 2.0) -> tuple[Tensor, Tensor, Tensor]
 
 
 @pytest.mark.parametrize("head", CHOICES, ids=str)
-def test_the_law_moves_with_its_rows(head):
+def test_the_distribution_moves_with_its_rows(head):
     loc, scale, shape = parts(head)
     law, value = head(loc, scale, shape, FLAT.scenes), torch.randn_like(scale)
     assert type(law) is ModeMixture and law.event_shape == scale.shape

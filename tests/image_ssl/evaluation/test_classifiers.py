@@ -42,14 +42,14 @@ def clouds(n: int, d: int = 8, classes: int = 3, spread: float = 1.0, seed: int 
     return Features(x * torch.logspace(-3, 3, d).double() + 5, y)
 
 
-def several(n: int, seed: int = 0, judged: float = 0.8) -> Features:
-    """Images that show any of four classes, some of which are not to be judged."""
+def several(n: int, seed: int = 0, known: float = 0.8) -> Features:
+    """Images that show any of four classes, some of which are not known."""
     base = clouds(n, 6, 3, seed=seed)
     generator = torch.Generator().manual_seed(seed + 1)
     way = torch.randn(6, 4, generator=torch.Generator().manual_seed(5)).double()
     z = (base.x - base.x.mean(0)) / base.x.std(0)
     y = (z @ way + torch.randn(n, 4, generator=generator) > 0.8).double()
-    y[torch.rand(n, 4, generator=generator) > judged] = NAN
+    y[torch.rand(n, 4, generator=generator) > known] = NAN
     return Features(base.x, y)
 
 
@@ -72,16 +72,16 @@ def test_one_class_an_image_against_scikit_learn(penalty):
 def test_several_classes_an_image_against_scikit_learn(penalty):
     train, test = several(150), several(40, seed=3)
     scores = fit(train, penalty).scores(test.x)
-    x, asked = standardized(train, train.x), standardized(train, test.x)
+    x, queries = standardized(train, train.x), standardized(train, test.x)
     for label in range(4):
         rows = ~train.y[:, label].isnan().numpy()
         assert not rows.all()
         oracle = LogisticRegression(C=1 / (rows.sum() * penalty), tol=1e-10, max_iter=10_000)
         oracle.fit(x[rows], train.y[rows, label])
-        assert np.allclose(scores[:, label].numpy(), oracle.decision_function(asked), atol=1e-4)
+        assert np.allclose(scores[:, label].numpy(), oracle.decision_function(queries), atol=1e-4)
 
 
-def test_what_is_not_judged_changes_nothing():
+def test_what_is_not_known_changes_nothing():
     train, test = several(150), several(40, seed=3)
     value = scored(train, test)
     assert value.metric == "mean AP"
@@ -118,7 +118,7 @@ def test_the_penalty_is_the_best_on_the_held_out_fifth():
     assert best > min(probe.held_out.values())  # else there was nothing to choose
     assert probe.penalty == max(p for p, v in probe.held_out.items() if v == best)
     refit = fit(train, probe.penalty)
-    assert torch.equal(refit.weight, probe.weight)  # taught by all, not by four fifths
+    assert torch.equal(refit.weight, probe.weight)  # learned from all, not by four fifths
 
 
 def test_the_test_set_has_no_say():
@@ -246,10 +246,10 @@ def some(n: int, classes: int = 4, seed: int = 0) -> Features:
 def slow_shares(train: Features, x: Tensor, k: int, temperature: float | None) -> Tensor:
     """One question, one neighbor, one vote at a time."""
     table = torch.zeros(len(x), int(train.y.max()) + 1, dtype=torch.float64)
-    for row, asked in enumerate(x):
+    for row, queries in enumerate(x):
         near = sorted(
             (
-                (-float(asked @ known / (asked.norm() * known.norm())), number)
+                (-float(queries @ known / (queries.norm() * known.norm())), number)
                 for number, known in enumerate(train.x)
             )
         )[:k]
@@ -311,8 +311,8 @@ def test_of_classes_with_equal_votes_the_nearer_wins():
     train = Features(
         torch.tensor([[1.0, 0.6], [1.0, 0.6], [1.0, 0.1], [1.0, 0.1]]), torch.tensor([0, 0, 1, 1])
     )
-    asked = torch.tensor([[1.0, 0.0], [0.6, 0.6]])
-    assert shares(train, asked, 4, None).argmax(1).tolist() == [1, 0]
+    queries = torch.tensor([[1.0, 0.0], [0.6, 0.6]])
+    assert shares(train, queries, 4, None).argmax(1).tolist() == [1, 0]
 
 
 def test_length_does_not_matter_but_direction_does():

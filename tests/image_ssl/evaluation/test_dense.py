@@ -24,7 +24,7 @@ from hierforecast.image_ssl.evaluation import (
 from hierforecast.image_ssl.evaluation.dense import _enlarge
 from hierforecast.image_ssl.nn.resnet import small_resnet
 
-UNJUDGED = 255
+IGNORED = 255
 
 
 class Pixels(nn.Module):
@@ -56,16 +56,16 @@ def guesses(classes: int = 5, absent: int | None = None) -> tuple[Tensor, Tensor
     predicted = torch.where(torch.rand(4, 6, 7) < 0.6, masks, torch.randint(classes, (4, 6, 7)))
     if absent is not None:
         masks[masks == absent], predicted[predicted == absent] = 0, 0
-    masks[torch.rand(4, 6, 7) < 0.1] = UNJUDGED
+    masks[torch.rand(4, 6, 7) < 0.1] = IGNORED
     return predicted, masks
 
 
 @pytest.mark.parametrize("absent", [None, 3])
 def test_scores_against_scikit_learn_and_loops(absent):
     predicted, masks = guesses(absent=absent)
-    judged = masks != UNJUDGED
-    confusion = confusion_of(predicted, masks, 5, UNJUDGED)
-    truth, said = masks[judged].numpy(), predicted[judged].numpy()
+    counted = masks != IGNORED
+    confusion = confusion_of(predicted, masks, 5, IGNORED)
+    truth, said = masks[counted].numpy(), predicted[counted].numpy()
     assert np.array_equal(confusion, confusion_matrix(truth, said, labels=range(5)))
     score = DenseScore(confusion, tuple("abcde"))
     assert score.mean_iou == pytest.approx(jaccard_score(truth, said, average="macro"))
@@ -91,8 +91,8 @@ def test_a_class_that_is_only_predicted_counts_for_iou_and_not_for_accuracy():
 
 def test_counts_add_up_over_batches():
     predicted, masks = guesses()
-    parts = [confusion_of(predicted[i : i + 1], masks[i : i + 1], 5, UNJUDGED) for i in range(4)]
-    assert torch.equal(sum(parts), confusion_of(predicted, masks, 5, UNJUDGED))
+    parts = [confusion_of(predicted[i : i + 1], masks[i : i + 1], 5, IGNORED) for i in range(4)]
+    assert torch.equal(sum(parts), confusion_of(predicted, masks, 5, IGNORED))
 
 
 def test_a_linear_map_tells_colours():
@@ -104,16 +104,16 @@ def test_a_linear_map_tells_colours():
     assert dense_probe(Pixels(), halves(), wrong, progress=False).pixel_accuracy < 0.1
 
 
-@pytest.mark.parametrize("ignored", [UNJUDGED, 2])
+@pytest.mark.parametrize("ignored", [IGNORED, 2])
 def test_ignored_pixels_neither_teach_nor_count(ignored):
     """Whether their number is beyond the classes or that of one, as ADE20K has it."""
     names = ("left", "right", "nothing")
     train, test = halves(), halves(seed=1)
-    spoilt, asked = train.masks.clone(), test.masks.clone()
-    spoilt[:, :3], asked[:, :, 4:] = ignored, ignored
-    taught = SegmentedImages(train.images, spoilt, names, ignored)
+    spoilt, queried = train.masks.clone(), test.masks.clone()
+    spoilt[:, :3], queried[:, :, 4:] = ignored, ignored
+    seen = SegmentedImages(train.images, spoilt, names, ignored)
     got = dense_probe(
-        Pixels(), taught, SegmentedImages(test.images, asked, names, ignored), progress=False
+        Pixels(), seen, SegmentedImages(test.images, queried, names, ignored), progress=False
     )
     assert int(got.confusion.sum()) == 16 * 9 * 4 and got.pixel_accuracy > 0.9
     assert int(got.confusion[2].sum()) == int(got.confusion[:, 2].sum()) == 0

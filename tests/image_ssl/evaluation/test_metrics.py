@@ -23,7 +23,7 @@ NAN = float("nan")
 
 
 def ranking(n: int = 60, classes: int = 5, levels: int = 12, seed: int = 0):
-    """Scores with many ties, and targets of which some are not judged."""
+    """Scores with many ties, and targets of which some are not known."""
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, levels, (n, classes)) / levels
     targets = (rng.random((n, classes)) < 0.3).astype(float)
@@ -33,11 +33,11 @@ def ranking(n: int = 60, classes: int = 5, levels: int = 12, seed: int = 0):
 
 def slow_points(scores: list[float], targets: list[float]) -> list[tuple[Fraction, Fraction]]:
     """(recall, precision) of every threshold, in fractions, by counting anew for each."""
-    judged = [(s, t) for s, t in zip(scores, targets, strict=True) if not math.isnan(t)]
-    positives = sum(t == 1 for _, t in judged)
+    known = [(s, t) for s, t in zip(scores, targets, strict=True) if not math.isnan(t)]
+    positives = sum(t == 1 for _, t in known)
     points = []
-    for threshold in sorted({s for s, _ in judged}, reverse=True):
-        above = [t for s, t in judged if s >= threshold]
+    for threshold in sorted({s for s, _ in known}, reverse=True):
+        above = [t for s, t in known if s >= threshold]
         hits = sum(t == 1 for t in above)
         points.append((Fraction(hits, positives), Fraction(hits, len(above))))
     return points
@@ -49,8 +49,8 @@ def test_area_against_scikit_learn(seed, levels):
     scores, targets = ranking(levels=levels, seed=seed)
     got = average_precision(scores, targets)
     for label in range(5):
-        judged = ~targets[:, label].isnan()
-        oracle = average_precision_score(targets[judged, label], scores[judged, label])
+        known = ~targets[:, label].isnan()
+        oracle = average_precision_score(targets[known, label], scores[known, label])
         assert float(got[label]) == pytest.approx(oracle, abs=1e-12)
 
 
@@ -94,10 +94,10 @@ def test_perfect_and_useless_rankings():
 
 def test_what_is_not_judged_is_as_if_it_were_not_there():
     scores, targets = ranking(classes=1)
-    judged = ~targets[:, 0].isnan()
+    known = ~targets[:, 0].isnan()
     for form in (area, eleven_points):
         here = average_precision(scores, targets, form)
-        assert torch.equal(here, average_precision(scores[judged], targets[judged], form))
+        assert torch.equal(here, average_precision(scores[known], targets[known], form))
 
 
 def test_the_mean_leaves_out_classes_that_nobody_shows():

@@ -88,12 +88,12 @@ def test_r2_that_is_not_defined(predicted, wanted, message):
 @pytest.mark.parametrize("penalty", [1e-4, 0.1, 10.0])
 def test_ridge_against_scikit_learn(n, d, penalty):
     x, y = linear_data(n, d)
-    asked = linear_data(20, d)[0]
+    queries = linear_data(20, d)[0]
     mean, scale = x.mean(0), x.std(0, correction=0)
     oracle = Ridge(alpha=n * penalty).fit(((x - mean) / scale).numpy(), y.numpy())
-    wanted = oracle.predict(((asked - mean) / scale).numpy())
+    wanted = oracle.predict(((queries - mean) / scale).numpy())
     assert np.allclose(
-        RidgeProbe(penalties=[penalty]).fit(Features(x, y)).predict(asked), wanted, atol=1e-6
+        RidgeProbe(penalties=[penalty]).fit(Features(x, y)).predict(queries), wanted, atol=1e-6
     )
 
 
@@ -102,13 +102,13 @@ def test_the_penalty_is_the_best_on_the_held_out_fifth():
     x = torch.randn(60, 40, generator=generator)
     y = x[:, :1] + 2 * torch.randn(60, 1, generator=generator)
     probe = RidgeProbe(seed=5).fit(Features(x, y))
-    taught, held = hold_out(60, 5)
-    assert len(held) == 12 and sorted([*taught.tolist(), *held.tolist()]) == list(range(60))
-    mean, scale = standardization(x[taught].double())
+    learned, held = hold_out(60, 5)
+    assert len(held) == 12 and sorted([*learned.tolist(), *held.tolist()]) == list(range(60))
+    mean, scale = standardization(x[learned].double())
     z = (x.double() - mean) / scale
     errors = {}
     for penalty in PENALTIES:
-        oracle = Ridge(alpha=len(taught) * penalty).fit(z[taught].numpy(), y[taught].numpy())
+        oracle = Ridge(alpha=len(learned) * penalty).fit(z[learned].numpy(), y[learned].numpy())
         found = oracle.predict(z[held].numpy()).reshape(-1, 1)
         errors[penalty] = float(((found - y[held].numpy()) ** 2).mean())
     best = min(errors, key=errors.get)

@@ -148,9 +148,9 @@ def score_of(table, **where) -> float:
 def test_features_that_hold_the_angle_and_features_that_do_not():
     train, test = dots(900), dots(300, seed=1)
     turns = RandomRotation(90.0, padding="zeros")
-    told = probe_transformations(Where(), train, test, turns, progress=False)
-    assert score_of(told, probe="MLP") > 0.97
-    assert score_of(told, probe="linear") < 0.9  # cos(b - a) is a product of both views' features
+    scores = probe_transformations(Where(), train, test, turns, progress=False)
+    assert score_of(scores, probe="MLP") > 0.97
+    assert score_of(scores, probe="linear") < 0.9  # cos(b - a) is a product of both views' features
     blind = probe_transformations(Radius(), train, test, turns, progress=False)
     for probe in ("linear", "MLP"):
         assert abs(score_of(blind, probe=probe)) < 0.1
@@ -159,9 +159,9 @@ def test_features_that_hold_the_angle_and_features_that_do_not():
 def test_a_line_tells_a_translation_from_places():
     shift = Translation(0.15, padding="zeros")
     still = dots(300, out=0.0), dots(100, seed=1, out=0.0)
-    told = probe_transformations(Where(), *still, shift, progress=False)
-    assert score_of(told, probe="linear") > 0.99
-    assert list(told.dimensions) == [2, 2] and list(told.inputs) == [6, 6]
+    scores = probe_transformations(Where(), *still, shift, progress=False)
+    assert score_of(scores, probe="linear") > 0.99
+    assert list(scores.dimensions) == [2, 2] and list(scores.inputs) == [6, 6]
 
 
 def test_halves_are_probed_apart_and_flips_by_accuracy():
@@ -353,13 +353,13 @@ def product(w: float, x: float, y: float, z: float) -> list[list[float]]:
 class Exact(nn.Module):
     """Vectors are quaternions, and the predictor turns them exactly, as it can: SIE at its best."""
 
-    def __init__(self, told: bool = True) -> None:
+    def __init__(self, conditioned: bool = True) -> None:
         super().__init__()
         self.knows = Knows("quaternion")
         self.predictor = HyperPredictor(RelativeParameters(["rotation"]), 4)
         units = torch.tensor([product(*unit) for unit in torch.eye(4).tolist()])
         # An idle one sees w alone: vectors keep their direction.
-        weight = units if told else units * torch.eye(4)[0].view(4, 1, 1)
+        weight = units if conditioned else units * torch.eye(4)[0].view(4, 1, 1)
         self.predictor.hyper.weight.data = weight.permute(1, 2, 0).flatten(0, 1)
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -371,7 +371,7 @@ def test_an_exact_predictor_finds_every_view_and_an_idle_one_finds_itself():
     found = retrieve_predicted(Exact(), images, batch_size=64, progress=False)
     assert list(found.metric) == ["MRR", "hit@1", "hit@5"] and (found.score == 1).all()
     assert (found.queries == 400).all() and (found.candidates == VIEWS).all()
-    idle = retrieve_predicted(Exact(told=False), images, ks=(1,), progress=False)
+    idle = retrieve_predicted(Exact(conditioned=False), images, ks=(1,), progress=False)
     assert idle.score[1] == 0 and idle.score[0] <= 0.5
 
 

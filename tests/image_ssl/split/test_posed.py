@@ -54,15 +54,15 @@ def floats(numbers=range(12), images=OBJECTS, seed=0):
     return pairs.map_images(as_float)
 
 
-# What a predictor is told
+# What a predictor is conditioned on
 
 
 def test_equal_views_are_the_identity_and_others_are_not():
     shown = RenderedObjects(200, 2).parameters(range(400))
-    told = parameters_of(Poses())
-    none = told(relative_parameters(shown, shown))
-    torch.testing.assert_close(none, told.identity().expand(400, told.width))
-    predictor = HyperPredictor(told, 24)
+    encode = parameters_of(Poses())
+    none = encode(relative_parameters(shown, shown))
+    torch.testing.assert_close(none, encode.identity().expand(400, encode.width))
+    predictor = HyperPredictor(encode, 24)
     matrices = predictor.matrices(relative_parameters(shown, shown))
     torch.testing.assert_close(matrices, torch.eye(24).expand(400, 24, 24))
     first, second = ({n: v[k::2] for n, v in shown.items()} for k in (0, 1))
@@ -71,18 +71,18 @@ def test_equal_views_are_the_identity_and_others_are_not():
 
 
 def test_columns_by_hand():
-    def told(name, *values):
+    def encode(name, *values):
         return RelativeParameters([name])({name: torch.tensor([[*values]])})[0].tolist()
 
     half = math.sqrt(0.5)
-    assert told("rotation", half, 0, -half, 0) == pytest.approx([half, 0, -half, 0])
+    assert encode("rotation", half, 0, -half, 0) == pytest.approx([half, 0, -half, 0])
     for name in ("background_hue", "light_hue"):
-        assert told(name, 0.25) == pytest.approx([0, 1], abs=1e-6)
+        assert encode(name, 0.25) == pytest.approx([0, 1], abs=1e-6)
         # A difference of three quarters of a turn is one of a quarter the other way.
-        assert told(name, 0.75) == pytest.approx(told(name, -0.25), abs=1e-6)
-    assert told("light_phi", -math.pi / 2) == pytest.approx([0, -1], abs=1e-6)
-    assert told("light_phi", 2 * math.pi) == pytest.approx([1, 0], abs=1e-6)
-    assert told("light_theta", math.pi / 6) == pytest.approx([0, 1], abs=1e-6)
+        assert encode(name, 0.75) == pytest.approx(encode(name, -0.25), abs=1e-6)
+    assert encode("light_phi", -math.pi / 2) == pytest.approx([0, -1], abs=1e-6)
+    assert encode("light_phi", 2 * math.pi) == pytest.approx([1, 0], abs=1e-6)
+    assert encode("light_theta", math.pi / 6) == pytest.approx([0, 1], abs=1e-6)
 
 
 def test_turns_of_the_predictor_are_those_of_space():
@@ -102,12 +102,12 @@ def test_turns_of_the_predictor_are_those_of_space():
 @pytest.mark.parametrize("kind", [*POSE_KINDS, "all"])
 def test_kinds_of_poses(kind):
     expected = sum(POSE_KINDS.values(), ()) if kind == "all" else POSE_KINDS[kind]
-    for told in (
+    for encode in (
         parameters_of(Poses(), kind),
         build("sie", fed=kind).objective.predictor.encode,
         build("regression", fed=kind).objective.encode,
     ):
-        assert told.names == expected
+        assert encode.names == expected
     assert set(relative_parameters(*[OBJECTS.parameters([0])] * 2)) == set(Poses.names)
 
 
