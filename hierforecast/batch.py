@@ -192,6 +192,7 @@ class Future:
         offset: (P, 1, D) float64, or (P, H, D), and
         unit: (D,) float64, or (P, H, D), on the CPU: ``offset + unit * values`` are the user's
             numbers, or what the windows' warp makes those of.
+        whole: whether all of it is observed, if that was known where it was made.
     """
 
     values: Tensor
@@ -201,6 +202,7 @@ class Future:
     # Arrays: a device may have no float64, and a cast must not reach them.
     offset: np.ndarray | float = 0.0
     unit: np.ndarray | float = 1.0
+    whole: bool = False
 
     def to(self, *args: Any, **kwargs: Any) -> Future:
         """Move every tensor to a device, or cast the floating ones to a dtype."""
@@ -240,7 +242,6 @@ def _nested(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hierarch
     levels = []
     # One representative row speaks for each set: a set lies in one scene and one parent.
     first = np.unique(group[order], return_index=True)[1]
-    row_group = torch.from_numpy(group[order])
     for level in range(groups.shape[1] - 1, -1, -1):
         scene, groups = scene[first], groups[first]
         key = scene * width + groups[:, level - 1] if level else scene
@@ -251,7 +252,7 @@ def _nested(scene: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Hierarch
         parents, most = torch.from_numpy(parent), int(np.bincount(scene).max(initial=0))
         levels.append(Level(siblings, gather, scatter, parents, n_parents, most))
         first = np.unique(parent, return_index=True)[1]
-    return order, Hierarchy(members, row_group, tuple(levels), rows)
+    return order, Hierarchy(members, torch.from_numpy(group[order]), tuple(levels), rows)
 
 
 def pad_to_patches(x: Tensor, patch: int) -> Tensor:

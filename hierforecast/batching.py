@@ -115,7 +115,8 @@ class Checks:
             drawing = seeded(self.training.plan.seed, CHECKED, start)
             batch, future = self.gather(np.arange(start, stop), drawing)
             if own >= len(self.starts):
-                future = replace(future, present=future.present.new_zeros(future.present.shape))
+                nothing = future.present.new_zeros(future.present.shape)
+                future = replace(future, present=nothing, whole=False)
             yield Window(batch, future)
 
 

@@ -110,7 +110,7 @@ def frame_like(frame: Any, rows: Sequence[dict[str, Any]]) -> Any:
 def _seen_within(forecast: Forecast, steps: int) -> Forecast:
     """The same, with an outcome for series observed in the last so many steps only."""
     seen = forecast.batch.present[:, -steps:].any(1, keepdim=True)
-    future = replace(forecast.future, present=forecast.future.present & seen)
+    future = replace(forecast.future, present=forecast.future.present & seen, whole=False)
     return forecast._replace(future=future)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,9 +94,11 @@ class Resident:
             level=self._send(level).to(dtype),
             naive=None if ahead is None else self._send(ahead.naive).to(dtype),
         )
+        after = values[:, length:], seen[:, length:]
         here = torch.from_numpy(chosen.rows), torch.from_numpy(chosen.cutoffs)
-        way_back = (offset, unit) if windows.origin else ()
-        return Window(batch, Future(values[:, length:], seen[:, length:], *here, *way_back))
+        way_back: tuple[Any, Any] = (offset, unit) if windows.origin else (0.0, 1.0)
+        whole = bool(windows.panel.present[chosen.cells[:, length:]].all())
+        return Window(batch, Future(*after, *here, *way_back, whole))
 
     def _send(self, x: np.ndarray) -> Tensor:
         return sent(torch.from_numpy(x), self.device)

@@ -187,14 +187,10 @@ class WindowDataset(Dataset[Window]):
             level=tensor(level.astype(panel.dtype)),
             naive=None if ahead is None else tensor(ahead.naive.astype(panel.dtype)),
         )
-        future = Future(
-            tensor(values[:, length:]),
-            tensor(seen[:, length:]),
-            tensor(rows),
-            tensor(cutoffs),
-            *((offset, unit) if self.origin else ()),
-        )
-        return Window(batch, future)
+        whole = bool(seen[:, length:].all())
+        after = map(tensor, (values[:, length:], seen[:, length:], rows, cutoffs))
+        parts: Any = (*after, *((offset, unit) if self.origin else (0.0, 1.0)), whole)
+        return Window(batch, Future(*parts))
 
     @property
     def sizes(self) -> np.ndarray:

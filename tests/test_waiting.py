@@ -46,8 +46,10 @@ def step_unwaited(model: Any, window: Window) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_training_step_waits_for_nothing(name: str):
+@pytest.mark.parametrize("gaps", [True, False])
+def test_a_training_step_waits_for_nothing(name: str, gaps: bool):
     model, window = lesson(name)
+    window.future.whole = not gaps
     if name in WAITING:
         with pytest.raises(Waited, match=WAITING[name]):
             step_unwaited(model, window)
@@ -129,6 +131,7 @@ def test_what_never_asks_finds_the_same(name: str, gaps: bool, all_devices: Any)
     batch, future = window
     if not gaps:
         future.present[:] = True
+        future.whole = True
     found = []
     for asks in (True, False):
         if not asks:

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, constraints
 
 from hierforecast._random import Generators, drawing, filled
 from hierforecast._waiting import at_hand
-from hierforecast.distributions.checks import check_finite
+from hierforecast.distributions.checks import check_finite, everything
 from hierforecast.distributions.conditionals import Conditional
 from hierforecast.distributions.precision import no_autocast, promote
 from hierforecast.distributions.sums import Sums
@@ -127,7 +127,7 @@ class SceneDistribution(Conditional, Distribution):
                 f"value must end in (P, H, D) = {tuple(self.event_shape)}, got {tuple(value.shape)}"
             )
         if observed is None:
-            observed = value.new_ones(self.event_shape, dtype=torch.bool)
+            observed = everything(value, self.event_shape)
         fits = observed.shape in (self.event_shape[:2], self.event_shape)
         if not fits or observed.dtype != torch.bool:
             raise ValueError(

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+_MARK = "everything"
+
 
 def check_finite(name: str, tensor: Tensor) -> None:
     """Raise a ValueError that names the tensor if it holds NaN or infinity."""
@@ -15,6 +17,18 @@ def check_finite(name: str, tensor: Tensor) -> None:
             f"{name} holds NaN or infinite values: look for them in the model's input, "
             "or lower the learning rate or clip gradients if training diverged"
         )
+
+
+def everything(like: Tensor, shape: torch.Size) -> Tensor:
+    """All cells of a shape as seen, on a tensor's device, marked so that nobody has to look."""
+    seen = like.new_ones(shape, dtype=torch.bool)
+    vars(seen)[_MARK] = True
+    return seen
+
+
+def is_everything(seen: Tensor) -> bool:
+    """Whether a mask is one that `everything` made; any other may be all true as well."""
+    return _MARK in vars(seen)
 
 
 def check_parameters(named: Mapping[str, Tensor], shape: torch.Size, finite: bool) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hierforecast._waiting import at_hand
+from hierforecast.distributions.checks import everything, is_everything
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.noise import RowNoise, to_dtype
 from hierforecast.distributions.precision import no_autocast, promote
@@ -114,7 +115,7 @@ class CoupledNoise(RowNoise):
 
     def alone(self, errors: Tensor) -> tuple[Tensor, Tensor]:
         """Errors (P, H, D, C) made white row by row, without what is shared; log volume (P,)."""
-        every = torch.ones_like(self.scale, dtype=torch.bool)
+        every = everything(self.scale, self.scale.shape)
         white, volume = self.inner.whiten(errors[..., :0], errors, every)
         white, more = _without(white.flatten(1, 2), self._local, -1)
         return white.unflatten(1, errors.shape[1:3]), volume + more
@@ -238,7 +239,8 @@ class CoupledNormal(LowRankNormal):
     def _log_prob(self, value: Tensor, seen: Tensor) -> Tensor:
         """In components: their covariance is that of the links, all others are independent."""
         here = seen.any(2).any(1)
-        if not at_hand(seen) or not bool((here == seen.all(2).all(1)).all()):
+        whole = is_everything(seen)
+        if not whole and not (at_hand(seen) and bool((here == seen.all(2).all(1)).all())):
             return super()._log_prob(value, seen)
         work = to_dtype(torch.float32 if self.loc.is_mps else torch.float64)
         error = torch.where(seen, work(value) - work(self.loc), 0)

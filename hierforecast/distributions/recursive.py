@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hierforecast._waiting import at_hand
+from hierforecast.distributions.checks import is_everything
 from hierforecast.distributions.noise import TargetNoise, divide
 
 
@@ -50,6 +51,8 @@ class RecursiveNoise(TargetNoise):
         (Kalman, 1960), all columns with the same gains.
         """
         both = shocks, self._shocks(errors)
+        if is_everything(seen):
+            return divide(torch.cat(both, -1), self.scale, seen)
         gaps = ((~seen).cumsum(1).bool() & seen).any(2).any(1)
         if not at_hand(seen) or bool(gaps.all()):
             return self._filter(torch.cat([x.movedim(1, 0) for x in both], -1), seen)

@@ -257,7 +257,8 @@ class HiPerformer(LinearStart):
             seen = future.present
             truth = clamp(scaled.apply(future.values) / self.horizon_scale)
             around = self._around(loc.detach(), scale, shape, scenes)
-            likelihood = around.log_prob(truth * self.horizon_scale, seen).sum()
+            told = None if future.whole and not at_hand(seen) else seen  # known without a look
+            likelihood = around.log_prob(truth * self.horizon_scale, told).sum()
             likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
             likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
             middle = loc.mean(0) if loc.ndim > truth.ndim else loc  # of several locs
