@@ -16,7 +16,7 @@ import pandas as pd
 from benchmarks._nba import (
     LEARNING_RATE,
     SCENES_PER_BATCH,
-    STEPS,
+    SIZE,
     Arm,
     agent_errors,
     remove,
@@ -25,7 +25,7 @@ from benchmarks._nba import (
 )
 from benchmarks._scenes import COLUMNS
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
-from hierforecast import Columns, Forecaster
+from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.plot.style import AWAY, FONT, HOME, INK, MUTED, SLIDE, calm
 
 BLIND = Columns(target=["x", "y"], group=None, scene="scene")
@@ -53,7 +53,8 @@ def measure(name: str, given: Options) -> pd.DataFrame:
     """`removals` of an arm's fit, with its information and rate."""
     information, rate = arms(given)[name]
     arm = Arm(
-        f"{information.replace(' ', '-')}-{rate:g}-seed{given.seed}",
+        f"{information.replace(' ', '-')}-{rate:g}-{given.block}-seed{given.seed}",
+        HiPerformer(**{**SIZE, "block": given.block}),
         columns=CLASSES[information],
         series_dropout=rate,
         seed=given.seed,
@@ -226,7 +227,7 @@ def sections(found: Found, given: Options) -> list[Section]:
     """The four tables; the growth of errors is drawn into the folder."""
     rows, steps = tidy(found), given.steps
     draw(rows, given.folder / f"missing-{steps}.png")
-    size = f"gone on from {given.start}" if given.start else "width 64, depth 2, mirrored scale"
+    size = f"gone on from {given.start}" if given.start else f"width 64, {given.block} blocks"
     note = (
         f"{given.windows:,} random windows of the {given.split} games, the same players "
         f"removed for every arm; {steps:,} steps of {SCENES_PER_BATCH} windows, {size}; "
@@ -268,7 +269,13 @@ EXPERIMENTS = {
         sections,
         lambda given: tuple(arms(given)),
         seeds=(0, 1, 2),
-        options={"steps": STEPS, "split": "test", "windows": 400, "start": ""},
+        options={
+            "steps": 1000,
+            "block": "relational",
+            "split": "test",
+            "windows": 400,
+            "start": "",
+        },
         beside={"rates": (0.0, 0.2), "fits": "runs/nba40"},
     )
 }
