@@ -53,7 +53,7 @@ class Forecast(NamedTuple):
 
     def _raw(self, numbers: Tensor) -> Tensor:
         """The user's numbers (P, H, D) in the units of the batch."""
-        offset, unit = self._way_back()
+        offset, unit = self.way_back()
         return (self.bent(numbers) - offset) / unit
 
     def add(self, totals: Totals) -> Forecast:
@@ -88,7 +88,7 @@ class Forecast(NamedTuple):
 
     def numbers(self, values: Tensor) -> Tensor:
         """Values (..., P, H, D) as the user's numbers, float64."""
-        offset, unit = self._way_back()
+        offset, unit = self.way_back()
         numbers = offset + unit * values.detach().double()
         if self.warp is not None:
             numbers = self.warp.from_base(numbers)
@@ -101,7 +101,7 @@ class Forecast(NamedTuple):
 
     def shown(self) -> tuple[Tensor, Tensor]:
         """Means and standard deviations (P, H, D) float64, of numbers before `warp` if any."""
-        offset, unit = self._way_back()
+        offset, unit = self.way_back()
         return offset + unit * self.raw.mean.double(), unit * self.raw.stddev.double()
 
     def bent(self, numbers: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Forecast(NamedTuple):
 
     def distribution(self) -> SceneDistribution:
         """The distribution of the user's numbers, float64 if the model names its origin."""
-        moved = self._moved(*self._way_back())
+        moved = self._moved(*self.way_back())
         return moved if self.warp is None else Warped(moved, self.warp)
 
     def _moved(self, offset: Tensor, unit: Tensor) -> SceneDistribution:
@@ -122,7 +122,7 @@ class Forecast(NamedTuple):
         at_home = np.ndim(self.future.unit) == 0
         return self.raw if at_home else self.raw.affine(offset, unit)
 
-    def _way_back(self) -> list[Tensor]:
+    def way_back(self) -> list[Tensor]:
         """Offset and unit, (P, 1, D) and (D,), on the distribution's device."""
         like = self.raw.mean.new_zeros(1, 1, self.raw.mean.shape[-1], dtype=torch.float64)
         return [like + torch.as_tensor(x).to(like) for x in (self.future.offset, self.future.unit)]
@@ -149,7 +149,7 @@ class Forecast(NamedTuple):
         """Log standard deviations (P, H) of the user's numbers, summed over targets."""
         if self.warp is not None:
             return self.distribution().stddev.double().log().sum(-1)
-        return (self._way_back()[1] * self.raw.stddev).log().sum(-1)
+        return (self.way_back()[1] * self.raw.stddev).log().sum(-1)
 
     def _outcome(self) -> tuple[SceneDistribution, Tensor, Tensor, Tensor]:
         """What came after: its distribution, values, presence, and log volume (P, H) of its units.
@@ -157,7 +157,7 @@ class Forecast(NamedTuple):
         In the batch's units, but in float64, where a truth far off has a likelihood too.
         """
         future = self.future.to(self.raw.mean.device)
-        offset, unit = self._way_back()
+        offset, unit = self.way_back()
         if self.warp is not None:
             assert self.truth is not None
             value = self.truth.to(future.present.device)

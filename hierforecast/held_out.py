@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import torch
 
 from hierforecast.draws import Draws
+from hierforecast.forecast import Forecast
 from hierforecast.inference import Forecasts
 from hierforecast.ladder import overlap_of
 from hierforecast.models import Model
 from hierforecast.newcomers import Newcomers
 from hierforecast.nn.coverage import misses
+from hierforecast.nn.growth import Growth, Looked
 from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.nn.unseen import Unseen, steps_unseen
 from hierforecast.plan import Plan
@@ -66,8 +68,10 @@ def lessons_of(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> L
 
 
 def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> None:
-    """Stretch the distributions of a model that has a temperature, if held-out windows say so."""
-    temperature = getattr(model, "temperature", None)
+    """Stretch and damp the distributions of a model that can be, if held-out windows say so."""
+    temperature, growth = (getattr(model, name, None) for name in ("temperature", "growth"))
+    if isinstance(growth, Growth):
+        growth.reset()
     if isinstance(temperature, Temperature):
         temperature.reset()  # a warm start brings one along
         some = forecasts_of(plan, model, checks, CALIBRATION_SHARE, steps)
@@ -79,6 +83,18 @@ def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> No
             ],
             overlap_of(some.windows),
         )
+    if isinstance(growth, Growth) and checks.warp is not None:
+        some = forecasts_of(plan, model, checks, CALIBRATION_SHARE, steps)
+        growth.fit([_looked(each) for each in some], overlap_of(some.windows))
+
+
+def _looked(forecast: Forecast) -> Looked:
+    """What `Growth` learns from, of a forecast in logarithms."""
+    assert forecast.warp is not None and forecast.truth is not None
+    seen = forecast.future.present[..., None].to(forecast.truth.device)
+    truth = torch.where(seen, forecast.truth, torch.nan)
+    ways = forecast.way_back(), forecast.warp, truth.to(forecast.raw.mean.device)
+    return Looked(forecast.raw, *ways, forecast.future.rows)
 
 
 def calibrate_unseen(plan: Plan, model: Model, windows: WindowDataset, steps: int) -> None:

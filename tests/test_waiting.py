@@ -107,7 +107,7 @@ class Backwards(torch.autograd.Function):
         return above * float(above.isfinite().all())
 
 
-def test_a_model_that_asks_on_the_way_back_is_found():
+def test_a_model_that_asks_on_theway_back_is_found():
     model, window = lesson("basketball, gaussian")
     model.decoder.register_forward_hook(lambda m, _, found: tuple(map(Backwards.apply, found)))
     with pytest.raises((Waited, RuntimeError)):

@@ -1,4 +1,4 @@
-"""Warps with heavy tails: a hyperbolic sine, with or without a limit to its slope."""
+"""Warps with heavy tails, by a hyperbolic sine with or without a limit, and with a damped one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.quadrature import precise
+from hierforecast.distributions.quadrature import normal_nodes, precise
 from hierforecast.distributions.warps import Warp
 
 # Standard deviations from the mean beyond which a normal has no mass in float64.
 _FAR = 9.0
 _ROOT = float(np.sqrt(2 * np.pi))
+# Beyond which sinh is no number in float32; its likelihood is none long before.
+_LARGEST = 80.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,32 @@ class LimitedSinh(Sinh):
             torch.where(plain, of_sinh, first),
             torch.where(plain, spread, (second - first.square()).clamp(min=0)),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Damped(Warp):
+    """Upward deviations that grow ever more slowly: x = z below zero, asinh(z) above.
+
+    Where y is a logarithm, what is far above `at` grows by amounts and no longer by factors: the
+    mean of exp(y) then has no more to it than a few deviations of z.
+    """
+
+    def _up(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x.clamp(0, _LARGEST).sinh(), x)
+
+    def _down(self, z: Tensor) -> Tensor:
+        return torch.where(z > 0, z.clamp(min=0).asinh(), z)
+
+    def _log_slope(self, x: Tensor) -> Tensor:
+        above = x.clamp(min=0)  # log cosh x
+        return above + (-2 * above).exp().log1p() - float(np.log(2))
+
+    def _moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, weight = (a.to(mean) for a in normal_nodes())
+        nodes, weight = (a.view(-1, *[1] * mean.ndim) for a in (nodes, weight))
+        x = self._down(mean + variance.sqrt() * nodes)
+        first = (weight * x).sum(0)
+        return first, (weight * (x - first).square()).sum(0)
 
 
 def _within(edge: Tensor, mean: Tensor, std: Tensor) -> Tensor:

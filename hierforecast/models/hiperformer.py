@@ -29,6 +29,7 @@ from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
 from hierforecast.nn.groups import pool
+from hierforecast.nn.growth import Growth
 from hierforecast.nn.head import Head, Loads, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.market import MarketStart
@@ -147,7 +148,7 @@ class HiPerformer(LinearStart):
             self.market = MarketStart(task.prediction_length, self._head.factors)
         self.linear, self.unseen = self.scaler.linear(task), Unseen(task)
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
-        self.temperature = Temperature(task.n_types)
+        self.temperature, self.growth = Temperature(task.n_types), Growth()
 
     def _build_encoder(self, task: Task, in_space: bool) -> None:
         """Make the blocks, and what tells them how series stand to one another."""
@@ -234,7 +235,7 @@ class HiPerformer(LinearStart):
             scaled = views.scaled
             around = self._around(*self._parts(views.batch, scaled, networks))
             mixed = views.mix(around.affine(scaled.loc, scaled.scale))
-            return self.temperature(mixed, batch.types)
+            return self.growth(self.temperature(mixed, batch.types))
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
         """Distance of the locs from the truth, plus the likelihood of the errors around them.

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from hierforecast.distributions import (
+    Damped,
     IndependentSteps,
     LimitedSinh,
     Log,
@@ -65,6 +66,8 @@ WARPS: dict[str, Callable[[], Warp]] = {
     "limited sinh, turned": lambda: LimitedSinh(
         0.5, -2.0, torch.tensor([2.0, 0.0], dtype=F64), 3.0
     ),
+    "damped": lambda: Damped(normal(P, 1, 1), normal(P, H, D).exp()),
+    "damped, turned": lambda: Damped(0.5, -2.0),
     "lognormal": lambda: Log(0.0, normal(P, 1, 1, seed=3).exp(), 0.0),
     "log": lambda: Log(0.0, normal(P, 1, 1, seed=3).exp(), 0.5 * normal(P, H, D, seed=4).exp()),
     "root": lambda: Root(0.0, normal(D, seed=3).exp(), 0.1 * normal(P, 1, D, seed=4).exp()),
