@@ -403,7 +403,13 @@ def test_covariance_is_that_of_a_quadrature_in_two_dimensions(name: str) -> None
         left, right = value(i, one) - p.mean[rows].flatten()[i], value(j, other)
         wanted = (weight * left) @ ((right - p.mean[rows].flatten()[j]) @ weight)
         size = float((found[i, i] * found[j, j]).sqrt())
-        limit = 5e-3 if p.atoms is not None else 5e-6 if "limited" in name else 1e-9
+        limit = (
+            5e-3
+            if p.atoms is not None
+            else 5e-6
+            if name.startswith(("limited", "damped"))
+            else 1e-9
+        )
         assert float(found[i, j]) == pytest.approx(float(wanted), abs=limit * size)
         shares.append(abs(float(wanted)) / size)
     assert max(shares) > 0.02
