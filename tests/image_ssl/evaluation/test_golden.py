@@ -120,8 +120,9 @@ def test_scores_are_those_of_the_record(name):
     found = recorded(EVALUATIONS[name]())
     pd.testing.assert_series_equal(found.settings, wanted.settings.reset_index(drop=True))
     assert found.row.tolist() == wanted.row.tolist()
-    # Mean AP jumps where two images swap ranks, and in float32 no two optimizers end at one place.
-    tolerance = 1e-3 if name == "several classes an image" else 1e-6
+    # Mean AP jumps where two images swap ranks, in float32 no two optimizers end at one place, and
+    # the training of an MLP amplifies what processors round differently (4e-4 was seen).
+    tolerance = 1e-3 if name in ("several classes an image", "poses") else 1e-6
     np.testing.assert_allclose(found.score, wanted.score.astype(float), atol=tolerance, rtol=0)
 
 
