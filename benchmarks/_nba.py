@@ -61,6 +61,11 @@ def rolled(forecaster: Forecaster, history: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def sized(**changes: Any) -> HiPerformer:
+    """A plan of the one size, but for some options."""
+    return HiPerformer(**{**SIZE, **changes})
+
+
 @dataclass(frozen=True)
 class Arm:
     """One fit of an experiment.
@@ -78,7 +83,7 @@ class Arm:
     """
 
     name: str
-    model: HiPerformer = field(default_factory=lambda: HiPerformer(**SIZE))
+    model: HiPerformer = field(default_factory=sized)
     columns: Columns = COLUMNS
     series_dropout: float = 0.0
     seed: int = 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -98,25 +100,33 @@ def note(found: Found, given: Options) -> str:
     )
 
 
-def sections(found: Found, given: Options) -> list[Section]:
-    """One table; of several seeds one of its own, with a row for each."""
-    several = len(given.seeds) > 1
-    name = "{}, seed {}" if several else "{}"
-    one = {AVERAGE, *BASELINES}
+def sections(found: Found, given: Options, key: str) -> list[Section]:
+    """One table; with a row for each seed if there are several."""
+    several, alike = len(given.seeds) > 1, {AVERAGE, *BASELINES}
     rows = {
-        arm if arm in one else name.format(arm, seed): row
+        f"{arm}, seed {seed}" if several and arm not in alike else arm: row
         for (arm, seed), row in found.items()
         if row is not None
     }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table = table[list(max(rows.values(), key=len))].fillna("-")
-    key, more = ("nba-seeds", f", {len(given.seeds)} seeds") if several else ("nba", "")
-    return [Section(key, f"{TITLE}{more}", table, note(found, given))]
+    return [Section(key, EXPERIMENTS[key].title, table, note(found, given))]
 
 
-TITLE, ARMS = "NBA, 40 -> 10 at 0.16 s", (*BASELINES, *NETWORKS, AVERAGE)
+def experiment(key: str, title: str, arms: tuple[str, ...], **more: Any) -> Experiment:
+    """A declaration of some of the models."""
+    tables, options = partial(sections, key=key), {**OPTIONS, **more.pop("options", {})}
+    return Experiment(title, "trajectories", (key,), measure, tables, arms, options=options, **more)
+
+
+TITLE = "NBA, 40 -> 10 at 0.16 s"
 EXPERIMENTS = {
-    "nba": Experiment(
-        TITLE, "trajectories", ("nba", "nba-seeds"), measure, sections, ARMS, options=OPTIONS
-    )
+    "nba": experiment("nba", TITLE, (*BASELINES, *NETWORKS)),
+    "nba-seeds": experiment(
+        "nba-seeds",
+        f"{TITLE}, seeds",
+        (*BASELINES, WHOLE, AVERAGE),
+        seeds=(0, 1, 2),
+        options={"steps": 3000},
+    ),
 }

@@ -14,13 +14,13 @@ import pandas as pd
 from benchmarks._nba import (
     LEARNING_RATE,
     SCENES_PER_BATCH,
-    SIZE,
     STEPS,
     Arm,
     agent_errors,
     averaged,
     one_shot,
     rolled,
+    sized,
     summary,
     windows,
 )
@@ -36,7 +36,7 @@ from benchmarks._scenes import CONTEXT, HORIZON, reflect
 from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.fits import batch_of
 from benchmarks.timing import interleave, steady, training_step
-from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast import Columns, Forecaster
 from hierforecast.datasets import simulate_basketball
 from hierforecast.optim import Muon, matrices_and_others
 
@@ -45,11 +45,6 @@ SPLITS = ("val", "test")
 KINDS = Columns(target=["x", "y"], group_type="kind", group=None, scene="scene")
 BASE = "SA3"
 PLAIN = {"scale": "coordinates"}
-
-
-def sized(**options: Any) -> HiPerformer:
-    """A model of the common size, with some options changed."""
-    return HiPerformer(**{**SIZE, **options})
 
 
 # Three blocks of attention over all tokens have about as many weights as two of SA3.

@@ -16,16 +16,16 @@ import pandas as pd
 from benchmarks._nba import (
     LEARNING_RATE,
     SCENES_PER_BATCH,
-    SIZE,
     Arm,
     agent_errors,
     remove,
+    sized,
     summary,
     windows,
 )
 from benchmarks._scenes import COLUMNS
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
-from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast import Columns, Forecaster
 from hierforecast.plot.style import AWAY, FONT, HOME, INK, MUTED, SLIDE, calm
 
 BLIND = Columns(target=["x", "y"], group=None, scene="scene")
@@ -54,7 +54,7 @@ def measure(name: str, given: Options) -> pd.DataFrame:
     information, rate = arms(given)[name]
     arm = Arm(
         f"{information.replace(' ', '-')}-{rate:g}-{given.block}-seed{given.seed}",
-        HiPerformer(**{**SIZE, "block": given.block}),
+        sized(block=given.block),
         columns=CLASSES[information],
         series_dropout=rate,
         seed=given.seed,

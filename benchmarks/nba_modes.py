@@ -1,7 +1,7 @@
 """NBA, the community's protocol: 10 steps -> 20 at 5 Hz, metres, best of 20, on other games.
 
-Three fits: a mixture of 20 joint modes, and two joint Gaussians. `--set split=shuffled` splits as
-the community does: windows are shuffled, so that games are shared.
+Three fits: a mixture of 20 joint modes, and two joint Gaussians. `nba-modes-shuffled` splits as the
+community does: windows are shuffled, so that games are shared.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from hierforecast.distributions import SceneDistribution, SceneMixture
 from hierforecast.distributions.futures import representatives
 from hierforecast.metrics import Evaluation, MetricTable
 
+TITLE = "NBA, 10 -> 20 at 5 Hz, best of 20"
 RATE, SAMPLES = 5.0, 20
 CONTEXT, HORIZON = 10, 20
 LENGTH = CONTEXT + HORIZON
@@ -233,27 +234,31 @@ def sections(found: Found, given: Options) -> list[Section]:
     )
     key = "nba-modes" if given.split == "test" else f"nba-modes-{given.split}"
     table = pd.concat([rows, published(list(rows.columns))])
-    title = "NBA, 10 -> 20 at 5 Hz, best of 20"
-    return [Section(key, f"{title}, {SHUFFLED}" * (given.split == SHUFFLED) or title, table, note)]
+    title = f"{TITLE}, {SHUFFLED}" if given.split == SHUFFLED else TITLE
+    return [Section(key, title, table, note)]
+
+
+OPTIONS = {
+    "steps": 2000,
+    "width": 128,
+    "depth": 2,
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "stride": 10,  # steps between windows measured
+    "split": "test",  # of val nothing is written
+}
+
+
+def experiment(key: str, title: str, arms: tuple[str, ...], **options: Any) -> Experiment:
+    """A declaration of some of the models."""
+    options, beside = {**OPTIONS, **options}, {"fit_only": False}
+    place = title, "trajectories", (key,)
+    return Experiment(*place, measure, sections, arms, options=options, beside=beside)
 
 
 EXPERIMENTS = {
-    "nba-modes": Experiment(
-        "NBA, 10 -> 20 at 5 Hz, best of 20",
-        "trajectories",
-        ("nba-modes", f"nba-modes-{SHUFFLED}"),
-        measure,
-        sections,
-        (*BASELINES, *ARMS),
-        options={
-            "steps": 2000,
-            "width": 128,
-            "depth": 2,
-            "batch_size": 32,
-            "learning_rate": 1e-3,
-            "stride": 10,  # steps between windows measured
-            "split": "test",  # or shuffled; of val nothing is written
-        },
-        beside={"fit_only": False},
-    )
+    "nba-modes": experiment("nba-modes", TITLE, (*BASELINES, *ARMS)),
+    f"nba-modes-{SHUFFLED}": experiment(
+        f"nba-modes-{SHUFFLED}", f"{TITLE}, {SHUFFLED}", ARMS, split=SHUFFLED, stride=LENGTH
+    ),
 }

@@ -82,8 +82,8 @@ def few_games(patch: Patch) -> None:
 
 
 def ablation(patch: Patch) -> None:
-    few_games(patch)
     small = nba_ablation.sized(**SMALL)
+    few_games(patch)
     arms = {
         "SA3": Arm("classes-0-seed0", small),
         "averaged": Arm("classes-0-seed0", small, forecast=averaged),
@@ -212,7 +212,7 @@ def nothing(patch: Patch) -> None:
 TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]] = {
     "nba": (few_games, (), {"steps": 2, "width": 8, "depth": 1, "stride": 20}),
     "nba-ablation": (ablation, (), {"steps": 2, "windows": 6, "rounds": 1}),
-    "nba-missing": (missing, (), {"steps": 2, "windows": 6, "seeds": (0,)}),
+    "nba-missing": (missing, (), {"steps": 2, "block": "sa3", "windows": 6, "seeds": (0,)}),
     "nba-modes": (modes, (), {"steps": 2, "width": 8, "depth": 1}),
     "futures": (slow_and_fast, (), {"steps": 2, "width": 8, "n_samples": 30}),
     "soccer": (match, (), {"steps": 1}),
