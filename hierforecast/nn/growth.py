@@ -14,7 +14,7 @@ from hierforecast.nn.temperature import FEWEST, SURE
 
 # Logarithms above the median from which on growth is damped, none first; by what share a window's
 # squared error must fall, and within which share of the best a milder limit is good enough.
-LIMITS, MARGIN, WITHIN = (torch.inf, 2.0, 1.0, 0.5, 0.25), 0.05, 0.2
+LIMITS, MARGIN, WITHIN = (torch.inf, 2.0, 1.0, 0.5, 0.25), 0.05, 0.1
 # Every so many nodes of the quadrature are enough to compare means by.
 _EVERY = 4
 
