@@ -26,6 +26,7 @@ from hierforecast.forecast import Forecast
 from hierforecast.frame.totals import Totals
 from hierforecast.models import Model
 from hierforecast.newcomers import Newcomers
+from hierforecast.nn.growth import Growth
 from hierforecast.windows import WindowDataset
 
 # Of each batch: rows (P,) of the panel, cutoffs (P,), and cells (..., P, H, D) by name.
@@ -105,7 +106,9 @@ class Forecasts:
             forecast = Forecast(raw, batch, future, drawing)
             if self.windows.warp is not None:
                 warp = self.windows.warp.change(lambda x: x.to(device))
-                forecast = forecast._replace(warp=warp, truth=self.truth(future))
+                growth = getattr(self.model, "growth", None)
+                raw = growth(raw, future.unit) if isinstance(growth, Growth) else raw
+                forecast = forecast._replace(raw=raw, warp=warp, truth=self.truth(future))
             if self.given is not None:
                 forecast = forecast.condition(self.given[future.rows.numpy()])
             yield forecast if self.totals is None else forecast.add(self.totals)

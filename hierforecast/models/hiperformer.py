@@ -235,7 +235,7 @@ class HiPerformer(LinearStart):
             scaled = views.scaled
             around = self._around(*self._parts(views.batch, scaled, networks))
             mixed = views.mix(around.affine(scaled.loc, scaled.scale))
-            return self.growth(self.temperature(mixed, batch.types))
+            return self.temperature(mixed, batch.types)
 
     def loss(self, batch: SceneBatch, future: Future) -> Tensor:
         """Distance of the locs from the truth, plus the likelihood of the errors around them.

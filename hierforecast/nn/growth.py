@@ -24,7 +24,7 @@ class Looked(NamedTuple):
 
     Attributes:
         raw: their distribution without a limit.
-        logs: loc (P, 1, D) and unit (D,): loc + unit * y are logarithms.
+        logs: loc and unit, broadcastable to (P, H, D): loc + unit * y are logarithms.
         warp: from these to the user's numbers.
         truth: (P, H, D) the user's numbers that came, NaN where they are not known.
         rows: (P,) which series of the frame a row is.
@@ -53,11 +53,19 @@ class Growth(nn.Module):
         self.limit: Tensor
         self.register_buffer("limit", torch.tensor(torch.inf))
 
-    def forward(self, distribution: SceneDistribution) -> SceneDistribution:
-        """The distribution, damped above its mean, which is its median as long as none is."""
+    def forward(
+        self, distribution: SceneDistribution, unit: Tensor | float = 1.0
+    ) -> SceneDistribution:
+        """The distribution damped above its mean, which is its median as long as none is.
+
+        Args:
+            distribution: of y; unit * y is a logarithm, but for a constant.
+            unit: broadcastable to (P, H, D).
+        """
         if bool(self.limit.isinf()):
             return distribution
-        middle, limit = distribution.mean, self.limit.to(distribution.mean)
+        middle = distribution.mean
+        limit = (self.limit / torch.as_tensor(unit, device=middle.device)).to(middle)
         return Warped(distribution.affine(-middle / limit, 1 / limit), Damped(middle, limit))
 
     @torch.no_grad()
@@ -87,8 +95,7 @@ class Growth(nn.Module):
         sound = mean > (SURE * unsure).clamp(min=MARGIN)
         if bool(sound.any()):
             enough = sound & (mean >= mean[sound].max() - WITHIN)
-            limit = LIMITS[int(enough.int().argmax())]  # the first of them
-            self.limit.fill_(limit / float(batches[0].logs[1].flatten()[0]))
+            self.limit.fill_(LIMITS[int(enough.int().argmax())])  # the first of them
 
 
 def _errors(batches: Sequence[Looked]) -> Tensor:

@@ -50,6 +50,11 @@ def drawn(p: SceneDistribution, seed: int) -> Tensor:
     return p.sample((), generator=torch.Generator().manual_seed(seed))
 
 
+def growth_by_unit(p: SceneDistribution) -> Tensor:
+    """The mean where y is half of a logarithm: its limit is half as large."""
+    return limited(1.4)(p, torch.full_like(p.mean, 2.0)).mean
+
+
 def test_below_the_median_nothing_changes_and_above_it_grows_by_amounts():
     p = low_rank(2)
     q = limited(0.7)(p)
@@ -58,6 +63,7 @@ def test_below_the_median_nothing_changes_and_above_it_grows_by_amounts():
     high = p.quantile(0.99)
     close(q.quantile(0.99), p.mean + 0.7 * ((high - p.mean) / 0.7).asinh())
     value, seen = drawn(q, 1), ~scattered()
+    close(growth_by_unit(p), q.mean)
     back = torch.where(value > p.mean, p.mean + 0.7 * ((value - p.mean) / 0.7).sinh(), value)
     slope = torch.where(value > p.mean, ((value - p.mean) / 0.7).cosh(), 1).log()
     paid = torch.zeros(p.n_scenes, dtype=F64).index_add(0, p.scene, (slope * seen).sum((1, 2)))
