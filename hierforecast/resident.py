@@ -31,10 +31,12 @@ def gather_on(device: torch.device, windows: WindowDataset) -> Gather:
 
     They do not fit if the panel has more than `MOST` bytes, or if the device has no float64.
     """
+    if is_host(device) or device.type == "mps":
+        return windows.__getitems__
     panel = windows.panel
     arrays = panel.values, panel.present, panel.past, panel.known, panel.static, panel.cell_offset
     size = sum(x.nbytes for x in arrays) + (panel.values.nbytes if windows.history else 0)
-    if is_host(device) or device.type == "mps" or size > MOST:
+    if size > MOST:
         return windows.__getitems__
     return Resident(windows, device).__getitems__
 
