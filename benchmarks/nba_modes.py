@@ -75,7 +75,7 @@ class Scores:
         futures: a distribution in metres -> (20, P, H, D).
         honest: whether they are draws from it, so that an energy score of them has a meaning.
         together: whether those of all agents belong together, so that joint errors have one.
-        told: whether the ball's path is known; its own errors are then none.
+        ball_known: whether the ball's path is known; its own errors are then none.
     """
 
     def __init__(
@@ -83,16 +83,16 @@ class Scores:
         futures: Callable[[Any], Tensor],
         honest: bool = False,
         together: bool = True,
-        told: bool = False,
+        ball_known: bool = False,
     ) -> None:
-        self.futures, self.together, self.told = futures, together, told
+        self.futures, self.together, self.ball_known = futures, together, ball_known
         best, joint = ["min_ade", "min_fde"], ["min_jade", "min_jfde"]
         self.best = MetricTable(best)
         self.joint = MetricTable([*joint, "energy_score"] if honest else joint)
 
     def add(self, distribution: SceneDistribution, truth: Evaluation, ball: Tensor) -> None:
         """Count a batch: its distribution in metres, the truth, and which rows (P,) are a ball."""
-        if self.told:
+        if self.ball_known:
             known = ball[:, None] & truth.present.to(ball.device)
             distribution = distribution.condition(truth.truth.nan_to_num(), known)
         scored = Evaluation(
@@ -201,7 +201,7 @@ def measure(name: str, given: Options) -> dict[str, dict[str, str]] | None:
         ways[f"{label}, futures(20)"] = Scores(partial(futures, joint=True))
         each = Scores(partial(futures, joint=False), together=False)
         ways[f"{label}, futures(20) of each agent"] = each
-        given_ball = Scores(partial(futures, joint=True), told=True)
+        given_ball = Scores(partial(futures, joint=True), ball_known=True)
         ways[f"{label}, futures(20) given the ball's path"] = given_ball
     test = shuffled("test") if given.split == SHUFFLED else games(given.split)
     return score(fitted, test, given.stride, **ways)

@@ -258,8 +258,8 @@ class HiPerformer(LinearStart):
             seen = future.present
             truth = clamp(scaled.apply(future.values) / self.horizon_scale)
             around = self._around(loc.detach(), scale, shape, scenes)
-            told = None if future.whole and not at_hand(seen) else seen  # known without a look
-            likelihood = around.log_prob(truth * self.horizon_scale, told).sum()
+            looked = None if future.whole and not at_hand(seen) else seen  # known without a look
+            likelihood = around.log_prob(truth * self.horizon_scale, looked).sum()
             likelihood = likelihood + (seen[..., None] * self.horizon_scale.log()).sum()
             likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
             middle = loc.mean(0) if loc.ndim > truth.ndim else loc  # of several locs
@@ -297,5 +297,4 @@ class HiPerformer(LinearStart):
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
         if self._head.pooled:
             shape = pool(shape, self._head.pooled, batch)
-        loc = start + self._head.path(moved.reshape(start.shape))
-        return loc, scale, shape, scenes
+        return start + self._head.path(moved.reshape(start.shape)), scale, shape, scenes

@@ -17,6 +17,8 @@ from hierforecast.nn.temperature import FEWEST, SURE
 LIMITS, MARGIN, WITHIN = (torch.inf, 2.0, 1.0, 0.5, 0.25), 0.05, 0.1
 # Every so many nodes of the quadrature are enough to compare means by.
 _EVERY = 4
+# What squared errors count as at most.
+_BEYOND = 1e300
 
 
 class Looked(NamedTuple):
@@ -105,7 +107,7 @@ def _errors(batches: Sequence[Looked]) -> Tensor:
         known, own = ~each.truth.isnan(), size[each.rows.cpu()].to(each.truth)
         share = torch.where(own > 0, 1 / own.clamp(min=torch.finfo(own.dtype).tiny), 0)
         apart = torch.stack([torch.where(known, mean - each.truth, 0) for mean in _means(each)])
-        squares = apart.square().sum((2, 3))
+        squares = apart.square().sum((2, 3)).clamp(max=_BEYOND)  # means may be infinite
         both = torch.stack([squares, squares * share.square()])
         scenes = both.new_zeros(*both.shape[:2], each.raw.n_scenes)
         scenes = scenes.index_add(2, each.raw.scene, both)

@@ -87,6 +87,8 @@ def test_a_limit_is_learned_where_means_are_beyond_sense():
     truth = torch.stack([calm(seed=k).exp() for k in range(50, 60)]).mean()
     plain, damped = (Warped(p, Log(0.0, 1.0, 0.0)).mean.mean() for p in (raw, growth(raw)))
     assert abs(damped - truth) < 0.3 * abs(plain - truth)
+    growth.fit(windows(errors(200.0, 1.3), calm))
+    assert growth.limit.isfinite(), "means beyond all numbers"
 
 
 @pytest.mark.parametrize(("size", "tail"), [(0.2, 0.5), (0.9, 0.0)])
