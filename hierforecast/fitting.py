@@ -33,6 +33,7 @@ from hierforecast.lessons import Course, as_seen, settled_cutoffs, windows_of, w
 from hierforecast.models import Model
 from hierforecast.models.base import Rung
 from hierforecast.plan import NO_STEPS, Fitted, Plan
+from hierforecast.pretraining import pretraining
 from hierforecast.report import Report, report_on
 from hierforecast.shards import Shards
 from hierforecast.shards.pools import Pools, in_memory
@@ -56,7 +57,12 @@ _IMPORTING = threading.Lock()
 
 
 def learn(
-    plan: Plan, frame: Any, val: Any = None, resume: bool = False, start: Fitted | None = None
+    plan: Plan,
+    frame: Any,
+    val: Any = None,
+    resume: bool = False,
+    start: Fitted | None = None,
+    hidden: float | None = None,
 ) -> tuple[Fitted, BaseException | None]:
     """Fit a model to frames.
 
@@ -64,6 +70,8 @@ def learn(
         plan: the options; it is left as it is.
         frame, val, resume: as in `Forecaster.fit`.
         start: what a warm start goes on with.
+        hidden: the share of series of which pieces are hidden; nothing but these is then learned,
+            and nothing is chosen or calibrated. See `Forecaster.pretrain`.
 
     Returns:
         What is learned, and what is to be raised once this is kept: None if the fit came to its
@@ -93,7 +101,7 @@ def learn(
         checks = WindowDataset(held_out or panel, validation, *plan.lengths, **as_seen(model))
     history, stopped = NO_STEPS.copy(), None
     before = deepcopy(model)
-    if _is_trained(model):
+    if _is_trained(model) or hidden is not None:
         about = _about(plan, panel, held_out, None if fresh else model)
         learned = with_early(plan, windows)
         lessons: WindowDataset | Course = learned
@@ -103,7 +111,12 @@ def learn(
                 pools.hold_out(panel, training, validation)
             lessons = Course(pools, plan, model, learned)
         few = None if checks is None else _few_checks(plan, checks)
-        history, stopped = _train(plan, model, lessons, few, about, resume)
+        student = model
+        if hidden is not None:
+            about |= {"the share of hidden pieces": hidden} if about else {}
+            student, lessons, few = pretraining(plan, model, lessons, few, hidden)
+            checks = None  # a fit will choose what answers
+        history, stopped = _train(plan, student, lessons, few, about, resume)
     report, beside = Report(), Lessons()
     if checks is not None and stopped is None:
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
@@ -118,7 +131,7 @@ def learn(
             with drawing(generator):
                 answer.learn(*_statistics(plan, windows, generator))
             calibrate_unseen(plan, model.eval(), windows, len(history))
-    elif fresh and stopped is None and model.origin == "history":
+    elif fresh and stopped is None and model.origin == "history" and hidden is None:
         # Too short to judge anything by: what was learned from so few windows is not trusted.
         model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
     fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report

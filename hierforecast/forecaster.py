@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hierforecast import storage
+from hierforecast._options import number
 from hierforecast.answers import Answers
 from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.engines.door import anywhere
+from hierforecast.errors import DataError
 from hierforecast.fitting import learn
 from hierforecast.frame import Columns
 from hierforecast.influence import Influential
@@ -109,10 +111,42 @@ class Forecaster(Answers, Surprising, Influential):
                 the checkpoint is damaged, or of other data or options.
             NotFittedError: for a warm start with nothing learned.
         """
-        start = self._fitted() if warm_start else None
+        return self._learn_from(frame, val, resume, self._fitted() if warm_start else None)
+
+    def pretrain(
+        self, frame: Any, val: Any = None, *, hidden: float = 0.5, resume: bool = False
+    ) -> Forecaster:
+        """Learn from a frame by what is hidden of it, for a fit on other data to start from.
+
+        Pieces of series are hidden and asked for, as in TimeDRL's timestamp task (arXiv 2312.04142)
+        without its augmentations; horizons are not. Then ``fit(few, warm_start=True)`` goes on with
+        the units, the linear start and the weights. Until then forecasts are the linear start's,
+        which nothing was held against. `max_steps` and `learning_rate` are those of a fit.
+
+        Args:
+            frame: as in `fit`, and of the same columns and step of time as what follows.
+            val: frame for early stopping; None holds out as `fit` does.
+            hidden: mean share of series that lose a piece of their context, up to 0.5: a window
+                draws one between 0 and twice as much.
+            resume: go on with an interrupted pretraining, as in `fit`.
+
+        Returns:
+            The forecaster itself. `history_` has the distances of what was filled in.
+
+        Raises:
+            DataError: if the frame cannot be used, nothing of it can be hidden, or the model learns
+                no values (baselines, ``scale="returns"``).
+        """
+        hidden = number("hidden", hidden, 0, 0.5)
+        if not hidden:
+            raise DataError("hidden=0 leaves nothing to fill in: give a share up to 0.5")
+        return self._learn_from(frame, val, resume, hidden=hidden)
+
+    def _learn_from(self, frame: Any, val: Any, resume: bool, *rest: Any, **how: Any) -> Forecaster:
+        """Keep what a fit or a pretraining learns."""
         plan, bar = self._plan(), (self.trainer or {}).get("enable_progress_bar", True)
         with opened(frame, plan.columns, bar) as train, opened(val, plan.columns, bar) as held_out:
-            fitted, stopped = learn(plan, train, held_out, resume, start)
+            fitted, stopped = learn(plan, train, held_out, resume, *rest, **how)
         self._learned(fitted)
         if stopped is not None:
             raise stopped

@@ -29,9 +29,10 @@ Gather = Callable[[np.ndarray, torch.Generator | None], Window]
 def gather_on(device: torch.device, windows: WindowDataset) -> Gather:
     """What gathers batches of windows: on the device, or on the host where they do not fit.
 
-    They do not fit if the panel has more than `MOST` bytes, or if the device has no float64.
+    They do not fit if the panel has more than `MOST` bytes, or if the device has no float64. A kind
+    of windows of its own gathers them itself.
     """
-    if is_host(device) or device.type == "mps":
+    if is_host(device) or device.type == "mps" or type(windows) is not WindowDataset:
         return windows.__getitems__
     panel = windows.panel
     arrays = panel.values, panel.present, panel.past, panel.known, panel.static, panel.cell_offset

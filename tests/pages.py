@@ -19,12 +19,16 @@ def blocks(text: str, language: str) -> list[str]:
 
 def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few training steps, whatever the code asks for."""
-    fit = hierforecast.Forecaster.fit
 
-    def short(self: Any, *args: Any, **options: Any) -> Any:
-        return fit(self.set_params(max_steps=2, batch_size=4), *args, **options)
+    def shortened(verb: Any) -> Any:
+        def short(self: Any, *args: Any, **options: Any) -> Any:
+            return verb(self.set_params(max_steps=2, batch_size=4), *args, **options)
 
-    monkeypatch.setattr(hierforecast.Forecaster, "fit", short)
+        return short
+
+    for name in ("fit", "pretrain"):
+        verb = getattr(hierforecast.Forecaster, name)
+        monkeypatch.setattr(hierforecast.Forecaster, name, shortened(verb))
     usual = training.over_defaults
     monkeypatch.setattr(
         training,

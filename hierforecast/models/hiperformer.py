@@ -279,14 +279,9 @@ class HiPerformer(LinearStart):
         """Loc, scale, shape in the network's units, and scenes."""
         scaled, codes = scaled.clamp(), self._codes(batch)
         base = self.linear(self._inputs(batch, scaled), codes)
-        scenes, edges = Scenes.of(batch), None
+        scenes = Scenes.of(batch)
         with networks():
-            tokens, present = self.embedding(batch, scaled)
-            seen = None if at_hand(present) and present.all() else present  # a mask takes time
-            if self.geometry is not None:
-                edges = self.geometry(batch, scaled, (base * self.horizon_scale).detach())
-            ahead = self.embedding.horizon_tokens
-            tokens = self.encoder(tokens, batch.hierarchy, seen, ahead, edges)
+            tokens = self.encode(batch, scaled, base, self.embedding.horizon_tokens)
             moved, shape = promote(*self.decoder(tokens))
             if self.pairs is not None:  # learns from the likelihood, as the shape does
                 scenes = scenes._replace(links=self.pairs(tokens.detach(), batch, scenes))

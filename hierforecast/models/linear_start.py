@@ -12,11 +12,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from hierforecast._waiting import at_hand
 from hierforecast.batch import Future, SceneBatch
 from hierforecast.models.base import Model, Rung
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TokenEmbedding
+from hierforecast.nn.encoder import Encoder
 from hierforecast.nn.linear import Inputs, LinearForecast, type_and_visibility
+from hierforecast.nn.relations import Geometry
 from hierforecast.nn.scaled import Scaled, clip_outliers
 from hierforecast.nn.unseen import Unseen
 from hierforecast.nn.views import Scale
@@ -29,17 +32,38 @@ class LinearStart(Model):
     """A model whose locs are a linear forecast of each series and a network's moves.
 
     Attributes:
-        scaler, embedding, decoder: its parts; the decoder makes the moves.
+        scaler, embedding, encoder, decoder: its parts; the decoder makes the moves.
+        geometry: tells blocks how series stand to one another, if any of them uses that.
         linear, unseen: the linear forecast, and the scale of its errors.
         horizon_scale: (H, D), units of the steps ahead.
     """
 
     scaler: Scale
     embedding: TokenEmbedding
+    encoder: Encoder
+    geometry: Geometry | None
     decoder: Decoder | ShapeDecoder
     linear: LinearForecast
     unseen: Unseen
     horizon_scale: Tensor
+
+    def encode(
+        self, batch: SceneBatch, scaled: Scaled, base: Tensor, last: int | None = None
+    ) -> Tensor:
+        """Tokens (P, last or t, width) of a context and of its horizon.
+
+        Args:
+            batch: the context.
+            scaled: the same in the network's units, clamped.
+            base: (P, H, D), its linear forecast.
+            last: how many tokens at the end of time are wanted; None: all of them.
+        """
+        tokens, present = self.embedding(batch, scaled)
+        seen = None if at_hand(present) and present.all() else present  # a mask takes time
+        edges = None
+        if self.geometry is not None:
+            edges = self.geometry(batch, scaled, (base * self.horizon_scale).detach())
+        return self.encoder(tokens, batch.hierarchy, seen, last, edges)
 
     @torch.no_grad()
     def fit_linear(self, batch: SceneBatch, future: Future, scaled: Scaled | None = None) -> None:
