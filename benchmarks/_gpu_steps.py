@@ -13,13 +13,13 @@ from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON
 from benchmarks.growth import counter
 from hierforecast import HiPerformer
 from hierforecast._random import hand_down, seeded
-from hierforecast.cutoffs import cutoffs_of
 from hierforecast.frame import read_frame
-from hierforecast.hiding import SeriesDropout
-from hierforecast.optim import Muon, matrices_and_others
-from hierforecast.resident import gather_on
 from hierforecast.task import Task
+from hierforecast.training.optim import Muon, matrices_and_others
 from hierforecast.windows import Window, WindowDataset
+from hierforecast.windows.cutoffs import cutoffs_of
+from hierforecast.windows.hiding import SeriesDropout
+from hierforecast.windows.resident import gather_on
 
 PRECISIONS = {"float32": torch.float32, "bf16-mixed": torch.bfloat16}
 

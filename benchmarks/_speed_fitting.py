@@ -15,12 +15,12 @@ from lightning.pytorch.callbacks import Callback
 from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON
 from benchmarks.timing import Timings, interleave, training_step
 from hierforecast import Forecaster, HiPerformer
-from hierforecast.cutoffs import cutoffs_of, last_cutoffs
 from hierforecast.datasets import simulate_basketball
 from hierforecast.frame import read_frame
-from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.task import Task
+from hierforecast.training.optim import Muon, matrices_and_others
 from hierforecast.windows import Window, WindowDataset, sample_windows
+from hierforecast.windows.cutoffs import cutoffs_of, last_cutoffs
 
 SCENES_PER_BATCH = 64
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from benchmarks._draws_data import DATA
 from benchmarks.experiment import Found, Options, averaged, rows_of
 from hierforecast import Forecaster
-from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.distributions import SceneDistribution
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
 from hierforecast.metrics import Evaluation, MetricTable
 from hierforecast.nn.heads import CoupledHead, LowRankHead, MixtureHead, RowsHead
 

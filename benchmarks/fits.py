@@ -11,12 +11,12 @@ import pandas as pd
 
 from benchmarks.experiment import Options, stem
 from hierforecast import Columns, Forecaster
-from hierforecast.cutoffs import cutoffs_of
 from hierforecast.frame import read_frame
 from hierforecast.io.checkpoints import LAST
 from hierforecast.models.baselines import Baseline
 from hierforecast.task import Task
 from hierforecast.windows import Window, WindowDataset
+from hierforecast.windows.cutoffs import cutoffs_of
 
 Frame = Callable[[], pd.DataFrame]
 

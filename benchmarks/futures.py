@@ -18,9 +18,9 @@ from benchmarks.fits import Setting
 from benchmarks.nba_modes import modes
 from hierforecast import Forecaster, HiPerformer
 from hierforecast._random import seeded
-from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.distributions import SceneDistribution
 from hierforecast.distributions.futures import representatives
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
 from hierforecast.metrics import Evaluation, MetricTable
 from hierforecast.nn.head import Head
 from hierforecast.nn.heads import LowRankHead, MixtureHead

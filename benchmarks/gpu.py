@@ -31,8 +31,8 @@ from benchmarks.timing import training_step
 from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.datasets import simulate_basketball
 from hierforecast.nn.heads import HEADS
-from hierforecast.optim import Muon, matrices_and_others
 from hierforecast.task import Task
+from hierforecast.training.optim import Muon, matrices_and_others
 from hierforecast.windows import Window
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from benchmarks.experiment import Found, Options, rows_of
 from hierforecast import Columns, HiPerformer
 from hierforecast._random import seeded
-from hierforecast.cutoffs import cutoffs_of
 from hierforecast.frame import Panel, read_frame
 from hierforecast.task import Task
 from hierforecast.windows import WindowDataset, sample_windows
+from hierforecast.windows.cutoffs import cutoffs_of
 
 # Series of the groups of one scene, and its targets: two are positions.
 SCENES: dict[str, tuple[tuple[int, ...], int]] = {

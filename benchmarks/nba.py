@@ -13,7 +13,7 @@ from benchmarks._scenes import COLUMNS, PARTS, errors, games
 from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.fits import Setting
 from hierforecast import ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
-from hierforecast.backtesting import Rolling, forecasts_of
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
 from hierforecast.metrics import Evaluation, MetricTable
 
 BASELINES = {"LastValue": LastValue, "ConstantVelocity": ConstantVelocity, "Ridge": Ridge}

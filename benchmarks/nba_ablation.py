@@ -38,7 +38,7 @@ from benchmarks.fits import batch_of
 from benchmarks.timing import interleave, steady, training_step
 from hierforecast import Columns, Forecaster
 from hierforecast.datasets import simulate_basketball
-from hierforecast.optim import Muon, matrices_and_others
+from hierforecast.training.optim import Muon, matrices_and_others
 
 SPLITS = ("val", "test")
 # Teams unknown, but the kind of a series, ball or player, known.

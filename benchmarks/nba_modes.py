@@ -22,10 +22,10 @@ from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.fits import Setting
 from hierforecast import ConstantVelocity, Forecaster, HiPerformer, Ridge
 from hierforecast._random import seeded
-from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.datasets import load_nba
 from hierforecast.distributions import SceneDistribution, SceneMixture
 from hierforecast.distributions.futures import representatives
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
 from hierforecast.metrics import Evaluation, MetricTable
 
 TITLE = "NBA, 10 -> 20 at 5 Hz, best of 20"

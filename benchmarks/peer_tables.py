@@ -31,9 +31,9 @@ from benchmarks.peers import (
 )
 from benchmarks.timing import forward, interleave, steady, training_step
 from hierforecast import ConstantVelocity, Forecaster, HiPerformer, Ridge
-from hierforecast.cutoffs import cutoffs_of
 from hierforecast.datasets import load_soccer
 from hierforecast.windows import Window
+from hierforecast.windows.cutoffs import cutoffs_of
 
 MESSAGE = 110  # letters of an error that fit into a table
 CHECKED = 60  # scenes of the validation games to stop by: twenty looks at all would cost a fit

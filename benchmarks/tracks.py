@@ -17,9 +17,9 @@ from benchmarks.experiment import Experiment, Found, Options, Section
 from benchmarks.fits import Setting
 from hierforecast import Columns, ConstantVelocity, Forecaster, HiPerformer, Ridge
 from hierforecast._random import seeded
-from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.datasets import load_pedestrians
 from hierforecast.distributions.futures import representatives
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
 from hierforecast.metrics import Evaluation, MetricTable
 
 N, DRAWS, FOLDS = 20, 300, 4

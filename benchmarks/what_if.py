@@ -16,10 +16,10 @@ from torch import Tensor
 from benchmarks._draws_data import DATA
 from benchmarks.experiment import Found, Options, rows_of, spread, tidy
 from hierforecast import Forecaster
-from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
-from hierforecast.forecast import Forecast
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
+from hierforecast.inference import Forecast
 from hierforecast.nn.heads import CoupledHead, LowRankHead
 
 HEADS = {

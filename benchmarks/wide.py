@@ -46,7 +46,7 @@ def made(given: Options) -> pd.DataFrame:
 
 def fit(rows: int | None, given: Options) -> dict[str, float]:
     """A fit of the made scene: processor seconds, and memory above the imports and the frame."""
-    from hierforecast import training  # noqa: F401  (Lightning is an import too)
+    from hierforecast.training import loop  # noqa: F401  (Lightning is an import too)
 
     torch.set_num_threads(1)
     frame = made(given)

@@ -8,12 +8,12 @@ from typing import Any
 
 from hierforecast import _options
 from hierforecast._options import levels, whole
-from hierforecast.backtesting import Rolling, forecasts_of
-from hierforecast.conformal import Conformal, check_conformal
 from hierforecast.distributions import SceneDistribution
 from hierforecast.engines.door import anywhere
 from hierforecast.errors import DataError
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
 from hierforecast.frame.totals import Totals
+from hierforecast.inference.conformal import Conformal, check_conformal
 from hierforecast.learned import Learned
 
 

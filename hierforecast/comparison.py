@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.errors import DataError
-from hierforecast.measuring import evaluate_windows, frame_like
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
+from hierforecast.evaluation.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 
 if TYPE_CHECKING:

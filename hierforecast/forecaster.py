@@ -9,17 +9,17 @@ from typing import Any
 from hierforecast import storage
 from hierforecast._options import number
 from hierforecast.answers import Answers
-from hierforecast.backtesting import Rolling, forecasts_of
 from hierforecast.engines.door import anywhere
 from hierforecast.errors import DataError
-from hierforecast.fitting import learn
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
+from hierforecast.evaluation.influence import Influential
+from hierforecast.evaluation.measuring import evaluate_windows, frame_like
+from hierforecast.evaluation.surprise import Surprising
 from hierforecast.frame import Columns
-from hierforecast.influence import Influential
-from hierforecast.measuring import evaluate_windows, frame_like
 from hierforecast.metrics import Metric
 from hierforecast.models import Model
 from hierforecast.shards.pools import opened
-from hierforecast.surprise import Surprising
+from hierforecast.training.fitting import learn
 
 
 class Forecaster(Answers, Surprising, Influential):

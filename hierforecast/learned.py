@@ -11,22 +11,22 @@ import pandas as pd
 
 from hierforecast._options import whole
 from hierforecast._waiting import is_host
-from hierforecast.cutoffs import last_cutoffs
-from hierforecast.devices import devices_of
-from hierforecast.draws import Draws
 from hierforecast.errors import DataError, NotFittedError
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.frame.given import read_given
 from hierforecast.frame.totals import Totals
-from hierforecast.imputing import Imputation
-from hierforecast.inference import Forecasts, device_of, place, point_columns
+from hierforecast.inference.devices import devices_of
+from hierforecast.inference.draws import Draws
+from hierforecast.inference.forecasts import Forecasts, device_of, place, point_columns
+from hierforecast.inference.imputing import Imputation
+from hierforecast.inference.newcomers import Newcomers
+from hierforecast.inference.scores import HeldOutScores
+from hierforecast.inference.widths import GapWidths
 from hierforecast.models import Model
-from hierforecast.newcomers import Newcomers
-from hierforecast.plan import Fitted, Params, Plan
-from hierforecast.report import Report
-from hierforecast.scores import HeldOutScores
-from hierforecast.widths import GapWidths
+from hierforecast.training.plan import Fitted, Params, Plan
+from hierforecast.training.report import Report
 from hierforecast.windows import WindowDataset
+from hierforecast.windows.cutoffs import last_cutoffs
 
 
 class Learned(Params):

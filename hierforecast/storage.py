@@ -16,17 +16,17 @@ from hierforecast.frame import Columns, Vocabulary
 from hierforecast.frame.calendar import check_calendar
 from hierforecast.frame.step import Step
 from hierforecast.frame.vocabulary import Units
+from hierforecast.inference.newcomers import Newcomers
+from hierforecast.inference.scores import HeldOutScores
+from hierforecast.inference.widths import GapWidths
 from hierforecast.io.folders import Saved, check_place, read_folder, write_folder
 from hierforecast.io.typed import typed
 from hierforecast.io.weights import read_dtype
 from hierforecast.models import Model
 from hierforecast.models.former import current_options, current_weights
-from hierforecast.newcomers import Newcomers
-from hierforecast.plan import NO_STEPS, Fitted, Plan
-from hierforecast.report import Report
-from hierforecast.scores import HeldOutScores
 from hierforecast.task import Task
-from hierforecast.widths import GapWidths
+from hierforecast.training.plan import NO_STEPS, Fitted, Plan
+from hierforecast.training.report import Report
 
 T = TypeVar("T")
 OPTIONS, WHAT = "forecaster.json", "forecaster"

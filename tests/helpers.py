@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hierforecast import Columns, Forecaster, HiPerformer, fitting
+from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.batch import Future, Hierarchy, SceneBatch, hierarchy_of
 from hierforecast.nn.head import Scenes
-from hierforecast.report import Report
 from hierforecast.symmetry import CrossedPermutation, HierarchicalPermutation
 from hierforecast.task import Task
 from hierforecast.testing import randomize_
+from hierforecast.training import fitting
+from hierforecast.training.report import Report
 
 # Among the oldest versions that are allowed: `make release-check RELEASEFLAGS=--oldest`.
 OLD = pd.__version__.startswith("2.")

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hierforecast import Columns, Forecaster, HiPerformer, fitting
+from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast._random import seeded
 from hierforecast.datasets import simulate_basketball
 from hierforecast.nn.heads import HEADS
+from hierforecast.training import fitting
 from hierforecast.windows import Window
 from tests.helpers import QUIET
 

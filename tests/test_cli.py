@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import hierforecast
-from hierforecast import Forecaster, errors, training
+from hierforecast import Forecaster, errors
 from hierforecast.cli import app
 from hierforecast.cli.data import LOADERS
 from hierforecast.datasets import simulate_basketball
@@ -23,7 +23,8 @@ from hierforecast.errors import DataError, Interrupted
 from hierforecast.frame import Columns
 from hierforecast.io.files import write_table
 from hierforecast.io.reading import read_table
-from hierforecast.plan import NO_STEPS
+from hierforecast.training import loop
+from hierforecast.training.plan import NO_STEPS
 from tests.helpers import trained_answers
 
 COURT = ("--scene scene --group {} --group-type kind", "--target x --target y")
@@ -149,7 +150,7 @@ def test_a_fit_goes_on_from_its_checkpoints(tables, tmp_path):
 def test_an_interrupted_fit_is_saved_and_the_exit_status_tells(stop, status, tables, tmp_path):
     arguments = ["fit", tables / "train.csv", tmp_path / "model", *ROLES, *SIZES, *SMALL]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", lambda *args: training.Trained(NO_STEPS, stop))
+        patch.setattr(loop, "train", lambda *args: loop.Trained(NO_STEPS, stop))
         result = call(*arguments, code=status)
     assert "saved" in result.stderr
     assert ("step 1" in result.stderr) == (status == 130)
@@ -173,7 +174,7 @@ def test_a_fit_that_learns_nothing_leaves_the_saved_model(error, status, tables,
     call(*arguments, "--model", "last-value")
     before = {p: p.read_bytes() for p in (tmp_path / "model").iterdir()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", fail)
+        patch.setattr(loop, "train", fail)
         result = CliRunner().invoke(app, [str(a) for a in (*arguments, *SMALL)])
     assert result.exit_code == status and "saved" not in result.stderr
     assert {p: p.read_bytes() for p in (tmp_path / "model").iterdir()} == before

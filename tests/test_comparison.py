@@ -24,8 +24,15 @@ from hierforecast import (
 )
 from hierforecast.cli import app
 from hierforecast.cli.scores import show_scores
+from tests.evaluation.test_backtesting import (
+    LIBRARIES,
+    PLAIN,
+    as_pandas,
+    daily,
+    forecaster,
+    library,
+)
 from tests.helpers import COLUMNS, QUIET, make_frame, tiny
-from tests.test_backtesting import LIBRARIES, PLAIN, as_pandas, daily, forecaster, library
 
 OPTIONS: dict[str, Any] = {"prediction_length": 2, "columns": PLAIN, "trainer": QUIET}
 

@@ -21,9 +21,9 @@ from hierforecast import (
     NotFittedError,
     Ridge,
 )
-from hierforecast.cutoffs import split_cutoffs
 from hierforecast.errors import SeriesDroppedWarning, UnknownLabelsWarning
 from hierforecast.frame import read_frame
+from hierforecast.windows.cutoffs import split_cutoffs
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, H, L, make_frame, tiny
 
 pytestmark = pytest.mark.usefixtures("networks")

@@ -23,12 +23,12 @@ from hierforecast import (
     SeasonalNaive,
 )
 from hierforecast.cli import app
-from hierforecast.cutoffs import cutoffs_of
 from hierforecast.errors import DataError, SeriesDroppedWarning
 from hierforecast.frame import Vocabulary, read_frame
 from hierforecast.frame.vocabulary import Units
 from hierforecast.models.baselines import Baseline
 from hierforecast.windows import WindowDataset
+from hierforecast.windows.cutoffs import cutoffs_of
 from tests.frames import LIBRARIES, mended, pa, to_pandas
 from tests.helpers import DOUBLE, EVERYTHING, OLD, QUIET, H, L, make_frame
 

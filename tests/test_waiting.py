@@ -12,14 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierforecast import Forecaster, HiPerformer, _waiting, fitting
+from hierforecast import Forecaster, HiPerformer, _waiting
 from hierforecast._lightning import StepBar
 from hierforecast._random import hand_down, seeded
 from hierforecast.batch import Future, SceneBatch
-from hierforecast.cutoffs import cutoffs_of
-from hierforecast.optim import Muon, matrices_and_others
-from hierforecast.training import Training
-from hierforecast.windows import AT_ONCE, Window
+from hierforecast.training import fitting
+from hierforecast.training.loop import Training
+from hierforecast.training.optim import Muon, matrices_and_others
+from hierforecast.windows.cutoffs import cutoffs_of
+from hierforecast.windows.dataset import AT_ONCE, Window
 from tests.helpers import QUIET
 from tests.lessons import CASES, COURT, basketball, lesson
 from tests.waiting import Reads, Waited, unwaited

@@ -16,14 +16,14 @@ import narwhals as nw
 import torch
 
 from hierforecast._options import levels, quantiles
-from hierforecast.backtesting import Rolling, forecasts_of
-from hierforecast.conformal import Conformal, check_conformal
 from hierforecast.engines.homes import name_of
 from hierforecast.engines.scenes import Beside, name_of_scene, rows_by_scene, take
 from hierforecast.errors import DataError, NothingToForecastError
+from hierforecast.evaluation.backtesting import Rolling, forecasts_of
+from hierforecast.evaluation.measuring import frame_like, measure, metric_table, tidy
 from hierforecast.frame import Columns
-from hierforecast.inference import point_columns, suffixes
-from hierforecast.measuring import frame_like, measure, metric_table, tidy
+from hierforecast.inference.conformal import Conformal, check_conformal
+from hierforecast.inference.forecasts import point_columns, suffixes
 
 Forecaster = Any  # of hierforecast.forecaster, whose verbs come here
 # Columns of what `evaluate` gives for a part of a frame.

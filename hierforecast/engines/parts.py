@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import narwhals as nw
 import numpy as np
 
-from hierforecast.backtesting import Rolling
 from hierforecast.engines.homes import name_of
 from hierforecast.engines.job import Job, rolling_of
 from hierforecast.engines.scenes import rows_by_scene, take
+from hierforecast.evaluation.backtesting import Rolling
+from hierforecast.evaluation.measuring import frame_like, metric_table
 from hierforecast.frame import Columns, Panel, read_frame
 from hierforecast.frame.absent import require
 from hierforecast.frame.table import Table
 from hierforecast.frame.times import Times
-from hierforecast.measuring import frame_like, metric_table
 
 # Parts at most, and how often a row travels at most, on average.
 PARTS, COPIES = 64, 4

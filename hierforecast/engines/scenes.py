@@ -10,11 +10,11 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from hierforecast.draws import plain
 from hierforecast.errors import import_extra
 from hierforecast.frame import Columns
 from hierforecast.frame.codes import one_of_each
 from hierforecast.frame.table import Table
+from hierforecast.inference.draws import plain
 
 Key = tuple[Any, ...]
 

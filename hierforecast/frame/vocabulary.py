@@ -94,7 +94,7 @@ class Covariate:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How series are smoothed before a model sees them; see `hierforecast.history`.
+    """How series are smoothed before a model sees them; see `hierforecast.windows.history`.
 
     Args:
         seasons: steps of each season.

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from hierforecast import Forecaster, HiPerformer, fitting, held_out
+from hierforecast import Forecaster, HiPerformer
 from hierforecast.distributions import IndependentScenes, SceneDistribution
 from hierforecast.nn import temperature as module
 from hierforecast.nn.temperature import Seen, Temperature
+from hierforecast.training import fitting, held_out
 from tests.distributions.test_condition import FAMILIES, D, H, P, close, normal, scattered
 from tests.helpers import make_frame, tiny
 

@@ -14,11 +14,12 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from hierforecast import DataError, Forecaster, HiPerformer, SeasonalNaive, Shards, lessons, shard
+from hierforecast import DataError, Forecaster, HiPerformer, SeasonalNaive, Shards, shard
 from hierforecast.io.parquet import Part
 from hierforecast.shards import pools
 from hierforecast.shards.pools import Pools
 from hierforecast.shards.survey import learn_categories, learn_step
+from hierforecast.training import lessons
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, make_frame, tiny
 from tests.shards.test_shard import relation_of
 

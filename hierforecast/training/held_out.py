@@ -1,0 +1,133 @@
+"""What held-out windows are asked after a training: so few that a fit does not get longer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from hierforecast.inference import Forecast, Forecasts
+from hierforecast.inference.draws import Draws
+from hierforecast.inference.newcomers import Newcomers
+from hierforecast.inference.scores import HeldOutScores, affordable, held_out_scores
+from hierforecast.inference.widths import GapWidths, learn_gap_widths
+from hierforecast.models import Model
+from hierforecast.nn.coverage import misses
+from hierforecast.nn.growth import Growth, Looked
+from hierforecast.nn.temperature import Seen, Temperature
+from hierforecast.nn.unseen import Unseen, steps_unseen
+from hierforecast.training.ladder import overlap_of
+from hierforecast.training.plan import Plan
+from hierforecast.training.unobserved import learn_newcomers
+from hierforecast.windows import WindowDataset, few_windows
+
+# Held-out windows looked at after training: their rows, and a share of the windows trained on.
+HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
+# The same of windows that were learned from, where some series are out of view.
+UNSEEN_ROWS, UNSEEN_SHARE = 20_000, 0.03
+# Up to so many windows all of them, however short the fit.
+FEWEST_JUDGED = 64
+
+
+class Lessons(NamedTuple):
+    """What a fit keeps of held-out windows beside its report; None where it is not known.
+
+    Attributes:
+        scores: how surprising they were.
+        gaps: how wide paths through gaps are.
+        newcomers: how series that are not observed differ from others.
+    """
+
+    scores: HeldOutScores | None = None
+    gaps: GapWidths | None = None
+    newcomers: Newcomers | None = None
+
+
+def lessons_of(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> Lessons:
+    """Learn from the forecasts of a model that answers; `steps` were trained."""
+    some, more = (
+        forecasts_of(plan, model, checks, share, steps, FEWEST_JUDGED)
+        for share in (REPORT_SHARE, CALIBRATION_SHARE)
+    )
+
+    def learned(learn: Callable[[Forecasts, int], Any], forecasts: Forecasts) -> Any:
+        few = affordable(forecasts, plan.seed)
+        try:
+            return None if few is None else learn(few, plan.seed)
+        except NotImplementedError:  # the family has no formula for it
+            return None
+
+    return Lessons(
+        learned(held_out_scores, some),
+        learned(learn_gap_widths, more),
+        learned(learn_newcomers, some),
+    )
+
+
+def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> None:
+    """Stretch and damp the distributions of a model that can be, if held-out windows say so."""
+    temperature, growth = (getattr(model, name, None) for name in ("temperature", "growth"))
+    if isinstance(growth, Growth):
+        growth.reset()
+    if isinstance(temperature, Temperature):
+        temperature.reset()  # a warm start brings one along
+        some = forecasts_of(plan, model, checks, CALIBRATION_SHARE, steps)
+        size = min(some.batch_size, -(-len(some.windows) // 8))
+        temperature.fit(
+            [
+                Seen(each.raw, each.batch.types, each.future.values, each.future.present)
+                for each in replace(some, batch_size=size)
+            ],
+            overlap_of(some.windows),
+        )
+    if isinstance(growth, Growth) and checks.warp is not None:
+        some = forecasts_of(plan, model, checks, CALIBRATION_SHARE, steps)
+        growth.fit([_looked(each) for each in some], overlap_of(some.windows))
+
+
+def _looked(forecast: Forecast) -> Looked:
+    """What `Growth` learns from, of a forecast in logarithms."""
+    assert forecast.warp is not None and forecast.truth is not None
+    seen = forecast.future.present[..., None].to(forecast.truth.device)
+    truth = torch.where(seen, forecast.truth, torch.nan)
+    ways = forecast.way_back(), forecast.warp, truth.to(forecast.raw.mean.device)
+    return Looked(forecast.raw, *ways, forecast.future.rows)
+
+
+def calibrate_unseen(plan: Plan, model: Model, windows: WindowDataset, steps: int) -> None:
+    """Let intervals of series out of view cover their share, by how long they have not been seen.
+
+    By windows that were learned from, as held-out ones show few such series; so they are widened,
+    never narrowed.
+    """
+    unseen = getattr(model, "unseen", None)
+    if not isinstance(unseen, Unseen):
+        return
+    most = int(UNSEEN_SHARE * steps * plan.batch) if steps else len(windows)
+    few = few_windows(windows, max(most, FEWEST_JUDGED), UNSEEN_ROWS, plan.seed)
+    few.hide = few.max_rows = None
+    if not bool(steps_unseen(few.__getitems__(range(len(few))).batch.present).any()):
+        return
+    parts = []
+    try:
+        for each in Forecasts(model, few, few.at_once(plan.batch), Draws(plan.seed)):
+            away, wide = (x.cpu() for x in misses(each.raw, each.outcome()))
+            looked = each.future.present.cpu()[..., None] & wide
+            share = (1 / looked.sum((1, 2)).clamp(min=1).double())[:, None, None]
+            rows = each.batch.types, unseen.bins(each.batch)
+            codes = [x.cpu()[:, None, None].expand_as(looked)[looked] for x in rows]
+            parts.append((away[looked], *codes, share.expand_as(away)[looked]))
+    except NotImplementedError:
+        return
+    unseen.widen(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def forecasts_of(
+    plan: Plan, model: Model, checks: WindowDataset, share: float, steps: int, fewest: int = 1
+) -> Forecasts:
+    """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""
+    most = int(share * steps * plan.batch) if steps else len(checks)
+    some = few_windows(checks, max(most, fewest), HELD_OUT_ROWS, plan.seed)
+    return Forecasts(model, some, some.at_once(plan.batch), Draws(plan.seed))
