@@ -18,10 +18,10 @@ from hierforecast.frame.totals import Totals
 from hierforecast.inference.devices import devices_of
 from hierforecast.inference.draws import Draws
 from hierforecast.inference.forecasts import Forecasts, device_of, place, point_columns
+from hierforecast.inference.gap_widths import GapWidths
 from hierforecast.inference.imputing import Imputation
 from hierforecast.inference.newcomers import Newcomers
 from hierforecast.inference.scores import HeldOutScores
-from hierforecast.inference.widths import GapWidths
 from hierforecast.models import Model
 from hierforecast.training.plan import Fitted, Params, Plan
 from hierforecast.training.report import Report

@@ -16,9 +16,9 @@ from hierforecast.frame import Columns, Vocabulary
 from hierforecast.frame.calendar import check_calendar
 from hierforecast.frame.step import Step
 from hierforecast.frame.vocabulary import Units
+from hierforecast.inference.gap_widths import GapWidths
 from hierforecast.inference.newcomers import Newcomers
 from hierforecast.inference.scores import HeldOutScores
-from hierforecast.inference.widths import GapWidths
 from hierforecast.io.folders import Saved, check_place, read_folder, write_folder
 from hierforecast.io.typed import typed
 from hierforecast.io.weights import read_dtype

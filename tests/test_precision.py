@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hierforecast._random import hand_down, seeded
 from hierforecast.models import hiperformer
 from hierforecast.testing import randomize_
-from tests.lessons import CASES, lesson
+from tests.first_batch import CASES, first_batch
 
 
 def tensors(node: Any, seen: set[int]) -> Iterator[Tensor]:
@@ -35,7 +35,7 @@ class Half:
     """A model's loss and gradients with and without autocast, and what it was made of."""
 
     def __init__(self, name: str, random: bool) -> None:
-        self.model, self.window = lesson(name)
+        self.model, self.window = first_batch(name)
         if random:
             randomize_(self.model.decoder, 0.3, seed=0)
         self.linear: list[Tensor] = []

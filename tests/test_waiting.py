@@ -21,8 +21,8 @@ from hierforecast.training.loop import Training
 from hierforecast.training.optim import Muon, matrices_and_others
 from hierforecast.windows.cutoffs import cutoffs_of
 from hierforecast.windows.dataset import AT_ONCE, Window
+from tests.first_batch import CASES, COURT, basketball, first_batch
 from tests.helpers import QUIET
-from tests.lessons import CASES, COURT, basketball, lesson
 from tests.waiting import Reads, Waited, unwaited
 
 # What waits all the same, see docs/how_it_grows.md, "On a GPU".
@@ -49,7 +49,7 @@ def step_unwaited(model: Any, window: Window) -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("gaps", [True, False])
 def test_a_training_step_waits_for_nothing(name: str, gaps: bool):
-    model, window = lesson(name)
+    model, window = first_batch(name)
     window.future.whole = not gaps
     if name in WAITING:
         with pytest.raises(Waited, match=WAITING[name]):
@@ -91,7 +91,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_model_that_asks_is_found(way: str):
-    model, window = lesson("basketball, gaussian")
+    model, window = first_batch("basketball, gaussian")
     model.__class__ = Asks
     model.look = WAYS[way]
     with pytest.raises((Waited, RuntimeError, NotImplementedError)):
@@ -109,7 +109,7 @@ class Backwards(torch.autograd.Function):
 
 
 def test_a_model_that_asks_on_theway_back_is_found():
-    model, window = lesson("basketball, gaussian")
+    model, window = first_batch("basketball, gaussian")
     model.decoder.register_forward_hook(lambda m, _, found: tuple(map(Backwards.apply, found)))
     with pytest.raises((Waited, RuntimeError)):
         step_unwaited(model, window)
@@ -128,7 +128,7 @@ def all_devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("gaps", [True, False])
 def test_what_never_asks_finds_the_same(name: str, gaps: bool, all_devices: Any):
-    model, window = lesson(name, "64-true")
+    model, window = first_batch(name, "64-true")
     batch, future = window
     if not gaps:
         future.present[:] = True

@@ -4,9 +4,9 @@
 2. `forecasts`: all windows, as points, intervals, draws or futures in a frame. `draws` are the same
    whatever windows are beside them, `devices` shares the windows out, `conformal` has other
    intervals.
-3. `newcomers`: series that are announced but never observed, by `mates`, the others of their group.
-4. `imputing`: what is missing in a panel, gap by gap (`gaps`, and `widths`: how wide their paths
-   are).
+3. `newcomers`: series that are announced but were never observed.
+4. `imputing`: what is missing in a panel, gap by gap (`gaps`: which there are; `gap_widths`: how
+   wide their paths are).
 5. `scores`: how surprising a window was.
 """
 

@@ -54,7 +54,7 @@ class Forecast(NamedTuple):
     def _raw(self, numbers: Tensor) -> Tensor:
         """The user's numbers (P, H, D) in the units of the batch."""
         offset, unit = self.way_back()
-        return (self.bent(numbers) - offset) / unit
+        return (self.to_base(numbers) - offset) / unit
 
     def add(self, totals: Totals) -> Forecast:
         """The forecast of totals; `future.rows` are their numbers."""
@@ -99,17 +99,17 @@ class Forecast(NamedTuple):
             return numbers
         return torch.where(self.given.isnan(), numbers, self.given)  # the user's, to the bit
 
-    def shown(self) -> tuple[Tensor, Tensor]:
+    def base_moments(self) -> tuple[Tensor, Tensor]:
         """Means and standard deviations (P, H, D) float64, of numbers before `warp` if any."""
         offset, unit = self.way_back()
         return offset + unit * self.raw.mean.double(), unit * self.raw.stddev.double()
 
-    def bent(self, numbers: Tensor) -> Tensor:
+    def to_base(self, numbers: Tensor) -> Tensor:
         """The user's numbers (..., H, D) of any rows as they are before `warp`."""
         return numbers if self.warp is None else self.warp.to_base(numbers)
 
-    def unbent(self, numbers: Tensor) -> Tensor:
-        """The inverse of `bent`."""
+    def from_base(self, numbers: Tensor) -> Tensor:
+        """The inverse of `to_base`."""
         return numbers if self.warp is None else self.warp.from_base(numbers)
 
     def distribution(self) -> SceneDistribution:

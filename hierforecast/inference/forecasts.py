@@ -229,15 +229,12 @@ def points(
     forecasts: Forecasts, percents: Sequence[float], probabilities: Sequence[float], truth: bool
 ) -> Tables:
     """Points, ends of intervals, quantiles, and the truth if asked."""
-    tables = []
+    tables, names = [], ["mean", *suffixes(percents, probabilities)[1:]]
     for forecast in forecasts:
-        cells = {"mean": forecast.mean}
-        for percent in percents:
-            ends = forecasts.interval(forecast, percent)
-            for side, bound in zip(("lo", "hi"), ends, strict=True):
-                cells[f"-{side}-{percent:.10g}"] = forecast.numbers(bound)
-        for share in probabilities:
-            cells[f"-q-{100 * share:.10g}"] = forecast.numbers(forecast.raw.quantile(share))
+        bounds = [bound for percent in percents for bound in forecasts.interval(forecast, percent)]
+        bounds += [forecast.raw.quantile(share) for share in probabilities]
+        values = forecast.mean, *map(forecast.numbers, bounds)
+        cells = dict(zip(names, values, strict=True))
         if truth:
             cells["truth"] = forecasts.truth(forecast.future)
         tables.append(_here(forecast, **cells))
@@ -245,9 +242,7 @@ def points(
             shares = [(50 + side * p / 2) / 100 for p in percents for side in (-1, 1)]
             panel = forecasts.windows.panel
             found = forecasts.newcomers.quantiles(forecast, panel, [*shares, *probabilities])
-            tables.append(
-                found.table([name or "mean" for name in suffixes(percents, probabilities)])
-            )
+            tables.append(found.table(names))
     return tables
 
 

@@ -20,8 +20,8 @@ from hierforecast.frame import Panel
 from hierforecast.inference.draws import Draws
 from hierforecast.inference.forecast import Forecast
 from hierforecast.inference.forecasts import Forecasts, central, suffixes
+from hierforecast.inference.gap_widths import GapWidths
 from hierforecast.inference.gaps import Round, gaps_of, observed_between, regrid, rounds
-from hierforecast.inference.widths import GapWidths
 
 # Makes forecasts of a panel's windows.
 MakeForecasts = Callable[[Panel, np.ndarray], Forecasts]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hierforecast._random import Passes, mixed, seeded
-from hierforecast.training.lessons import Course
+from hierforecast.training.examples import PooledWindows
 from hierforecast.training.plan import Plan
 from hierforecast.windows import Window, WindowDataset
 from hierforecast.windows.resident import Gather, gather_on
@@ -50,7 +50,7 @@ class Batches:
     next batch, so that together they go through the windows as one process with larger ones does.
     """
 
-    def __init__(self, windows: WindowDataset | Course, training: Progress) -> None:
+    def __init__(self, windows: WindowDataset | PooledWindows, training: Progress) -> None:
         self.windows, self.training, self.seed = windows, training, training.plan.seed
 
     def __iter__(self) -> Iterator[Window]:
@@ -71,7 +71,7 @@ class Batches:
 
     def _windows(self, batch: int) -> tuple[int, float, WindowDataset]:
         """The windows of a batch, the first batch of the same ones and the first of others."""
-        if not isinstance(self.windows, Course):
+        if not isinstance(self.windows, PooledWindows):
             return 0, math.inf, self.windows
         start, stop, _ = self.windows.span_of(batch)
         return start, stop, self.windows.at(batch)

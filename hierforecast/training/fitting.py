@@ -22,17 +22,23 @@ from hierforecast.models.base import Rung
 from hierforecast.shards import Shards
 from hierforecast.shards.pools import Pools, in_memory
 from hierforecast.task import Task
+from hierforecast.training.examples import (
+    PooledWindows,
+    as_seen,
+    settled_cutoffs,
+    windows_of,
+    with_early,
+)
 from hierforecast.training.held_out import (
     FEWEST_JUDGED,
     REPORT_SHARE,
-    Lessons,
+    HeldOutFacts,
     calibrate,
     calibrate_unseen,
-    forecasts_of,
-    lessons_of,
+    facts_of,
+    few_forecasts,
 )
 from hierforecast.training.ladder import climb
-from hierforecast.training.lessons import Course, as_seen, settled_cutoffs, windows_of, with_early
 from hierforecast.training.plan import NO_STEPS, Fitted, Plan
 from hierforecast.training.pretraining import pretraining
 from hierforecast.training.report import Report, report_on
@@ -99,25 +105,25 @@ def learn(
     if _is_trained(model) or hidden is not None:
         about = _about(plan, panel, held_out, None if fresh else model)
         learned = with_early(plan, windows)
-        lessons: WindowDataset | Course = learned
+        examples: WindowDataset | PooledWindows = learned
         if pools is not None:
             about |= {"the shards": pools.digest()} if about else {}
             if held_out is None:
                 pools.hold_out(panel, training, validation)
-            lessons = Course(pools, plan, model, learned)
+            examples = PooledWindows(pools, plan, model, learned)
         few = None if checks is None else _few_checks(plan, checks)
         student = model
         if hidden is not None:
             about |= {"the share of hidden pieces": hidden} if about else {}
-            student, lessons, few = pretraining(plan, model, lessons, few, hidden)
+            student, examples, few = pretraining(plan, model, examples, few, hidden)
             checks = None  # a fit will choose what answers
-        history, stopped = _train(plan, student, lessons, few, about, resume)
-    report, beside = Report(), Lessons()
+        history, stopped = _train(plan, student, examples, few, about, resume)
+    report, beside = Report(), HeldOutFacts()
     if checks is not None and stopped is None:
         seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
         answer, report = _judge(plan, model.eval(), before, seen, windows, checks, len(history))
         model = answer.model
-        beside = lessons_of(plan, model, checks, len(history))
+        beside = facts_of(plan, model, checks, len(history))
         if fresh and held_out is None and answer.learn is not None:
             every = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
             if model.origin == "history":
@@ -153,7 +159,7 @@ def _judge(
         answer, rungs = climb(levels, some, plan.batch, plan.seed, accelerator)
     calibrate(plan, answer.model.eval(), checks, steps)
     calibrate_unseen(plan, answer.model, windows, steps)
-    report = report_on(forecasts_of(plan, answer.model, checks, REPORT_SHARE, steps))
+    report = report_on(few_forecasts(plan, answer.model, checks, REPORT_SHARE, steps))
     return answer, report if rungs is None else replace(report, rungs=rungs)
 
 
@@ -186,7 +192,7 @@ def _is_trained(model: nn.Module) -> bool:
 def _train(
     plan: Plan,
     model: Model,
-    windows: WindowDataset | Course,
+    windows: WindowDataset | PooledWindows,
     checks: WindowDataset | None,
     about: dict[str, Any],
     resume: bool,

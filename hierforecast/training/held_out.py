@@ -10,17 +10,17 @@ import torch
 
 from hierforecast.inference import Forecast, Forecasts
 from hierforecast.inference.draws import Draws
+from hierforecast.inference.gap_widths import GapWidths, learn_gap_widths
 from hierforecast.inference.newcomers import Newcomers
 from hierforecast.inference.scores import HeldOutScores, affordable, held_out_scores
-from hierforecast.inference.widths import GapWidths, learn_gap_widths
 from hierforecast.models import Model
 from hierforecast.nn.coverage import misses
 from hierforecast.nn.growth import Growth, Looked
 from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.nn.unseen import Unseen, steps_unseen
 from hierforecast.training.ladder import overlap_of
+from hierforecast.training.newcomers import learn_newcomers
 from hierforecast.training.plan import Plan
-from hierforecast.training.unobserved import learn_newcomers
 from hierforecast.windows import WindowDataset, few_windows
 
 # Held-out windows looked at after training: their rows, and a share of the windows trained on.
@@ -31,7 +31,7 @@ UNSEEN_ROWS, UNSEEN_SHARE = 20_000, 0.03
 FEWEST_JUDGED = 64
 
 
-class Lessons(NamedTuple):
+class HeldOutFacts(NamedTuple):
     """What a fit keeps of held-out windows beside its report; None where it is not known.
 
     Attributes:
@@ -45,10 +45,10 @@ class Lessons(NamedTuple):
     newcomers: Newcomers | None = None
 
 
-def lessons_of(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> Lessons:
+def facts_of(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> HeldOutFacts:
     """Learn from the forecasts of a model that answers; `steps` were trained."""
     some, more = (
-        forecasts_of(plan, model, checks, share, steps, FEWEST_JUDGED)
+        few_forecasts(plan, model, checks, share, steps, FEWEST_JUDGED)
         for share in (REPORT_SHARE, CALIBRATION_SHARE)
     )
 
@@ -59,7 +59,7 @@ def lessons_of(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> L
         except NotImplementedError:  # the family has no formula for it
             return None
 
-    return Lessons(
+    return HeldOutFacts(
         learned(held_out_scores, some),
         learned(learn_gap_widths, more),
         learned(learn_newcomers, some),
@@ -73,7 +73,7 @@ def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> No
         growth.reset()
     if isinstance(temperature, Temperature):
         temperature.reset()  # a warm start brings one along
-        some = forecasts_of(plan, model, checks, CALIBRATION_SHARE, steps)
+        some = few_forecasts(plan, model, checks, CALIBRATION_SHARE, steps)
         size = min(some.batch_size, -(-len(some.windows) // 8))
         temperature.fit(
             [
@@ -83,7 +83,7 @@ def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> No
             overlap_of(some.windows),
         )
     if isinstance(growth, Growth) and checks.warp is not None:
-        some = forecasts_of(plan, model, checks, CALIBRATION_SHARE, steps)
+        some = few_forecasts(plan, model, checks, CALIBRATION_SHARE, steps)
         growth.fit([_looked(each) for each in some], overlap_of(some.windows))
 
 
@@ -124,7 +124,7 @@ def calibrate_unseen(plan: Plan, model: Model, windows: WindowDataset, steps: in
     unseen.widen(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def forecasts_of(
+def few_forecasts(
     plan: Plan, model: Model, checks: WindowDataset, share: float, steps: int, fewest: int = 1
 ) -> Forecasts:
     """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""

@@ -11,7 +11,7 @@ import torch
 
 from hierforecast._random import drawing, draws_by_itself, hand_down
 from hierforecast.batch import Future, SceneBatch
-from hierforecast.inference.forecasts import place
+from hierforecast.inference.forecasts import device_of, place
 from hierforecast.models import Model
 from hierforecast.models.base import Rung
 from hierforecast.training.report import RUNG_COLUMNS
@@ -104,7 +104,7 @@ def overlap_of(windows: WindowDataset) -> float:
 def _scores(model: Model, windows: WindowDataset, size: int, seed: int, accelerator: Any) -> Scores:
     """The scores of a model on blocks of so many windows."""
     model = place(model, accelerator)
-    device = next(iter((*model.parameters(), *model.buffers()))).device
+    device = device_of(model)
     draws = torch.Generator(device).manual_seed(seed)
     hand_down(model, draws)
     rows = []

@@ -32,7 +32,7 @@ from hierforecast.batch import _map_tensors
 from hierforecast.io.checkpoints import prepare
 from hierforecast.models import Model
 from hierforecast.training.batching import CHECKED, DROPPED, Batches, Checks, sums
-from hierforecast.training.lessons import Course
+from hierforecast.training.examples import PooledWindows
 from hierforecast.training.optim import Muon, matrices_and_others
 from hierforecast.training.plan import Plan
 from hierforecast.windows import Window, WindowDataset
@@ -235,7 +235,7 @@ class Keeper(Saver):
 
 def train(
     model: Model,
-    windows: WindowDataset | Course,
+    windows: WindowDataset | PooledWindows,
     held_out: WindowDataset | None,
     plan: Plan,
     about: Mapping[str, Any],

@@ -13,9 +13,9 @@ import torch
 from hierforecast._options import number, share, show, whole
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns, Vocabulary
+from hierforecast.inference.gap_widths import GapWidths
 from hierforecast.inference.newcomers import Newcomers
 from hierforecast.inference.scores import HeldOutScores
-from hierforecast.inference.widths import GapWidths
 from hierforecast.models import Model
 from hierforecast.models.former import current_params
 from hierforecast.training.report import Report

@@ -24,7 +24,7 @@ from hierforecast.models.base import Model
 from hierforecast.models.linear_start import LinearStart
 from hierforecast.nn.head import distances
 from hierforecast.nn.scaled import clamp
-from hierforecast.training.lessons import Course
+from hierforecast.training.examples import PooledWindows
 from hierforecast.training.plan import Plan
 from hierforecast.windows.dataset import Chosen, Window, WindowDataset
 from hierforecast.windows.hiding import Hide
@@ -92,13 +92,13 @@ class MaskedWindows(WindowDataset):
 
 
 @dataclass
-class MaskedCourse(Course):
+class MaskedPooledWindows(PooledWindows):
     """`MaskedWindows` of pool after pool."""
 
     hide: Hide | None = None
 
     def at(self, batch: int) -> WindowDataset:
-        """See `Course`."""
+        """See `PooledWindows`."""
         assert self.hide is not None
         return MaskedWindows(super().at(batch), self.hide)
 
@@ -155,14 +155,14 @@ class Pretraining(NamedTuple):
     """What a pretraining trains, and by what: arguments of `train`."""
 
     model: Masked
-    windows: WindowDataset | Course
+    windows: WindowDataset | PooledWindows
     held_out: WindowDataset | None
 
 
 def pretraining(
     plan: Plan,
     model: Model,
-    windows: WindowDataset | Course,
+    windows: WindowDataset | PooledWindows,
     held_out: WindowDataset | None,
     rate: float,
 ) -> Pretraining:
@@ -179,7 +179,7 @@ def pretraining(
             "here cannot be asked: it is for HiPerformer with scale='coordinates', 'mirrored' or "
             "'series' (not for demand or returns); call fit"
         )
-    first = windows.first if isinstance(windows, Course) else windows
+    first = windows.first if isinstance(windows, PooledWindows) else windows
     some = first.__getitems__(range(min(LOOKED_AT, len(first)))).batch.present
     if not (some.sum(1) > 1).any():
         raise DataError(
@@ -192,7 +192,7 @@ def pretraining(
         masked = Masked(model)
     checks = None if held_out is None else MaskedWindows(held_out, hide)
     shown = MaskedWindows(first, hide)
-    if not isinstance(windows, Course):
+    if not isinstance(windows, PooledWindows):
         return Pretraining(masked, shown, checks)
-    course = MaskedCourse(windows.pools, windows.plan, windows.model, shown, hide)
-    return Pretraining(masked, course, checks)
+    pooled = MaskedPooledWindows(windows.pools, windows.plan, windows.model, shown, hide)
+    return Pretraining(masked, pooled, checks)

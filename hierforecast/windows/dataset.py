@@ -19,7 +19,7 @@ from hierforecast.frame import Panel
 from hierforecast.frame.calendar import Calendar
 from hierforecast.frame.vocabulary import AS_THEY_ARE
 from hierforecast.windows.hiding import Hide, some_rows
-from hierforecast.windows.history import Ahead, History, off, show
+from hierforecast.windows.history import Ahead, History, as_smoothed, residual
 
 EPSILON = np.finfo(np.float64).eps
 # Rows that are forecast at a time, about.
@@ -217,9 +217,9 @@ class WindowDataset(Dataset[Window]):
         """Errors of smoothing (P, L + H, D) in its units: one step ahead, then from the cutoff."""
         assert self.history is not None
         length = present.shape[1]
-        truth = show(self.panel.values[cells[:, length:]], self.warp)
+        truth = as_smoothed(self.panel.values[cells[:, length:]], self.warp)
         context = np.where(present[..., None], self.history.errors[cells[:, :length]], 0.0)
-        horizon = np.where(seen[:, length:, None], off(truth, ahead.loc) / ahead.unit, 0.0)
+        horizon = np.where(seen[:, length:, None], residual(truth, ahead.loc) / ahead.unit, 0.0)
         return np.concatenate([context, horizon], axis=1).astype(self.panel.dtype)
 
     def _rows(self, scenes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

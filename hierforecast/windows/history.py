@@ -109,7 +109,7 @@ def warp_of(smoothing: Smoothing) -> Log | None:
     return Log(0.0, torch.tensor(smoothing.shifts, dtype=torch.float64), 1.0)
 
 
-def show(values: np.ndarray, warp: Log | None) -> np.ndarray:
+def as_smoothed(values: np.ndarray, warp: Log | None) -> np.ndarray:
     """Values (..., D) as they are smoothed; NaN stays NaN."""
     if warp is None:
         return values
@@ -138,7 +138,7 @@ def learn_smoothing(panel: Panel, end: np.ndarray, horizon: int) -> Smoothing:
         shifts = tuple(_best_shift(values[..., d], seasons, horizon) for d in range(seen.shape[1]))
         plain = replace(plain, shifts=shifts)
     warp = warp_of(plain)
-    shown = show(values, warp)
+    shown = as_smoothed(values, warp)
     usual = [learn_usual(shown[..., d], seasons, horizon) for d in range(values.shape[2])]
     return replace(
         plain,
@@ -184,7 +184,7 @@ def _best_shift(values: np.ndarray, seasons: tuple[int, ...], horizon: int) -> f
     losses = []
     for share in SHIFTS:
         warp = Log(0.0, share * middle, 1.0)
-        z = show(values, warp)
+        z = as_smoothed(values, warp)
         found = smooth(z, seasons, horizon, learn_usual(z, seasons, horizon))
         losses.append(_losses(values, found, warp))
     each = np.array(losses)  # (shifts, of quantiles and means, by amounts and shares)
@@ -237,7 +237,7 @@ def _user(z: np.ndarray, warp: Log) -> np.ndarray:
     return warp.from_base(torch.from_numpy(z)).numpy()
 
 
-def off(z: np.ndarray, loc: np.ndarray) -> np.ndarray:
+def residual(z: np.ndarray, loc: np.ndarray) -> np.ndarray:
     """Z less its forecast; none that is rounding, of which a constant series would be made."""
     error = z - loc
     return np.where(np.abs(error) <= ROUNDING * np.abs(z), 0.0, error)
@@ -246,7 +246,7 @@ def off(z: np.ndarray, loc: np.ndarray) -> np.ndarray:
 def _errors(z: np.ndarray, found: Smoothed) -> np.ndarray:
     """Errors (n, T) of forecasts of one step, in their units; 0 where there is none."""
     error = np.zeros_like(z)
-    error[:, 1:] = off(z[:, 1:], found.loc[:, :-1, 0]) / found.unit[:, :-1, 0]
+    error[:, 1:] = residual(z[:, 1:], found.loc[:, :-1, 0]) / found.unit[:, :-1, 0]
     known = (~np.isnan(z)).cumsum(1) > 1
     return np.where(known, np.nan_to_num(error), 0.0)
 
@@ -259,7 +259,7 @@ def _grids(panel: Panel, warp: Log | None, horizon: int) -> Iterator[tuple[np.nd
     for start in range(0, len(order), size):
         rows = order[start : start + size]
         cells = _cells(panel, rows, length[rows])
-        yield cells, show(_values(panel, cells), warp)
+        yield cells, as_smoothed(_values(panel, cells), warp)
 
 
 def _cells(panel: Panel, rows: np.ndarray, stop: np.ndarray) -> np.ndarray:

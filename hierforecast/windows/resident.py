@@ -18,7 +18,7 @@ from torch import Tensor
 from hierforecast._waiting import is_host, sent
 from hierforecast.batch import Future, SceneBatch, _map_tensors
 from hierforecast.windows.dataset import EPSILON, Chosen, Window, WindowDataset
-from hierforecast.windows.history import ROUNDING, Ahead, show
+from hierforecast.windows.history import ROUNDING, Ahead, as_smoothed
 
 # Bytes of a panel up to which it stays on a device.
 MOST = 4 * 2**30
@@ -58,7 +58,7 @@ class Resident:
         self.past, self.known, self.static = map(self._send, covariates)
         of_rows = panel.cell_offset, panel.types, windows.unit
         self.cell_offset, self.types, self.unit = map(self._send, of_rows)
-        self.values = self._send(show(panel.values, windows.warp))
+        self.values = self._send(as_smoothed(panel.values, windows.warp))
         self.present = self._send(panel.present)
         self.errors = None if history is None else self._send(history.errors)
 

@@ -19,7 +19,7 @@ from hierforecast.io.parquet import Part
 from hierforecast.shards import pools
 from hierforecast.shards.pools import Pools
 from hierforecast.shards.survey import learn_categories, learn_step
-from hierforecast.training import lessons
+from hierforecast.training import examples
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, make_frame, tiny
 from tests.shards.test_shard import relation_of
 
@@ -91,7 +91,7 @@ def test_a_frame_to_stop_by_may_be_a_folder_too(frame: pd.DataFrame, folder: Pat
 @pytest.fixture
 def long(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few visits of each pool that a short training goes through several passes."""
-    monkeypatch.setattr(lessons, "VISITS", 5)
+    monkeypatch.setattr(examples, "VISITS", 5)
 
 
 def test_more_than_fits_is_learned_from(folder: Path, long: None) -> None:
@@ -136,7 +136,7 @@ def test_every_shard_is_learned_from_and_held_out_scenes_are_not(
     frame: pd.DataFrame, folder: Path, long: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[Any, set[int]] = {}
-    windows_of = lessons.windows_of
+    windows_of = examples.windows_of
     held: set[Any] = set()
 
     def noted(plan: Any, model: Any, panel: Any, cutoffs: np.ndarray) -> Any:
@@ -150,7 +150,7 @@ def test_every_shard_is_learned_from_and_held_out_scenes_are_not(
         hold_out(own, *given)
         held.update(own.limits)
 
-    monkeypatch.setattr(lessons, "windows_of", noted)
+    monkeypatch.setattr(examples, "windows_of", noted)
     monkeypatch.setattr(Pools, "hold_out", kept)
     tiny(model(), columns=EVERYTHING, max_steps=80).fit(Shards(folder, 5000))
     assert held and not held & set(seen)
@@ -179,7 +179,7 @@ def test_a_resumed_fit_ends_where_the_uninterrupted_one_ends(
         return tiny(model(), **given).fit(Shards(folder, MEMORY), resume=resume)
 
     whole = fit(tmp_path / "one")
-    at = lessons.Course.at
+    at = examples.PooledWindows.at
 
     def killed(own: Any, batch: int) -> Any:
         if batch > 14:
@@ -187,7 +187,7 @@ def test_a_resumed_fit_ends_where_the_uninterrupted_one_ends(
         return at(own, batch)
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(lessons.Course, "at", killed)
+        patch.setattr(examples.PooledWindows, "at", killed)
         fit(tmp_path / "two")
     assert_equal(fit(tmp_path / "two", resume=True), whole)
 

@@ -18,7 +18,12 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.frame import read_frame
 from hierforecast.io.checkpoints import LAST
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
-from hierforecast.training.pretraining import HiddenPieces, Masked, MaskedCourse, MaskedWindows
+from hierforecast.training.pretraining import (
+    HiddenPieces,
+    Masked,
+    MaskedPooledWindows,
+    MaskedWindows,
+)
 from hierforecast.windows import Window, WindowDataset
 from hierforecast.windows.cutoffs import cutoffs_of
 from tests.helpers import (
@@ -312,14 +317,14 @@ def test_precisions_of_a_fit(frame, precision):
 
 def test_shards_larger_than_memory_are_pretrained_on_pool_after_pool(tmp_path, monkeypatch):
     folder = shard(make_frame(40), tmp_path / "big", COLUMNS, 500, bar=False)
-    pools, at = [], MaskedCourse.at
+    pools, at = [], MaskedPooledWindows.at
 
-    def seen(own: MaskedCourse, batch: int) -> WindowDataset:
+    def seen(own: MaskedPooledWindows, batch: int) -> WindowDataset:
         pools.append(own.span_of(batch)[2])
         assert isinstance(at(own, batch), MaskedWindows)
         return at(own, batch)
 
-    monkeypatch.setattr(MaskedCourse, "at", seen)
+    monkeypatch.setattr(MaskedPooledWindows, "at", seen)
     big = Shards(folder, 2200)
     assert not big.fits
     forecaster = tiny(model(), max_steps=200, learning_rate=1e-4).pretrain(big)

@@ -14,8 +14,8 @@ import torch
 from hierforecast import DataError, Forecaster, HiPerformer
 from hierforecast._random import seeded
 from hierforecast.frame import read_frame
+from hierforecast.training.examples import windows_of
 from hierforecast.training.fitting import _few_checks, _statistics
-from hierforecast.training.lessons import windows_of
 from hierforecast.windows.cutoffs import cutoffs_of
 from hierforecast.windows.hiding import some_rows
 from tests.helpers import COLUMNS, DOUBLE, TEAMS, H, L, make_frame, tiny

@@ -11,8 +11,7 @@ import torch
 
 from hierforecast.frame import Panel
 from hierforecast.inference import Forecasts
-from hierforecast.inference.mates import TINY, Expected
-from hierforecast.inference.newcomers import Newcomers
+from hierforecast.inference.newcomers import TINY, Expected, Newcomers
 
 # Mean share of a window's series that are hidden to learn from; few windows are looked at so often
 # that about so many series are, but not more often than that.
@@ -86,7 +85,7 @@ def _met(forecasts: Forecasts, panel: Panel) -> Iterator[tuple[np.ndarray, ...]]
         expected = Expected.of(forecast, panel)
         steps = expected.cutoff[:, None] + np.arange(expected.center.shape[1])
         cells = panel.cell_offset[expected.rows][:, None] + steps
-        error = forecast.bent(torch.from_numpy(panel.values[cells])).numpy() - expected.center
+        error = forecast.to_base(torch.from_numpy(panel.values[cells])).numpy() - expected.center
         error[~panel.present[cells]] = np.nan
         scene = panel.row_scene[expected.rows]
         yield error, expected.unit, expected.apart, expected.types, scene

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from benchmarks import _desk, _risk
 from benchmarks import _volatility as volatility
-from tests.test_benchmarks_stocks import made
+from tests.benchmarks.test_stocks import made
 
 
 def test_kupiec_is_the_likelihood_ratio() -> None:

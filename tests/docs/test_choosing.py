@@ -10,7 +10,7 @@ import pytest
 
 from hierforecast import Columns, Forecaster, HiPerformer, Ridge, SeasonalNaive, compare
 
-PAGE = Path(__file__).parents[1] / "docs" / "choosing.md"
+PAGE = Path(__file__).parents[2] / "docs" / "choosing.md"
 CODE = re.findall(r"`([^`]+)`", PAGE.read_text())
 MADE = [code for code in CODE if re.match(r"(Columns|HiPerformer|Ridge|SeasonalNaive)\(", code)]
 CALLED = [code for code in CODE if re.match(r"(predict|sample|futures|distribution)\(", code)]

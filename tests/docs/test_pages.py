@@ -11,9 +11,9 @@ from hierforecast import Columns, Forecaster, Ridge
 from hierforecast.datasets import simulate_basketball
 from tests.pages import blocks, run, short_fits
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path for path in sorted((ROOT / "docs").glob("*.md"))}
-ELSEWHERE = {path.stem.removeprefix("test_docs_") for path in ROOT.glob("tests/test_docs_*.py")}
+ELSEWHERE = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
 WITH_CODE = [name for name, path in PAGES.items() if blocks(path.read_text(), "python")]
 HERE = [name for name in WITH_CODE if name not in ELSEWHERE]
 
@@ -35,4 +35,4 @@ def test_the_code_of_the_page_runs(name, monkeypatch, tmp_path):
 def test_no_page_is_left_out():
     assert {"quickstart", "frames", "missing", "what_if", "backtests"} <= set(HERE)
     for name in set(WITH_CODE) - set(HERE):
-        assert "exec(" in (ROOT / "tests" / f"test_docs_{name}.py").read_text()
+        assert "exec(" in Path(__file__).with_name(f"test_{name}.py").read_text()

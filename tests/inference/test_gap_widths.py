@@ -17,7 +17,7 @@ from hierforecast.datasets import simulate_basketball
 from hierforecast.distributions import LowRankNormal
 from hierforecast.evaluation.backtesting import Rolling, forecasts_of
 from hierforecast.inference import Forecasts, scores
-from hierforecast.inference.widths import (
+from hierforecast.inference.gap_widths import (
     OPEN,
     SHORTEST,
     GapWidths,

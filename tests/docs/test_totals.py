@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import hierforecast
 from hierforecast.cli import app
 
-PAGE = Path(__file__).parents[1] / "docs" / "totals.md"
+PAGE = Path(__file__).parents[2] / "docs" / "totals.md"
 
 
 @pytest.fixture(scope="module")

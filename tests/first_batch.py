@@ -53,13 +53,13 @@ class Captured(Exception):
     pass
 
 
-def lesson(name: str, precision: str = "32-true") -> tuple[Any, Window]:
+def first_batch(name: str, precision: str = "32-true") -> tuple[Any, Window]:
     """A model as its training begins, and the first batch that it would learn from."""
-    return deepcopy(_lesson(name, precision))
+    return deepcopy(_first_batch(name, precision))
 
 
 @cache
-def _lesson(name: str, precision: str) -> tuple[Any, Window]:
+def _first_batch(name: str, precision: str) -> tuple[Any, Window]:
     given, frame = CASES[name]
     model = HiPerformer(16, 2, 2, **given)
 

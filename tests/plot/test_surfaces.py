@@ -19,8 +19,8 @@ from hierforecast.plot.courts import GROUNDS
 from hierforecast.plot.lines import IIHF, NHL, rink_lines
 from hierforecast.plot.look import DARK, LIGHT, look, look_of, luminance
 from hierforecast.plot.style import BALL, group_colors
-from tests.test_plot_golden import DRAWN, figure_of
-from tests.test_plot_kinds import crowd
+from tests.plot.test_golden import DRAWN, figure_of
+from tests.plot.test_kinds import crowd
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from hierforecast import Forecaster, HiPerformer
 from tests.helpers import COLUMNS, make_frame
 
-PAGE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
 # Warnings of packages about one another are not ours.
 pytestmark = pytest.mark.filterwarnings("ignore")
 LOGGERS = {"TensorBoardLogger": "tensorboard", "MLFlowLogger": "mlflow", "WandbLogger": "wandb"}

@@ -41,12 +41,12 @@ from benchmarks.experiment import Section, experiments
 from benchmarks.peers import AgentFormer
 from hierforecast import HiPerformer
 from hierforecast.datasets import simulate_basketball
-from tests.test_benchmarks_nba import SMALL
-from tests.test_benchmarks_panels import made as made_counts
-from tests.test_benchmarks_soccer import made as made_match
-from tests.test_benchmarks_stocks import made as made_returns
+from tests.benchmarks.test_nba import SMALL
+from tests.benchmarks.test_panels import made as made_counts
+from tests.benchmarks.test_soccer import made as made_match
+from tests.benchmarks.test_stocks import made as made_returns
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "benchmarks.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "benchmarks.json").read_text())
 Patch = pytest.MonkeyPatch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import wide
 from benchmarks.wide import COSTS, EXPERIMENTS, SETS
-from tests.test_benchmarks_hierarchical import demand  # noqa: F401 (a fixture)
+from tests.benchmarks.test_hierarchical import demand  # noqa: F401 (a fixture)
 
 
 def test_a_fit_of_each_width_and_the_table(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 
 import hierforecast
 
-PAGE = Path(__file__).parents[1] / "docs" / "imputing.md"
+PAGE = Path(__file__).parents[2] / "docs" / "imputing.md"
 
 
 @pytest.fixture(scope="module")

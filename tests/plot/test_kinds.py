@@ -25,7 +25,7 @@ from hierforecast.plot.courts import GROUNDS
 from hierforecast.plot.labels import legible
 from hierforecast.plot.lines import FIELD, field_lines
 from tests.helpers import newest
-from tests.test_plot import TEAM, H, T, forecast_of, gids, legend, play, stocks
+from tests.plot.test_plot import TEAM, H, T, forecast_of, gids, legend, play, stocks
 
 LIBRARIES = {"pandas": lambda frame: frame, "polars": pl.from_pandas, "arrow": pa.Table.from_pandas}
 in_all_libraries = pytest.mark.parametrize("convert", LIBRARIES.values(), ids=LIBRARIES)

@@ -1,6 +1,6 @@
 """What each plot draws of fixed frames, artist by artist, as it was recorded.
 
-``python -m tests.test_plot_golden`` records it anew: only where a picture is meant to change.
+``python -m tests.plot.test_golden`` records it anew: only where a picture is meant to change.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from matplotlib.text import Annotation, Text
 
 from hierforecast import plot
 from hierforecast.frame import Columns
-from tests.test_plot import K, T, forecast_of, play, stocks
+from tests.plot.test_plot import K, T, forecast_of, play, stocks
 
 GETTERS = (
     "get_xydata", "get_paths", "get_array", "get_extent", "get_center", "get_width", "get_height",
     "get_angle", "get_position", "get_color", "get_facecolor", "get_edgecolor",
     "get_markerfacecolor", "get_linewidth", "get_markersize", "get_fontsize", "get_alpha",
 )  # fmt: skip
-FILE = Path(__file__).parent / "golden" / "plots.json"
+FILE = Path(__file__).parents[1] / "golden" / "plots.json"
 
 
 def rollouts() -> dict[str, Any]:

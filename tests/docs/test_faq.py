@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ROWS = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "faq.md").read_text("utf-8"), re.M)
 PIECES = sorted({piece.strip() for row in ROWS for piece in row.split("…")})
 

@@ -58,7 +58,7 @@ def with_early(plan: Plan, windows: WindowDataset) -> WindowDataset:
 
 
 @dataclass
-class Course:
+class PooledWindows:
     """Training windows of pool after pool; see `Pools`.
 
     Which pool a batch is of follows from its number: each gives batches in proportion to its rows.

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from hierforecast.cli import app
 from tests.pages import blocks, short_fits
 
-TEXT = (Path(__file__).parents[1] / "docs" / "own_file.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "own_file.md").read_text(encoding="utf-8")
 
 
 def test_the_page_runs(monkeypatch, tmp_path):
