@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from copy import copy, deepcopy
 from dataclasses import replace
 from typing import Any
@@ -15,13 +16,11 @@ from torch import nn
 
 from hierforecast._random import drawing, seeded
 from hierforecast.errors import DataError
-from hierforecast.frame import Panel, read_frame
-from hierforecast.io.checkpoints import digest, trainer_options
+from hierforecast.frame import Panel
 from hierforecast.models import Model
 from hierforecast.models.base import Rung
-from hierforecast.shards import Shards
-from hierforecast.shards.pools import Pools, in_memory
 from hierforecast.task import Task
+from hierforecast.training.data import Data
 from hierforecast.training.examples import (
     PooledWindows,
     as_seen,
@@ -43,8 +42,7 @@ from hierforecast.training.plan import NO_STEPS, Fitted, Plan
 from hierforecast.training.pretraining import pretraining
 from hierforecast.training.report import Report, report_on
 from hierforecast.windows import Window, WindowDataset, few_windows, sample_windows
-from hierforecast.windows.cutoffs import cutoffs_of, split_cutoffs
-from hierforecast.windows.history import learn_smoothing
+from hierforecast.windows.cutoffs import cutoffs_of
 
 # Rows of training windows from which units and baselines are learned.
 STATISTICS_ROWS = 50_000
@@ -78,96 +76,117 @@ def learn(
         What is learned, and what is to be raised once this is kept: None if the fit came to its
         end.
     """
-    panel, held_out, pools = _read(plan, frame, val, start)
-    training, validation = split_cutoffs(panel, *plan.lengths, plan.seed, held_out)
-    if start is None:
-        end = np.zeros(len(panel.length), dtype=np.int64)
-        np.maximum.at(end, training[:, 0], training[:, 1] + plan.prediction_length)
-        panel.vocabulary = panel.learn(end)
-    generator = seeded(plan.seed)
-    fresh, model = _model(plan, panel, start, generator)
+    data, generator = Data.read(plan, frame, val, start), seeded(plan.seed)
+    fresh, model = _model(plan, data.panel, start, generator)
     if model.origin == "history":
-        if start is None:
-            smoothing = learn_smoothing(panel, end, plan.prediction_length)
-            panel.vocabulary = replace(panel.vocabulary, smoothing=smoothing)
-        training = settled_cutoffs(plan, panel, training)
-    (held_out or panel).vocabulary = panel.vocabulary
-    plan = plan.sized(panel.rows_of(training[:, 0]).mean())
-    windows = windows_of(plan, model, panel, training)
+        data.smooth(plan, learn=start is None)
+    fit = _Fit(plan.sized(data.panel.rows_of(data.training[:, 0]).mean()), data, model, generator)
     if fresh:
         with drawing(generator):
-            model.fit_statistics(*_statistics(plan, windows, generator))
-    checks = None
-    if len(validation):
-        checks = WindowDataset(held_out or panel, validation, *plan.lengths, **as_seen(model))
-    history, stopped = NO_STEPS.copy(), None
+            model.fit_statistics(*fit.statistics())
     before = deepcopy(model)
+    history, stopped = NO_STEPS.copy(), None
     if _is_trained(model) or hidden is not None:
-        about = _about(plan, panel, held_out, None if fresh else model)
-        learned = with_early(plan, windows)
-        examples: WindowDataset | PooledWindows = learned
-        if pools is not None:
-            about |= {"the shards": pools.digest()} if about else {}
-            if held_out is None:
-                pools.hold_out(panel, training, validation)
-            examples = PooledWindows(pools, plan, model, learned)
-        few = None if checks is None else _few_checks(plan, checks)
-        student = model
+        history, stopped = fit.train(resume, None if fresh else model, hidden)
+    report, facts = Report(), HeldOutFacts()
+    if hidden is None and stopped is None:
+        if fit.checks is not None:
+            model, report, facts = fit.judge(before, len(history), fresh)
+        elif fresh and model.origin == "history":
+            # Too short to judge anything by: what was learned from so few windows is not trusted.
+            model = model.eval().rungs(before, fit.statistics())[0][0].model
+    learned = model.eval(), data.panel.vocabulary, data.panel.clock.step, history, report
+    return Fitted(*learned, *facts), stopped
+
+
+class _Fit:
+    """A fit whose units are known.
+
+    Args:
+        plan: the options, with a batch size.
+        data: the frames.
+        model: to train, in place.
+        generator: of what is drawn in this process, one after the other.
+
+    Attributes:
+        windows: to learn from.
+        checks: held-out ones; None where there are none.
+    """
+
+    def __init__(self, plan: Plan, data: Data, model: Model, generator: torch.Generator) -> None:
+        self.plan, self.data, self.model, self.generator = plan, data, model, generator
+        self.windows = windows_of(plan, model, data.panel, data.training)
+        self.checks = None
+        if len(data.validation):
+            panel = data.held_out or data.panel
+            self.checks = WindowDataset(panel, data.validation, *plan.lengths, **as_seen(model))
+
+    def statistics(self) -> Window:
+        """Windows from which units, baselines and linear forecasts are learned."""
+        return sample_windows(self.windows, STATISTICS_ROWS, self.plan.seed, self.generator)
+
+    def train(
+        self, resume: bool, start: Model | None, hidden: float | None
+    ) -> tuple[pd.DataFrame, BaseException | None]:
+        """Losses by step, and what stopped the training if something did; see `learn`."""
+        plan, data, model = self.plan, self.data, self.model
+        about = data.about(plan, start)
+        first = with_early(plan, self.windows)
+        examples: WindowDataset | PooledWindows = first
+        if data.pools is not None:
+            if data.held_out is None:
+                data.pools.hold_out(data.panel, data.training, data.validation)
+            examples = PooledWindows(data.pools, plan, model, first)
+        few = None if self.checks is None else _few_checks(plan, self.checks)
         if hidden is not None:
             about |= {"the share of hidden pieces": hidden} if about else {}
-            student, examples, few = pretraining(plan, model, examples, few, hidden)
-            checks = None  # a fit will choose what answers
-        history, stopped = _train(plan, student, examples, few, about, resume)
-    report, beside = Report(), HeldOutFacts()
-    if checks is not None and stopped is None:
-        seen = _statistics(plan, windows, seeded(plan.seed), BASELINE_ROWS) if fresh else None
-        answer, report = _judge(plan, model.eval(), before, seen, windows, checks, len(history))
-        model = answer.model
-        beside = facts_of(plan, model, checks, len(history))
-        if fresh and held_out is None and answer.learn is not None:
-            every = cutoffs_of(panel, *plan.lengths)  # the held-out ones too
-            if model.origin == "history":
-                every = settled_cutoffs(plan, panel, every)
-            windows = windows_of(plan, model, panel, every)
-            with drawing(generator):
-                answer.learn(*_statistics(plan, windows, generator))
-            calibrate_unseen(plan, model.eval(), windows, len(history))
-    elif fresh and stopped is None and model.origin == "history" and hidden is None:
-        # Too short to judge anything by: what was learned from so few windows is not trusted.
-        model = model.eval().rungs(before, _statistics(plan, windows, generator))[0][0].model
-    fitted = model.eval(), panel.vocabulary, panel.clock.step, history, report
-    return Fitted(*fitted, *beside), stopped
+            model, examples, few = pretraining(plan, model, examples, few, hidden)
+        return _train(plan, model, examples, few, about, resume)
 
+    def judge(self, before: Model, steps: int, fresh: bool) -> tuple[Model, Report, HeldOutFacts]:
+        """The model that answers, calibrated, and what held-out windows say of it.
 
-def _judge(
-    plan: Plan,
-    model: Model,
-    before: Model,
-    seen: Window | None,
-    windows: WindowDataset,
-    checks: WindowDataset,
-    steps: int,
-) -> tuple[Rung, Report]:
-    """The rung of a model that answers, calibrated, and what held-out windows say of it."""
-    answer, rungs = Rung("", model, learn=model.fit_statistics), None
-    if _is_trained(model):
-        levels = model.rungs(before, seen)
+        Args:
+            before: the model before it was trained.
+            steps: that it was trained.
+            fresh: whether what is learned at once, not by steps, is learned here.
+        """
+        plan, model, checks = self.plan, self.model.eval(), self.checks
+        assert checks is not None
+        answer, rungs = Rung("", model, learn=model.fit_statistics), Report().rungs
+        if _is_trained(model):
+            answer, rungs = self._climb(before, checks, steps, fresh)
+        calibrate(plan, answer.model.eval(), checks, steps)
+        calibrate_unseen(plan, answer.model, self.windows, steps)
+        report = report_on(few_forecasts(plan, answer.model, checks, REPORT_SHARE, steps))
+        facts = facts_of(plan, answer.model, checks, steps)
+        if fresh and self.data.held_out is None and answer.learn is not None:
+            self._learn_all(answer.model, answer.learn, steps)
+        return answer.model, replace(report, rungs=rungs), facts
+
+    def _climb(
+        self, before: Model, checks: WindowDataset, steps: int, fresh: bool
+    ) -> tuple[Rung, pd.DataFrame]:
+        """The rung of a trained model that answers, and a table of all."""
+        plan, seen = self.plan, None
+        if fresh:
+            seen = sample_windows(self.windows, BASELINE_ROWS, plan.seed, seeded(plan.seed))
         share = int(RUNG_SHARE * steps * plan.batch)
         rows = max(int(share * checks.sizes.mean()), JUDGED_ROWS)
         some = few_windows(checks, max(share, FEWEST_JUDGED), rows, plan.seed)
         accelerator = (plan.trainer or {}).get("accelerator", "auto")
-        answer, rungs = climb(levels, some, plan.batch, plan.seed, accelerator)
-    calibrate(plan, answer.model.eval(), checks, steps)
-    calibrate_unseen(plan, answer.model, windows, steps)
-    report = report_on(few_forecasts(plan, answer.model, checks, REPORT_SHARE, steps))
-    return answer, report if rungs is None else replace(report, rungs=rungs)
+        return climb(self.model.rungs(before, seen), some, plan.batch, plan.seed, accelerator)
 
-
-def _statistics(
-    plan: Plan, windows: WindowDataset, generator: torch.Generator, rows: int = STATISTICS_ROWS
-) -> Window:
-    """Windows from which units, baselines and linear forecasts are learned."""
-    return sample_windows(windows, rows, plan.seed, generator)
+    def _learn_all(self, model: Model, learn: Callable[..., Any], steps: int) -> None:
+        """Learn what is learned at once anew, from the windows that were held out too."""
+        plan, panel = self.plan, self.data.panel
+        every = cutoffs_of(panel, *plan.lengths)
+        if model.origin == "history":
+            every = settled_cutoffs(plan, panel, every)
+        self.windows = windows_of(plan, model, panel, every)
+        with drawing(self.generator):
+            learn(*self.statistics())
+        calibrate_unseen(plan, model.eval(), self.windows, steps)
 
 
 def _few_checks(plan: Plan, checks: WindowDataset) -> WindowDataset:
@@ -208,28 +227,6 @@ def _train(
     return history, stopped
 
 
-def _read(
-    plan: Plan, frame: Any, val: Any, start: Fitted | None
-) -> tuple[Panel, Panel | None, Pools | None]:
-    """The frame to learn from, the user's own to stop by, and shards that do not fit beside."""
-    first: dict[str, Any] = {"dtype": plan.dtype}
-    second: dict[str, Any] = {**first, "context": plan.context_length}
-    if start is not None:
-        first = {**second, "vocabulary": start.vocabulary, "step": start.step}
-    pools = None
-    if isinstance(frame, Shards) and not frame.fits:
-        bar = (plan.trainer or {}).get("enable_progress_bar", True)
-        pools = Pools.open(frame, plan.columns, plan.seed, bar, **first)
-        panel = pools.panel(pools.of_pass(0)[0])
-    else:
-        panel = read_frame(in_memory(frame, plan.columns, plan.seed), plan.columns, **first)
-    if val is None:
-        return panel, None, pools
-    val = in_memory(val, plan.columns, plan.seed)
-    second |= {"vocabulary": panel.vocabulary, "step": panel.clock.step, "variable": "val"}
-    return panel, read_frame(val, plan.columns, **second), pools
-
-
 def _model(
     plan: Plan, panel: Panel, start: Fitted | None, generator: torch.Generator
 ) -> tuple[bool, Model]:
@@ -257,33 +254,3 @@ def _check_alike(earlier: Model, planned: Model, task: Task) -> None:
                 f"warm_start=True goes on with a model of {name}={then.get(name)!r}, but "
                 f"{name}={value!r} is asked for: set it back, or fit with warm_start=False"
             )
-
-
-def _about(
-    plan: Plan, panel: Panel, held_out: Panel | None, start: nn.Module | None
-) -> dict[str, Any]:
-    """What a fit is, for its checkpoint: the options, and digests of what it learns from.
-
-    Args:
-        plan: the options.
-        panel: what is learned from.
-        held_out: the user's own frame for early stopping.
-        start: the model that a warm start goes on with.
-    """
-    trainer = plan.trainer or {}
-    if trainer.get("default_root_dir") is None:
-        return {}
-    return {
-        "the model": type(plan.model).__name__,
-        **{f"model {name}": value for name, value in plan.model.to_dict().items()},
-        **{f"Columns {name}": value for name, value in plan.columns.to_dict().items()},
-        **plan.options,
-        **trainer_options(trainer),
-        "the training frame": _digest(panel),
-        "the frame given as val": None if held_out is None else _digest(held_out),
-        "the model that warm_start goes on with": None if start is None else digest(start),
-    }
-
-
-def _digest(panel: Panel) -> str:
-    return digest(*(v for k, v in vars(panel).items() if k not in ("columns", "labels")))
