@@ -1,7 +1,8 @@
 """What `Forecaster.fit` does, from its options to a fitted model; `fitting.learn` calls each step.
 
 1. `plan`: the options, checked, and what a fit learns.
-2. `examples`: windows to learn from, of a panel or of shards; `batching`: batches of them.
+2. `data`: the frames, split; `examples`: windows to learn from, of a panel or of shards;
+   `batching`: batches of them.
 3. `loop`: the training itself, on Lightning, which is imported with it; `optim`: its optimizer;
    `pretraining`: the same by what is hidden of contexts.
 4. `ladder`: which answers, a baseline, the linear forecast or the trained network.
