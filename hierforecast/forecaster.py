@@ -121,7 +121,8 @@ class Forecaster(Answers, Surprising, Influential):
         Pieces of series are hidden and asked for, as in TimeDRL's timestamp task (arXiv 2312.04142)
         without its augmentations; horizons are not. Then ``fit(few, warm_start=True)`` goes on with
         the units, the linear start and the weights. Until then forecasts are the linear start's,
-        which nothing was held against. `max_steps` and `learning_rate` are those of a fit.
+        which nothing was held against. `max_steps` and `learning_rate` are those of a fit;
+        `series_dropout` has no part in it.
 
         Args:
             frame: as in `fit`, and of the same columns and step of time as what follows.

@@ -27,6 +27,7 @@ from benchmarks import (
     nba_modes,
     panels,
     peer_tables,
+    pretraining,
     soccer,
     stocks,
     stocks_day,
@@ -105,6 +106,14 @@ def modes(patch: Patch) -> None:
     seeds = {"train": 0, "val": 1, "test": 2}
     games = {k: simulate_basketball(n_scenes=4, n_steps=32, seed=s) for k, s in seeds.items()}
     patch.setattr(nba_modes, "games", games.__getitem__)
+
+
+def few_and_many(patch: Patch) -> None:
+    games = {}
+    for seed, split in enumerate(("train", "val", "test")):
+        frame = simulate_basketball(n_scenes=12, n_steps=52, seed=seed)
+        games[split] = frame.assign(game=frame["scene"].astype(str))
+    patch.setattr(pretraining, "games", games.__getitem__)
 
 
 def slow_and_fast(patch: Patch) -> None:
@@ -214,6 +223,7 @@ TOYS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...], dict[str, Any]]]
     "nba-ablation": (ablation, (), {"steps": 2, "windows": 6, "rounds": 1}),
     "nba-missing": (missing, (), {"steps": 2, "block": "sa3", "windows": 6, "seeds": (0,)}),
     "nba-modes": (modes, (), {"steps": 2, "width": 8, "depth": 1}),
+    "pretraining": (few_and_many, ("*, 10 games",), {"steps": 2, "before": 2, "width": 8}),
     "futures": (slow_and_fast, (), {"steps": 2, "width": 8, "n_samples": 30}),
     "soccer": (match, (), {"steps": 1}),
     "soccer-visibility": (match, (), {"steps": 1}),
