@@ -18,7 +18,9 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.distributions import IndependentScenes, SceneDistribution
 from hierforecast.errors import DataError, Remedy
 from hierforecast.models.base import Model, Origin
-from hierforecast.nn.linear import Inputs, LinearForecast, increments, type_and_visibility
+from hierforecast.nn.coordinates import CoordinateScale
+from hierforecast.nn.linear import LinearForecast, type_and_visibility
+from hierforecast.nn.run_on import RunOn
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled, clip_outliers, fill_gaps
 from hierforecast.nn.unseen import Unseen
@@ -188,16 +190,22 @@ class Ridge(Baseline):
     def build(self, task: Task) -> None:
         """Make the regression; its weights are solved for, not trained."""
         super().build(task)
-        self.linear = LinearForecast(task).requires_grad_(False)
+        moving = isinstance(self.scaler, CoordinateScale)
+        make = RunOn if moving else LinearForecast
+        self.linear = make(task).requires_grad_(False)
+        self.step: Tensor
+        self.register_buffer("step", torch.ones(task.n_targets), persistent=False)
 
     def fit_point(self, scaled: Scaled, batch: SceneBatch, ahead: Tensor, present: Tensor) -> None:
         """See `Baseline`."""
-        history = Inputs(clip_outliers(increments(scaled.relative)))
+        self.linear.fit_units(batch, torch.ones_like(self.linear.error_scale[0]))
+        history = self.linear.inputs(batch, scaled, self.step).clipped()
         self.linear.fit(history, ahead, present, self.codes(batch), batch.scene, self.penalty)
 
     def point(self, scaled: Scaled, batch: SceneBatch) -> Tensor:
         """See `Baseline`."""
-        return self.linear(Inputs(increments(scaled.relative)), self.codes(batch))
+        inputs = self.linear.inputs(batch, scaled, self.step)
+        return self.linear(inputs, self.codes(batch))
 
 
 def _at(values: Tensor, step: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class LinearStart(Model):
     @torch.no_grad()
     def fit_linear(self, batch: SceneBatch, future: Future, scaled: Scaled | None = None) -> None:
         """Solve the linear forecast in the units learned already; `scaled`: the batch in them."""
-        self.linear.fit_units(batch)
+        self.linear.fit_units(batch, self.horizon_scale / self.embedding.step)
         inputs, ahead, codes = self._examples(batch, future, scaled)
         inputs = inputs.clipped()
         self.linear.fit(inputs, ahead, future.present, codes, batch.scene)

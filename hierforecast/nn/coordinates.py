@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from hierforecast.batch import SceneBatch
+from hierforecast.nn.linear import LinearForecast
+from hierforecast.nn.run_on import RunOn
 from hierforecast.nn.scaled import STILL, Scaled, clip_outliers, fill_gaps, median, positive
 from hierforecast.nn.views import Mixed, Scale, Views
+from hierforecast.task import Task
 
 # The share of training scenes that lie in the seam between two mirror images, for each target.
 NEAR = 0.2
@@ -50,6 +53,10 @@ class CoordinateScale(Scale):
         scale = self.scale.expand_as(last)
         absolute = (filled + (batch.level - self.center)) / self.scale
         return Scaled((filled - last) / scale, absolute, last, scale)
+
+    def linear(self, task: Task) -> LinearForecast:
+        """See `Scale`: what is out of view moves on."""
+        return RunOn(task)
 
 
 class MirroredScale(CoordinateScale):

@@ -69,7 +69,7 @@ class DemandLinear(LinearForecast):
         self.weight.bias.zero_()
 
     @torch.no_grad()
-    def fit_units(self, batch: SceneBatch) -> None:
+    def fit_units(self, batch: SceneBatch, unit: Tensor) -> None:
         """See `LinearForecast`."""
         known = batch.known[..., self.numeric].flatten(0, 1).nan_to_num(0.0)
         if self.numeric and len(known):

@@ -39,15 +39,17 @@ class Inputs(NamedTuple):
     Attributes:
         same: (P, ...) for all steps alike.
         each: (P, H, E) more for each step, or None.
+        late: (P,) steps from the end of the inputs to the cutoff, or None: they end there.
     """
 
     same: Tensor
     each: Tensor | None = None
+    late: Tensor | None = None
 
     def clipped(self) -> Inputs:
         """The same without outliers, see `clip_outliers`."""
         each = None if self.each is None else clip_outliers(self.each)
-        return Inputs(clip_outliers(self.same), each)
+        return Inputs(clip_outliers(self.same), each, self.late)
 
 
 # Penalties to choose from: of a smooth path nearly none, of returns so much that nothing is left.
@@ -80,8 +82,13 @@ class LinearForecast(nn.Module):
         """Numbers that a step is forecast from."""
         return task.context_length * task.n_targets
 
-    def fit_units(self, batch: SceneBatch) -> None:
-        """Learn the units of inputs that have some of their own, before `inputs` are asked for."""
+    def fit_units(self, batch: SceneBatch, unit: Tensor) -> None:
+        """Learn the units of inputs that have some of their own, before `inputs` are asked for.
+
+        Args:
+            batch: training windows.
+            unit: (H, D) of the steps ahead, in typical steps.
+        """
 
     def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Inputs:
         """What rows are forecast from: the context (P, L, D), in typical steps."""
