@@ -7,73 +7,43 @@ intervals are is learned from held-out windows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks._draws_data import DATA
-from benchmarks._scenes import games
+from benchmarks._hidden import AFTER, BEFORE, KEYS, PLACE, PLAYERS_OF, SIMPLE, Players, filled
 from benchmarks.experiment import Experiment, Found, Options, Section, spread, tidy
 from hierforecast import Forecaster
-from hierforecast.nn.heads import CoupledHead
 
-KEYS = ["scene", "unique_id", "ds"]
-FEET, RATE = 0.3048, 5.0
-# Steps of a gap, players hidden in it, steps seen before and after at least, draws.
-GAPS, PLAYERS, BEFORE, AFTER, DRAWS = (5, 10, 15, 20), (1, 3, 5), 20, 5, 20
-PLACE = ["x", "y"]
+DRAWS, NETWORK = 20, "HiPerformer"
 
 
-def hide(frame: pd.DataFrame, gap: int, players: int, seed: int = 0) -> pd.Series:
-    """Which rows of the frame are hidden: in each scene that is long enough, one gap."""
-    rng, hidden = np.random.default_rng(seed), pd.Series(False, index=frame.index)
-    for _, rows in frame.groupby("scene", sort=True):
-        steps = rows["ds"].max() - rows["ds"].min() + 1
-        room = steps - BEFORE - gap - AFTER
-        if room < 0:
-            continue
-        names = np.sort(rows.loc[rows["kind"] == "player", "unique_id"].unique())
-        start = rows["ds"].min() + BEFORE + rng.integers(room + 1)
-        gone = rows["unique_id"].isin(rng.choice(names, players, replace=False))
-        hidden.loc[rows.index[gone & rows["ds"].between(start, start + gap - 1)]] = True
-    return hidden
-
-
-def linear(seen: pd.DataFrame) -> pd.DataFrame:
-    """Straight lines from where a series was last to where it is next."""
-    rows = seen.sort_values(KEYS)
-    place = rows.groupby(KEYS[:2])[PLACE].transform(lambda x: x.interpolate())
-    return rows.assign(**place)[[*KEYS, *PLACE]]
-
-
-def still(seen: pd.DataFrame) -> pd.DataFrame:
-    """Where a series was last."""
-    rows = seen.sort_values(KEYS)
-    return rows.assign(**rows.groupby(KEYS[:2])[PLACE].ffill())[[*KEYS, *PLACE]]
-
-
-SIMPLE: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "last position": still,
-    "linear interpolation": linear,
-}
-
-
-def score(forecaster: Forecaster | None, name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Errors and coverage of each length of gap and number of players, in meters."""
+def score(
+    data: Players, forecaster: Forecaster | None, name: str, frame: pd.DataFrame
+) -> pd.DataFrame:
+    """Errors in the table's unit, coverage and roughness: a row for each kind of gap."""
     rows = []
-    for gap in GAPS:
-        for players in PLAYERS:
-            hidden = hide(frame, gap, players)
-            seen = frame.copy()
-            seen.loc[hidden, PLACE] = np.nan
-            truth = frame.loc[hidden].sort_values(KEYS)
-            if forecaster is None:
-                found = _scores(truth, truth[KEYS].merge(SIMPLE[name](seen), on=KEYS), gap)
-            else:
-                found = _asked(forecaster, seen, truth, gap)
-            rows.append({"gap": gap, "players": players, **found})
-    return pd.DataFrame(rows)
+    for who, length, gap, hidden in data.questions(frame):
+        seen = frame.copy()
+        seen.loc[hidden, PLACE] = np.nan
+        truth = frame.loc[hidden].sort_values(KEYS)
+        if forecaster is None:
+            found = _scores(truth, truth[KEYS].merge(filled(name, seen), on=KEYS), gap)
+        else:
+            found = _asked(forecaster, seen, truth, gap)
+        paths = len(truth) // gap
+        sums = {key: paths * value for key, value in found.items()}
+        rows.append({"who": who, "length": length, "paths": paths, **sums})
+    table = pd.DataFrame(rows).groupby(["who", "length"], sort=False).sum().reset_index()
+    table[[*found]] = table[[*found]].div(table["paths"], axis=0)
+    if "bends" in table:
+        table["rough"] = np.sqrt(table.pop("bends") / table.pop("true bends"))
+    distances = table.columns.intersection(["error", "best", "mean draw"])
+    table[distances] *= data.size
+    return table
 
 
 def _paths(rows: pd.DataFrame, gap: int, columns: list[str] = PLACE) -> np.ndarray:
@@ -83,28 +53,26 @@ def _paths(rows: pd.DataFrame, gap: int, columns: list[str] = PLACE) -> np.ndarr
 
 def _scores(truth: pd.DataFrame, found: pd.DataFrame, gap: int) -> dict[str, float]:
     away = np.linalg.norm(_paths(truth, gap) - _paths(found, gap), axis=-1)
-    return {"error": FEET * away.mean()}
+    return {"error": away.mean()}
 
 
 def _asked(
     forecaster: Forecaster, seen: pd.DataFrame, truth: pd.DataFrame, gap: int
 ) -> dict[str, float]:
     """Of points, intervals and draws."""
-    names = {f"HiPerformer_{x}": x for x in PLACE}
-    point = forecaster.impute(seen, level=90).rename(columns=names)
+    names = {f"{NETWORK}_{x}": x for x in PLACE}
+    point = truth[KEYS].merge(forecaster.impute(seen, level=90).rename(columns=names))
     found = _scores(truth, point, gap)
-    ends = [
-        _paths(point, gap, [f"HiPerformer_{x}-{end}-90" for x in PLACE]) for end in ("lo", "hi")
-    ]
+    ends = [_paths(point, gap, [f"{NETWORK}_{x}-{end}-90" for x in PLACE]) for end in ("lo", "hi")]
     real = _paths(truth, gap)
     found["covered"] = float(((real >= ends[0]) & (real <= ends[1])).mean())
-    draws = forecaster.impute(seen, n=DRAWS).rename(columns=names)
+    draws = truth[KEYS].merge(forecaster.impute(seen, n=DRAWS).rename(columns=names))
     each = np.stack([_paths(rows, gap) for _, rows in draws.groupby("sample_id")])
     away = np.linalg.norm(each - real, axis=-1)
-    found["best"], found["mean draw"] = FEET * away.mean(-1).min(0).mean(), FEET * away.mean()
+    found["best"], found["mean draw"] = away.mean(-1).min(0).mean(), away.mean()
     # With the two steps seen before the gap, and the two after it.
     around = _around(seen, truth, gap)
-    found["rough"] = _bends(around, each) / _bends(around, real[None])
+    found["bends"], found["true bends"] = _bends(around, each), _bends(around, real[None])
     return found
 
 
@@ -120,53 +88,52 @@ def _around(seen: pd.DataFrame, truth: pd.DataFrame, gap: int) -> tuple[np.ndarr
 
 
 def _bends(around: tuple[np.ndarray, np.ndarray], paths: np.ndarray) -> float:
-    """Root mean square second difference of paths (n, paths, gap, 2), both ends included."""
+    """Mean square second difference of paths (n, paths, gap, 2), both ends included."""
     before, after = (np.broadcast_to(x, (len(paths), *x.shape)) for x in around)
     whole = np.concatenate([before, paths, after], axis=2)
-    return float(np.sqrt(np.square(np.diff(whole, 2, axis=2)).mean()))
+    return float(np.square(np.diff(whole, 2, axis=2)).mean())
 
 
-def measure(name: str, given: Options) -> pd.DataFrame:
+def measure(data: str, name: str, given: Options) -> pd.DataFrame:
     """The scores of an arm."""
-    frame = games(given.split, RATE)
-    if name in SIMPLE:
-        return score(None, name, frame)
-    return score(DATA["nba-gaps"].fit(name, given, CoupledHead(), 0.1), name, frame)
+    about = PLAYERS_OF[data]
+    forecaster = None if name in SIMPLE else about.fit(name, given)
+    return score(about, forecaster, name, about.test(given))
 
 
-def sections(found: Found, given: Options) -> Iterable[Section]:
+def sections(data: str, found: Found, given: Options) -> Iterable[Section]:
     """Errors of all arms, and what else is known of ours."""
-    rows = tidy(found)
-    rows["length"] = (rows["gap"] / RATE).map("{:g} s".format)
-    rows["hidden"] = rows["players"].map("{} hidden, ".format)
-    rows["name"] = rows["hidden"] + rows["arm"]
-    order = list(dict.fromkeys(rows["length"]))
-    error = rows.groupby(["name", "length"], sort=False)["error"].agg(spread).unstack()[order]
+    rows, about = tidy(found), PLAYERS_OF[data]
+    rows["gap"] = rows["who"] + ", " + rows["length"]
+    arms = list(dict.fromkeys(rows["arm"]))
+    by = rows.groupby(["gap", "arm"], sort=False)
+    error = by["error"].agg(spread).unstack()[arms]
+    paths = rows.groupby(["gap", "arm"], sort=False)["paths"].sum().unstack().max(axis=1)
+    error["paths"] = paths.astype(int).astype(str)
+    title = f"Hidden players: {about.title}"
     note = (
-        "Mean distance in meters from where hidden players were. NBA at 5 Hz, games of the "
-        f"{given.split} split; of each scene that is long enough 1, 3 or 5 players are hidden at "
-        f"the same time, {BEFORE} steps or more after its beginning and {AFTER} or more before its "
-        "end; all others are seen throughout. HiPerformer was fitted to forecast 24 steps from "
-        f"20, at most {given.steps} steps of 32 windows, width {given.width}, coupled head, a mean "
-        "tenth of the series hidden; gaps were not trained for, how wide they are was learned from "
-        "the validation games, which stop the training too."
+        f"Mean distance in {about.unit} from where hidden players were. {about.note} Players are "
+        f"hidden at the same time, {BEFORE} steps of 0.2 s or more after a scene's beginning; they "
+        f"are seen for {AFTER} steps or more before and after. HiPerformer was fitted to forecast "
+        f"24 steps from 20, at most {given.steps} steps of 32 windows, width {given.width}, "
+        f"{type(about.head).__name__}, a mean tenth of the series hidden; gaps were not trained "
+        "for, how wide they are was learned from validation data, which stop the training too."
     )
-    yield Section("impute-nba", "Hidden players: NBA", error, note)
-    ours = rows[rows["arm"] == "HiPerformer"]
+    yield Section(f"impute-{data}", title, error, note)
+    ours = rows[rows["arm"] == NETWORK]
     if len(ours):
-        yield Section("impute-nba-draws", "Hidden players: NBA, draws", _of_draws(ours), DRAWN)
+        yield Section(f"impute-{data}-draws", f"{title}, draws", _of_draws(ours), DRAWN)
 
 
 def _of_draws(rows: pd.DataFrame) -> pd.DataFrame:
     """What is known of intervals and draws, by players and length of gap."""
     names = {
         "covered": "covered by 90 %",
-        "best": f"best of {DRAWS}, m",
-        "mean draw": "mean draw, m",
+        "best": f"best of {DRAWS}",
+        "mean draw": "mean draw",
         "rough": "roughness",
     }
-    keyed = rows.assign(name=rows["hidden"] + rows["length"])
-    return keyed.groupby("name", sort=False)[list(names)].agg(spread).rename(columns=names)
+    return rows.groupby("gap", sort=False)[list(names)].agg(spread).rename(columns=names)
 
 
 DRAWN = (
@@ -176,14 +143,22 @@ DRAWN = (
     "for other windows, gaps and players hidden (NBA, meters): JointDiff .57 the best, .78 a draw; "
     "U2Diff .62; TranSPORTmer .71."
 )
-EXPERIMENTS = {
-    "impute": Experiment(
-        "Hidden players: gaps filled by a forecaster",
+
+
+def _experiment(data: str, **options: Any) -> Experiment:
+    return Experiment(
+        f"Hidden players: gaps filled by a forecaster, {PLAYERS_OF[data].title}",
         "missing",
-        ("impute-nba", "impute-nba-draws"),
-        measure,
-        sections,
-        ("last position", "linear interpolation", "HiPerformer"),
-        options={"split": "val", "steps": 1500, "width": 64},
+        (f"impute-{data}", f"impute-{data}-draws"),
+        partial(measure, data),
+        partial(sections, data),
+        (*SIMPLE, NETWORK),
+        options={"width": 64, **options},
     )
+
+
+EXPERIMENTS = {
+    "impute": _experiment("nba", split="val", steps=1500),
+    "impute-nfl": _experiment("nfl", steps=600),
+    "impute-soccer": _experiment("soccer", steps=1500),
 }
