@@ -157,7 +157,7 @@ class _Fit:
         if _is_trained(model):
             answer, rungs = self._climb(before, checks, steps, fresh)
         calibrate(plan, answer.model.eval(), checks, steps)
-        calibrate_unseen(plan, answer.model, self.windows, steps)
+        calibrate_unseen(plan, answer.model, self.windows, checks, steps)
         report = report_on(few_forecasts(plan, answer.model, checks, REPORT_SHARE, steps))
         facts = facts_of(plan, answer.model, checks, steps)
         if fresh and self.data.held_out is None and answer.learn is not None:
@@ -186,7 +186,8 @@ class _Fit:
         self.windows = windows_of(plan, model, panel, every)
         with drawing(self.generator):
             learn(*self.statistics())
-        calibrate_unseen(plan, model.eval(), self.windows, steps)
+        assert self.checks is not None
+        calibrate_unseen(plan, model.eval(), self.windows, self.checks, steps)
 
 
 def _few_checks(plan: Plan, checks: WindowDataset) -> WindowDataset:

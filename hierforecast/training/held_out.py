@@ -22,11 +22,14 @@ from hierforecast.training.ladder import overlap_of
 from hierforecast.training.newcomers import learn_newcomers
 from hierforecast.training.plan import Plan
 from hierforecast.windows import WindowDataset, few_windows
+from hierforecast.windows.hiding import HiddenEnds
 
 # Held-out windows looked at after training: their rows, and a share of the windows trained on.
 HELD_OUT_ROWS, CALIBRATION_SHARE, REPORT_SHARE = 5_000, 0.01, 0.004
 # The same of windows that were learned from, where some series are out of view.
 UNSEEN_ROWS, UNSEEN_SHARE = 20_000, 0.03
+# And the share of the series of held-out windows of which the end of the context is hidden.
+UNSEEN_RATE = 0.3
 # Up to so many windows all of them, however short the fit.
 FEWEST_JUDGED = 64
 
@@ -96,32 +99,43 @@ def _looked(forecast: Forecast) -> Looked:
     return Looked(forecast.raw, *ways, forecast.future.rows)
 
 
-def calibrate_unseen(plan: Plan, model: Model, windows: WindowDataset, steps: int) -> None:
+def calibrate_unseen(
+    plan: Plan, model: Model, windows: WindowDataset, checks: WindowDataset, steps: int
+) -> None:
     """Let intervals of series out of view cover their share, by how long they have not been seen.
 
-    By windows that were learned from, as held-out ones show few such series; so they are widened,
-    never narrowed.
+    By windows that were learned from, as held-out ones show few such series, and by held-out ones,
+    as those learned from are no surprise: of them the ends of some contexts are hidden. Both
+    flatter, so intervals are widened, never narrowed. Where no series is out of view nothing is
+    done.
     """
     unseen = getattr(model, "unseen", None)
     if not isinstance(unseen, Unseen):
         return
-    most = int(UNSEEN_SHARE * steps * plan.batch) if steps else len(windows)
-    few = few_windows(windows, max(most, FEWEST_JUDGED), UNSEEN_ROWS, plan.seed)
-    few.hide = few.max_rows = None
-    if not bool(steps_unseen(few.__getitems__(range(len(few))).batch.present).any()):
-        return
-    parts = []
-    try:
-        for each in Forecasts(model, few, few.at_once(plan.batch), Draws(plan.seed)):
-            away, wide = (x.cpu() for x in misses(each.raw, each.outcome()))
-            looked = each.future.present.cpu()[..., None] & wide
-            share = (1 / looked.sum((1, 2)).clamp(min=1).double())[:, None, None]
-            rows = each.batch.types, unseen.bins(each.batch)
-            codes = [x.cpu()[:, None, None].expand_as(looked)[looked] for x in rows]
-            parts.append((away[looked], *codes, share.expand_as(away)[looked]))
-    except NotImplementedError:
-        return
-    unseen.widen(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    most = max(int(UNSEEN_SHARE * steps * plan.batch), FEWEST_JUDGED) if steps else len(windows)
+    for some, hide in ((windows, None), (checks, HiddenEnds(UNSEEN_RATE, plan.seed))):
+        few = few_windows(some, most, UNSEEN_ROWS, plan.seed)
+        few.max_rows, few.hide = None, hide
+        if hide is None and not bool(
+            steps_unseen(few.__getitems__(range(len(few))).batch.present).any()
+        ):
+            return
+        forecasts = Forecasts(model, few, few.at_once(plan.batch), Draws(plan.seed))
+        try:
+            parts = [_missed(each, unseen) for each in forecasts]
+        except NotImplementedError:
+            return
+        unseen.widen(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _missed(forecast: Forecast, unseen: Unseen) -> tuple[torch.Tensor, ...]:
+    """What `Unseen.widen` learns from."""
+    away, wide = (x.cpu() for x in misses(forecast.raw, forecast.outcome()))
+    looked = forecast.future.present.cpu()[..., None] & wide
+    share = (1 / looked.sum((1, 2)).clamp(min=1).double())[:, None, None].expand_as(away)
+    rows = forecast.batch.types, unseen.bins(forecast.batch)
+    types, bins = (x.cpu()[:, None, None].expand_as(looked)[looked] for x in rows)
+    return away[looked], types, bins, share[looked]
 
 
 def few_forecasts(

@@ -64,6 +64,33 @@ class SeriesDropout:
         return present & ~hidden
 
 
+class HiddenEnds:
+    """Hides the last steps of some series' contexts, as of players who were just lost from view.
+
+    All doublings of the time come alike. Of a series something always stays, and one series of each
+    window is left as it was.
+
+    Args:
+        rate: the share of series.
+        seed: of its own draws.
+    """
+
+    def __init__(self, rate: float, seed: int) -> None:
+        self.rate, self.draws = rate, np.random.default_rng(seed)
+
+    def __call__(
+        self, present: np.ndarray, window: np.ndarray, generator: torch.Generator | None = None
+    ) -> np.ndarray:
+        """See `Hide`."""
+        rows, steps = present.shape
+        draw, size = self.draws.random((2, rows))
+        keep = np.zeros(int(window.max(initial=-1)) + 1)
+        np.maximum.at(keep, window, draw)
+        late = np.where((draw < self.rate) & (draw < keep[window]), np.floor(steps**size), 0)
+        shown = present & (np.arange(steps) < steps - late[:, None])
+        return np.where(shown.any(1)[:, None], shown, present)
+
+
 def some_rows(
     window: np.ndarray, group: np.ndarray, most: int, generator: torch.Generator | None = None
 ) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.nn.unseen import PRIOR, Unseen, steps_unseen
 from hierforecast.task import Task
+from hierforecast.training import held_out
 from tests.helpers import DOUBLE, make_frame, tiny
 
 TASK = Task(11, 3, n_targets=2, n_types=2)
@@ -72,12 +73,12 @@ def test_factors_are_those_of_the_errors_and_few_cells_change_little():
     assert torch.equal(unseen(twin), unseen(batch)[order])
 
 
-def walks(seed: int, scenes: int = 150) -> pd.DataFrame:
+def walks(seed: int, scenes: int = 150, lost: bool = True) -> pd.DataFrame:
     """Random walks, half of which are lost from view some steps before step 11."""
     rng = np.random.default_rng(seed)
     count = 4 * scenes
     gone = rng.integers(1, 10, count)
-    gone[::2] = 0  # of each scene some stay in view, so that it ends there
+    gone[:: 2 if lost else 1] = 0  # of each scene some stay in view, so that it ends there
     walk = rng.normal(size=(count, 15, 2)).cumsum(1)
     for row, age in enumerate(gone):
         walk[row, 11 - age : 11] = np.nan
@@ -156,3 +157,23 @@ def test_a_fit_covers_those_out_of_view(monkeypatch):
     assert 0.8 < covered() < 0.97
     monkeypatch.setattr(Unseen, "widen", lambda *given: None)
     assert covered() < 0.75
+
+
+def test_held_out_contexts_lose_their_ends_where_training_windows_flatter(monkeypatch):
+    """A model that knows its training windows is no less certain of others by what these say."""
+    columns = Columns(target=["x", "y"], group="team", scene="scene")
+    test = walks(1, 400).drop(columns="gone")
+    wild = walks(2, 100, lost=False)
+    wild[["x", "y"]] *= 1.7
+
+    def width() -> float:
+        forecaster = tiny(Ridge(), columns=columns).fit(walks(0, 400).drop(columns="gone"), wild)
+        found = forecaster.backtest(test, level=[90], n_windows=1)
+        lost = test.dropna().query("ds < 11").groupby(["scene", "unique_id"])["ds"].max() < 10
+        found = found.merge(lost[lost].reset_index()[["scene", "unique_id"]])
+        return float((found["Ridge_x-hi-90"] - found["Ridge_x-lo-90"]).mean())
+
+    learned = width()
+    monkeypatch.setattr(held_out, "HiddenEnds", lambda rate, seed: None)
+    asked = width()
+    assert 1.2 < learned / asked < 2.2, "the broken twin hides nothing"

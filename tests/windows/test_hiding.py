@@ -17,7 +17,7 @@ from hierforecast.frame import read_frame
 from hierforecast.training.examples import windows_of
 from hierforecast.training.fitting import _few_checks, _statistics
 from hierforecast.windows.cutoffs import cutoffs_of
-from hierforecast.windows.hiding import some_rows
+from hierforecast.windows.hiding import HiddenEnds, some_rows
 from tests.helpers import COLUMNS, DOUBLE, TEAMS, H, L, make_frame, tiny
 
 MODEL = HiPerformer(8, 1, 2, patch=4)
@@ -157,3 +157,24 @@ def test_very_wide_windows_are_forecast_fewer_at_a_time(monkeypatch):
     assert windows.at_once(64) == 3 and windows.at_once(2) == 2
     monkeypatch.setattr("hierforecast.windows.dataset.AT_ONCE", 3)
     assert windows.at_once(64) == 1
+
+
+def test_ends_of_contexts_are_hidden_and_something_is_always_left():
+    window = np.repeat(np.arange(300), 5)
+    present = np.random.default_rng(0).random((1500, 32)) < 0.7
+    present[::7, 1:] = False  # first step only
+    present[::7, 0] = True
+    hide = HiddenEnds(0.4, seed=3)
+    shown = hide(present, window)
+    assert (shown <= present).all() and shown.any(1).all()
+    hidden = (shown != present).any(1)
+    assert not np.bincount(window, ~hidden).min() == 0, "one of each window is left as it was"
+    late = np.where(hidden, 32 - (present & ~shown).argmax(1), 0)
+    first = 32 - late
+    for row in np.flatnonzero(hidden):
+        assert (shown[row, : first[row]] == present[row, : first[row]]).all()
+        assert not shown[row, first[row] :].any()
+    counts = np.histogram(late[hidden], [1, 2, 4, 8, 16, 33])[0]
+    assert counts.min() > 0.5 * counts.max(), "all doublings come alike"
+    assert np.array_equal(HiddenEnds(0.4, seed=3)(present, window), shown)
+    assert not np.array_equal(hide(present, window), shown), "it draws anew each time"
