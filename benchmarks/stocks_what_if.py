@@ -17,11 +17,12 @@ from benchmarks._risk import HORIZONS, OfNetwork
 from benchmarks.experiment import Found, Options, averaged, rows_of
 from benchmarks.stocks_risk import TEST_END, TRAIN_END, fit, market_of
 from hierforecast.distributions import SceneDistribution
-from hierforecast.nn.heads import StepsHead
+from hierforecast.nn.heads import ReturnsHead, StepsHead
 
 HEADS = {
     "latents of the market": StepsHead(rank=8, group_rank=0),
     "and two of each sector": StepsHead(rank=8, group_rank=2),
+    "tails of each ticker": ReturnsHead(),
 }
 SECTOR, SHARE = "Utilities", 0.05
 SCENARIOS = (f"{SHARE:.0%} of the tickers given", f"{SECTOR} given")

@@ -23,6 +23,12 @@ class Round(NamedTuple):
     row: np.ndarray
     step: np.ndarray
 
+    def of_scenes(self, scenes: np.ndarray, panel: Panel) -> Round:
+        """The part of it that is about some scenes."""
+        cells = np.isin(panel.row_scene[self.row], scenes)
+        cutoffs = self.cutoffs[np.isin(self.cutoffs[:, 0], scenes)]
+        return Round(cutoffs, self.row[cells], self.step[cells])
+
 
 def rounds(panel: Panel, context: int, horizon: int) -> Iterator[Round]:
     """Windows for all gaps that follow an observed cell, one of each scene in a round.

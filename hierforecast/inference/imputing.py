@@ -170,7 +170,7 @@ class _Work(NamedTuple):
             stale = np.isin(scenes, self._touched(part))
             for which, each in ((~stale, [slice(None)]), (stale, [*range(len(copies))])):
                 if which.any():
-                    some = part._replace(cutoffs=part.cutoffs[which])
+                    some = part.of_scenes(scenes[which], side)
                     for to in each:
                         source, count = (0, len(copies)) if isinstance(to, slice) else (to, 1)
                         self._ask(some, source, to, count, ask)

@@ -273,3 +273,19 @@ def test_the_command_line_answers_the_same(one: Forecaster, tmp_path: Path):
         pd.testing.assert_frame_equal(pd.read_csv(out), expected, rtol=1e-6)
     done = CliRunner().invoke(app, ["impute", *files, "--samples", "3", "--level", "80"])
     assert done.exit_code != 0 and "--samples and --level exclude each other" in done.output
+
+
+def test_draws_of_windows_that_show_what_was_filled_stand_beside_those_of_others(one: Forecaster):
+    """The second window of one scene shows its first gap, that of the other does not."""
+    frame, gaps = make_frame(2, steps=60, missing=0.0, seed=1), {0: (12, 17), 1: (12, 45)}
+    for scene, starts in gaps.items():
+        gone = frame.ds.isin([start + k for start in starts for k in (0, 1)])
+        frame = frame[~(gone & (frame.scene == scene) & (frame.unique_id == "home_1"))]
+    found = one.impute(frame, n=3, seed=0)
+    assert (found.groupby(["sample_id", "scene"]).size() == 4).all()
+    assert len(found) == 3 * 8 and found.HiPerformer_x.notna().all()
+    for scene in gaps:
+        alone = one.impute(frame[frame.scene == scene])
+        points = one.impute(frame)
+        points = points[points.scene == scene].reset_index(drop=True)
+        np.testing.assert_allclose(numbers(points), numbers(alone), atol=1e-6)
