@@ -30,7 +30,7 @@ from hierforecast.nn.embedding import TOKENS, TokenEmbedding
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
 from hierforecast.nn.groups import pool
 from hierforecast.nn.growth import Growth
-from hierforecast.nn.head import Head, Loads, Scenes
+from hierforecast.nn.head import Head, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.market import MarketStart
 from hierforecast.nn.padding import PAIRED
@@ -38,6 +38,7 @@ from hierforecast.nn.parts import find_part, name_part
 from hierforecast.nn.relations import Geometry
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, root_mean_square
+from hierforecast.nn.shared import SharedStart
 from hierforecast.nn.temperature import Temperature
 from hierforecast.nn.unseen import Unseen
 from hierforecast.task import Task
@@ -146,6 +147,9 @@ class HiPerformer(LinearStart):
         self.market = None
         if self._head.factors is not None:
             self.market = MarketStart(task.prediction_length, self._head.factors)
+        self.shared = None
+        if self._head.shares:
+            self.shared = SharedStart(self._head.shares, task.n_all_levels)
         self.linear, self.unseen = self.scaler.linear(task), Unseen(task)
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
         self.temperature, self.growth = Temperature(task.n_types), Growth()
@@ -208,25 +212,7 @@ class HiPerformer(LinearStart):
         for at in range(ahead.shape[1]):
             self.horizon_scale[at] = root_mean_square(ahead[:, at], future.present[:, at])
         self.fit_linear(batch, future, scaled)
-        if self.market is not None:
-            self._fit_market(self.market, batch, scaled.clamp(), future)
-
-    def _fit_market(
-        self, market: MarketStart, batch: SceneBatch, scaled: Scaled, future: Future
-    ) -> None:
-        """Let the start of who moves with whom be likely before the network adds to it."""
-        truth = clamp(scaled.apply(future.values))
-        scale = self.linear.error_scale[self._codes(batch)] * self.unseen(batch)
-        features = self._head.features(truth.shape[-1], len(Scenes.of(batch).owners))
-
-        def likelihood(loads: Loads, rows: Tensor, steps: Tensor, scenes: Scenes) -> Tensor:
-            at = rows[:, None], steps
-            size, seen = (scale * self.horizon_scale)[at], future.present[at]
-            shape = size.new_zeros(*size.shape[:2], features)
-            found = self._head(0 * size, size, shape, scenes._replace(loads=loads))
-            return found.log_prob(truth[at], seen).sum() / seen.sum().clamp(min=1)
-
-        market.fit(scaled.relative, batch.present, Scenes.of(batch), likelihood)
+        self.fit_dependence(batch, scaled.clamp(), future)
 
     def forward(self, batch: SceneBatch) -> SceneDistribution:
         """The joint distribution of the horizon, (P, H, D) in the units of the batch."""
@@ -287,6 +273,8 @@ class HiPerformer(LinearStart):
                 scenes = scenes._replace(links=self.pairs(tokens.detach(), batch, scenes))
         if self.market is not None:
             scenes = scenes._replace(loads=self.market(scaled.relative, batch.present, scenes))
+        if self.shared is not None:
+            scenes = scenes._replace(shared=self.shared.loads(base.shape[1]))
         scale = self.linear.error_scale[codes] * self.unseen(batch)
         start = self._head.start(base, scale)
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])

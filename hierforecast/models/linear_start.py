@@ -18,9 +18,12 @@ from hierforecast.models.base import Model, Rung
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.embedding import TokenEmbedding
 from hierforecast.nn.encoder import Encoder
+from hierforecast.nn.head import Head, Loads, Scenes
 from hierforecast.nn.linear import Inputs, LinearForecast, type_and_visibility
+from hierforecast.nn.market import MarketStart
 from hierforecast.nn.relations import Geometry
-from hierforecast.nn.scaled import Scaled, clip_outliers
+from hierforecast.nn.scaled import Scaled, clamp, clip_outliers
+from hierforecast.nn.shared import SharedStart
 from hierforecast.nn.unseen import Unseen
 from hierforecast.nn.views import Scale
 
@@ -35,8 +38,13 @@ class LinearStart(Model):
         scaler, embedding, encoder, decoder: its parts; the decoder makes the moves.
         geometry: tells blocks how series stand to one another, if any of them uses that.
         linear, unseen: the linear forecast, and the scale of its errors.
+        market, shared: who errs with whom to begin with, where the head asks for it.
         horizon_scale: (H, D), units of the steps ahead.
     """
+
+    _head: Head
+    market: MarketStart | None
+    shared: SharedStart | None
 
     scaler: Scale
     embedding: TokenEmbedding
@@ -73,6 +81,33 @@ class LinearStart(Model):
         inputs = inputs.clipped()
         self.linear.fit(inputs, ahead, future.present, codes, batch.scene)
         self.unseen.fit(ahead - self.linear(inputs, codes), future.present, batch)
+
+    @torch.no_grad()
+    def fit_dependence(self, batch: SceneBatch, scaled: Scaled, future: Future) -> None:
+        """Learn who errs with whom to begin with, where the head asks for it.
+
+        Args:
+            batch, future: training windows.
+            scaled: their contexts in the network's units, clamped.
+        """
+        truth, codes = clamp(scaled.apply(future.values)), self._codes(batch)
+        scale = self.linear.error_scale[codes] * self.unseen(batch)
+        if self.shared is not None:
+            line = self.linear(self._inputs(batch, scaled), codes)
+            error = (truth / self.horizon_scale - line) / scale
+            self.shared.fit(error, future.present, Scenes.of(batch))
+        if self.market is None:
+            return
+        features = self._head.features(truth.shape[-1], len(Scenes.of(batch).owners))
+
+        def likelihood(loads: Loads, rows: Tensor, steps: Tensor, scenes: Scenes) -> Tensor:
+            at = rows[:, None], steps
+            size, seen = (scale * self.horizon_scale)[at], future.present[at]
+            shape = size.new_zeros(*size.shape[:2], features)
+            found = self._head(0 * size, size, shape, scenes._replace(loads=loads))
+            return found.log_prob(truth[at], seen).sum() / seen.sum().clamp(min=1)
+
+        self.market.fit(scaled.relative, batch.present, Scenes.of(batch), likelihood)
 
     @torch.no_grad()
     def fit_baseline(self, batch: SceneBatch, future: Future) -> None:

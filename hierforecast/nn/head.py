@@ -77,6 +77,8 @@ class Scenes(NamedTuple):
             numbered over the whole batch; a group lies within one of the next level.
         links: (P, K, N, K), see `CoupledNormal`; None where the head asks for none.
         loads: who moves with whom to begin with; None where the head asks for none.
+        shared: (R + levels,) loads of `SharedStart`, those of a scene and one for each of `owners`;
+            None where the head asks for none.
         crossed: the same as `groups` for each further way of grouping.
         sizes: how many there are; None: counted where that matters.
     """
@@ -86,6 +88,7 @@ class Scenes(NamedTuple):
     groups: tuple[Tensor, ...] = ()
     links: Tensor | None = None
     loads: Loads | None = None
+    shared: Tensor | None = None
     crossed: tuple[tuple[Tensor, ...], ...] = ()
     sizes: Sizes | None = None
 
@@ -136,6 +139,11 @@ class Head:
     def factors(self) -> int | None:
         """How many principal factors `Scenes.loads` has; None where the head asks for no loads."""
         return None
+
+    @property
+    def shares(self) -> int:
+        """How many latents of a scene `Scenes.shared` has; 0 where the head asks for none."""
+        return 0
 
     def features(self, n_targets: int, n_levels: int = 1) -> int:
         """How many numbers the head needs for each series and step, besides the loc.
