@@ -20,7 +20,8 @@ class SharedStart(nn.Module):
     They are moments of training windows: mean products of the errors of two different series, wave
     by wave along the horizon, so an error of all that comes and goes is told from one that stays.
     Without them a distribution begins with series that err independently: the interval of a total
-    is far too narrow, and a few windows hardly teach a network who shares what.
+    is far too narrow, and a few windows hardly teach a network who shares what. Where ways of
+    grouping cross, some of what a group shares counts as the scene's.
 
     Args:
         rank: R, waves of a scene's errors along the horizon, the first of them constant.
