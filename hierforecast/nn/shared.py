@@ -62,10 +62,13 @@ class SharedStart(nn.Module):
             rows = sums(whole.double(), owner, count)
             return both.sum(0).mean(-1), (rows * (rows - 1)).sum()
 
+        # Windows overlap: so many steps of them, so many errors count as one.
+        doubt = size * math.sqrt(2 * steps)
         ways = [paired(owner, n) for owner, n in zip(scenes.owners, scenes.counts, strict=True)]
         nested, crossed = ways[: len(scenes.groups)], ways[len(scenes.groups) :]
-        scene, of_nested = _by_level([paired(scenes.scene, scenes.n_scenes), *nested[::-1]])
-        of_crossed = [(_mean(*way)[:1] - scene[:1]).clamp(min=0) for way in crossed]
+        every = [paired(scenes.scene, scenes.n_scenes), *nested[::-1]]
+        scene, of_nested = _by_level(every, doubt)
+        of_crossed = [(_mean(*way, doubt)[:1] - scene[:1]).clamp(min=0) for way in crossed]
         # Of the variance of a step, a mean over the horizon.
         shares = torch.cat([scene, *of_nested[::-1], *of_crossed]) / (steps * size.clamp(min=1e-9))
         self.shares.copy_(shares * (_MOST / shares.sum().clamp(min=_MOST)))
@@ -77,15 +80,16 @@ class SharedStart(nn.Module):
         return (self.shares / power / (1 - self.shares.sum())).sqrt()
 
 
-def _by_level(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Tensor]]:
+def _by_level(parts: list[tuple[Tensor, Tensor]], doubt: Tensor) -> tuple[Tensor, list[Tensor]]:
     """What two rows share in a scene (R,), and how much more in groups (1,), coarse to fine.
 
     Args:
         parts: of the scene and of nested groups, coarse to fine: sum over pairs, and their number.
+        doubt: see `_mean`.
     """
     finer = [*parts[1:], (0 * parts[0][0], 0 * parts[0][1])]
     apart = [(a - c, b - d) for (a, b), (c, d) in zip(parts, finer, strict=True)]
-    known = [_mean(total, pairs) if pairs > 0 else None for total, pairs in apart]
+    known = [_mean(total, pairs, doubt) if pairs > 0 else None for total, pairs in apart]
     # Where all series are in one group, what they share is the scene's.
     scene = next((x for x in known if x is not None), 0 * parts[0][0])
     last, more = scene[:1], []
@@ -96,9 +100,16 @@ def _by_level(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Tensor]]
     return scene, more
 
 
-def _mean(total: Tensor, pairs: Tensor) -> Tensor:
-    """Mean over pairs, no less than zero; zero of none."""
-    return (total / pairs.clamp(min=1)).clamp(min=0)
+def _mean(total: Tensor, pairs: Tensor, doubt: Tensor) -> Tensor:
+    """Mean over pairs less what chance may explain, no less than zero; zero of none.
+
+    Args:
+        total: (R,) sum of products.
+        pairs: (), how many.
+        doubt: (), standard error of a mean over one pair of strangers.
+    """
+    pairs = pairs.clamp(min=1)
+    return (total / pairs - doubt * pairs.rsqrt()).clamp(min=0)
 
 
 def waves(steps: int, count: int, like: Tensor) -> Tensor:
