@@ -63,7 +63,7 @@ def test_planted_shares_are_found(groups, crossed, shares):
     start.fit(error, present, scenes)
     found = start.shares.tolist()
     expected = [*shares[:2], 0.0, *shares[2:]]
-    close = 0.06 if crossed is None else 0.09  # there the scene's share has some of theirs
+    close = 0.06 if crossed is None else 0.1  # there the scene's share has some of theirs
     assert found == pytest.approx(expected, abs=close)
     # Rows with a missing cell count for nothing, whatever stands in it.
     holes = present & (torch.rand(present.shape, generator=torch.Generator().manual_seed(1)) > 0.05)
