@@ -78,7 +78,7 @@ class RunOn(LinearForecast):
             return found
         late = late[away]
         ran = self._run_on(inputs.same[away], late, codes[away], int(late.max()))
-        return found.index_put((away,), ran)
+        return found.index_put((away,), ran.to(found))
 
     def _run_on(self, past: Tensor, late: Tensor, codes: Tensor, longest: int) -> Tensor:
         """Forecast rows, and on from the forecasts, until the horizon of the latest is reached.
