@@ -39,6 +39,7 @@ class Players:
         test: options -> the frame in which players are hidden.
         motion: options -> what is learned from.
         head: of HiPerformer.
+        players: how many are hidden at the same time; None: `PLAYERS`.
         times: how often each scene is asked about.
         returns: whether players really get lost, and come back.
         note: what a reader must know of it.
@@ -50,6 +51,7 @@ class Players:
     test: Callable[[Options], pd.DataFrame]
     motion: Callable[[Options], Motion]
     head: Head
+    players: tuple[int, ...] | None = None
     times: int = 1
     returns: bool = False
     note: str = ""
@@ -61,7 +63,7 @@ class Players:
     def questions(self, frame: pd.DataFrame) -> Iterator[tuple[str, str, int, pd.Series]]:
         """Who is hidden, for how long, how many steps of each path, and the rows."""
         for gap in GAPS:
-            for players in PLAYERS:
+            for players in self.players or PLAYERS:
                 for seed in range(self.times):
                     rows = hide(frame, gap, players, seed)
                     yield f"{players} hidden", f"{gap / RATE:g} s", gap, rows
@@ -162,10 +164,11 @@ def filled(name: str, seen: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found)[[*KEYS, *PLACE]]
 
 
-def chunks(frame: pd.DataFrame) -> pd.DataFrame:
-    """A recording without end, cut into scenes."""
-    part = (frame["ds"] // CHUNK).astype(str)
-    return frame.assign(scene=frame["scene"].astype(str) + "/" + part).reset_index(drop=True)
+def chunks(frame: pd.DataFrame, every: int) -> pd.DataFrame:
+    """A recording without end, cut into scenes, of which one in so many is taken."""
+    part = frame["ds"] // CHUNK
+    cut = frame.assign(scene=frame["scene"].astype(str) + "/" + part.astype(str))
+    return cut[part % every == 0].reset_index(drop=True)
 
 
 def _slow(frame: pd.DataFrame) -> pd.DataFrame:
@@ -211,13 +214,13 @@ PLAYERS_OF = {
         "soccer",
         "meters",
         1.0,
-        lambda _: chunks(matches(TEST)),
+        lambda _: chunks(matches(TEST), every=2),
         _soccer,
         RowsHead(),
-        times=2,
+        players=(3,),
         returns=True,
         note=f"Files {TRAIN[:2]} to train, {TRAIN[2:]} to choose, {TEST} to test, cut into scenes "
-        f"of {CHUNK} steps, half of the player-frames unseen. On return: a player who was really "
-        "lost is shown a second later than he was seen again.",
+        f"of {CHUNK} steps, every second one, half of the player-frames unseen. On return: a "
+        "player who was really lost is shown a second later than he was seen again.",
     ),
 }
