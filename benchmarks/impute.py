@@ -77,13 +77,18 @@ def _asked(
 
 
 def _around(seen: pd.DataFrame, truth: pd.DataFrame, gap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each hidden player was in the two steps before the gap and after it (paths, 2, 2)."""
+    """Where each hidden player was in the two steps before the gap and after it (paths, 2, 2).
+
+    NaN where he was not seen.
+    """
     at = seen.set_index(KEYS)[PLACE]
     first = truth.sort_values(KEYS).iloc[::gap]
     ends = []
     for shift in ((-2, -1), (gap, gap + 1)):
         steps = [first.assign(ds=first["ds"] + s)[KEYS] for s in shift]
-        ends.append(np.stack([at.loc[pd.MultiIndex.from_frame(s)].to_numpy() for s in steps], 1))
+        ends.append(
+            np.stack([at.reindex(pd.MultiIndex.from_frame(s)).to_numpy() for s in steps], 1)
+        )
     return ends[0], ends[1]
 
 
@@ -91,7 +96,7 @@ def _bends(around: tuple[np.ndarray, np.ndarray], paths: np.ndarray) -> float:
     """Mean square second difference of paths (n, paths, gap, 2), both ends included."""
     before, after = (np.broadcast_to(x, (len(paths), *x.shape)) for x in around)
     whole = np.concatenate([before, paths, after], axis=2)
-    return float(np.square(np.diff(whole, 2, axis=2)).mean())
+    return float(np.nanmean(np.square(np.diff(whole, 2, axis=2))))
 
 
 def measure(data: str, name: str, given: Options) -> pd.DataFrame:

@@ -33,7 +33,7 @@ class RunOn(LinearForecast):
         task: shapes of the data.
 
     Attributes:
-        unit: (H, D), of the steps ahead, in typical steps; NaN in what was saved by versions in
+        unit: (H, D), of the steps ahead, in typical steps; zero in what was saved by versions in
             which a series out of view was forecast as if it had stood still since.
         fastest: (n_types, D), how far a series out of view may move in a step, in typical steps.
     """
@@ -43,7 +43,7 @@ class RunOn(LinearForecast):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.unit: Tensor
-        self.register_buffer("unit", torch.full(self.shape[1:], torch.nan))
+        self.register_buffer("unit", torch.zeros(self.shape[1:]))
         self.fastest: Tensor
         self.register_buffer("fastest", torch.full((task.n_types, task.n_targets), torch.inf))
 
@@ -55,7 +55,7 @@ class RunOn(LinearForecast):
     def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Inputs:
         """The context until a series was last seen (P, L, D), and for how long it is not (P,)."""
         late = steps_unseen(batch.present)
-        late = torch.where(self.unit.isnan().any(), 0, late)
+        late = torch.where((self.unit == 0).any(), 0, late)
         steps = torch.arange(batch.present.shape[1], device=late.device)
         at = (steps - late[:, None])[..., None].expand_as(scaled.relative)
         past = scaled.relative.gather(1, at.clamp(min=0))
@@ -92,7 +92,7 @@ class RunOn(LinearForecast):
             (P, H, D).
         """
         _, horizon, _ = self.shape
-        unit = torch.where(self.unit.isnan(), 1, self.unit)
+        unit = torch.where(self.unit == 0, 1, self.unit)
         fastest = self.fastest[codes % len(self.fastest)][:, None]
         last = torch.zeros_like(past[:, :1])
         moves, path = past[:, :-1].clamp(-fastest, fastest), []

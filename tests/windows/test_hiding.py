@@ -15,7 +15,8 @@ from hierforecast import DataError, Forecaster, HiPerformer
 from hierforecast._random import seeded
 from hierforecast.frame import read_frame
 from hierforecast.training.examples import windows_of
-from hierforecast.training.fitting import _few_checks, _statistics
+from hierforecast.training.fitting import _few_checks
+from hierforecast.windows import sample_windows
 from hierforecast.windows.cutoffs import cutoffs_of
 from hierforecast.windows.hiding import HiddenEnds, some_rows
 from tests.helpers import COLUMNS, DOUBLE, TEAMS, H, L, make_frame, tiny
@@ -133,7 +134,7 @@ def test_statistics_and_windows_to_stop_by_are_of_some_rows_too():
     plan = tiny(MODEL, max_rows=4, batch_size=None)._plan()
     panel = read_frame(make_frame(3), COLUMNS)
     windows = windows_of(plan, BUILT, panel, cutoffs_of(panel, L, H))
-    batch, _ = _statistics(plan, windows, seeded(0), rows=20)
+    batch, _ = sample_windows(windows, 20, plan.seed, seeded(0))
     assert len(batch.values) < 20 and batch.n_scenes == 4
     windows.max_rows = None
     few = _few_checks(plan.sized(9), windows)
