@@ -27,19 +27,31 @@ class Unseen(nn.Module):
 
     Args:
         task: shapes of the data.
+
+    Attributes:
+        factor: (T, bins, H, D), of the errors of training windows.
+        wider: (T, bins), by what intervals are wider still, so that they cover their share.
     """
 
-    added = ("factor",)
+    added = ("factor", "wider")
 
     def __init__(self, task: Task) -> None:
         super().__init__()
         shape = (task.n_types, 1 + DOUBLINGS, task.prediction_length, task.n_targets)
         self.factor: Tensor
         self.register_buffer("factor", torch.ones(shape))
+        self.wider: Tensor
+        self.register_buffer("wider", torch.ones(shape[:2]))
 
     def forward(self, batch: SceneBatch) -> Tensor:
         """The factor of each row, (P, H, D)."""
-        return self.factor[batch.types, self.bins(batch)]
+        at = batch.types, self.bins(batch)
+        return self.factor[at] * self.wider[at][:, None, None]
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """As `fit` left it: nothing is widened."""
+        self.wider.fill_(1)
 
     @torch.no_grad()
     def fit(self, errors: Tensor, present: Tensor, batch: SceneBatch) -> None:
@@ -54,6 +66,7 @@ class Unseen(nn.Module):
             batch: the windows.
         """
         self.factor.fill_(1)
+        self.reset()
         bins, square = self.bins(batch), errors.double().square()
         for code in range(len(self.factor)):
             away = present & ((batch.types == code) & (bins > 0))[:, None]
@@ -66,7 +79,7 @@ class Unseen(nn.Module):
 
     @torch.no_grad()
     def widen(self, misses: Tensor, types: Tensor, bins: Tensor, rows: Tensor) -> None:
-        """Multiply factors by what makes a forecast's intervals cover their share, if above one.
+        """Widen by what makes a forecast's intervals cover their share, never narrow.
 
         Windows that a network has learned from are no proof that it is too careful.
 
@@ -75,11 +88,11 @@ class Unseen(nn.Module):
             types, bins: (m,) group type of each and number of its bin, see `bins`.
             rows: (m,) the share of a row that each is.
         """
-        shape = self.factor.shape[:2]
+        shape = self.wider.shape
         code = types * shape[1] + bins
         found = quantiles_by(misses, code, rows, shape[0] * shape[1])
         ratio, size = (each.view(shape)[:, 1:] for each in found)
-        self.factor[:, 1:] *= sure(ratio, size).clamp(min=0).exp()[..., None, None].to(self.factor)
+        self.wider[:, 1:] *= sure(ratio, size).clamp(min=0).exp().to(self.wider)
 
     def bins(self, batch: SceneBatch) -> Tensor:
         """Number (P,) of a row's bin, 0 in view."""

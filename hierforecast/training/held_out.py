@@ -112,6 +112,7 @@ def calibrate_unseen(
     unseen = getattr(model, "unseen", None)
     if not isinstance(unseen, Unseen):
         return
+    unseen.reset()  # a warm start brings one along
     most = max(int(UNSEEN_SHARE * steps * plan.batch), FEWEST_JUDGED) if steps else len(windows)
     for some, hide in ((windows, None), (checks, HiddenEnds(UNSEEN_RATE, plan.seed))):
         few = few_windows(some, most, UNSEEN_ROWS, plan.seed)

@@ -27,40 +27,10 @@ from hierforecast.nn.scaled import clamp
 from hierforecast.training.examples import PooledWindows
 from hierforecast.training.plan import Plan
 from hierforecast.windows.dataset import Chosen, Window, WindowDataset
-from hierforecast.windows.hiding import Hide
+from hierforecast.windows.hiding import HiddenPieces, Hide
 
 # Windows that are looked at before a training for something that can be hidden.
 LOOKED_AT = 64
-
-
-@dataclass(frozen=True)
-class HiddenPieces:
-    """Hides a piece of some series of each window, so that it can be asked for.
-
-    Each window draws a share between 0 and twice `rate`, and each of its series loses one piece
-    with that probability: of any length below the context's, anywhere in it, at its end too. A
-    series of which nothing would be left stays as it was.
-
-    Args:
-        rate: the mean share of series that lose a piece, up to 0.5.
-    """
-
-    rate: float
-
-    def __call__(
-        self, present: np.ndarray, window: np.ndarray, generator: torch.Generator | None = None
-    ) -> np.ndarray:
-        """See `Hide`."""
-        rows, steps = present.shape
-        n_windows = int(window.max(initial=-1)) + 1
-        share = 2 * self.rate * torch.rand(n_windows, generator=generator).numpy()[window]
-        piece, start, length = torch.rand(3, rows, generator=generator).numpy()
-        size = np.ceil(length * (steps - 1))
-        begin = np.floor(start * (steps - size + 1))
-        clock = np.arange(steps)[None]
-        inside = (clock >= begin[:, None]) & (clock < (begin + size)[:, None])
-        shown = present & ~(inside & (piece < share)[:, None])
-        return np.where(shown.any(1)[:, None], shown, present)
 
 
 class MaskedWindows(WindowDataset):

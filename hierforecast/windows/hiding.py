@@ -49,7 +49,7 @@ class SeriesDropout:
         """See `Hide`."""
         rows, steps = present.shape
         n_windows = int(window.max(initial=-1)) + 1
-        share = 2 * self.rate * torch.rand(n_windows, generator=generator).numpy()[window]
+        share = _shares(self.rate, window, generator)
         whole, piece, start, length, keep = torch.rand(5, rows, generator=generator).numpy()
         # A piece begins at any step and is of any length; what sticks out of the context is cut.
         begin, more = (np.floor(draw * steps)[:, None] for draw in (start, length))
@@ -62,6 +62,35 @@ class SeriesDropout:
         np.maximum.at(best, window, keep)
         hidden[keep == best[window]] = False
         return present & ~hidden
+
+
+@dataclass(frozen=True)
+class HiddenPieces:
+    """Hides a piece of some series of each window, so that it can be asked for.
+
+    Each window draws a share between 0 and twice `rate`, and each of its series loses one piece
+    with that probability: of any length below the context's, anywhere in it, at its end too. A
+    series of which nothing would be left stays as it was.
+
+    Args:
+        rate: the mean share of series that lose a piece, up to 0.5.
+    """
+
+    rate: float
+
+    def __call__(
+        self, present: np.ndarray, window: np.ndarray, generator: torch.Generator | None = None
+    ) -> np.ndarray:
+        """See `Hide`."""
+        rows, steps = present.shape
+        share = _shares(self.rate, window, generator)
+        piece, start, length = torch.rand(3, rows, generator=generator).numpy()
+        size = np.ceil(length * (steps - 1))
+        begin = np.floor(start * (steps - size + 1))
+        clock = np.arange(steps)[None]
+        inside = (clock >= begin[:, None]) & (clock < (begin + size)[:, None])
+        shown = present & ~(inside & (piece < share)[:, None])
+        return np.where(shown.any(1)[:, None], shown, present)
 
 
 class HiddenEnds:
@@ -89,6 +118,12 @@ class HiddenEnds:
         late = np.where((draw < self.rate) & (draw < keep[window]), np.floor(steps**size), 0)
         shown = present & (np.arange(steps) < steps - late[:, None])
         return np.where(shown.any(1)[:, None], shown, present)
+
+
+def _shares(rate: float, window: np.ndarray, generator: torch.Generator | None) -> np.ndarray:
+    """Of each row the share (P,) that its window draws, between 0 and twice the mean `rate`."""
+    n_windows = int(window.max(initial=-1)) + 1
+    return 2 * rate * torch.rand(n_windows, generator=generator).numpy()[window]
 
 
 def some_rows(

@@ -128,14 +128,18 @@ def test_factors_make_intervals_cover_where_errors_have_tails():
     bins = torch.arange(5).repeat_interleave(400)
     size = torch.tensor([3.0, 1.0, 0.5, 2.0, 1.0])[bins]
     misses = size * torch.rand(2000, generator=generator) / 0.9
-    unseen, rows = Unseen(TASK), torch.ones(2000)
-    unseen.widen(misses, torch.zeros_like(bins), bins, rows)
-    found = unseen.factor[:, :, 0, 0]
-    assert (unseen.factor[0, 0] == 1).all() and (found[1] == 1).all()
+    unseen, each = Unseen(TASK), torch.ones(2000)
+    unseen.widen(misses, torch.zeros_like(bins), bins, each)
+    found = unseen.wider
+    assert found[0, 0] == 1 and (found[1] == 1).all() and (unseen.factor == 1).all()
     assert found[0, 3] > 1.1 and (found[0, 1:3] == 1).all()
     few = Unseen(TASK)
-    few.widen(misses, torch.zeros_like(bins), bins, rows / 400)
-    assert (few.factor == 1).all()
+    few.widen(misses, torch.zeros_like(bins), bins, each / 400)
+    assert (few.wider == 1).all()
+    batch = rows([0, 5, 5], [0, 0, 1])
+    assert unseen(batch)[1].unique() == found[0, 3] and (unseen(batch)[[0, 2]] == 1).all()
+    unseen.reset()
+    assert (unseen(batch) == 1).all()
 
 
 def test_a_fit_covers_those_out_of_view(monkeypatch):

@@ -18,14 +18,10 @@ from hierforecast.batch import Future, SceneBatch
 from hierforecast.frame import read_frame
 from hierforecast.io.checkpoints import LAST
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
-from hierforecast.training.pretraining import (
-    HiddenPieces,
-    Masked,
-    MaskedPooledWindows,
-    MaskedWindows,
-)
+from hierforecast.training.pretraining import Masked, MaskedPooledWindows, MaskedWindows
 from hierforecast.windows import Window, WindowDataset
 from hierforecast.windows.cutoffs import cutoffs_of
+from hierforecast.windows.hiding import HiddenPieces
 from tests.helpers import (
     COLUMNS,
     DOUBLE,
