@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarks._speed_blocks import PATIENCE, block, growth, missing, rivals
 from benchmarks._speed_devices import devices
 from benchmarks._speed_fitting import fit, predict, step
+from benchmarks._speed_joint import STEPS, joint
 from benchmarks._speed_kernels import MASKS, attention, small
 from benchmarks._speed_memory import frames, memory
 from benchmarks._speed_parts import parts
@@ -116,6 +117,15 @@ TABLES: dict[str, tuple[str, Callable[..., pd.DataFrame], str]] = {
         "rows in all, 336 -> 96 steps, width 128. Lightning is imported already, which takes about "
         "twice as long as torch does and happens once a process. A product is one of float32 "
         "matrices of side 1,024.",
+    ),
+    "joint": (
+        "What a joint distribution of 5,000 series is asked",
+        joint,
+        f"One scene of 150 uneven groups, {STEPS} steps, by heads with random weights. All but the "
+        "first column is time relative to `log_prob`, no gradients: given the whole paths of 5 % "
+        "of the series or the first half of everybody's, the distribution of all other cells; the "
+        "150 totals of the groups, their means and one joint draw. Quantiles of totals of demand, "
+        "returns and heavy-tailed rows are those of 2,000 draws.",
     ),
     "parts": (
         "Parts by themselves",

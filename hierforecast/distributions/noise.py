@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hierforecast._waiting import at_hand
 from hierforecast.distributions.roots import cholesky, solve
 from hierforecast.distributions.sums import Sums
 
@@ -93,12 +94,18 @@ class RowNoise(ABC):
 
 
 class TargetNoise(RowNoise):
-    """Noise whose targets are independent: T is of each target by itself."""
+    """Noise whose targets are independent: T is of each target by itself.
+
+    Attributes:
+        root: (P, D, H, H), lower triangular root of the covariance of the noise alone.
+    """
+
+    root: Tensor
 
     @property
-    @abstractmethod
     def covariance(self) -> Tensor:
         """(P, D, H, H), of the noise alone."""
+        return self.root @ self.root.mT
 
     @property
     def dense(self) -> Tensor:
@@ -115,14 +122,30 @@ class TargetNoise(RowNoise):
         return DenseNoise(root, None if self.known is None else ~free.movedim(1, 2))
 
     def given(self, known: Tensor) -> tuple[RowNoise, Callable[[Tensor], Tensor]]:
-        """See `RowNoise`."""
+        """See `RowNoise`.
+
+        What is known of a row without gaps before it says which its first shocks were, and the
+        others are as they were; of other rows the covariances are inverted.
+        """
         every = known if self.known is None else known | self.known
         cells = (known if self.known is None else known & ~self.known).movedim(1, 2)  # (P, D, H)
-        covariance = self.covariance
-        across = torch.where(cells[..., None, :], covariance, 0)  # of all with the known
-        gain = solve(across.mT, _root(covariance, cells)).mT
         free = ~every.movedim(1, 2)
-        rest = torch.where(free[..., None], _root(covariance - gain @ across.mT, free), 0)
+        root = self.root
+        later = (free.cumsum(-1).bool() & cells).flatten(1).any(1)
+        if not at_hand(known) or bool(later.all()):
+            gain, rest = _regression(self.covariance, cells, free)
+        else:
+            first = _among(cells, root)
+            gain = torch.linalg.solve_triangular(
+                first, torch.where(cells[..., None, :], root, 0), upper=False, left=False
+            )
+            rest = torch.where(free[..., None] & free[..., None, :], root, 0)
+            if bool(later.any()):
+                some = root[later] @ root[later].mT, cells[later], free[later]
+                gain, rest = (
+                    x.index_put((later,), y)
+                    for x, y in zip((gain, rest), _regression(*some), strict=True)
+                )
 
         def predict(errors: Tensor) -> Tensor:
             columns = torch.where(known[..., None], errors, 0).movedim(1, 2)  # (P, D, H, C)
@@ -162,9 +185,9 @@ class DiagonalNoise(TargetNoise):
         return square if self.known is None else torch.where(self.known, 0, square)
 
     @property
-    def covariance(self) -> Tensor:
-        """See `RowNoise`."""
-        return self.variance.movedim(1, 2).diag_embed()
+    def root(self) -> Tensor:  # type: ignore[override]
+        """See `TargetNoise`."""
+        return self.variance.sqrt().movedim(1, 2).diag_embed()
 
     def change(self, parameter: Callable[[Tensor], Tensor]) -> DiagonalNoise:
         """See `RowNoise`."""
@@ -218,11 +241,6 @@ class DenseNoise(TargetNoise):
         """See `RowNoise`."""
         return self.root.square().sum(-1).movedim(1, 2)
 
-    @property
-    def covariance(self) -> Tensor:
-        """See `RowNoise`."""
-        return self.root @ self.root.mT
-
     def change(self, parameter: Callable[[Tensor], Tensor]) -> DenseNoise:
         """See `RowNoise`."""
         root = parameter(self.root.movedim(1, 2)).movedim(1, 2)
@@ -256,9 +274,21 @@ def whiten_cells(covariance: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tens
 
 def _root(covariance: Tensor, cells: Tensor) -> Tensor:
     """Cholesky factor of a covariance (..., H, H) of some cells (..., H), one for the others."""
-    both = cells[..., None] & cells[..., None, :]
-    eye = torch.eye(cells.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    return cholesky(torch.where(both, covariance, eye))
+    return cholesky(_among(cells, covariance))
+
+
+def _among(cells: Tensor, matrix: Tensor) -> Tensor:
+    """A matrix (..., H, H) of some cells (..., H), and one on the diagonal of the others."""
+    eye = torch.eye(cells.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    return torch.where(cells[..., None] & cells[..., None, :], matrix, eye)
+
+
+def _regression(covariance: Tensor, known: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    """By what known cells (..., H) predict all, and the root of what is left of the free ones."""
+    across = torch.where(known[..., None, :], covariance, 0)  # of all with the known
+    gain = solve(across.mT, _root(covariance, known)).mT
+    rest = _root(covariance - gain @ across.mT, free)
+    return gain, torch.where(free[..., None], rest, 0)
 
 
 def _changed(known: Tensor | None, parameter: Callable[[Tensor], Tensor]) -> Tensor | None:

@@ -127,11 +127,10 @@ class RecursiveNoise(TargetNoise):
         return self.covariance.diagonal(dim1=-2, dim2=-1).movedim(1, 2)
 
     @property
-    def covariance(self) -> Tensor:
-        """See `RowNoise`."""
+    def root(self) -> Tensor:  # type: ignore[override]
+        """See `TargetNoise`."""
         shocks = self.scale.movedim(1, 2).diag_embed().movedim(1, 2)  # (P, H, D, H)
-        root = self.carry(shocks).movedim(1, 2)
-        return root @ root.mT
+        return self.carry(shocks).movedim(1, 2)
 
     def change(self, parameter: Callable[[Tensor], Tensor]) -> RecursiveNoise:
         """See `RowNoise`."""

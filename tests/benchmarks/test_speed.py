@@ -15,6 +15,7 @@ from benchmarks import (
     _speed_blocks,
     _speed_devices,
     _speed_fitting,
+    _speed_joint,
     _speed_memory,
     _speed_parts,
     _speed_start,
@@ -128,6 +129,12 @@ def test_a_step_is_told_apart_into_all_its_parts(monkeypatch):
     table = _speed_fitting.step(2, width=8, patches=(20,), scenes=3)
     assert {"encoder", "likelihood, backward", "backward of the rest"} <= set(table.index)
     assert 90 <= sum(numbers(table)) <= 110
+
+
+def test_every_head_is_asked():
+    table = _speed_joint.joint(1, shrink=25)
+    assert list(table.index) == list(_speed_joint.HEADS)
+    assert min(numbers(table.iloc[:, 1:])) > 0
 
 
 def test_every_part_is_run_at_its_size():
