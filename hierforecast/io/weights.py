@@ -115,9 +115,10 @@ def fill(
 def _added(module: nn.Module) -> dict[str, Tensor]:
     """What a part lists as ``added``, as it is when fresh: earlier versions saved none of it."""
     return {
-        f"{path}.{name}": getattr(part, name)
+        f"{path}.{name}": fresh
         for path, part in module.named_modules()
         for name in getattr(part, "added", ())
+        if (fresh := getattr(part, name)) is not None
     }
 
 

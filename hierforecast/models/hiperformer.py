@@ -43,6 +43,9 @@ from hierforecast.nn.temperature import Temperature
 from hierforecast.nn.unseen import Unseen
 from hierforecast.task import Task
 
+# Steps that a token holds at most if it is not said.
+PATCH = 20
+
 
 class HiPerformer(LinearStart):
     """Forecasts grouped series; commutes with every permutation that respects the groups.
@@ -62,7 +65,9 @@ class HiPerformer(LinearStart):
             tails of each series), a `Head`, or ``"auto"``: returns for the scale of that name,
             tails for demand, coupled for coordinates (each by itself where scenes are larger than
             64 series), lowrank for all else.
-        patch: steps in a token, the whole context at most.
+        patch: steps in a token, the whole context at most, or ``"auto"``: 20 or fewer, so that
+            equal ones make up a horizon that needs several. Of a last one that is cut the steps
+            know little of those before.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
             equals its mirror images: a court, a pitch; see `MirroredScale` for scenes near its
             center, which are seen in several), ``"demand"`` (by what exponential smoothing of the
@@ -97,7 +102,7 @@ class HiPerformer(LinearStart):
         heads: int = 8,
         dropout: float = 0.1,
         head: str | Head | Mapping[str, Any] = "auto",
-        patch: int = 20,
+        patch: int | str = "auto",
         scale: str = "auto",
         n_frequencies: int = 0,
         block: str | MakeBlock = "auto",
@@ -107,7 +112,7 @@ class HiPerformer(LinearStart):
         super().__init__()
         self.width, self.depth = whole("width", width), whole("depth", depth)
         self.heads, self.dropout = whole("heads", heads), number("dropout", dropout, 0, 0.99)
-        self.patch = whole("patch", patch)
+        self.patch = patch if patch == "auto" else whole("patch", patch)
         self.n_frequencies = whole("n_frequencies", n_frequencies, 0)
         if self.width % self.heads:
             raise DataError(f"width={width} is not a multiple of heads={heads}: give one that is")
@@ -126,7 +131,7 @@ class HiPerformer(LinearStart):
 
     def build(self, task: Task) -> None:
         """Make the layers for a task."""
-        patch = min(self.patch, task.context_length)
+        patch = self._patch = self._steps_in_token(task)
         self.scaler = make_scale(self.scale, task.n_targets, task.smooth)
         in_space = isinstance(self.scaler, CoordinateScale)
         usual = usual_head(self.scaler.head, task.n_series)
@@ -153,6 +158,19 @@ class HiPerformer(LinearStart):
         self.linear, self.unseen = self.scaler.linear(task), Unseen(task)
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
         self.temperature, self.growth = Temperature(task.n_types), Growth()
+
+    def _steps_in_token(self, task: Task) -> int:
+        """How many steps a token holds, see `patch`."""
+        if not isinstance(self.patch, str):
+            return min(self.patch, task.context_length)
+        if task.prediction_length <= PATCH:
+            return (
+                PATCH
+                if task.context_length >= PATCH
+                else max(task.context_length, task.prediction_length)
+            )
+        tokens = max(1, round(task.prediction_length / PATCH))
+        return -(-task.prediction_length // tokens)
 
     def _build_encoder(self, task: Task, in_space: bool) -> None:
         """Make the blocks, and what tells them how series stand to one another."""
@@ -196,6 +214,7 @@ class HiPerformer(LinearStart):
             "head": head_to_dict(self.head if self.task is None else self._head),
             "block": name_part("block", self.block if self.task is None else self._block, BLOCKS),
             "tokens": name_part("tokens", self.tokens, TOKENS),
+            "patch": self.patch if self.task is None or self.patch != "auto" else self._patch,
         }
         return {**self.get_params(), **parts}
 

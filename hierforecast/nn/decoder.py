@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ class _Steps(nn.Module):
         prediction_length: steps forecast; those beyond it in the last patch are cut.
     """
 
+    added = ("level",)  # earlier versions saved none
+
     def __init__(
         self, width: int, patch: int, n_locs: int, n_features: int, prediction_length: int
     ) -> None:
@@ -26,6 +29,16 @@ class _Steps(nn.Module):
 
     def _build(self, width: int, n_features: int) -> None:
         raise NotImplementedError
+
+    def _levels(self, n_features: int) -> None:
+        """Give each step a level of its own where there are several tokens.
+
+        Layers that all tokens share hardly tell the first step of the horizon, where next to
+        nothing is unsure, from the first step of a later token.
+        """
+        several = self.prediction_length > self.patch
+        zero = torch.zeros(self.prediction_length, n_features)
+        self.level = nn.Parameter(zero) if several else None
 
     @property
     def moves(self) -> bool:
@@ -53,6 +66,7 @@ class Decoder(_Steps):
         self.norm = nn.LayerNorm(width)
         self.mean = nn.Linear(width, self.patch * self.n_locs)
         self.shape = _shape_layers(width, self.patch * n_features)
+        self._levels(n_features)
         self.hold()
 
     @property
@@ -67,7 +81,9 @@ class Decoder(_Steps):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Horizon tokens (P, t, width) -> loc (P, H, n_locs), shape (P, H, F)."""
-        return self._steps(self.mean(self.norm(tokens))), self._steps(self.shape(tokens.detach()))
+        shape = self._steps(self.shape(tokens.detach()))
+        shape = shape if self.level is None else shape + 10 * self.level
+        return self._steps(self.mean(self.norm(tokens))), shape
 
 
 class ShapeDecoder(_Steps):
