@@ -26,7 +26,7 @@ from hierforecast.models.linear_start import LinearStart
 from hierforecast.nn.coordinates import CoordinateScale
 from hierforecast.nn.coupling import PairNetwork
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
-from hierforecast.nn.embedding import TOKENS, TokenEmbedding
+from hierforecast.nn.embedding import TOKENS, TokenEmbedding, steps_in_token
 from hierforecast.nn.encoder import BLOCKS, Encoder, MakeBlock
 from hierforecast.nn.groups import pool
 from hierforecast.nn.growth import Growth
@@ -42,9 +42,6 @@ from hierforecast.nn.shared import SharedStart
 from hierforecast.nn.temperature import Temperature
 from hierforecast.nn.unseen import Unseen
 from hierforecast.task import Task
-
-# Steps that a token holds at most if it is not said.
-PATCH = 20
 
 
 class HiPerformer(LinearStart):
@@ -65,9 +62,9 @@ class HiPerformer(LinearStart):
             tails of each series), a `Head`, or ``"auto"``: returns for the scale of that name,
             tails for demand, coupled for coordinates (each by itself where scenes are larger than
             64 series), lowrank for all else.
-        patch: steps in a token, the whole context at most, or ``"auto"``: 20 or fewer, so that
-            equal ones make up a horizon that needs several. Of a last one that is cut the steps
-            know little of those before.
+        patch: steps in a token, the whole context at most; or ``"auto"``: 20 or so, such that a
+            horizon of less than 30 is one token and a longer one several of a size. A token knows
+            little of the errors of the one before.
         scale: ``"coordinates"`` (positions in one space), ``"mirrored"`` (the same in a space that
             equals its mirror images: a court, a pitch; see `MirroredScale` for scenes near its
             center, which are seen in several), ``"demand"`` (by what exponential smoothing of the
@@ -131,7 +128,7 @@ class HiPerformer(LinearStart):
 
     def build(self, task: Task) -> None:
         """Make the layers for a task."""
-        patch = self._patch = self._steps_in_token(task)
+        patch = steps_in_token(self.patch, task)
         self.scaler = make_scale(self.scale, task.n_targets, task.smooth)
         in_space = isinstance(self.scaler, CoordinateScale)
         usual = usual_head(self.scaler.head, task.n_series)
@@ -158,19 +155,6 @@ class HiPerformer(LinearStart):
         self.linear, self.unseen = self.scaler.linear(task), Unseen(task)
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
         self.temperature, self.growth = Temperature(task.n_types), Growth()
-
-    def _steps_in_token(self, task: Task) -> int:
-        """How many steps a token holds, see `patch`."""
-        if not isinstance(self.patch, str):
-            return min(self.patch, task.context_length)
-        if task.prediction_length <= PATCH:
-            return (
-                PATCH
-                if task.context_length >= PATCH
-                else max(task.context_length, task.prediction_length)
-            )
-        tokens = max(1, round(task.prediction_length / PATCH))
-        return -(-task.prediction_length // tokens)
 
     def _build_encoder(self, task: Task, in_space: bool) -> None:
         """Make the blocks, and what tells them how series stand to one another."""
@@ -214,7 +198,6 @@ class HiPerformer(LinearStart):
             "head": head_to_dict(self.head if self.task is None else self._head),
             "block": name_part("block", self.block if self.task is None else self._block, BLOCKS),
             "tokens": name_part("tokens", self.tokens, TOKENS),
-            "patch": self.patch if self.task is None or self.patch != "auto" else self._patch,
         }
         return {**self.get_params(), **parts}
 

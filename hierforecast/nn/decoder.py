@@ -6,6 +6,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+# By how much faster than other weights levels of steps are learned, as they are few and sure, and
+# how far they go.
+_FAST = 3.0
+
 
 class _Steps(nn.Module):
     """What both decoders share: patches become the steps forecast.
@@ -16,9 +20,14 @@ class _Steps(nn.Module):
         n_locs: numbers for the loc of a step: D, or K * D of a head with K of them.
         n_features: F, numbers for the shape of a step that the head asks for.
         prediction_length: steps forecast; those beyond it in the last patch are cut.
+
+    Attributes:
+        level: (H, F), of the shape of each step, where there are several tokens; else None.
     """
 
     added = ("level",)  # earlier versions saved none
+    level: nn.Parameter | None
+    shape: nn.Sequential
 
     def __init__(
         self, width: int, patch: int, n_locs: int, n_features: int, prediction_length: int
@@ -26,19 +35,14 @@ class _Steps(nn.Module):
         super().__init__()
         self.patch, self.n_locs, self.prediction_length = patch, n_locs, prediction_length
         self._build(width, n_features)
+        # What all tokens share hardly tells the first step ahead, where next to nothing is unsure,
+        # from the first one of a later token: draws would jump there.
+        self.level = None
+        if prediction_length > patch:
+            self.level = nn.Parameter(torch.zeros(prediction_length, n_features))
 
     def _build(self, width: int, n_features: int) -> None:
         raise NotImplementedError
-
-    def _levels(self, n_features: int) -> None:
-        """Give each step a level of its own where there are several tokens.
-
-        Layers that all tokens share hardly tell the first step of the horizon, where next to
-        nothing is unsure, from the first step of a later token.
-        """
-        several = self.prediction_length > self.patch
-        zero = torch.zeros(self.prediction_length, n_features)
-        self.level = nn.Parameter(zero) if several else None
 
     @property
     def moves(self) -> bool:
@@ -47,6 +51,11 @@ class _Steps(nn.Module):
 
     def hold(self) -> None:
         """Make the loc zero, whatever the tokens are."""
+
+    def _shapes(self, tokens: Tensor) -> Tensor:
+        """Tokens (P, t, width) to the shapes of steps, (P, H, F)."""
+        shape = self._steps(self.shape(tokens))
+        return shape if self.level is None else shape + _FAST * self.level.tanh()
 
     def _steps(self, x: Tensor) -> Tensor:
         """Patches to steps: (P, t, patch * f) -> (P, H, f)."""
@@ -66,7 +75,6 @@ class Decoder(_Steps):
         self.norm = nn.LayerNorm(width)
         self.mean = nn.Linear(width, self.patch * self.n_locs)
         self.shape = _shape_layers(width, self.patch * n_features)
-        self._levels(n_features)
         self.hold()
 
     @property
@@ -81,9 +89,7 @@ class Decoder(_Steps):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Horizon tokens (P, t, width) -> loc (P, H, n_locs), shape (P, H, F)."""
-        shape = self._steps(self.shape(tokens.detach()))
-        shape = shape if self.level is None else shape + 10 * self.level
-        return self._steps(self.mean(self.norm(tokens))), shape
+        return self._steps(self.mean(self.norm(tokens))), self._shapes(tokens.detach())
 
 
 class ShapeDecoder(_Steps):
@@ -97,7 +103,7 @@ class ShapeDecoder(_Steps):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Horizon tokens (P, t, width) -> loc (P, H, n_locs), shape (P, H, F)."""
-        shape = self._steps(self.shape(tokens))
+        shape = self._shapes(tokens)
         return shape.new_zeros(*shape.shape[:2], self.n_locs), shape
 
 

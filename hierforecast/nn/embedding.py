@@ -14,6 +14,20 @@ from hierforecast.batch import SceneBatch, pad_to_patches, pad_to_patches_after
 from hierforecast.nn.scaled import Scaled, clamp, clip_outliers, columns, root_mean_square
 from hierforecast.task import Task
 
+# Steps of a token, more or less, if it is not said how many.
+PATCH = 20
+
+
+def steps_in_token(patch: int | str, task: Task) -> int:
+    """How many steps a token holds, see `HiPerformer`."""
+    context, horizon = task.context_length, task.prediction_length
+    if not isinstance(patch, str):
+        return min(patch, context)
+    if max(context, horizon) < PATCH:
+        return max(context, horizon)
+    tokens = round(horizon / PATCH)
+    return -(-horizon // tokens) if tokens > 1 else max(PATCH, horizon)
+
 
 class CovariateEmbedding(nn.Module):
     """Covariates as features: numbers standardized, categories embedded, missing ones zero.

@@ -55,6 +55,38 @@ def test_without_a_mean_to_learn_the_shape_teaches_the_encoder():
     assert (of_shape != 0).any()
 
 
+@pytest.mark.parametrize("kind", [Decoder, ShapeDecoder])
+def test_several_tokens_have_a_level_of_each_step(kind):
+    """Whatever the tokens say, the first step ahead can be told from that of a later token."""
+    sizes = {"n_locs": 2, "n_features": 5, "prediction_length": 7}
+    assert kind(WIDTH, 7, **sizes).level is None and kind(WIDTH, 9, **sizes).level is None
+    decoder = kind(WIDTH, 3, **sizes)
+    tokens = torch.randn(2, 3, WIDTH)
+    mean, shape = decoder(tokens)
+    with torch.no_grad():
+        decoder.level[3] += 0.1
+    after_mean, after = decoder(tokens)
+    assert torch.equal(mean, after_mean)
+    wanted = 3 * np.tanh(0.1) * torch.eye(7)[3][None, :, None].expand(2, 7, 5)
+    torch.testing.assert_close(after - shape, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_levels_are_learned_three_times_as_fast_and_are_bounded():
+    decoder = ShapeDecoder(WIDTH, 3, n_locs=2, n_features=5, prediction_length=7)
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-3, weight_decay=0)
+    decoder(torch.zeros(2, 3, WIDTH))[1].sum().backward()
+    before = decoder(torch.zeros(2, 3, WIDTH))[1]
+    for parameter in set(decoder.parameters()) - {decoder.level}:
+        parameter.grad = None
+    optimizer.step()
+    after = decoder(torch.zeros(2, 3, WIDTH))[1]
+    torch.testing.assert_close(before - after, torch.full_like(after, 3e-3), rtol=1e-3, atol=1e-6)
+    with torch.no_grad():
+        decoder.level.fill_(1e6)
+    far = decoder(torch.zeros(2, 3, WIDTH))[1]
+    torch.testing.assert_close(far - before, torch.full_like(far, 3.0), rtol=1e-5, atol=0)
+
+
 # --- the linear forecast -------------------------------------------------------------------------
 
 
