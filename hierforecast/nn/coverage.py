@@ -47,8 +47,8 @@ def quantiles_by(found: Tensor, code: Tensor, share: Tensor, count: int) -> tupl
 def sure(ratio: Tensor, size: Tensor) -> Tensor:
     """Logarithms (T, bins), means over bins side by side, drawn to 0 as far as chance may explain.
 
-    Each is multiplied by m² / (m² + e²), m the mean and e its standard error: by half where the two
-    are alike, by hardly anything where the mean is sure.
+    Each is multiplied by 1 - e² / m², m the mean and e its standard error, or by nothing where that
+    is negative (James and Stein, 1961): what is sure stays nearly what it is.
 
     Args:
         ratio: of each bin by itself.
@@ -60,4 +60,4 @@ def sure(ratio: Tensor, size: Tensor) -> Tensor:
     count = (size @ beside).clamp(min=1e-9)
     mean = (size * ratio) @ beside / count
     unsure = ERROR**2 / count
-    return mean * mean.square() / (mean.square() + unsure)
+    return mean * (1 - unsure / mean.square().clamp(min=1e-12)).clamp(min=0)
