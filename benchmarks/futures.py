@@ -40,7 +40,7 @@ def fitted(ahead: str, head: str, given: Options) -> Forecaster:
     """HiPerformer with a head, fitted once and then loaded."""
     context, horizon, rate = SETTINGS[ahead]
     frames = (lambda: games("train", rate)), (lambda: games("val", rate))
-    model = HiPerformer(given.width, 2, dropout=0.0, patch=10, scale="mirrored", head=HEADS[head]())
+    model = HiPerformer(given.width, 2, dropout=0.0, scale="mirrored", head=HEADS[head]())
     options = {"learning_rate": given.learning_rate, "batch_size": given.batch_size}
     setting = Setting(COLUMNS, context, horizon, *frames)
     return setting.fit(f"{ahead}, {head}", given, model, series_dropout=0.0, **options)

@@ -106,7 +106,7 @@ class Tracks:
         )
         if arm in BASELINES:
             return setting.fit(arm, given, BASELINES[arm]())
-        options = {"dropout": 0.0, "scale": self.scale, "patch": 10, "n_frequencies": 24}
+        options = {"dropout": 0.0, "scale": self.scale, "n_frequencies": 24}
         model = HiPerformer(given.width, 2, block=NETWORKS[arm], **options)
         more = {"batch_size": 32, "series_dropout": 0.1, "min_context": self.least}
         return setting.fit(f"{part}, {arm}", given, model, **more)
