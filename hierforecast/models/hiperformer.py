@@ -252,6 +252,10 @@ class HiPerformer(LinearStart):
             likelihood = likelihood / (seen.sum().clamp(min=1) * truth.shape[-1])
             middle = loc.mean(0) if loc.ndim > truth.ndim else loc  # of several locs
             apart = self.scaler.totals_apart(truth - middle, seen, scenes)
+            if loc.ndim > truth.ndim:
+                # Which of several futures came shows where they end up, not in the first steps.
+                late = self.horizon_scale / self.horizon_scale.mean(0)
+                loc, truth = loc * late, truth * late
             return self._head.distance(loc, truth, seen, scenes) + apart, -likelihood
 
     def _around(
