@@ -253,8 +253,9 @@ class HiPerformer(LinearStart):
             middle = loc.mean(0) if loc.ndim > truth.ndim else loc  # of several locs
             apart = self.scaler.totals_apart(truth - middle, seen, scenes)
             if loc.ndim > truth.ndim:
-                # Which of several futures came shows where they end up, not in the first steps.
-                late = self.horizon_scale / self.horizon_scale.mean(0)
+                # Which of several futures came shows where they end up, not in the first steps: a
+                # step counts by the square of its errors.
+                late = self.horizon_scale.square() / self.horizon_scale.square().mean(0)
                 loc, truth = loc * late, truth * late
             return self._head.distance(loc, truth, seen, scenes) + apart, -likelihood
 

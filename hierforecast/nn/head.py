@@ -174,8 +174,8 @@ class Head:
     def distance(self, loc: Tensor, truth: Tensor, present: Tensor, scenes: Scenes) -> Tensor:
         """How far the locs lie from the truth, a mean over present cells.
 
-        Each step is in units of its own, so that all count alike; of a head with several locs all
-        are in the same.
+        Each step is in units of its own, so that all count alike; of a head with several locs late
+        ones count more.
 
         Args:
             loc: (*loc_shape, P, H, D).

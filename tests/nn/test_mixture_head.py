@@ -143,12 +143,27 @@ def test_the_distance_is_that_of_the_winners(joint):
             assert rows.any(1).sum() == 1 and rows.any(0).all()  # one mode a scene
 
 
-def trained() -> tuple[HiPerformer, Any, Any]:
+MODES = MixtureHead(modes=3, rank=2)
+
+
+def trained(head: Any = MODES) -> tuple[HiPerformer, Any, Any]:
     """A model whose locations and shapes have gradients of their own."""
     task = task_for(FLAT)
-    head = MixtureHead(modes=3, rank=2)
     model = HiPerformer(12, 1, 2, dropout=0.0, head=head, patch=3).for_task(task).double()
     return model, pack(FLAT, make_content(FLAT, task)), make_future(FLAT, task)
+
+
+def test_futures_are_told_apart_by_where_they_end_up():
+    """Steps count by how large squared errors are there; of a head with one loc alike."""
+    for model, batch, future in (trained(), trained(head="lowrank")):
+        late = torch.linspace(0.1, 3.0, model.horizon_scale.numel()).double()
+        model.horizon_scale.copy_(late.view_as(model.horizon_scale))
+        loc, *_, scenes = model._parts(batch, model.scaler(batch))
+        truth = model.scaler(batch).apply(future.values) / model.horizon_scale
+        square = model.horizon_scale**2
+        unit = square / square.mean(0) if loc.ndim == 4 else 1.0
+        wanted = model._head.distance(loc * unit, truth * unit, future.present, scenes)
+        torch.testing.assert_close(model.score(batch, future)[0], wanted)
 
 
 def test_locations_learn_from_the_distance_and_the_rest_from_the_likelihood():
