@@ -25,9 +25,11 @@ class RunOn(LinearForecast):
 
     A context that ends in missing steps is shifted to end with the last observed one; forecasts are
     put behind it and forecast from in turn, until they reach the horizon. What is out of view
-    begins with the weights of its group type in view, so that it moves as all do, however few
-    series are ever lost; training may change them. It never moves on by more in a step than its
-    type does in training, but for one step in a thousand: a track may jump as it is lost.
+    has the weights of its group type in view, so that it moves as all do, however few series are
+    ever lost. No gradient reaches them: forecasts of forecasts multiply the noise of each step of a
+    training, and rough paths cost a smooth distribution its likelihood. It never moves on by
+    more in a step than its type does in training, but for one step in a thousand: a track may jump
+    as it is lost.
 
     Args:
         task: shapes of the data.
@@ -80,6 +82,7 @@ class RunOn(LinearForecast):
         ran = self._run_on(inputs.same[away], late, codes[away], int(late.max()))
         return found.index_put((away,), ran.to(found))
 
+    @torch.no_grad()
     def _run_on(self, past: Tensor, late: Tensor, codes: Tensor, longest: int) -> Tensor:
         """Forecast rows, and on from the forecasts, until the horizon of the latest is reached.
 
