@@ -50,7 +50,7 @@ class RecursiveNoise(TargetNoise):
         Where a row is seen without gaps its shocks are what its errors say; the others are filtered
         (Kalman, 1960), all columns with the same gains.
         """
-        both = shocks, self._shocks(errors)
+        both = shocks, self.shocks(errors)
         if is_everything(seen):
             return divide(torch.cat(both, -1), self.scale, seen)
         gaps = ((~seen).cumsum(1).bool() & seen).any(2).any(1)
@@ -66,8 +66,8 @@ class RecursiveNoise(TargetNoise):
             )
         return white, volume
 
-    def _shocks(self, errors: Tensor) -> Tensor:
-        """The inverse of `carry`."""
+    def shocks(self, errors: Tensor) -> Tensor:
+        """The inverse of `carry`: errors (P, H, D, C) to shocks."""
         shocks = errors
         for lag in range(1, min(self.memory.shape[-1], errors.shape[1] - 1) + 1):
             carried = self.memory[:, lag:, :, lag - 1, None] * errors[:, :-lag]

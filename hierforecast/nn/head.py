@@ -81,6 +81,7 @@ class Scenes(NamedTuple):
             None where the head asks for none.
         crossed: the same as `groups` for each further way of grouping.
         sizes: how many there are; None: counted where that matters.
+        in_view: (P, H, D), see `Unseen.in_view`; None where all series are.
     """
 
     scene: Tensor
@@ -91,6 +92,7 @@ class Scenes(NamedTuple):
     shared: Tensor | None = None
     crossed: tuple[tuple[Tensor, ...], ...] = ()
     sizes: Sizes | None = None
+    in_view: Tensor | None = None
 
     @property
     def counts(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hierforecast.distributions import CoupledNormal, LowRankNormal, RecursiveNoise
 from hierforecast.nn.head import Head, Scenes, check_options, latents, widen
@@ -84,18 +85,23 @@ class LowRankHead(Head):
     ) -> LowRankNormal:
         """Shocks that carry on: the errors' velocity decays slowly, and they stay where they are.
 
-        At first the errors are as large at each step as the scale says.
+        At first the errors are as large at each step as the scale says: those of a series out of
+        view move as in view, about a path that is somewhere else and moves on otherwise.
         """
         own = (self.rank, self.series_rank, self.memory)
         ranks = (*own, *(self.group_rank for _ in scenes.owners))
         start = numbers(scale, *self._start)
-        unit = scale / torch.linalg.vector_norm(self._way(scale), dim=1)[:, None]
+        calm = scale if scenes.in_view is None else scale * scenes.in_view
+        unit = calm / torch.linalg.vector_norm(self._way(scale), dim=1)[:, None]
         wider, rest = widen(torch.ones_like(scale), shape)
         rest = rest.unflatten(-1, (scale.shape[-1], sum(ranks)))
         shared, private, memory, *of_groups = rest.split(ranks, dim=-1)
         recursive = RecursiveNoise(wider, start + 0.3 * memory).times(unit)
         noise = 0.5 * recursive.scale
         shared, private = noise[..., None] * shared, noise[..., None] * private
+        if scenes.in_view is not None:
+            lost = _elsewhere(scale, calm) * wider.mean(1, keepdim=True)[..., None]
+            private = _added(private, recursive.shocks(lost))
         shared, groups = latents(shared, [noise[..., None] * x for x in of_groups], scenes)
         rows = scenes.scene, scenes.n_scenes
         return LowRankNormal(loc, recursive, shared, private, *rows, group_factors=groups)
@@ -139,6 +145,34 @@ class CoupledHead(Head):
         if scenes.links is None:
             return apart
         return CoupledNormal.of(apart, scenes.links)
+
+
+def _elsewhere(scale: Tensor, calm: Tensor) -> Tensor:
+    """How far off a path may be that starts somewhere else, and moves on otherwise (P, H, D, 2).
+
+    Squares of both make up for what scales (P, H, D) lack in theirs, as nearly as two numbers of
+    zero or more can.
+    """
+    lack = (scale.square() - calm.square()).clamp(min=0)
+    steps = torch.arange(scale.shape[1], device=scale.device).to(scale)[:, None]
+    time = steps.square()
+    about = (time - time.mean(0)) / (time - time.mean(0)).square().sum(0).clamp(min=1)
+    pace = (about * lack).sum(1).clamp(min=0)
+    place = lack.mean(1) - pace * time.mean(0)
+    most = (time * lack).sum(1) / time.square().sum(0).clamp(min=1)
+    pace = torch.where(place < 0, most, pace)
+    place = place.clamp(min=0)
+    return torch.stack(
+        [place.sqrt()[:, None].expand_as(scale), steps * pace.sqrt()[:, None]], dim=-1
+    )
+
+
+def _added(factor: Tensor, more: Tensor) -> Tensor:
+    """A factor (P, H, D, R) and one of its own for each target (P, H, D, C), latent by latent."""
+    eye = torch.eye(more.shape[2], dtype=more.dtype, device=more.device)
+    apart = (eye[..., None] * more[..., None, :]).flatten(-2)
+    size = max(factor.shape[-1], apart.shape[-1])
+    return sum(F.pad(x, (0, size - x.shape[-1])) for x in (factor, apart))
 
 
 # What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.

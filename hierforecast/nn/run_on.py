@@ -114,8 +114,8 @@ class RunOn(LinearForecast):
         self, inputs: Inputs, ahead: Tensor, present: Tensor, codes: Tensor, *rows: Any, **more: Any
     ) -> None:
         """See `LinearForecast`; rows out of view get the weights of those in view."""
-        super().fit(inputs, ahead, present, codes, *rows, **more)
         n_types = len(self.fastest)
+        super().fit(inputs, ahead, _alike(present, codes, n_types), codes, *rows, **more)
         steps = inputs.same[:, :-1].abs()
         for code in range(n_types):
             own = steps[codes % n_types == code].flatten(0, 1)
@@ -128,3 +128,16 @@ class RunOn(LinearForecast):
         kept = self.error_scale[:n_types].clone()
         self.fit_errors(ahead - self(inputs, codes), present, codes)
         self.error_scale[:n_types] = kept
+
+
+def _alike(present: Tensor, codes: Tensor, n_types: int) -> Tensor:
+    """Cells (P, H) to learn from: all steps from the same rows, where that leaves half of them.
+
+    The errors of rows that are lost on the way belong to some steps only, and paths would zig-zag.
+    """
+    whole, found = present.all(1), present.clone()
+    for code in range(n_types):
+        rows = (codes == code) & present.any(1)
+        if 2 * (rows & whole).sum() >= rows.sum():
+            found[rows & ~whole] = False
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hierforecast._waiting import at_hand
 from hierforecast.batch import SceneBatch
 from hierforecast.nn.coverage import quantiles_by, sure
 from hierforecast.task import Task
@@ -31,9 +32,11 @@ class Unseen(nn.Module):
     Attributes:
         factor: (T, bins, H, D), of the errors of training windows.
         wider: (T, bins), by what intervals are wider still, so that they cover their share.
+        apart: (), 1 where errors in view are told apart from those of being lost; 0 in what was
+            saved by earlier versions.
     """
 
-    added = ("factor", "wider")
+    added = ("factor", "wider", "apart")
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -42,11 +45,27 @@ class Unseen(nn.Module):
         self.register_buffer("factor", torch.ones(shape))
         self.wider: Tensor
         self.register_buffer("wider", torch.ones(shape[:2]))
+        self.apart: Tensor
+        self.register_buffer("apart", torch.tensor(0.0))
 
     def forward(self, batch: SceneBatch) -> Tensor:
         """The factor of each row, (P, H, D)."""
         at = batch.types, self.bins(batch)
         return self.factor[at] * self.wider[at][:, None, None]
+
+    def in_view(self, batch: SceneBatch, scale: Tensor, calm: Tensor) -> Tensor | None:
+        """What share of a row's errors it had in view (P, H, D); None where all series are.
+
+        The rest is that a series out of view may be somewhere else.
+
+        Args:
+            batch: the contexts.
+            scale: (P, H, D), of the rows' errors.
+            calm: the same if all were in view.
+        """
+        if at_hand(scale) and bool(batch.present[:, -1].all()):
+            return None
+        return torch.where(self.apart > 0, (calm / scale).clamp(max=1), 1)
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -66,6 +85,7 @@ class Unseen(nn.Module):
             batch: the windows.
         """
         self.factor.fill_(1)
+        self.apart.fill_(1)
         self.reset()
         bins, square = self.bins(batch), errors.double().square()
         for code in range(len(self.factor)):

@@ -223,7 +223,7 @@ def test_recursion_is_the_one_that_is_written_down():
         before = memory[:, h, :, 0] * x[h - 1] + memory[:, h, :, 1] * x[h - 2]
         x.append(before + shocks[:, h, :, 0])
     close(p.noise.carry(shocks)[..., 0], torch.stack(x, 1))
-    close(p.noise._shocks(p.noise.carry(shocks)), shocks)
+    close(p.noise.shocks(p.noise.carry(shocks)), shocks)
     first = scale[:, 0].square()
     close(p.noise.variance[:, 1], memory[:, 1, :, 0].square() * first + scale[:, 1].square())
 
