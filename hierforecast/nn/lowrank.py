@@ -100,8 +100,9 @@ class LowRankHead(Head):
         noise = 0.5 * recursive.scale
         shared, private = noise[..., None] * shared, noise[..., None] * private
         if scenes.in_view is not None:
-            lost = _elsewhere(scale, calm) * wider.mean(1, keepdim=True)[..., None]
-            private = _added(private, recursive.shocks(lost))
+            steady = 1 / (1 / wider).mean(1, keepdim=True)[..., None]  # near the narrowest step
+            lost = steady * _elsewhere(scale, calm)
+            private = _added(private, RecursiveNoise(unit, start).times(unit).shocks(lost))
         shared, groups = latents(shared, [noise[..., None] * x for x in of_groups], scenes)
         rows = scenes.scene, scenes.n_scenes
         return LowRankNormal(loc, recursive, shared, private, *rows, group_factors=groups)
