@@ -283,8 +283,8 @@ class HiPerformer(LinearStart):
         if self.shared is not None:
             scenes = scenes._replace(shared=self.shared.loads(base.shape[1]))
         scale = self.linear.error_scale[codes] * self.unseen(batch)
-        calm = self.linear.error_scale[codes % self.task.n_types]
-        scenes = scenes._replace(in_view=self.unseen.in_view(batch, scale, calm))
+        in_view = self.unseen.in_view(batch, scale, self.linear.error_scale[batch.types])
+        scenes = scenes._replace(in_view=in_view)
         start = self._head.start(base, scale)
         moved = rearrange(moved, "p t (k d) -> k p t d", d=base.shape[-1])
         if self._head.pooled:

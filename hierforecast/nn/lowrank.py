@@ -172,8 +172,8 @@ def _added(factor: Tensor, more: Tensor) -> Tensor:
     """A factor (P, H, D, R) and one of its own for each target (P, H, D, C), latent by latent."""
     eye = torch.eye(more.shape[2], dtype=more.dtype, device=more.device)
     apart = (eye[..., None] * more[..., None, :]).flatten(-2)
-    size = max(factor.shape[-1], apart.shape[-1])
-    return sum(F.pad(x, (0, size - x.shape[-1])) for x in (factor, apart))
+    lack = apart.shape[-1] - factor.shape[-1]
+    return F.pad(factor, (0, max(lack, 0))) + F.pad(apart, (0, max(-lack, 0)))
 
 
 # What an error carries on of itself at first: it stays, or goes on with .6 of its velocity.
