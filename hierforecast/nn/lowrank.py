@@ -101,7 +101,7 @@ class LowRankHead(Head):
         shared, private = noise[..., None] * shared, noise[..., None] * private
         if scenes.in_view is not None:
             steady = 1 / (1 / wider).mean(1, keepdim=True)[..., None]  # near the narrowest step
-            lost = steady * _elsewhere(scale, calm)
+            lost = steady * elsewhere(scale, calm)
             private = _added(private, RecursiveNoise(unit, start).times(unit).shocks(lost))
         shared, groups = latents(shared, [noise[..., None] * x for x in of_groups], scenes)
         rows = scenes.scene, scenes.n_scenes
@@ -148,7 +148,7 @@ class CoupledHead(Head):
         return CoupledNormal.of(apart, scenes.links)
 
 
-def _elsewhere(scale: Tensor, calm: Tensor) -> Tensor:
+def elsewhere(scale: Tensor, calm: Tensor) -> Tensor:
     """How far off a path may be that starts somewhere else, and moves on otherwise (P, H, D, 2).
 
     Squares of both make up for what scales (P, H, D) lack in theirs, as nearly as two numbers of

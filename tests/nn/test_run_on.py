@@ -134,6 +134,29 @@ def test_fitted_it_has_the_weights_of_those_in_view_and_bounds_of_their_steps():
     assert torch.allclose(made.error_scale[TYPES], expected)
 
 
+def test_paths_are_learned_from_the_same_rows_at_all_steps(monkeypatch):
+    """Who is lost on the way, and errs otherwise, bends nobody's path; but where most are lost."""
+    batch, scaled, codes = rows(3, 400)
+    ahead = torch.randn(400, H, D).double().cumsum(1)
+    order = torch.rand(400)
+
+    def weights(lost: float, left: bool = False) -> Tensor:
+        present = torch.ones(400, H, dtype=torch.bool)
+        present[order < lost, 0 if left else 1 :] = False
+        made = RunOn(TASK).double()
+        made.fit_units(SimpleNamespace(), UNIT)  # type: ignore[arg-type]
+        made.fit(made.inputs(batch, scaled, STEP), ahead, present, codes, torch.arange(400) // 2)
+        return made.weight.weight.detach().unflatten(0, made.shape)[:TYPES]
+
+    few, most, kept = weights(0.2), weights(0.9), weights(0.2, left=True)
+    torch.testing.assert_close(few, kept)
+    monkeypatch.setattr(run_on, "_alike", lambda present, codes, n_types: present)
+    twin = weights(0.2)
+    assert not torch.allclose(twin[:, 0], few[:, 0]), "the broken twin: the first step from all"
+    torch.testing.assert_close(twin[:, 1:], few[:, 1:])
+    assert torch.equal(weights(0.9), most)
+
+
 def runners(seed: int, scenes: int = 40) -> Any:
     """Straight runs, some lost from view for the last one to six of nine steps."""
     rng = np.random.default_rng(seed)
