@@ -2,7 +2,8 @@
 
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.counts import NegativeBinomial, Rounded
-from hierforecast.distributions.coupled import CoupledNoise, CoupledNormal
+from hierforecast.distributions.coupled import CoupledNormal
+from hierforecast.distributions.coupled_noise import CoupledNoise
 from hierforecast.distributions.families import IndependentScenes
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.mixture import ModeMixture

@@ -200,6 +200,8 @@ class Head:
 def check_options(head: Any) -> None:
     """Keep a head's options as plain numbers: one mode at least, ranks from 0, shares up to 1."""
     for name, value in asdict(head).items():
+        if isinstance(value, bool):
+            continue
         kept = share(name, value) if name == "joint" else whole(name, value, int(name == "modes"))
         object.__setattr__(head, name, kept)
 

@@ -247,7 +247,10 @@ HEADS: dict[str, type[Any]] = {
 
 
 # What options were before files named them: heads whose default has changed since.
-UNNAMED: dict[str, dict[str, Any]] = {"steps": {"group_rank": 0}}
+UNNAMED: dict[str, dict[str, Any]] = {
+    "steps": {"group_rank": 0},
+    "coupled": {"places": False},
+}
 
 
 def former_head(head: Any) -> Any:

@@ -118,12 +118,16 @@ class CoupledHead(Head):
 
     Args:
         series_rank, memory: of each series' own errors, see `LowRankHead`.
-        components: of a series' errors along time that are linked, the slowest ones.
+        components: of a series' errors that are linked: where it is at so many instants, evenly
+            apart.
+        places: False in what was saved by earlier versions, which linked the slowest components of
+            shocks along time.
     """
 
     series_rank: int = 8
     memory: int = 2
     components: int = 3
+    places: bool = True
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -145,7 +149,7 @@ class CoupledHead(Head):
         apart = self._apart(loc, scale, shape, scenes)
         if scenes.links is None:
             return apart
-        return CoupledNormal.of(apart, scenes.links)
+        return CoupledNormal.of(apart, scenes.links, self.places)
 
 
 def elsewhere(scale: Tensor, calm: Tensor) -> Tensor:

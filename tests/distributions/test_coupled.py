@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from scipy.fft import dct
@@ -21,6 +23,15 @@ P, H, D, Q, K, N, B = 7, 5, 2, 2, 3, 4, 2
 SCENE = torch.tensor([1, 0, 1, 0, 1, 0, 1])
 SLOT = torch.tensor([2, 0, 1, 1, 0, 2, 3])
 EYE = torch.eye(K, dtype=torch.float64)
+
+
+# Which components rows share, for each test in turn: those of places, or the slowest of shocks.
+PLACES = [True]
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["places", "slowest"])
+def both(request: pytest.FixtureRequest) -> None:
+    PLACES[0] = request.param
 
 
 def normal(*shape: int, seed: int) -> Tensor:
@@ -56,7 +67,9 @@ def joined(
     noise: RowNoise, own: Tensor, links: Tensor, perm: Tensor | None = None
 ) -> LowRankNormal:
     perm = torch.arange(P) if perm is None else perm
-    return CoupledNormal(normal(P, H, D, seed=3)[perm], noise, own, links, SCENE[perm], B)
+    loc = normal(P, H, D, seed=3)[perm]
+    apart = LowRankNormal(loc, noise, own[..., :0], own, SCENE[perm], B)
+    return CoupledNormal.of(apart, links, *PLACES)
 
 
 def alone(memory: int = 2) -> LowRankNormal:
@@ -73,21 +86,30 @@ def written_out(memory: int, scene: int) -> Tensor:
     blocks = [joint[i : i + K, i : i + K] for i in range(0, len(joint), K)]
     unit = torch.linalg.inv(torch.block_diag(*map(torch.linalg.cholesky, blocks)))
     slow = unit @ joint @ unit.T
-    basis = torch.from_numpy(dct(torch.eye(H).double().numpy(), axis=0, norm="ortho")[:K])
-    white = torch.eye(len(rows) * H * D, dtype=torch.float64)
-    white = white.reshape(len(rows), H, D, len(rows), H, D)
+    roots = [root_of(alone(memory), row) for row in rows]
+    loads = [of_places(x @ x.T) if PLACES[0] else slowest(x) for x in roots]
+    covariance = torch.zeros(len(rows), H * D, len(rows), H * D, dtype=torch.float64)
     for i in range(len(rows)):
+        covariance[i, :, i] = roots[i] @ roots[i].T
         for j in range(len(rows)):
             block = slow[i * K : i * K + K, j * K : j * K + K] - (i == j) * EYE
-            for d in range(D):
-                white[i, :, d, j, :, d] += basis.T @ block @ basis
-    apart = alone(memory)
-    roots = [root_of(apart, row) for row in rows]
-    root = torch.block_diag(*roots)
-    covariance = root @ white.flatten(3).flatten(0, 2) @ root.T
-    covariance = covariance.reshape(len(rows), H * D, len(rows), H * D)
+            block = torch.kron(block, torch.eye(D).double())
+            covariance[i, :, j] += loads[i] @ block @ loads[j].T
     order = torch.tensor([rows.index(row) for row in (scene == SCENE).nonzero()[:, 0].tolist()])
     return covariance[order][:, :, order].flatten(2).flatten(0, 1)
+
+
+def slowest(root: Tensor) -> Tensor:
+    """Loads (H * D, K * D) of the slowest components of errors made white by a root."""
+    basis = torch.from_numpy(dct(torch.eye(H).double().numpy(), axis=0, norm="ortho")[:K])
+    return root @ torch.kron(basis.T.contiguous(), torch.eye(D).double())
+
+
+def of_places(covariance: Tensor) -> Tensor:
+    """Loads (H * D, K * D) of what places at steps 5, 3 and 1 say, by regression on them."""
+    cells = torch.arange(H * D).unflatten(0, (H, D))[[4, 2, 0]].flatten()
+    unit = torch.linalg.cholesky(covariance[cells][:, cells])
+    return torch.linalg.solve_triangular(unit, covariance[cells], upper=False).T
 
 
 def root_of(p: LowRankNormal, row: int) -> Tensor:
@@ -184,6 +206,18 @@ def test_no_rows():
     p = build().rows(torch.zeros(0, dtype=torch.int64))
     assert p.variance.shape == (0, H, D) and p.sample((3,)).shape == (3, 0, H, D)
     assert p.log_prob(p.mean).tolist() == [0, 0]
+
+
+def test_places_do_not_depend_on_how_a_covariance_is_made_up():
+    """The same rows from half of the noise and latents for the rest: the same joint distribution.
+
+    The slowest components of shocks, the broken twin, are others.
+    """
+    scale, own, value = noise_of(0).scale, own_of(), normal(P, H, D, seed=5)
+    rest = (math.sqrt(0.75) * scale.flatten(1)).diag_embed().unflatten(1, (H, D))
+    other = joined(DiagonalNoise(0.5 * scale), torch.cat([own, rest], -1), links_of())
+    away = (other.log_prob(value) - build(0).log_prob(value)).abs()
+    assert (away < 1e-9).all() if PLACES[0] else (away > 0.1).all()
 
 
 def test_components_are_those_of_scipy():
