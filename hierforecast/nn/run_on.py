@@ -113,9 +113,23 @@ class RunOn(LinearForecast):
     def fit(
         self, inputs: Inputs, ahead: Tensor, present: Tensor, codes: Tensor, *rows: Any, **more: Any
     ) -> None:
-        """See `LinearForecast`; rows out of view get the weights of those in view."""
+        """See `LinearForecast`; rows out of view get the weights of those in view.
+
+        The errors of rows that are lost on the way belong to some steps only, and paths would
+        zig-zag. So where others are half of a type or more, these are learned from first; then from
+        all, what is not known of an error being as large as at the nearest step that is.
+        """
         n_types = len(self.fastest)
-        super().fit(inputs, ahead, _alike(present, codes, n_types), codes, *rows, **more)
+        whole = _alike(present, codes, n_types)
+        super().fit(inputs, ahead, whole, codes, *rows, **more)
+        lost = (present & ~whole).any(1)
+        if bool(lost.any()):
+            scale, line = self.error_scale.clone(), super().forward(inputs, codes)
+            error = _nearest(ahead - line.to(ahead), present)
+            known = torch.where(present[..., None], ahead, line.to(ahead) + error)
+            ahead_too = torch.where(lost[:, None, None], known, ahead)
+            super().fit(inputs, ahead_too, whole | lost[:, None], codes, *rows, **more)
+            self.error_scale.copy_(scale)
         steps = inputs.same[:, :-1].abs()
         for code in range(n_types):
             own = steps[codes % n_types == code].flatten(0, 1)
@@ -131,13 +145,19 @@ class RunOn(LinearForecast):
 
 
 def _alike(present: Tensor, codes: Tensor, n_types: int) -> Tensor:
-    """Cells (P, H) to learn from: all steps from the same rows, where that leaves half of them.
-
-    The errors of rows that are lost on the way belong to some steps only, and paths would zig-zag.
-    """
+    """Cells (P, H) but those of rows in view that are lost on the way, if that leaves half."""
     whole, found = present.all(1), present.clone()
     for code in range(n_types):
         rows = (codes == code) & present.any(1)
         if 2 * (rows & whole).sum() >= rows.sum():
             found[rows & ~whole] = False
     return found
+
+
+def _nearest(values: Tensor, present: Tensor) -> Tensor:
+    """Values (P, H, D), each missing one that of the present step before it, else after it."""
+    steps = torch.arange(present.shape[1], device=present.device)
+    before = torch.where(present, steps, -1).cummax(1).values
+    after = torch.where(present, steps, len(steps)).flip(1).cummin(1).values.flip(1)
+    at = torch.where(before >= 0, before, after).clamp(max=len(steps) - 1)
+    return values.gather(1, at[..., None].expand_as(values))
