@@ -12,9 +12,9 @@ from hierforecast.plot import plot_errors
 
 NOTE = (
     "Players of the test file by the time since they were last seen at the cutoff (steps of "
-    "0.2 s); mean distance in metres over the horizon's 2 s, only where the truth is seen: of "
-    "a player out of view that is after his return, so late steps count more there. Interval: "
-    "mean over x and y. A window every {stride} steps."
+    "0.2 s); mean distance in metres over the horizon's 2 s, and at its end, only where the truth "
+    "is seen: of a player out of view that is after his return, so late steps count more there. "
+    "Interval: mean over x and y. A window every {stride} steps."
 )
 # Steps of 0.2 s since a player was last seen at the cutoff; the context has 40.
 BINS = {"in view": (0, 0), "1-5 steps": (1, 5), "6-15 steps": (6, 15), "16-39 steps": (16, 39)}
@@ -31,7 +31,7 @@ def binned(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_visibility(rows: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Mean error, width and coverage of the 90 % interval of a coordinate, for each bin.
+    """Mean error, error at the end, width and coverage of a coordinate's 90 % interval, by bin.
 
     Args:
         rows: of `binned`.
@@ -44,13 +44,17 @@ def by_visibility(rows: pd.DataFrame, model: str) -> pd.DataFrame:
         inside = inside + rows[target].between(low, high) / 2
     table = rows.assign(width=width, inside=100 * inside).groupby("last seen")
     found = table[["error", "width", "inside"]].mean().assign(cells=table.size())
-    return found.reindex(list(BINS)).fillna({"cells": 0})
+    last = rows[rows["ahead"] == rows["ahead"].max()].groupby("last seen")["error"].mean()
+    return found.assign(last=last).reindex(list(BINS)).fillna({"cells": 0})
 
 
 def table(scored: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row a bin: the error of each model, the intervals of two of them, the cells."""
     found = {name: by_visibility(rows, name) for name, rows in scored.items()}
-    columns = {name: each["error"].map("{:.2f}".format) for name, each in found.items()}
+    columns = {
+        name: each["error"].map("{:.2f}".format) + each["last"].map("/{:.2f}".format)
+        for name, each in found.items()
+    }
     for name in ("Ridge", "HiPerformer"):
         columns[f"{name}: 90 % interval"] = found[name].apply(_interval, axis=1)
     columns["cells"] = found["HiPerformer"]["cells"].astype(int).astype(str)

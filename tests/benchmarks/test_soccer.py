@@ -47,6 +47,7 @@ def test_intervals_by_visibility():
         {
             "last seen": ["in view", "in view", "16-39 steps"],
             "error": [1.0, 3.0, 5.0],
+            "ahead": [9, 10, 10],
             "x": [0.0, 9.0, 0.0],
             "y": [0.0, 0.0, 0.0],
             **{f"M_{c}-{s}-90": [v] * 3 for c, w in (("x", 1), ("y", 3)) for s, v in
@@ -54,5 +55,6 @@ def test_intervals_by_visibility():
         }
     )  # fmt: skip
     table = _visibility.by_visibility(rows, "M")
-    assert table.loc["in view", ["error", "width", "inside", "cells"]].tolist() == [2, 4, 75, 2]
+    found = table.loc["in view", ["error", "last", "width", "inside", "cells"]]
+    assert found.tolist() == [2, 3, 4, 75, 2]
     assert table.loc["16-39 steps", "inside"] == 100 and table.loc["1-5 steps"].isna()["error"]
