@@ -50,7 +50,9 @@ def coupled() -> LowRankNormal:
     slot = torch.tensor([0, 2, 1, 0, 2, 1])
     for row in range(P):
         links[row, :, slot[row]] = torch.eye(3, dtype=torch.float64)
-    return CoupledNormal(p.loc, p.noise, p.series_factor, links, SCENE, B)
+    own = p.series_factor
+    apart = LowRankNormal(p.loc, p.noise, own[..., :0], own, SCENE, B)
+    return CoupledNormal.of(apart, links)
 
 
 def grouped(levels: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
