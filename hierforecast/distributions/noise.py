@@ -114,6 +114,10 @@ class TargetNoise(RowNoise):
         eye = torch.eye(covariance.shape[1], dtype=covariance.dtype, device=covariance.device)
         return torch.einsum("pdij,de->pidje", covariance, eye).flatten(3).flatten(1, 2)
 
+    def back(self, weights: Tensor) -> Tensor:
+        """The transpose of the root of the noise alone, times weights (P, H, D, C)."""
+        return torch.einsum("pdhs,phdc->psdc", self.root, weights)
+
     def total(self, sums: Sums) -> RowNoise:
         """See `RowNoise`."""
         covariance = sums.add(self.covariance, power=2)

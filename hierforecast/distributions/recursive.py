@@ -132,6 +132,18 @@ class RecursiveNoise(TargetNoise):
         shocks = self.scale.movedim(1, 2).diag_embed().movedim(1, 2)  # (P, H, D, H)
         return self.carry(shocks).movedim(1, 2)
 
+    def back(self, weights: Tensor) -> Tensor:
+        """See `TargetNoise`: what a shock does to the steps after it, from the last one on."""
+        memory = self.memory.unsqueeze(-1).unbind(1)
+        effects: list[Tensor] = []  # of the shocks of this step and of later ones, the next first
+        steps = weights.unbind(1)
+        for at in reversed(range(len(steps))):
+            now = steps[at]
+            for lag, after in enumerate(effects[: memory[at].shape[2]], start=1):
+                now = torch.addcmul(now, memory[at + lag][:, :, lag - 1], after)
+            effects.insert(0, now)
+        return self.scale[..., None] * torch.stack(effects, 1)
+
     def change(self, parameter: Callable[[Tensor], Tensor]) -> RecursiveNoise:
         """See `RowNoise`."""
         return RecursiveNoise(parameter(self.scale), parameter(self.memory))
