@@ -17,7 +17,8 @@ from hierforecast.distributions import (
     RecursiveNoise,
     RowNoise,
 )
-from hierforecast.distributions.coupled import _OWN, cosines
+from hierforecast.distributions.coupled import _OWN, _orthonormal, cosines
+from hierforecast.distributions.noise import TargetNoise
 
 P, H, D, Q, K, N, B = 7, 5, 2, 2, 3, 4, 2
 SCENE = torch.tensor([1, 0, 1, 0, 1, 0, 1])
@@ -218,6 +219,27 @@ def test_places_do_not_depend_on_how_a_covariance_is_made_up():
     other = joined(DiagonalNoise(0.5 * scale), torch.cat([own, rest], -1), links_of())
     away = (other.log_prob(value) - build(0).log_prob(value)).abs()
     assert (away < 1e-9).all() if PLACES[0] else (away > 0.1).all()
+
+
+@pytest.mark.parametrize("memory", [0, 1, 2, 3])
+def test_back_is_the_transpose_of_the_root(memory: int):
+    noise, shocks, weights = noise_of(memory), normal(P, H, D, seed=5), normal(P, H, D, 4, seed=6)
+    there = noise.carry((noise.scale * shocks)[..., None]) * weights
+    assert isinstance(noise, TargetNoise)
+    back = shocks[..., None] * noise.back(weights)
+    torch.testing.assert_close(there.sum((1, 2)), back.sum((1, 2)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(noise.back(weights), TargetNoise.back(noise, weights))
+
+
+@pytest.mark.parametrize("alike", [1.0, 1e-3, 1e-6])
+def test_columns_are_those_of_householder(alike: float):
+    """Also where columns are nearly the same, as where a row is at instants one after the other."""
+    columns = normal(5, 12, 1, seed=7) + alike * normal(5, 12, 4, seed=8)
+    expected, size = torch.linalg.qr(columns)
+    expected = expected * size.diagonal(dim1=-2, dim2=-1).sign()[:, None]
+    found = _orthonormal(1e3 * columns)
+    torch.testing.assert_close(found.mT @ found, torch.eye(4).double().expand(5, 4, 4))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 / alike)
 
 
 def test_components_are_those_of_scipy():
