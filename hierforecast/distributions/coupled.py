@@ -23,6 +23,8 @@ from hierforecast.distributions.roots import cholesky
 
 # Share of a coupled component that stays a row's own, so that the joint covariance has an inverse.
 _OWN = 1e-2
+# How much of the slowest components is added to those of places, all of length one.
+_STAND_IN = 1e-3
 
 
 class CoupledNormal(LowRankNormal):
@@ -152,18 +154,26 @@ def _instants(noise: RowNoise, own: Tensor, count: int) -> Tensor:
     """Components (P, H, D, D, K) of white errors that say where a row is at K instants.
 
     What the places at earlier instants say beyond those at later ones, and targets beyond those
-    before them.
+    before them. Where they say the same but for rounding, the slowest components stand in.
     """
     assert isinstance(noise, TargetNoise)
     steps, targets = noise.scale.shape[1:]
     at = torch.arange(count, 0, -1, device=own.device) * steps // count - 1
     here = (torch.arange(steps, device=own.device)[:, None] == at).to(own)
-    eye = torch.eye(targets, dtype=own.dtype, device=own.device)
     shocks = noise.back(here[:, None].expand(*noise.scale.shape, -1))
-    places = torch.einsum("phdk,de->phdke", shocks, eye).flatten(3)
-    white = rooted(local_loads(noise, own), places.flatten(1, 2), transposed=True)
-    columns = _orthonormal(white if own.is_mps else white.double()).to(own)
+    places = _of_targets(shocks)
+    places = rooted(local_loads(noise, own), places.flatten(3).flatten(1, 2), transposed=True)
+    slowest = _of_targets(cosines(count, steps, own).T[:, None].expand(steps, targets, -1))
+    places = places / torch.linalg.vector_norm(places, dim=1, keepdim=True)
+    columns = places + _STAND_IN * slowest.flatten(2).flatten(0, 1)
+    columns = _orthonormal(columns if own.is_mps else columns.double()).to(own)
     return columns.unflatten(1, (steps, targets)).unflatten(3, (count, targets)).mT
+
+
+def _of_targets(columns: Tensor) -> Tensor:
+    """Columns (..., D, K) of each target by itself, among those of all (..., D, K, D)."""
+    eye = torch.eye(columns.shape[-2], dtype=columns.dtype, device=columns.device)
+    return columns[..., None] * eye[:, None]
 
 
 def _orthonormal(columns: Tensor) -> Tensor:
@@ -172,7 +182,6 @@ def _orthonormal(columns: Tensor) -> Tensor:
     By Cholesky factors, for which a GPU is not waited: a first step with a little added, so that
     there is one, and a second that makes up for it (Fukaya et al., arXiv 1809.11085).
     """
-    columns = columns / torch.linalg.vector_norm(columns, dim=1, keepdim=True)
     eye = torch.eye(columns.shape[2], dtype=columns.dtype, device=columns.device)
     for little in (torch.finfo(columns.dtype).eps ** 0.625, 0.0):
         root = cholesky(columns.mT @ columns + little * eye)

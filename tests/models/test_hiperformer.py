@@ -40,7 +40,9 @@ OPTIONS = {
     "rows": {"head": "rows", "patch": 4},
     "returns": {"scale": "returns"},
     "demand": {"scale": "demand", "head": "lowrank"},
-    "coupled": {"head": CoupledHead(2, 0, 2), "block": "sa3"},
+    "coupled": {"head": CoupledHead(2, 1, 2), "block": "sa3"},
+    # By places it would be beyond float64 here: own latents 150,000 times as large as noise.
+    "coupled, as before": {"head": CoupledHead(2, 0, 2, places=False), "block": "sa3"},
     "coupled, by series": {"scale": "series", "head": CoupledHead(0, 1, 3)},
     "relational": {"block": "relational", "head": "lowrank"},
     "relational, mirrored": {"block": "relational", "scale": "mirrored", "head": "coupled"},
