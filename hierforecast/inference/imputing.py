@@ -3,6 +3,9 @@
 A window begins where a series vanishes. Its forecast is conditioned on all that was observed after
 that, of the series itself once it reappears and of all others, so that a path leaves where it
 vanished and arrives where it reappears. No second model is needed, and none is trained.
+
+What is filled counts as observed in later windows. Draws each go on from their own; a bound is
+widened by how far the point moves when a path has been at that bound until then.
 """
 
 from __future__ import annotations
@@ -163,11 +166,13 @@ class _Work(NamedTuple):
     def answer(self, part: Round, ask: Ask) -> None:
         """Write the numbers of a round's cells into the copies."""
         side, copies, scenes = self.side, self.copies, part.cutoffs[:, 0]
+        # Windows without a filled cell are the same for all numbers.
+        stale = np.isin(scenes, self._touched(part))
         if not self.own:
             self._ask(part, 0, slice(None), len(copies), ask)
+            if stale.any() and len(copies) > 1:
+                self._widen(part.of_scenes(scenes[stale], side))
         else:
-            # Windows without a filled cell are the same for all draws.
-            stale = np.isin(scenes, self._touched(part))
             for which, each in ((~stale, [slice(None)]), (stale, [*range(len(copies))])):
                 if which.any():
                     some = part.of_scenes(scenes[which], side)
@@ -175,6 +180,17 @@ class _Work(NamedTuple):
                         source, count = (0, len(copies)) if isinstance(to, slice) else (to, 1)
                         self._ask(some, source, to, count, ask)
         self.filled[side.cell_offset[part.row] + part.step] = True
+
+    def _widen(self, part: Round) -> None:
+        """Add to bounds what it means that the path until now may have been at them: as squares."""
+        cells = self.side.cell_offset[part.row] + part.step
+        point, bounds = self.copies[0, cells], self.copies[1:, cells]
+        away = np.empty_like(bounds)
+        for k in range(1, len(self.copies)):
+            self._ask(part, k, k, 1, lambda forecast, _: forecast.mean[None])
+            away[k - 1] = self.copies[k, cells] - point
+        far = bounds - point
+        self.copies[1:, cells] = point + np.sign(far) * np.hypot(far, away)
 
     def _touched(self, part: Round) -> np.ndarray:
         """Scenes of which a window shows a cell that was filled."""

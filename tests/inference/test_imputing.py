@@ -17,6 +17,7 @@ from hierforecast.cli import app
 from hierforecast.errors import SeriesDroppedWarning
 from hierforecast.frame import read_frame
 from hierforecast.inference.gaps import gaps_of, regrid, rounds
+from hierforecast.inference.imputing import _Work
 from hierforecast.nn.heads import CoupledHead, LowRankHead, MixtureHead
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, H, L, make_frame, random_weights, tiny
 
@@ -148,6 +149,32 @@ def test_long_gaps_go_on_from_their_own_pieces(one: Forecaster, own: bool):
     # The next piece is a draw around what the frame so completed says; the point is just that.
     error = np.abs(both.HiPerformer_x_x - both.HiPerformer_x_y)
     assert (error.max() < 1e-7) != own
+
+
+def test_bounds_of_long_gaps_know_that_earlier_pieces_are_unsure(monkeypatch):
+    """They are as wide as draws, which go on each from its own path; the broken twin's are not."""
+    one = tiny(HiPerformer(16, 1, 2, patch=4, head=HEADS["memory"]), max_steps=30)
+    one = one.fit(make_frame(20, missing=0.0, seed=2))
+    frame = make_frame(5, missing=0.0, seed=1)
+    frame = hide(frame, "home_1", range(12, 23)).reset_index(drop=True)
+    with pytest.warns(UserWarning, match="do not fit"):
+        draws = one.impute(frame, n=120, seed=0)
+        found = one.impute(frame, level=[80], quantiles=[0.1, 0.5])
+        monkeypatch.setattr(_Work, "_widen", lambda self, part: None)
+        twin = one.impute(frame, level=[80])
+    each = draws.HiPerformer_x.to_numpy().reshape(120, -1)
+    wanted = np.subtract(*np.quantile(each, [0.9, 0.1], axis=0))
+    late = found.ds.to_numpy() >= 16  # not of the first piece
+    ratio, narrow = (
+        ((x["HiPerformer_x-hi-80"] - x["HiPerformer_x-lo-80"]).to_numpy() / wanted)[late].mean()
+        for x in (found, twin)
+    )
+    assert 0.9 < ratio < 1.2 and narrow < 0.75 * ratio
+    assert (found["HiPerformer_x"] == twin["HiPerformer_x"]).all(), "points are what they were"
+    low = found["HiPerformer_x-lo-80"], found["HiPerformer_x-q-10"]
+    np.testing.assert_allclose(*low, atol=1e-6)
+    early = found.ds < 14
+    assert (found["HiPerformer_x-hi-80"] == twin["HiPerformer_x-hi-80"])[early].all()
 
 
 def test_before_a_series_is_seen_time_runs_backward(one: Forecaster):
