@@ -259,13 +259,15 @@ def test_an_idle_series_takes_the_usual_size(model):
     assert (np.abs(found.loc["one cell", name] - 5e-6) < 1e-5).all()
 
 
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
 @pytest.mark.parametrize("scale", ["series", "coordinates", "returns"])
-def test_mixtures_are_finite(scale):
+def test_mixtures_are_finite(scale, gaps):
     """Series of 1e-9 and of 1e9, targets 1e12 apart, one that never moves, one wild cell."""
     frame = walks("abcd")
     size = frame.unique_id.map({"a": 1e-9, "b": 1e-9, "c": 1.0, "d": 1e9})
     frame = frame.assign(y=frame.y * size, x=frame.x * 1e12, z=5.0 + 0 * frame.y)
     frame.loc[30, "x"] = 1e37
+    frame.loc[np.random.default_rng(0).random(len(frame)) < gaps, ["y", "x", "z"]] = np.nan
     columns = Columns(target=["y", "x", "z"], group=None)
     for model in (Ridge(scale=scale), net(scale=scale)):
         fitted = forecaster(model, columns).fit(frame)

@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from hierforecast.distributions.checks import everything
+from hierforecast._waiting import at_hand
+from hierforecast.distributions.checks import everything, is_everything
 from hierforecast.distributions.noise import RowNoise
 from hierforecast.distributions.roots import cholesky
 from hierforecast.distributions.sums import Sums
@@ -73,7 +74,34 @@ class CoupledNoise(RowNoise):
         return torch.einsum("pij,...pj->...pi", self._root, flat).reshape(white.shape)
 
     def whiten(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """See `RowNoise`: white by the inner noise, then less own latents, plus what is shared."""
+        """See `RowNoise`: of rows that are seen whole components are known, others are filtered."""
+        if is_everything(seen):
+            return self._whitened(shocks, errors)
+        gaps = ~seen.all(2).all(1)
+        if not at_hand(seen) or bool(gaps.all()):
+            return self._filtered(shocks, errors, seen)
+        white, volume = self._whitened(shocks, torch.where(gaps[:, None, None, None], 0, errors))
+        if bool(gaps.any()):
+            some = self.change(lambda x: x[gaps])
+            filtered = some._filtered(shocks[gaps], errors[gaps], seen[gaps])
+            white, volume = (
+                x.index_put((gaps,), y) for x, y in zip((white, volume), filtered, strict=True)
+            )
+        return white, volume
+
+    def _whitened(self, shocks: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+        """M^-1 of shocks and errors (P, H, D, C) that are white but for what is shared."""
+        white, volume = self.alone(errors)
+        columns = torch.cat([shocks / self.scale[..., None], white], -1)
+        slow = torch.einsum("phdek,phdc->pkec", self.basis, columns)
+        less = torch.linalg.solve_triangular(self.rest, slow.flatten(2), upper=False)
+        less = less.unflatten(2, slow.shape[2:]) - slow
+        columns = columns + torch.einsum("phdek,pkec->phdc", self.basis, less)
+        shared = self.rest.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return columns, volume + errors.shape[2] * shared
+
+    def _filtered(self, shocks: Tensor, errors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """White by the inner noise, then less own latents, plus what is shared."""
         inner, eye = self.inner, self._eye
         # The shared part of unit white errors, a column for each component and target.
         left = cholesky(eye - self.rest @ self.rest.mT)

@@ -13,6 +13,8 @@ from hierforecast.task import Task
 # So many cells of usual error are mixed in: what training windows hardly show changes little.
 PRIOR = 50.0
 DOUBLINGS = 6
+# What share of errors out of view is that in view at least: less is beyond what can be inverted.
+LEAST = 1e-4
 
 
 def steps_unseen(present: Tensor) -> Tensor:
@@ -65,7 +67,7 @@ class Unseen(nn.Module):
         """
         if at_hand(scale) and bool(batch.present[:, -1].all()):
             return None
-        return torch.where(self.apart > 0, (calm / scale).clamp(max=1), 1)
+        return torch.where(self.apart > 0, (calm / scale).clamp(LEAST, 1), 1)
 
     @torch.no_grad()
     def reset(self) -> None:

@@ -228,8 +228,8 @@ def test_who_is_out_of_view_moves_as_those_in_view_about_another_path(series_ran
     """A place, a pace and the errors in view are independent; the sum of squares is the scale's."""
     head, steps = LowRankHead(rank=0, series_rank=series_rank, memory=2), 6
     calm = torch.linspace(0.1, 1.0, steps).double()[:, None] * torch.tensor([1.0, 2.0])
-    place, pace, time = 3.0, 0.7, torch.arange(steps)[:, None]
-    wide = (calm.square() + place**2 + (pace * time).square()).sqrt()
+    place, pace, since = 3.0, 0.7, torch.arange(steps)[:, None]
+    wide = (calm.square() + place**2 + (pace * since).square()).sqrt()
     scale = torch.stack([calm, wide])
     share = torch.stack([torch.ones_like(calm), calm / wide])
     scenes = Scenes(torch.tensor([0, 1]), 2)
@@ -239,7 +239,7 @@ def test_who_is_out_of_view_moves_as_those_in_view_about_another_path(series_ran
         found.covariance(one).view(steps, 2, steps, 2)[:, target, :, target].detach()
         for one in range(2) for target in range(2)
     ]  # fmt: skip
-    drift = place**2 + pace**2 * time * time.T
+    drift = place**2 + pace**2 * since * since.T
     for seen, lost in zip(by_target[:2], by_target[2:], strict=True):
         torch.testing.assert_close(lost, seen + drift, rtol=5e-3, atol=0)
     across = found.covariance(1).view(steps, 2, steps, 2)[:, 0, :, 1]
@@ -258,11 +258,11 @@ def _bends(covariance: Tensor) -> float:
 
 @pytest.mark.parametrize("place, pace", [(0.0, 1.0), (2.0, 0.0), (0.0, 0.0), (1.5, 0.4)])
 def test_place_and_pace_are_told_from_scales(place: float, pace: float):
-    time = torch.arange(7.0).double()[:, None]
-    scale = (1 + place**2 + (pace * time).square()).sqrt().expand(3, 7, 2)
+    since = torch.arange(7.0).double()[:, None]
+    scale = (1 + place**2 + (pace * since).square()).sqrt().expand(3, 7, 2)
     found = elsewhere(scale, torch.ones_like(scale))
     torch.testing.assert_close(found[..., 0], torch.full_like(scale, place))
-    torch.testing.assert_close(found[..., 1], (pace * time).expand_as(scale))
+    torch.testing.assert_close(found[..., 1], (pace * since).expand_as(scale))
     # Scales that shrink, or jump about, are met as nearly as two numbers of zero or more can.
     odd = torch.rand(5, 7, 2, generator=torch.Generator().manual_seed(0)).double() + 1
     best = elsewhere(odd, torch.ones_like(odd)).square().sum(-1)
@@ -270,7 +270,7 @@ def test_place_and_pace_are_told_from_scales(place: float, pace: float):
     miss = (best - lack).square().sum(1)
     for more in ((0.01, 0.0), (-0.01, 0.0), (0.0, 0.001), (0.0, -0.001), (0.01, -0.001)):
         level, slope = more
-        other = best + level + slope * time.square()
+        other = best + level + slope * since.square()
         ends = other[:, 0], other[:, -1] - other[:, 0]
         allowed = (ends[0] >= 0) & (ends[1] >= 0)
         assert ((other - lack).square().sum(1) >= miss - 1e-12)[allowed].all()

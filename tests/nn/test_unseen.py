@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
-from hierforecast.nn.unseen import PRIOR, Unseen, steps_unseen
+from hierforecast.nn.unseen import LEAST, PRIOR, Unseen, steps_unseen
 from hierforecast.task import Task
 from hierforecast.training import held_out
 from tests.helpers import DOUBLE, make_frame, tiny
@@ -112,6 +112,18 @@ def test_intervals_widen_with_the_gap_instead_of_jumping_once(model, monkeypatch
         monkeypatch.setattr(Unseen, learning, lambda *given: None)
     flat = width(tiny(model, **options).fit(train, walks(2, 20)), test)
     assert abs(flat[9] / flat[1] - 1) < 0.1, "the broken twin jumps once"
+
+
+def test_what_is_of_being_in_view_and_what_of_being_lost():
+    """One in view, their ratio out of it, never nearly nothing; all of it in earlier versions."""
+    batch, unseen = rows([0, 3, 5], [0, 1, 0]), Unseen(TASK)
+    scale = torch.tensor([1.0, 4.0, 1e9])[:, None, None].expand(3, 3, 2)
+    assert (unseen.in_view(batch, scale, torch.ones(3, 3, 2)) == 1).all()
+    unseen.fit(torch.ones(3, 3, 2), torch.ones(3, 3, dtype=torch.bool), batch)
+    found = unseen.in_view(batch, scale, torch.ones(3, 3, 2))
+    assert found is not None
+    assert torch.allclose(found[:, 0, 0], torch.tensor([1.0, 0.25, LEAST]))
+    assert unseen.in_view(rows([0, 0], [0, 1]), scale[:2], scale[:2]) is None
 
 
 def test_it_is_saved_bit_for_bit(tmp_path):
