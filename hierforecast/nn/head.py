@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierforecast._options import share, whole
+from hierforecast._options import share, show, whole
 from hierforecast.batch import Hierarchy, SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.distributions.places import GroupFactor, how_many, side_by_side
+from hierforecast.errors import DataError
 
 # Softplus of this is one: a head starts out with the scale it is given.
 _ONE = 0.5413
@@ -200,7 +201,9 @@ class Head:
 def check_options(head: Any) -> None:
     """Keep a head's options as plain numbers: one mode at least, ranks from 0, shares up to 1."""
     for name, value in asdict(head).items():
-        if isinstance(value, bool):
+        if name == "places":
+            if not isinstance(value, bool):
+                raise DataError(f"{name}={show(value)} must be True or False")
             continue
         kept = share(name, value) if name == "joint" else whole(name, value, int(name == "modes"))
         object.__setattr__(head, name, kept)

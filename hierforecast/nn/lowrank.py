@@ -167,9 +167,8 @@ def elsewhere(scale: Tensor, calm: Tensor) -> Tensor:
     most = (time * lack).sum(1) / time.square().sum(0).clamp(min=1)
     pace = torch.where(place < 0, most, pace)
     place = place.clamp(min=0)
-    return torch.stack(
-        [place.sqrt()[:, None].expand_as(scale), steps * pace.sqrt()[:, None]], dim=-1
-    )
+    both = place.sqrt()[:, None].expand_as(scale), steps * pace.sqrt()[:, None]
+    return torch.stack(both, dim=-1)
 
 
 def _added(factor: Tensor, more: Tensor) -> Tensor:

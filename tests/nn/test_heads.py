@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hierforecast import HiPerformer
+from hierforecast import DataError, HiPerformer
 from hierforecast.distributions import (
     IndependentRows,
     IndependentScenes,
@@ -184,6 +184,14 @@ def test_unknown_heads_are_named():
         make_head("cubist")
     with pytest.raises(TypeError, match=r"ByRow cannot be saved: register it"):
         head_to_dict(ByRow())
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_what_is_no_number_is_no_number(value):
+    with pytest.raises(DataError, match=r"^places=.* must be True or False$"):
+        CoupledHead(places=value)
+    with pytest.raises(DataError, match=r"^series_rank=.* must be a whole number of at least 0$"):
+        CoupledHead(series_rank=bool(value))
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=list(ROWS))

@@ -37,11 +37,7 @@ class SegmentedImages(MaskSet):
     """
 
     def __init__(
-        self,
-        images: Tensor,
-        masks: Tensor,
-        classes: Sequence[str],
-        ignored: int | None = None,
+        self, images: Tensor, masks: Tensor, classes: Sequence[str], ignored: int | None = None
     ) -> None:
         check_images(images)
         if masks.shape != (len(images), *images.shape[2:]) or masks.is_floating_point():
