@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from benchmarks._kept import spent
 from benchmarks._results import write
 from benchmarks.experiment import Experiment, OptionError, experiments
 
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for section in one.tables(found, chosen):
         print(f"\n{section.title}\n{section.table.to_string()}\n{section.note}", flush=True)
         if given.write and one.declares(section.key):
-            write(one.page, section)
+            write(one.page, section, seconds=spent(chosen.folder))
 
 
 if __name__ == "__main__":

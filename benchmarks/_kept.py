@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+SPENT = "spent.jsonl"
+
 
 def once(stem: Path, make: Callable[[], Any]) -> Any:
     """What `make` gives, from its file if it was made before: the one cache of all benchmarks.
@@ -35,3 +37,16 @@ def kept_file(stem: Path) -> Path | None:
     """The file of a stem, if it is there."""
     paths = (stem.with_name(stem.name + suffix) for suffix in (".csv", ".json"))
     return next(filter(Path.exists, paths), None)
+
+
+def spend(folder: Path, seconds: float, **run: Any) -> None:
+    """Note the processor's seconds that a run took."""
+    with (folder / SPENT).open("a") as lines:
+        print(json.dumps({**run, "seconds": seconds}), file=lines)
+
+
+def spent(folder: Path) -> float:
+    """The processor's seconds of all runs of a folder; of one that was cut off, the rest only."""
+    path = folder / SPENT
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sum(json.loads(line)["seconds"] for line in lines)

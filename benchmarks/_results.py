@@ -19,16 +19,18 @@ from benchmarks.experiment import Section
 PAGES = Path(__file__).with_name("results")
 
 
-def write(page: str, section: Section, folder: Path = PAGES) -> None:
+def write(page: str, section: Section, folder: Path = PAGES, seconds: float = 0.0) -> None:
     """Replace a section of a page, or add it at the end.
 
     Args:
         page: name of the file, without suffix.
         section: the table.
         folder: of the pages.
+        seconds: of processors that its runs took; 0: not known.
     """
     key, title, table, note = section
-    body = "\n\n".join(part for part in (f"## {title}", markdown(table), note, origin()) if part)
+    parts = f"## {title}", markdown(table), note, origin() + took(seconds)
+    body = "\n\n".join(part for part in parts if part)
     marked = f"<!-- {key} -->\n{body}\n<!-- /{key} -->"
     path = folder / f"{page}.md"
     text = path.read_text() if path.exists() else f"# {page.replace('_', ' ').capitalize()}\n"
@@ -59,6 +61,14 @@ def origin() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     date = datetime.now(UTC).date().isoformat()
     return f"`{command}` · commit {commit} · {device} · torch {torch.__version__} · {date}"
+
+
+def took(seconds: float) -> str:
+    """How long the runs took, as the end of a line; nothing where that is not known."""
+    if not seconds:
+        return ""
+    hours, minutes = divmod(max(1, round(seconds / 60)), 60)
+    return f" · {hours} h {minutes} min of one core" if hours else f" · {minutes} min of one core"
 
 
 def _processor() -> str:

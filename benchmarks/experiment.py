@@ -18,13 +18,13 @@ from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from pkgutil import iter_modules
-from time import monotonic
+from time import process_time
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
-from benchmarks._kept import kept_file, once
+from benchmarks._kept import kept_file, once, spend
 from benchmarks.timing import steady
 
 
@@ -291,7 +291,8 @@ def stem(name: str, given: Options, seed: int | None = None) -> Path:
 
 def _keep(measure: Callable[[str, Options], Any], name: str, given: Options) -> None:
     """Measure an arm and keep what was found, whole or not at all."""
-    begun = monotonic()
+    begun = process_time()
     found = once(stem(name, given), lambda: measure(name, given))
-    done = "prepared" if found is None else "kept"
-    print(f"{name}, seed {given.seed}: {done} after {monotonic() - begun:.0f} s", flush=True)
+    seconds, done = process_time() - begun, "prepared" if found is None else "kept"
+    spend(given.folder, seconds, arm=name, seed=given.seed)
+    print(f"{name}, seed {given.seed}: {done} after {seconds:.0f} s of a processor", flush=True)

@@ -75,7 +75,9 @@ class CoupledNormal(LowRankNormal):
             if basis is None:
                 slowest = cosines(links.shape[1], loc.shape[1], loc)
                 basis = torch.einsum("kh,de->hdek", slowest, targets).expand(len(loc), *[-1] * 4)
-            mix = torch.einsum("pkn,de->pdken", mix, targets).flatten(1, 2).flatten(2)
+            # Solved columns lie one after the other, which makes the product a slow copy.
+            mix = torch.einsum("pkn,de->pdken", mix.contiguous(), targets)
+            mix = mix.flatten(1, 2).flatten(2)
         basis = basis.to(loc)
         left = CoupledNoise(noise, own, rest, basis, torch.ones_like(loc))
         super().__init__(
@@ -186,7 +188,7 @@ def _orthonormal(columns: Tensor) -> Tensor:
     for little in (torch.finfo(columns.dtype).eps ** 0.625, 0.0):
         root = cholesky(columns.mT @ columns + little * eye)
         columns = torch.linalg.solve_triangular(root.mT, columns, upper=True, left=False)
-    return columns
+    return columns.contiguous()  # solved columns lie one after the other
 
 
 def cosines(count: int, steps: int, like: Tensor) -> Tensor:

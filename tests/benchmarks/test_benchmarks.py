@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import _results, experiment
-from benchmarks._kept import once
+from benchmarks._kept import SPENT, once, spent
 from benchmarks.experiment import Experiment, OptionError, Section, cells, spread, tidy
 
 KNOWN = experiment.experiments()
@@ -108,14 +108,16 @@ def test_options_are_read_as_their_defaults_are():
 def test_the_command_lists_runs_and_writes(monkeypatch, tmp_path, capsys):
     one, calls = counted()
     monkeypatch.setattr(command, "experiments", lambda: {"made": one})
-    monkeypatch.setattr(command, "write", lambda *given: calls.append(given))
+    monkeypatch.setattr(command, "write", lambda *given, **more: calls.append((*given, more)))
     command.main([])
     assert "made" in (shown := capsys.readouterr().out) and "steps=3" in shown
     command.main(["made", "--set", "steps=7", "--folder", str(tmp_path), "--seeds", "0"])
     assert "7 steps" in capsys.readouterr().out and len(calls) == 3
     command.main(["made", "--set", "steps=7", "--folder", str(tmp_path), "--seeds", "0", "--write"])
-    (page, section) = calls[-1]
+    page, section, more = calls[-1]
     assert page == "speed" and section.table.loc["a row", "x"] == "7"
+    assert more["seconds"] == spent(tmp_path) > 0
+    assert (tmp_path / SPENT).read_text().count('"a row"') == 1  # it was kept: not run again
     for wrong in (["typo"], ["made", "--set", "typo=1"], ["made", "--arms", "typo"]):
         with pytest.raises(SystemExit):
             command.main([*wrong, "--folder", str(tmp_path)])
@@ -127,7 +129,10 @@ def test_a_section_is_put_into_its_place(tmp_path, monkeypatch):
     for cell in ("1", "2"):
         table = pd.DataFrame({"x": [cell]}, index=["row"])
         _results.write("page", Section("one", "One", table, "a note"), tmp_path)
-        _results.write("page", Section("two", "Two", table), tmp_path)
+        _results.write("page", Section("two", "Two", table), tmp_path, seconds=5430)
     text = (tmp_path / "page.md").read_text()
     assert text.count("## One") == text.count("## Two") == 1 and "| row | 2 |" in text
     assert "`python -m benchmarks made --set 'a=b c'` · commit" in text and "| 1 |" not in text
+    first, second = (line for line in text.splitlines() if "· commit" in line)
+    assert second.endswith(" · 1 h 30 min of one core") and "of one core" not in first
+    assert _results.took(20) == " · 1 min of one core"
