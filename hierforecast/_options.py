@@ -21,8 +21,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def whole(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
+def whole(
+    name: str, value: Any, minimum: int = 1, maximum: int | None = None, other: str | None = None
+) -> int:
     """A whole number from `minimum` to `maximum`; 2.0, True and "2" are none.
+
+    What else the option may be, `other`, is only named.
 
     Raises:
         DataError: for anything else.
@@ -31,7 +35,8 @@ def whole(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -
     if fits and minimum <= value and (maximum is None or value <= maximum):
         return int(value)
     bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-    raise DataError(f"{name}={show(value)} must be a whole number {bounds}")
+    else_ = "" if other is None else f", or {other!r}"
+    raise DataError(f"{name}={show(value)} must be a whole number {bounds}{else_}")
 
 
 def number(

@@ -109,7 +109,7 @@ class HiPerformer(LinearStart):
         super().__init__()
         self.width, self.depth = whole("width", width), whole("depth", depth)
         self.heads, self.dropout = whole("heads", heads), number("dropout", dropout, 0, 0.99)
-        self.patch = patch if patch == "auto" else whole("patch", patch)
+        self.patch = patch if patch == "auto" else whole("patch", patch, other="auto")
         self.n_frequencies = whole("n_frequencies", n_frequencies, 0)
         if self.width % self.heads:
             raise DataError(f"width={width} is not a multiple of heads={heads}: give one that is")

@@ -314,7 +314,7 @@ def test_options_come_back_and_are_checked():
         HiPerformer(scale="x")
     with pytest.raises(ValueError, match="width=10 is not a multiple of heads=4"):
         HiPerformer(width=10, heads=4).for_task(TASK)
-    with pytest.raises(ValueError, match="patch=0 must be"):
+    with pytest.raises(ValueError, match="patch=0 must be a whole number of at least 1, or 'auto'"):
         HiPerformer(patch=0)
 
 

@@ -162,6 +162,20 @@ def test_other_options_or_data_are_refused_by_name(options, named, frame, tmp_pa
     assert (tmp_path / LAST).read_bytes() == before and not hasattr(forecaster, "model_")
 
 
+def test_a_checkpoint_of_a_version_with_other_layers_is_refused(frame, tmp_path, monkeypatch):
+    tiny(model(), trainer=kept_in(tmp_path)).fit(frame)
+    build = HiPerformer.build
+
+    def with_one_more(self: HiPerformer, task: Any) -> None:
+        build(self, task)
+        self.register_buffer("later", torch.zeros(3))
+
+    monkeypatch.setattr(HiPerformer, "build", with_one_more)
+    message = "is of another fit: the network of this version differs. .* resume=False"
+    with pytest.raises(DataError, match=message):
+        tiny(model(), trainer=kept_in(tmp_path)).fit(frame, resume=True)
+
+
 def test_the_same_frame_in_other_clothes_is_the_same(frame, tmp_path):
     polars = pytest.importorskip("polars")
     tiny(model(), trainer=kept_in(tmp_path)).fit(frame)
