@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hierforecast.batch import SceneBatch
+from hierforecast.nn.among import Among
 from hierforecast.nn.linear import LinearForecast
-from hierforecast.nn.run_on import RunOn
 from hierforecast.nn.scaled import STILL, Scaled, clip_outliers, fill_gaps, median, positive
 from hierforecast.nn.views import Mixed, Scale, Views
 from hierforecast.task import Task
@@ -55,8 +55,8 @@ class CoordinateScale(Scale):
         return Scaled((filled - last) / scale, absolute, last, scale)
 
     def linear(self, task: Task) -> LinearForecast:
-        """See `Scale`: what is out of view moves on."""
-        return RunOn(task)
+        """See `Scale`: who moves among others, and moves on out of view."""
+        return Among(task)
 
 
 class MirroredScale(CoordinateScale):

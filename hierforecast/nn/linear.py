@@ -40,16 +40,21 @@ class Inputs(NamedTuple):
         same: (P, ...) for all steps alike.
         each: (P, H, E) more for each step, or None.
         late: (P,) steps from the end of the inputs to the cutoff, or None: they end there.
+        others: (P, F, D) vectors that say where others are and go, or None.
     """
 
     same: Tensor
     each: Tensor | None = None
     late: Tensor | None = None
+    others: Tensor | None = None
 
     def clipped(self) -> Inputs:
         """The same without outliers, see `clip_outliers`."""
         each = None if self.each is None else clip_outliers(self.each)
-        return Inputs(clip_outliers(self.same), each, self.late)
+        others = self.others
+        if others is not None:  # each vector by itself: places are far larger than movements
+            others = clip_outliers(others.flatten(1)).unflatten(1, others.shape[1:])
+        return Inputs(clip_outliers(self.same), each, self.late, others)
 
 
 # Penalties to choose from: of a smooth path nearly none, of returns so much that nothing is left.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +39,7 @@ class RunOn(LinearForecast):
         fastest: (n_types, D), how far a series out of view may move in a step, in typical steps.
     """
 
-    added = ("unit", "fastest")
+    added: tuple[str, ...] = ("unit", "fastest")
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -111,7 +110,13 @@ class RunOn(LinearForecast):
 
     @torch.no_grad()
     def fit(
-        self, inputs: Inputs, ahead: Tensor, present: Tensor, codes: Tensor, *rows: Any, **more: Any
+        self,
+        inputs: Inputs,
+        ahead: Tensor,
+        present: Tensor,
+        codes: Tensor,
+        scene: Tensor,
+        penalty: float | None = None,
     ) -> None:
         """See `LinearForecast`; rows out of view get the weights of those in view.
 
@@ -121,14 +126,14 @@ class RunOn(LinearForecast):
         """
         n_types = len(self.fastest)
         whole = _alike(present, codes, n_types)
-        super().fit(inputs, ahead, whole, codes, *rows, **more)
+        super().fit(inputs, ahead, whole, codes, scene, penalty)
         lost = (present & ~whole).any(1)
         if bool(lost.any()):
             scale, line = self.error_scale.clone(), super().forward(inputs, codes)
-            error = _nearest(ahead - line.to(ahead), present)
+            error = nearest(ahead - line.to(ahead), present)
             known = torch.where(present[..., None], ahead, line.to(ahead) + error)
             ahead_too = torch.where(lost[:, None, None], known, ahead)
-            super().fit(inputs, ahead_too, whole | lost[:, None], codes, *rows, **more)
+            super().fit(inputs, ahead_too, whole | lost[:, None], codes, scene, penalty)
             self.error_scale.copy_(scale)
         steps = inputs.same[:, :-1].abs()
         for code in range(n_types):
@@ -139,9 +144,15 @@ class RunOn(LinearForecast):
         for part in (self.weight.weight, self.weight.bias):
             each = part.unflatten(0, self.shape)
             each[n_types:] = each[:n_types]
+        self.fit_others(inputs, ahead, present, codes, scene)
         kept = self.error_scale[:n_types].clone()
         self.fit_errors(ahead - self(inputs, codes), present, codes)
         self.error_scale[:n_types] = kept
+
+    def fit_others(
+        self, inputs: Inputs, ahead: Tensor, present: Tensor, codes: Tensor, scene: Tensor
+    ) -> None:
+        """Learn what others say of rows in view; here nothing. The arguments are those of `fit`."""
 
 
 def _alike(present: Tensor, codes: Tensor, n_types: int) -> Tensor:
@@ -154,7 +165,7 @@ def _alike(present: Tensor, codes: Tensor, n_types: int) -> Tensor:
     return found
 
 
-def _nearest(values: Tensor, present: Tensor) -> Tensor:
+def nearest(values: Tensor, present: Tensor) -> Tensor:
     """Values (P, H, D), each missing one that of the present step before it, else after it."""
     steps = torch.arange(present.shape[1], device=present.device)
     before = torch.where(present, steps, -1).cummax(1).values
