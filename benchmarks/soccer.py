@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 
 from benchmarks import _visibility as visibility
 from benchmarks._scenes import COLUMNS, CONTEXT, HORIZON
-from benchmarks.experiment import Experiment, Found, Options, Section, rows_of
+from benchmarks.experiment import Experiment, Found, Options, Section, rows_of, spread
 from benchmarks.fits import Setting
 from hierforecast import ConstantVelocity, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_soccer
@@ -122,17 +121,25 @@ def seen(name: str, given: Options) -> Any:
 
 def visibility_sections(found: Found, given: Options) -> list[Section]:
     """Error and certainty against the time since a player was last seen; drawn, too."""
-    rows: Mapping[str, pd.DataFrame] = {name: r for (name, _), r in found.items() if name != HEADS}
-    note = visibility.NOTE.format(stride=given.stride)
-    if heads := found.get((HEADS, given.seed)):
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for (name, _), kept in found.items():
+        if name != HEADS:
+            frames.setdefault(name, []).append(kept)
+    seeds = ", ".join(str(seed) for name, seed in found if name == NETWORK)
+    note = visibility.NOTE.format(stride=given.stride, seeds=seeds)
+    if heads := [kept for (name, _), kept in found.items() if name == HEADS]:
+        joint, apart = (spread(pd.Series(map(float, x))) for x in zip(*heads, strict=True))
         note += (
-            f" NLL per coordinate over all series: joint head {heads[0]}, "
-            f"independent head trained alike {heads[1]}."
+            f" NLL per coordinate over all series: joint head {joint}, independent head trained "
+            f"alike {apart}."
         )
     if given.picture:
-        visibility.draw(rows, WINDOW, COLUMNS, given.picture)
+        first = {name: each[0] for name, each in frames.items()}
+        visibility.draw(first, WINDOW, COLUMNS, given.picture)
+    rows = {name: pd.concat(each) for name, each in frames.items()}
+    table = visibility.table(rows, len(frames[NETWORK]))
     title = "Soccer, error against visibility"
-    return [Section("soccer-visibility", title, visibility.table(rows), note)]
+    return [Section("soccer-visibility", title, table, note)]
 
 
 EXPERIMENTS = {
