@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierforecast.batch import SceneBatch
 from hierforecast.nn.groups import sums
@@ -28,9 +28,10 @@ class Among(RunOn):
     Of the series' own class, and of each type among the other classes, it sees the place of their
     mean from where the series is, and the mean's last movements: what SA_C sees of a scene, in a
     linear forecast. Each of these vectors counts by one number for each step ahead, the same in
-    every direction, so few scenes teach it. They are learned from what `RunOn` leaves of the truth;
+    every direction, so few scenes teach it. They are solved for what `RunOn` leaves of the truth;
     where held-out scenes are not sure that they tell anything they are zero, as in what was saved
-    by earlier versions. Series out of view see nothing of the others, nor are they seen.
+    by earlier versions. No gradient reaches them: places are large numbers, and the noise of a
+    training would make paths rough. Series out of view see nothing of the others, nor are they seen.
 
     Args:
         task: shapes of the data.
@@ -45,7 +46,8 @@ class Among(RunOn):
         super().__init__(task)
         self.n_types, self.paces = task.n_types, min(PACES, task.context_length - 1)
         shape = task.n_types, task.prediction_length, (1 + task.n_types) * (1 + self.paces)
-        self.others = nn.Parameter(torch.zeros(shape))
+        self.others: Tensor
+        self.register_buffer("others", torch.zeros(shape))
 
     def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Inputs:
         """See `RunOn`; beside it the vectors (P, F, D), zero of what is out of view."""
