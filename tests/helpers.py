@@ -75,6 +75,15 @@ def make_frame(
     return frame[kept].reset_index(drop=True)
 
 
+def randomized(model: Any, seed: int = 0) -> Any:
+    """Large random weights, those that are solved for too."""
+    randomize_(model, seed=seed)
+    others = getattr(getattr(model, "linear", None), "others", None)
+    if others is not None:
+        others.normal_(generator=torch.Generator().manual_seed(seed))
+    return model
+
+
 def random_weights(model: Any, scale: float = 2.0, **options: Any) -> Forecaster:
     """A fitted forecaster in float64; large random weights, so that all depends on all."""
     forecaster = tiny(model, trainer=DOUBLE, **options).fit(make_frame())

@@ -17,7 +17,7 @@ from hierforecast.nn.sa3 import SA3Block
 from hierforecast.symmetry import CrossedPermutation
 from hierforecast.testing import randomize_
 from tests.frames import LIBRARIES
-from tests.helpers import DOUBLE, QUIET
+from tests.helpers import DOUBLE, QUIET, randomized
 from tests.test_cli import call
 
 pytestmark = pytest.mark.usefixtures("networks")  # what is promised is promised of them
@@ -50,7 +50,7 @@ def fit(columns: Columns = COLUMNS, model: Any = None, **options: Any) -> Foreca
 def fitted() -> Forecaster:
     """In float64, of large random weights."""
     forecaster = fit(trainer=DOUBLE)
-    randomize_(forecaster.model_)
+    randomized(forecaster.model_)
     return forecaster
 
 

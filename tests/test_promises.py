@@ -22,8 +22,17 @@ from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import SeriesDroppedWarning
 from hierforecast.nn.heads import CoupledHead, LowRankHead
-from hierforecast.testing import randomize_
-from tests.helpers import COLUMNS, CROSSED_COLUMNS, DOUBLE, EVERYTHING, H, L, make_frame, tiny
+from tests.helpers import (
+    COLUMNS,
+    CROSSED_COLUMNS,
+    DOUBLE,
+    EVERYTHING,
+    H,
+    L,
+    make_frame,
+    randomized,
+    tiny,
+)
 
 pytestmark = pytest.mark.usefixtures("networks")  # what is promised is promised of them
 
@@ -66,7 +75,7 @@ def fitted(name: str) -> Forecaster:
     if name not in _FITTED:
         model, columns = MODELS[name]
         forecaster = tiny(model, columns=columns, trainer=DOUBLE).fit(make_frame())
-        randomize_(forecaster.model_)
+        randomized(forecaster.model_)
         _FITTED[name] = forecaster
     return _FITTED[name]
 

@@ -31,7 +31,7 @@ class Among(RunOn):
     every direction, so few scenes teach it. They are solved for what `RunOn` leaves of the truth;
     where held-out scenes are not sure that they tell anything they are zero, as in what was saved
     by earlier versions. No gradient reaches them: places are large numbers, and the noise of a
-    training would make paths rough. Series out of view see nothing of the others, nor are they seen.
+    training would make paths rough. Series out of view see nothing of the others, and are not seen.
 
     Args:
         task: shapes of the data.

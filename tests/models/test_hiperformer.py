@@ -25,6 +25,7 @@ from tests.helpers import (
     make_future,
     moves_of,
     pack,
+    randomized,
     task_for,
 )
 
@@ -57,7 +58,7 @@ def build(rows: Rows, kind: type[HiPerformer] = HiPerformer, **options: Any) -> 
     model = kind(**given).for_task(task).double()
     model.fit_statistics(pack(rows, make_content(rows, task)), make_future(rows, task))
     # Of crossed ones seed 0 makes errors that grow ten millionfold as they carry on.
-    return randomize_(model, seed=len(rows.crossed))
+    return randomized(model, seed=len(rows.crossed))
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=list(ROWS))

@@ -16,7 +16,7 @@ from hierforecast.distributions import SceneDistribution, SceneMixture
 from hierforecast.nn.coordinates import MirroredScale
 from hierforecast.nn.heads import MixtureHead, StepsHead
 from hierforecast.nn.lowrank import CoupledHead, LowRankHead
-from hierforecast.testing import assert_equivariant, randomize_
+from hierforecast.testing import assert_equivariant
 from tests.helpers import (
     FLAT,
     NESTED,
@@ -26,6 +26,7 @@ from tests.helpers import (
     make_future,
     moves_of,
     pack,
+    randomized,
     task_for,
 )
 
@@ -50,7 +51,7 @@ def build(head: Any = "lowrank", rows: Rows = FLAT, width: float = 2.0) -> HiPer
     model = plan.for_task(task).double()
     batch = pack(rows, make_content(rows, task))
     model.fit_statistics(batch, make_future(rows, task))
-    randomize_(model)
+    randomized(model)
     with torch.no_grad():  # noise a thousandth of the factors would make conditioning ill-posed
         for parameter in model.decoder.shape[-1].parameters():
             parameter.mul_(0.05)

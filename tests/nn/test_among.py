@@ -38,6 +38,8 @@ def layer(rows: Rows, kind: type[RunOn] = Among, seed: int = 0) -> Any:
     for part in (made.weight.weight, made.weight.bias):
         each = part.data.unflatten(0, made.shape)
         each[2:] = each[:2]
+    if isinstance(made, Among):
+        made.others.normal_().mul_(2)
     made.fit_units(None, UNIT)
     made.fastest.fill_(torch.inf)
     return made
@@ -55,7 +57,7 @@ def written_out(made: Among, batch: SceneBatch, scaled: Scaled) -> np.ndarray:
     path, here = (scaled.absolute / STEP).numpy(), batch.present[:, -1].numpy()
     types, scene = batch.types.numpy(), batch.scene.numpy()
     group = batch.hierarchy.group.numpy()
-    weight, span = made.others.detach().numpy(), min(SPAN, (L - 1) // PACES)
+    weight, span = made.others.numpy(), min(SPAN, (L - 1) // PACES)
     found = np.zeros((len(path), H, 2))
     for i in np.flatnonzero(here):
         near = [here & (group == group[i])]
@@ -89,6 +91,7 @@ def test_a_context_may_be_too_short_for_movements():
     for length in (1, 2, 4):
         task = task_for(FLAT, context_length=length)
         made = randomize_(Among(task).double())
+        made.others.normal_()
         batch, scaled, codes = context(FLAT, make_content(FLAT, task))
         assert made.others.shape[2] == 3 * (1 + min(PACES, length - 1))
         assert asked(made, batch, scaled, codes).isfinite().all()
