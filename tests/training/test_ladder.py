@@ -98,9 +98,9 @@ def test_the_right_rung_wins(kind, right, seed):
 
 def test_a_network_that_is_better_wins():
     """Players steer, and a line does not know."""
-    frames = [simulate_basketball(n_scenes=n, seed=n) for n in (40, 20)]
-    model = HiPerformer(16, 1, 2, patch=10, dropout=0.0)
-    options = {"columns": COURT, "max_steps": 120, "learning_rate": 5e-3, "batch_size": 16}
+    frames = [simulate_basketball(n_scenes=n, seed=n) for n in (80, 40)]
+    model = HiPerformer(32, 1, 2, patch=10, dropout=0.0)
+    options = {"columns": COURT, "max_steps": 250, "learning_rate": 5e-3, "batch_size": 16}
     sizes = {"context_length": 20, "prediction_length": 10}
     forecaster = Forecaster(model, **sizes, **options, trainer=QUIET).fit(*frames)
     table = forecaster.report_.rungs.set_index("rung")
