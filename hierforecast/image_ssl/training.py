@@ -32,7 +32,7 @@ from hierforecast.image_ssl.data.views import PosedSet, check_posed
 from hierforecast.image_ssl.nn.heads import ConstantRate
 from hierforecast.image_ssl.objective import Method
 from hierforecast.image_ssl.views import Views
-from hierforecast.io.checkpoints import digest, prepare, trainer_options
+from hierforecast.io.checkpoints import digest, layers, prepare, trainer_options
 
 # Points of the loss curve that is given back, and checkpoints in a training.
 POINTS, CHECKPOINTS = 200, 20
@@ -237,13 +237,12 @@ def _about(
     plain = {k: v for k, v in vars(schedule).items() if k not in ("workers", "optimizer")}
     maker = schedule.optimizer
     shown = repr(maker) if isinstance(maker, partial) else getattr(maker, "__qualname__", "")
-    shapes = [(name, tuple(x.shape)) for name, x in method.state_dict().items()]
     some = range(0, len(images), max(1, len(images) // SAMPLED))
     seen = images.images if isinstance(images, ArrayImages) else images.__getitems__([*some])[0]
     return {
         "the method": _name(method),
         **{f"method{path}": value for path, value in _plain(method).items()},
-        "the layers": digest(shapes),
+        "the layers": layers(method),
         **plain,
         "optimizer": shown,
         **trainer_options(options),

@@ -120,6 +120,11 @@ def digest(*things: Any) -> str:
     return DIGEST + total.hexdigest()
 
 
+def layers(module: nn.Module) -> str:
+    """The digest of what a module's weights are called and how large they are."""
+    return digest([(name, tuple(x.shape)) for name, x in module.state_dict().items()])
+
+
 def _add(total: Any, thing: Any) -> None:
     if isinstance(thing, nn.Module):
         for name, tensor in thing.state_dict().items():

@@ -29,7 +29,7 @@ from hierforecast._lightning import (
 from hierforecast._random import drawing, draws_by_itself, hand_down, mixed
 from hierforecast._waiting import sent
 from hierforecast.batch import _map_tensors
-from hierforecast.io.checkpoints import digest, prepare
+from hierforecast.io.checkpoints import layers, prepare
 from hierforecast.models import Model
 from hierforecast.training.batching import CHECKED, DROPPED, Batches, Checks, sums
 from hierforecast.training.examples import PooledWindows
@@ -261,9 +261,7 @@ def train(
         KeyboardInterrupt: if the user stops it before a step.
     """
     root = (plan.trainer or {}).get("default_root_dir")
-    if about:
-        shapes = [(name, tuple(x.shape)) for name, x in model.state_dict().items()]
-        about = {**about, "the network of this version": digest(shapes)}
+    about = about and {**about, "the network of this version": layers(model)}
     path = prepare(root, about, resume, "fit")
     module = Training(model, plan)
     keeper = Keeper(path, plan, about)

@@ -168,7 +168,6 @@ def scenes(follow: float, n: int = 60) -> tuple[Any, ...]:
     batch, scaled, codes = context(rows, content)
     draws = torch.Generator().manual_seed(1)
     ahead = torch.randn(len(codes), H, 2, generator=draws).double()
-    ball = scaled.absolute[:, -1][batch.types == batch.types[batch.scene == 0].min()]
     owner = batch.types == 0 if (batch.types == 0).sum() == n else batch.types == 1
     ball = torch.zeros(n, 2).double().index_put((batch.scene[owner],), scaled.absolute[owner, -1])
     away = (ball[batch.scene] - scaled.absolute[:, -1]) * ~owner[:, None]
@@ -182,7 +181,7 @@ def test_it_learns_whom_to_follow_and_nothing_from_noise(follow):
     errors = {}
     for kind in (RunOn, Among):
         made = kind(task_for(FLAT)).double()
-        made.fit_units(None, UNIT)  # type: ignore[arg-type]
+        made.fit_units(batch, UNIT)
         made.fit(made.inputs(batch, scaled, STEP), ahead, present, codes, batch.scene)
         errors[kind] = (asked(made, batch, scaled, codes) - ahead).detach()[codes < 2], made
     small, made = errors[Among]
