@@ -57,43 +57,47 @@ class Smoothed(NamedTuple):
     naive: np.ndarray
 
 
-def smooth(values: np.ndarray, seasons: Sequence[int], horizon: int, usual: Usual) -> Smoothed:
-    """Smooth series.
+class Grid:
+    """All settings along the histories of series, and how well each has forecast until every step.
 
     Args:
         values: (n, T) float64, NaN where missing; a series begins with its first number.
         seasons: steps of each season; none for series without one.
         horizon: H.
-        usual: what is mixed into the settings and units of series with a short history.
     """
-    z = np.ascontiguousarray(values.T)
-    runs, longest, decay = _runs(z, seasons), max(seasons, default=1), _decay(seasons)
-    shares = _shares(*_scores(z, runs, horizon, decay), usual)
-    loc: Any = sum(run.mean_ahead(share, horizon) for share, run in zip(shares, runs, strict=True))
-    naive = np.stack([_earlier(z, h, longest) for h in range(1, horizon + 1)], axis=-1)
-    found = (loc, _units(z, loc, decay, usual), naive)
-    return Smoothed(*(np.moveaxis(x, 1, 0) for x in found))
 
+    def __init__(self, values: np.ndarray, seasons: Sequence[int], horizon: int) -> None:
+        self._z = np.ascontiguousarray(values.T)
+        self._horizon, self._longest = horizon, max(seasons, default=1)
+        self._decay = float(np.exp(-1 / max(STEPS, SEASONS * self._longest)))
+        self._runs = [_Run(self._z, season, gains) for season, gains in _gains(seasons).items()]
+        self._logs, self._number = _scores(self._z, self._runs, horizon, self._decay)
 
-def learn_usual(values: np.ndarray, seasons: Sequence[int], horizon: int) -> Usual:
-    """What the series (n, T) of a training frame usually do: medians over those that do something.
+    def smooth(self, usual: Usual) -> Smoothed:
+        """Smooth the series; `usual` is mixed into settings and units of those of short history."""
+        loc, unit = self._forecast(usual)
+        steps = range(1, self._horizon + 1)
+        naive = np.stack([_earlier(self._z, h, self._longest) for h in steps], axis=-1)
+        return Smoothed(*(np.moveaxis(x, 1, 0) for x in (loc, unit, naive)))
 
-    Args:
-        values, seasons, horizon: as in `smooth`.
-    """
-    z = np.ascontiguousarray(values.T)
-    step = _typical(_changes(z, 0.0)[-1]) or 1.0
-    seen = (~np.isnan(values)).sum(1) > 2
-    if not seen.any():
-        return Usual(step, np.ones(horizon), np.zeros(n_settings(seasons)))
-    logs, _ = _scores(z, _runs(z, seasons), horizon, _decay(seasons))
-    last = np.concatenate([each[-1] for each in logs], axis=-1)[seen]
-    scores = np.median(last - last.mean(-1, keepdims=True), axis=0)
-    scores *= min(1.0, len(last) / ALIKE)  # a few series say little of others
-    plain = Usual(step, np.ones(horizon), scores)
-    after = smooth(values, seasons, horizon, plain).unit[:, -1]
-    size = np.sqrt(_changes(z, step)[-1])[:, None]
-    return Usual(step, np.median(after[seen] / size[seen], axis=0), scores)
+    def usual(self) -> Usual:
+        """What the series usually do: medians over those that do something."""
+        step, growth = _typical(_changes(self._z, 0.0)[-1]) or 1.0, np.ones(self._horizon)
+        last = np.concatenate([each[-1] for each in self._logs], axis=-1)
+        seen = (~np.isnan(self._z)).sum(0) > 2
+        if not seen.any():
+            return Usual(step, growth, np.zeros(last.shape[-1]))
+        scores = np.median(last[seen] - last[seen].mean(-1, keepdims=True), axis=0)
+        scores *= min(1.0, seen.sum() / ALIKE)  # a few series say little of others
+        _, unit = self._forecast(Usual(step, growth, scores))
+        size = np.sqrt(_changes(self._z, step)[-1])[:, None]
+        return Usual(step, np.median(unit[-1, seen] / size[seen], axis=0), scores)
+
+    def _forecast(self, usual: Usual) -> tuple[np.ndarray, np.ndarray]:
+        """Forecasts (T, n, H) after each step, and the root mean squares of their errors."""
+        pairs = zip(_shares(self._logs, self._number, usual), self._runs, strict=True)
+        loc: Any = sum(run.mean_ahead(share, self._horizon) for share, run in pairs)
+        return loc, _units(self._z, loc, self._decay, usual)
 
 
 def n_settings(seasons: Sequence[int]) -> int:
@@ -105,15 +109,6 @@ def _gains(seasons: Sequence[int]) -> dict[int, tuple[float, ...]]:
     """Seasonal gains of the runs of each season, 1 being none."""
     longest = max(seasons, default=0)
     return {1: (0.0,)} | {s: (*SEASON, WHOLE) if s == longest else SEASON for s in seasons}
-
-
-def _runs(z: np.ndarray, seasons: Sequence[int]) -> list[_Run]:
-    return [_Run(z, season, gains) for season, gains in _gains(seasons).items()]
-
-
-def _decay(seasons: Sequence[int]) -> float:
-    """How much less an error counts a step later."""
-    return float(np.exp(-1 / max(STEPS, SEASONS * max(seasons, default=1))))
 
 
 class _Run:
@@ -129,41 +124,34 @@ class _Run:
 
     def __init__(self, z: np.ndarray, season: int, gains: Sequence[float]) -> None:
         self.season = season
-        grid = product(LEVEL, TREND, gains)
-        alpha, beta, gamma = np.array(list(grid)).T
-        steps, n = z.shape
-        born = (~np.isnan(z)).cumsum(0) > 0
-        age = born.cumsum(0)
-        self.ready = age >= season if season > 1 else born & False
-        shape = (n, len(alpha))
-        level, trend, cycle = (
-            np.zeros(shape),
-            np.zeros(shape),
-            np.zeros((min(season, steps), *shape)),
-        )
-        self.level, self.trend, self.cycle = (np.zeros((steps, *shape)) for _ in range(3))
-        count = np.zeros((n, 1))
+        alpha, beta, gamma = np.array(list(product(LEVEL, TREND, gains))).T
+        (steps, n), size = z.shape, len(alpha)
+        seen = ~np.isnan(z)
+        age = (seen.cumsum(0) > 0).cumsum(0)
+        self.ready = age >= season if season > 1 else np.zeros(z.shape, dtype=bool)
+        young, count = ~self.ready & (season > 1), seen.cumsum(0)
+        # Columns beside the settings: what a step brings, and which gains are at work.
+        value, known = np.nan_to_num(z)[..., None], seen[..., None].astype(float)
+        old, steady = (x[..., None].astype(float) for x in (~young, ~young & (count > 2)))
+        least, first = 1 / np.maximum(count, 1)[..., None], age == season
+        begins = first.any(1) & (season > 1)
+        level, trend, cycle = (np.zeros((m, n, size)) for m in (1, 1, min(season, steps)))
+        level, trend = level[0], trend[0]
+        self.level, self.trend, self.cycle = (np.empty((steps, n, size)) for _ in range(3))
         for t in range(steps):
-            phase, young = t % season, (~self.ready[t])[:, None] & (season > 1)
-            seen = ~np.isnan(z[t])[:, None]
-            carried = level + DAMPED * trend
-            error = np.where(seen, z[t][:, None] - carried - cycle[phase], 0.0)
-            count += seen
-            gain = np.maximum(np.where(young, 0.0, alpha), 1 / np.maximum(count, 1))
+            phase = t % season
+            carried, trend = level + DAMPED * trend, DAMPED * trend
+            error = (value[t] - carried - cycle[phase]) * known[t]
+            gain = np.maximum(old[t] * alpha, least[t])
             level = carried + gain * error
-            steady = ~young & (count > 2)
-            trend = DAMPED * trend + np.where(steady, alpha * beta, 0.0) * error
-            cycle[phase] += np.where(young, 0.0, gamma * (1 - gain)) * error
-            if season > 1:
-                self._begin(z, t, age[t] == season, level, cycle)
+            trend += steady[t] * (alpha * beta) * error
+            cycle[phase] += old[t] * (gamma * (1 - gain)) * error
+            if begins[t]:
+                self._begin(z, t, first[t], cycle)
             self.level[t], self.trend[t], self.cycle[t] = level, trend, cycle[phase]
 
-    def _begin(
-        self, z: np.ndarray, t: int, here: np.ndarray, level: np.ndarray, cycle: np.ndarray
-    ) -> None:
+    def _begin(self, z: np.ndarray, t: int, here: np.ndarray, cycle: np.ndarray) -> None:
         """Give series (n,) whose first season is complete their first seasonal values."""
-        if not here.any():
-            return
         first = z[t - self.season + 1 : t + 1, here]
         away = np.nan_to_num(first - np.nanmean(first, axis=0))
         for back in range(self.season):
@@ -175,20 +163,19 @@ class _Run:
         """Forecasts (T, n, G) of the step h after each."""
         found = self.level + _carried(h) * self.trend
         if self.season > 1:
-            then = _season_before(len(found), h, self.season)
-            ready = self.ready & (then >= 0)[:, None]
-            found += self.cycle[np.maximum(then, 0)] * ready[..., None]
+            now, then = _seasons_apart(len(found), h, self.season)
+            found[now] += self.cycle[then] * self.ready[now][..., None]
         return found
 
     def mean_ahead(self, share: np.ndarray, horizon: int) -> np.ndarray:
         """Forecasts (T, n, H) under weights (T, n, G) of the settings."""
         level, trend = (np.einsum("tng,tng->tn", share, x) for x in (self.level, self.trend))
         found = level[..., None] + trend[..., None] * _carried(np.arange(1, horizon + 1))
-        for h in range(1, horizon + 1) if self.season > 1 else ():
-            then = _season_before(len(found), h, self.season)
-            ready = self.ready & (then >= 0)[:, None]
-            cycle = self.cycle[np.maximum(then, 0)]
-            found[..., h - 1] += ready * np.einsum("tng,tng->tn", share, cycle)
+        # Steps that are whole seasons apart share their seasonal value.
+        for h in range(1, min(self.season, horizon) + 1) if self.season > 1 else ():
+            now, then = _seasons_apart(len(found), h, self.season)
+            cycle = np.einsum("tng,tng->tn", share[now], self.cycle[then])
+            found[now, :, h - 1 :: self.season] += (self.ready[now] * cycle)[..., None]
         return found
 
 
@@ -197,15 +184,17 @@ def _carried(h: Any) -> Any:
     return DAMPED * (1 - DAMPED**h) / (1 - DAMPED)
 
 
-def _season_before(steps: int, h: int, season: int) -> np.ndarray:
-    """The last step (T,) up to each that is whole seasons before the one h ahead."""
-    return np.arange(steps) + h - season * -(-h // season)
+def _seasons_apart(steps: int, h: int, season: int) -> tuple[slice, slice]:
+    """Steps, and for each the last one up to it that is whole seasons before the one h ahead."""
+    back = season * -(-h // season) - h
+    return slice(back, None), slice(max(steps - back, 0))
 
 
 def _earlier(z: np.ndarray, h: int, season: int) -> np.ndarray:
     """The value (T, n) a season before the step h after each; NaN where there is none."""
-    then = _season_before(len(z), h, season)
-    return np.where((then >= 0)[:, None], z[np.maximum(then, 0)], np.nan)
+    found, (now, then) = np.full_like(z, np.nan), _seasons_apart(len(z), h, season)
+    found[now] = z[then]
+    return found
 
 
 def _scores(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hierforecast import smoothing
-from hierforecast.smoothing import Usual, learn_usual, n_settings, smooth
+from hierforecast.smoothing import Grid, Smoothed, Usual, n_settings
 
 H, USUAL = 3, Usual(0.7, np.array([1.0, 1.3, 1.5]))
 
@@ -28,6 +28,12 @@ def series(steps: int = 40, seed: int = 0, missing: float = 0.2) -> np.ndarray:
     values[1, :9] = np.nan
     values[2, 30:] = np.nan
     return values
+
+
+def by_their_own(values: np.ndarray, seasons: tuple[int, ...], horizon: int = H) -> Smoothed:
+    """Smoothed by what the series themselves usually do."""
+    grid = Grid(values, seasons, horizon)
+    return grid.smooth(grid.usual())
 
 
 def plain_setting(z: list[float], season: int, setting: tuple[float, float, float]) -> list:
@@ -111,10 +117,10 @@ def plain(z: list[float], seasons: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
     return loc, unit
 
 
-@pytest.mark.parametrize("seasons", [(), (4,), (4, 9)])
+@pytest.mark.parametrize("seasons", [(), (2,), (4,), (4, 9)])
 def test_a_plain_second_implementation_agrees(seasons):
     values = series(26)
-    found = smooth(values, seasons, H, usual(seasons))
+    found = Grid(values, seasons, H).smooth(usual(seasons))
     for row, z in enumerate(values):
         loc, unit = plain(z.tolist(), seasons)
         np.testing.assert_allclose(found.loc[row], loc, rtol=1e-9, atol=1e-9)
@@ -124,7 +130,7 @@ def test_a_plain_second_implementation_agrees(seasons):
 def test_nothing_later_is_seen():
     values, later = series(), series()
     later[:, 25:] = 1e3
-    one, two = (smooth(x, (4,), H, USUAL) for x in (values, later))
+    one, two = (Grid(x, (4,), H).smooth(USUAL) for x in (values, later))
     for before, after in zip(one, two, strict=True):
         np.testing.assert_array_equal(before[:, :25], after[:, :25])
     assert np.abs(one.loc[:, 25:] - two.loc[:, 25:]).max() > 1
@@ -132,14 +138,14 @@ def test_nothing_later_is_seen():
 
 def test_no_series_sees_another():
     values, order = series(), np.array([3, 0, 4])
-    whole, some = (smooth(x, (4,), H, USUAL) for x in (values, values[order]))
+    whole, some = (Grid(x, (4,), H).smooth(USUAL) for x in (values, values[order]))
     for all_of_them, alone in zip(whole, some, strict=True):
         np.testing.assert_array_equal(all_of_them[order], alone)
 
 
 def test_units_and_levels_carry_over():
     values, grown = series(), Usual(5 * USUAL.step, USUAL.growth)
-    one, two = smooth(values, (4,), H, USUAL), smooth(7 + 5 * values, (4,), H, grown)
+    one, two = (Grid(x, (4,), H).smooth(y) for x, y in ((values, USUAL), (7 + 5 * values, grown)))
     born = (~np.isnan(values)).cumsum(1) > 0
     np.testing.assert_allclose((7 + 5 * one.loc)[born], two.loc[born], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(5 * one.unit[born], two.unit[born], rtol=1e-6)
@@ -148,34 +154,35 @@ def test_units_and_levels_carry_over():
 def test_steps_before_the_first_value_are_nothing():
     values = series()
     padded = np.concatenate([np.full((5, 8), np.nan), values], axis=1)
-    one, two = (smooth(x, (4,), H, USUAL) for x in (values, padded))
+    one, two = (Grid(x, (4,), H).smooth(USUAL) for x in (values, padded))
     np.testing.assert_allclose(one.loc, two.loc[:, 8:], atol=1e-12)
     np.testing.assert_allclose(one.unit, two.unit[:, 8:], rtol=1e-12)
 
 
 def test_a_perfect_season_is_found():
     values = np.tile([1.0, 5.0, 2.0, 9.0], (2, 12))
-    usual = learn_usual(values, (4,), H)
-    found = smooth(values, (4,), H, usual)
+    found = by_their_own(values, (4,))
     np.testing.assert_allclose(found.loc[:, -1], [[1, 5, 2]] * 2, atol=0.01)
     assert (found.unit[:, -1] < 0.5 * found.unit[:, 3]).all()
-    without = smooth(values, (), H, learn_usual(values, (), H))
+    without = by_their_own(values, ())
     assert np.abs(without.loc[:, -1] - [1, 5, 2]).max() > 2
 
 
 def test_a_walk_stays_and_noise_has_a_mean():
     noise = np.random.default_rng(1).normal(size=(20, 300))
     walk = noise.cumsum(1)
-    after = smooth(walk, (), H, USUAL).loc[:, -1, 0]
+    after = Grid(walk, (), H).smooth(USUAL).loc[:, -1, 0]
     assert np.abs(after - walk[:, -1]).mean() < 0.2
-    mean = smooth(noise, (), H, USUAL).loc[:, -1, 0]
+    mean = Grid(noise, (), H).smooth(USUAL).loc[:, -1, 0]
     assert np.abs(mean).mean() < 0.35 * np.abs(noise[:, -1]).mean()
 
 
 def test_a_young_series_is_smoothed_as_others_are():
     noise = np.random.default_rng(3).normal(size=(20, 200))
     walk, young = noise.cumsum(1), noise[:, :6].cumsum(1)
-    one, two = (smooth(young, (), H, learn_usual(x, (), H)).loc[:, -1, 0] for x in (walk, noise))
+    one, two = (
+        Grid(young, (), H).smooth(Grid(x, (), H).usual()).loc[:, -1, 0] for x in (walk, noise)
+    )
     far = np.abs(one - young[:, -1]).mean(), np.abs(two - young[:, -1]).mean()
     assert far[0] < 0.3 * far[1]
     assert np.abs(two - young.mean(1)).mean() < 0.3 * far[1]
@@ -183,18 +190,18 @@ def test_a_young_series_is_smoothed_as_others_are():
 
 def test_units_grow_with_the_horizon_and_while_nothing_is_seen():
     walk = np.random.default_rng(2).normal(size=(30, 200)).cumsum(1)
-    unit = smooth(walk, (), H, learn_usual(walk, (), H)).unit[:, -1].mean(0)
+    unit = by_their_own(walk, ()).unit[:, -1].mean(0)
     np.testing.assert_allclose(unit, np.sqrt([1, 2, 3]), rtol=0.15)
     gone = walk.copy()
     gone[:, -1] = np.nan
-    late = smooth(gone, (), H, learn_usual(walk, (), H)).unit[:, -1].mean(0)
+    late = Grid(gone, (), H).smooth(Grid(walk, (), H).usual()).unit[:, -1].mean(0)
     np.testing.assert_allclose(late[:2], unit[1:], rtol=0.05)
 
 
 @pytest.mark.parametrize("value", [0.0, 3e8])
 def test_what_never_moves_has_a_unit(value):
     values = np.full((2, 12), value)
-    found = smooth(values, (4,), H, learn_usual(values, (4,), H))
+    found = by_their_own(values, (4,))
     np.testing.assert_allclose(found.loc, value, rtol=1e-12)
     assert np.isfinite(found.unit).all() and (found.unit > 0).all()
 
@@ -202,7 +209,7 @@ def test_what_never_moves_has_a_unit(value):
 def test_short_and_empty_histories_are_finite():
     values = np.full((3, 2), np.nan)
     values[1:, 1] = 4.0
-    found = smooth(values, (7,), 5, learn_usual(values, (7,), 5))
+    found = by_their_own(values, (7,), 5)
     assert np.isfinite(found.loc).all() and (found.unit > 0).all()
     np.testing.assert_allclose(found.loc[1:, -1], 4.0)
     assert np.isnan(found.naive).all()

@@ -71,9 +71,10 @@ class DemandLinear(LinearForecast):
     @torch.no_grad()
     def fit_units(self, batch: SceneBatch, unit: Tensor) -> None:
         """See `LinearForecast`."""
-        known = batch.known[..., self.numeric].flatten(0, 1).nan_to_num(0.0)
-        if self.numeric and len(known):
-            self.known_scale.copy_(positive(known.std(0, correction=0)))
+        # One by one: a copy of all of them is larger than the windows.
+        for place, column in enumerate(self.numeric if len(batch.known) else ()):
+            known = batch.known[..., column].nan_to_num(0.0)
+            self.known_scale[place] = positive(known.std(correction=0))
 
 
 class DemandScale(Scale):

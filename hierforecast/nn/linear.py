@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.ridge import Moments, held_out_error, steps_alike
+from hierforecast.nn.ridge import Moments, Stepwise, held_out_error, steps_alike
 from hierforecast.nn.scaled import Scaled, clip_outliers, root_mean_square
 from hierforecast.task import Task
 
@@ -122,8 +122,7 @@ class LinearForecast(nn.Module):
     ) -> None:
         """Ridge regression for each code, each horizon step on the rows observed at it.
 
-        Steps that are observed at the same rows share their sums, and are solved as one if they
-        have no inputs of their own.
+        Steps that are observed at the same rows share their sums and are solved as one.
 
         Args:
             inputs: what rows are forecast from.
@@ -145,8 +144,6 @@ class LinearForecast(nn.Module):
                 for half in (first, ~first)
             ]
             pairs = [*zip(*halves, strict=True)]
-            if inputs.each is not None:
-                alike = [*torch.cat(alike).split(1)]
             errors = [[held_out_error(a, b, p) for a, b in pairs] for p in choices]
             best = int(torch.tensor([sum(e.sum() for e in each) for each in errors]).argmin())
             for steps, (a, b), error in zip(alike, pairs, errors[best], strict=True):
@@ -185,24 +182,23 @@ class LinearForecast(nn.Module):
                 self.error_scale[code, step] = size.to(self.error_scale)
 
     def _set(self, code: int, steps: Tensor, solution: Tensor) -> None:
-        """Put a solution (i, s * D) of steps (s,), its last row the bias, into the weights."""
+        """Put solutions of steps (s,), (i, s * D) or (s, i, D), into the weights; bias last."""
         weight, bias = self.weight.weight, self.weight.bias
-        found = solution.T.unflatten(0, (len(steps), -1))
+        found = solution.mT.reshape(len(steps), -1, solution.shape[-2])
         weight.unflatten(0, self.shape)[code, steps] = found[..., :-1].to(weight)
         bias.unflatten(0, self.shape)[code, steps] = found[..., -1].to(bias)
 
 
 def _moments(
     inputs: Inputs, ahead: Tensor, present: Tensor, rows: Tensor, alike: list[Tensor]
-) -> list[Moments]:
-    """The moments of some rows for each set of steps; for each step if inputs differ."""
-    found: list[Moments] = []
+) -> list[Any]:
+    """The moments of some rows for each set of steps, of each step if inputs differ."""
+    found: list[Any] = []
     for steps in alike:
         here = rows & present[:, steps[0]]
         x, y = inputs.same[here], ahead[here][:, steps].double().flatten(1)
-        together = Moments.of(x, y)
         if inputs.each is None:
-            found.append(together)
+            found.append(Moments.of(x, y))
         else:
-            found += together.beside(x, inputs.each[here][:, steps].double(), y)
+            found.append(Stepwise.of(x, inputs.each[here][:, steps].double(), y))
     return found

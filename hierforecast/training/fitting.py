@@ -115,11 +115,16 @@ class _Fit:
 
     def __init__(self, plan: Plan, data: Data, model: Model, generator: torch.Generator) -> None:
         self.plan, self.data, self.model, self.generator = plan, data, model, generator
-        self.windows = windows_of(plan, model, data.panel, data.training)
-        self.checks = None
+        cutoffs = [data.training] if data.held_out else [data.training, data.validation]
+        # Windows of one frame share what is known of its history, which takes long to find out.
+        self.windows = windows_of(plan, model, data.panel, np.concatenate(cutoffs))
+        self.checks, checks = None, copy(self.windows)
+        self.windows.cutoffs = data.training
+        checks.cutoffs, checks.hide, checks.max_rows = data.validation, None, None
+        if data.held_out is not None:
+            checks = WindowDataset(data.held_out, data.validation, *plan.lengths, **as_seen(model))
         if len(data.validation):
-            panel = data.held_out or data.panel
-            self.checks = WindowDataset(panel, data.validation, *plan.lengths, **as_seen(model))
+            self.checks = checks
 
     def statistics(self) -> Window:
         """Windows from which units, baselines and linear forecasts are learned."""

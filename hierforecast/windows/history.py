@@ -21,7 +21,7 @@ from hierforecast.frame import Panel
 from hierforecast.frame.step import seasons_of
 from hierforecast.frame.vocabulary import Smoothing
 from hierforecast.nn.tails import STEEPEST, TAIL
-from hierforecast.smoothing import Smoothed, learn_usual, smooth
+from hierforecast.smoothing import Grid, Smoothed
 
 # Sizes, in median ones, below which demand grows by amounts and above which by factors.
 SHIFTS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -83,8 +83,7 @@ class History:
         for cells, values in _grids(panel, self.warp, horizon):
             for target in range(shape[2]):
                 z = values[..., target]
-                usual = learned.usual(target)
-                found = smooth(z, learned.seasons, horizon, usual)
+                found = Grid(z, learned.seasons, horizon).smooth(learned.usual(target))
                 self.errors[cells[cells >= 0], target] = _errors(z, found)[cells >= 0]
                 self._keep(cells, found, target)
 
@@ -139,7 +138,7 @@ def learn_smoothing(panel: Panel, end: np.ndarray, horizon: int) -> Smoothing:
         plain = replace(plain, shifts=shifts)
     warp = warp_of(plain)
     shown = as_smoothed(values, warp)
-    usual = [learn_usual(shown[..., d], seasons, horizon) for d in range(values.shape[2])]
+    usual = [Grid(shown[..., d], seasons, horizon).usual() for d in range(values.shape[2])]
     return replace(
         plain,
         steps=tuple(each.step for each in usual),
@@ -184,9 +183,8 @@ def _best_shift(values: np.ndarray, seasons: tuple[int, ...], horizon: int) -> f
     losses = []
     for share in SHIFTS:
         warp = Log(0.0, share * middle, 1.0)
-        z = as_smoothed(values, warp)
-        found = smooth(z, seasons, horizon, learn_usual(z, seasons, horizon))
-        losses.append(_losses(values, found, warp))
+        grid = Grid(as_smoothed(values, warp), seasons, horizon)
+        losses.append(_losses(values, grid.smooth(grid.usual()), warp))
     each = np.array(losses)  # (shifts, of quantiles and means, by amounts and shares)
     ratio = (each + _LEAST) / (each.min(0) + _LEAST)
     worst = np.maximum(ratio[:, 1, 0] / WORSE[0], ratio[:, :, 1].max(1) / WORSE[1])
