@@ -26,8 +26,9 @@ class Rung(NamedTuple):
         name: in reports.
         model: that would answer.
         margin: share by which its distance must be below that of the best without a margin, and of
-            every lower one.
-        learn: learns it anew from windows (batch, future), where it has a closed form; else None.
+            every lower one that is not trained.
+        learn: learns it anew from windows (batch, future), where it has a closed form; None: it is
+            trained.
     """
 
     name: str

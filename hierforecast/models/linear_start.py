@@ -147,9 +147,11 @@ class LinearStart(Model):
         - ``"halfway"``: the mean of what is below and above, if `Scale.halfway`; the baseline must
           then be closer by a margin, as the network must.
         - ``"linear start"``: ridge regression, from which the network starts.
+        - ``"halfway to the network"``: the mean of both beside it, which errs less than
+          either where they err apart (Bates and Granger, "The combination of forecasts", 1969).
         - ``"network"``: that and the network's moves.
 
-        Those but the last have the shape from before the training, or as ``", trained shape"`` the
+        Those below have the shape from before the training, or as ``", trained shape"`` the
         network's own. A warm start has no baseline, and ``"start"`` is what it goes on with. Where
         no moves are learned (returns) the network is the linear start with the trained shape.
         """
@@ -172,9 +174,15 @@ class LinearStart(Model):
         if not self.scaler.learns_loc:
             levels[-1][-1] = Rung("network", self, learn=self.fit_linear)
             return levels
+        trained = [[Rung("network", self, MARGIN)]]
         if start.decoder.moves:  # they would be those of another encoder
             del levels[-1][-1]
-        return [*levels, [Rung("network", self, MARGIN)]]
+        else:
+            between = deepcopy(self)
+            between.decoder.halve()
+            between._meet(start)
+            trained.insert(0, [Rung("halfway to the network", between, MARGIN / 2)])
+        return [*levels, *trained]
 
     def _shapes(self, name: str, other: Self) -> list[tuple[str, Self]]:
         """Another model, and this one with the other's linear forecast and no moves."""

@@ -52,6 +52,9 @@ class _Steps(nn.Module):
     def hold(self) -> None:
         """Make the loc zero, whatever the tokens are."""
 
+    def halve(self) -> None:
+        """Make the loc half of what it is."""
+
     def _shapes(self, tokens: Tensor) -> Tensor:
         """Tokens (P, t, width) to the shapes of steps, (P, H, F)."""
         shape = self._steps(self.shape(tokens))
@@ -86,6 +89,12 @@ class Decoder(_Steps):
         """See `_Steps`."""
         nn.init.zeros_(self.mean.weight)
         nn.init.zeros_(self.mean.bias)
+
+    @torch.no_grad()
+    def halve(self) -> None:
+        """See `_Steps`."""
+        for each in self.mean.parameters():
+            each.mul_(0.5)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Horizon tokens (P, t, width) -> loc (P, H, n_locs), shape (P, H, F)."""

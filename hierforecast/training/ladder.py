@@ -62,8 +62,9 @@ def climb(
     """The rung that answers, and a table of all of them; see `Report.rungs`.
 
     Rungs of one list have the same locs. Lists are compared by their distance from what came, those
-    that ask for a margin after the others, then the rungs of the list that wins by their
-    likelihood: together, a likelihood that falls would hide locs that get worse.
+    that ask for a margin after the others, and trained ones that are sure with each other without
+    one; then the rungs of the list that wins by their likelihood: together, a likelihood that falls
+    would hide locs that get worse.
 
     Args:
         levels: what `Model.rungs` gives.
@@ -79,9 +80,15 @@ def climb(
     ]
     overlap = overlap_of(windows)
     best, *others = sorted(range(len(levels)), key=lambda at: levels[at][0].margin > 0)
+    to_beat = best
     for at in others:
-        if found[at][0].beats(found[best][0], levels[at][0].margin, overlap):
+        (rung, *_), (scores, *_) = levels[at], found[at]
+        if not scores.beats(found[to_beat][0], rung.margin, overlap):
+            continue
+        if scores.beats(found[best][0], 0.0, overlap):
             best = at
+        if rung.learn is not None or not rung.margin:
+            to_beat = best
     costs = [scores.mean(scores.nll) for scores in found[best]]
     chosen = levels[best][int(np.argmin(costs)) if np.isfinite(costs).any() else -1]
     rows = [

@@ -105,10 +105,12 @@ def test_a_network_that_is_better_wins():
     forecaster = Forecaster(model, **sizes, **options, seed=1, trainer=QUIET).fit(*frames)
     table = forecaster.report_.rungs.set_index("rung")
     assert forecaster.report_.rung == "network"  # 5 % closer, six standard errors
-    others = table.distance.drop("network")
-    assert table.distance["network"] < 0.99 * others.min()
-    better = 100 * (others.min() / table.distance["network"] - 1)
-    assert f"answers: network (linear start {better:.2f} % worse)" in str(forecaster.report_)
+    assert table.distance["network"] < 0.99 * table.distance["linear start"]
+    between = table.distance["halfway to the network"]
+    assert table.distance["network"] < between < table.distance["linear start"]
+    better = 100 * (between / table.distance["network"] - 1)
+    told = f"answers: network (halfway to the network {better:.2f} % worse)"
+    assert told in str(forecaster.report_)
 
 
 @pytest.mark.parametrize("kind", ["noise", "walk", "season"])
@@ -118,7 +120,7 @@ def test_no_fit_is_further_off_than_its_start_and_its_baseline(kind, monkeypatch
     best = fitted(train, val)
     rungs = best.report_.rungs.set_index("rung").distance
     found = {}
-    for name in ("baseline", "linear start", "linear start, trained shape", "network"):
+    for name in rungs.index:
         take(name, monkeypatch)
         found[name] = distance(fitted(train, val), val)
         assert rungs[name] == pytest.approx(found[name], rel=1e-3, abs=1e-5)
@@ -144,7 +146,7 @@ def test_a_network_that_is_worse_is_refused(ruin, monkeypatch):
     forecaster = tiny(max_steps=20).fit(train, val)
     table = forecaster.report_.rungs.set_index("rung")
     assert forecaster.report_.rung != "network" and not forecaster.model_.decoder.moves
-    lowest = table.distance.drop("network").min()
+    lowest = table.distance[["baseline", "linear start"]].min()
     assert table.distance[table.chosen].item() == lowest
     assert not table.distance["network"] <= lowest
     assert forecaster.predict(val, level=90).notna().all().all()
@@ -231,7 +233,7 @@ def test_a_warm_start_has_what_it_starts_from_to_beat(monkeypatch):
         before = {k: x.clone() for k, x in forecaster.model_.state_dict().items()}
         forecaster.set_params(learning_rate=20.0).fit(train, val, warm_start=True)
         names = ["start", "network"] if first == "network" else [
-            "start", "start, trained shape", "network"
+            "start", "start, trained shape", "halfway to the network", "network"
         ]  # fmt: skip
         assert forecaster.report_.rungs.rung.tolist() == names
         assert forecaster.report_.rung == "start"
@@ -308,11 +310,51 @@ def test_the_lowest_rung_may_have_to_be_sure_too(low, chosen, monkeypatch):
     found = {name: scores(*[each] * 4) for name, each in distances.items()}
     monkeypatch.setattr(ladder, "_scores", lambda name, *rest: found[name])
     rungs = [[Rung(name, name, 0.005 if name == "low" else 0.0)] for name in distances]
+    rung, table = climb(rungs, windows_of_three(), 8, 0)
+    assert rung.name == chosen and table.rung.tolist() == [*distances], "in their order"
+
+
+@pytest.mark.parametrize(
+    ("half", "whole", "chosen"),
+    [
+        ((0.98, 0.97), (0.97, 0.96), "network"),
+        ((0.98, 0.97), (0.975, 0.98), "halfway"),
+        ((0.98, 0.97), (0.6, 1.3), "halfway"),
+        ((0.98, 0.97), (0.98, 0.97), "halfway"),
+        ((0.998, 0.998), (0.98, 0.97), "network"),
+        ((0.998, 0.998), (0.6, 1.3), "start"),
+    ],
+)
+def test_of_trained_ones_that_are_sure_the_closest_answers(half, whole, chosen, monkeypatch):
+    found = {
+        "start": scores(*[1.0] * 4),
+        "halfway": scores(*half * 2),
+        "network": scores(*whole * 2),
+    }
+    monkeypatch.setattr(ladder, "_scores", lambda name, *rest: found[name])
+    rungs = [[Rung(name, name, 0.0 if name == "start" else 0.005)] for name in found]
+    assert climb(rungs, windows_of_three(), 8, 0)[0].name == chosen
+
+
+def windows_of_three() -> WindowDataset:
+    """Windows of three scenes."""
     frame = make_frame(3)
     panel = tiny(LastValue()).fit(frame)._read(frame)
-    windows = WindowDataset(panel, cutoffs_of(panel, 4, 2), 4, 2)
-    rung, table = climb(rungs, windows, 8, 0)
-    assert rung.name == chosen and table.rung.tolist() == [*distances], "in their order"
+    return WindowDataset(panel, cutoffs_of(panel, 4, 2), 4, 2)
+
+
+@torch.no_grad()
+def test_halfway_to_the_network_is_the_mean_of_both_forecasts(monkeypatch):
+    """Also where the network's own linear forecast has moved away from the start's."""
+    train, val = (make_frame(n, seed=n) for n in (4, 3))
+    found = {}
+    for name in ("linear start, trained shape", "halfway to the network", "network"):
+        take(name, monkeypatch)
+        forecaster = tiny(max_steps=20).fit(train, train)
+        found[name] = forecaster.predict(val).filter(like="HiPerformer").to_numpy()
+    start, half, network = found.values()
+    assert np.abs(network - start).max() > 0.01
+    np.testing.assert_allclose(half, (start + network) / 2, rtol=1e-5, atol=1e-5)
 
 
 def test_blocks_count_by_their_cells():
@@ -331,7 +373,7 @@ def test_all_rungs_are_compared_on_the_same_few_windows(monkeypatch):
     monkeypatch.setattr(fitting, "FEWEST_JUDGED", 16)
     monkeypatch.setattr(HiPerformer, "loss", lambda self, b, f: sum(score(self, b, f)))
     tiny().fit(train, val)
-    assert seen == 5 * [2] * 8, "sixteen of 27 windows, in eight blocks, by five rungs"
+    assert seen == 6 * [2] * 8, "sixteen of 27 windows, in eight blocks, by six rungs"
 
 
 def test_rungs_of_no_numbers_leave_the_trained_one(monkeypatch):
