@@ -102,6 +102,18 @@ class Model(nn.Module):
         """
         return [[Rung("start", start), Rung("trained", self)]]
 
+    def relearned(self, start: Self, seen: tuple[SceneBatch, Future]) -> list[list[Rung]]:
+        """What may answer after a warm start besides, lower ones than `rungs`: none.
+
+        What a warm start goes on with may be of data unlike these, which is then further off than
+        what these say by themselves.
+
+        Args:
+            start: this model before its training.
+            seen: the new training windows.
+        """
+        return []
+
     def for_task(self, task: Task) -> Self:
         """A fresh model of the same options, built for a task."""
         fresh = type(self)(**self.get_params())

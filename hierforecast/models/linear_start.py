@@ -184,6 +184,16 @@ class LinearStart(Model):
             trained.insert(0, [Rung("halfway to the network", between, MARGIN / 2)])
         return [*levels, *trained]
 
+    def relearned(self, start: Self, seen: tuple[SceneBatch, Future]) -> list[list[Rung]]:
+        """See `Model`: ``"linear start"``, ridge regression on the new windows in the old units."""
+        if not self.scaler.learns_loc:
+            return []
+        line = deepcopy(start)
+        line.decoder.hold()
+        line.fit_linear(*seen)
+        pairs = self._shapes("linear start", line)
+        return [[Rung(each, model, MARGIN, model.fit_linear) for each, model in pairs]]
+
     def _shapes(self, name: str, other: Self) -> list[tuple[str, Self]]:
         """Another model, and this one with the other's linear forecast and no moves."""
         shaped = deepcopy(self)

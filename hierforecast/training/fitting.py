@@ -173,14 +173,16 @@ class _Fit:
         self, before: Model, checks: WindowDataset, steps: int, fresh: bool
     ) -> tuple[Rung, pd.DataFrame]:
         """The rung of a trained model that answers, and a table of all."""
-        plan, seen = self.plan, None
-        if fresh:
-            seen = sample_windows(self.windows, BASELINE_ROWS, plan.seed, seeded(plan.seed))
+        plan, model = self.plan, self.model
+        window = sample_windows(self.windows, BASELINE_ROWS, plan.seed, seeded(plan.seed))
+        levels = model.rungs(before, window if fresh else None)
+        if not fresh:
+            levels = [*model.relearned(before, window), *levels]
         share = int(RUNG_SHARE * steps * plan.batch)
         rows = max(int(share * checks.sizes.mean()), JUDGED_ROWS)
         some = few_windows(checks, max(share, FEWEST_JUDGED), rows, plan.seed)
         accelerator = (plan.trainer or {}).get("accelerator", "auto")
-        return climb(self.model.rungs(before, seen), some, plan.batch, plan.seed, accelerator)
+        return climb(levels, some, plan.batch, plan.seed, accelerator)
 
     def _learn_all(self, model: Model, learn: Callable[..., Any], steps: int) -> None:
         """Learn what is learned at once anew, from the windows that were held out too."""

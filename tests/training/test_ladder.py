@@ -235,10 +235,27 @@ def test_a_warm_start_has_what_it_starts_from_to_beat(monkeypatch):
         names = ["start", "network"] if first == "network" else [
             "start", "start, trained shape", "halfway to the network", "network"
         ]  # fmt: skip
-        assert forecaster.report_.rungs.rung.tolist() == names
+        anew = ["linear start", "linear start, trained shape"]
+        assert forecaster.report_.rungs.rung.tolist() == [*anew, *names]
         assert forecaster.report_.rung == "start"
         for name, x in forecaster.model_.state_dict().items():
             assert torch.equal(x, before[name]) or name == "temperature.log", name
+
+
+@pytest.mark.parametrize("protected", [True, False])
+def test_a_warm_start_on_data_unlike_the_old_is_no_worse_than_ridge(protected, monkeypatch):
+    """What was learned of seasons is of no use to walks: the last value is, as ridge finds out."""
+    if not protected:
+        monkeypatch.setattr(HiPerformer, "relearned", Model.relearned)
+    forecaster = fitted(series("season", 6, 60), series("season", 6, 60, seed=9))
+    train, val = series("walk", 12, 120, seed=2), series("walk", 30, 60, seed=3)
+    forecaster.set_params(max_steps=5).fit(train, val, warm_start=True)
+    plain = Forecaster(Ridge(), context_length=L, prediction_length=H, trainer=QUIET).fit(train)
+    error, least = (
+        one.evaluate(val, ["mae"], stride=H).value.iloc[0] for one in (forecaster, plain)
+    )
+    assert protected == forecaster.report_.rung.startswith("linear start")
+    assert error < 1.02 * least if protected else error > 1.5 * least
 
 
 def test_of_returns_the_shape_alone_is_chosen():
