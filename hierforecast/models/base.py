@@ -103,10 +103,10 @@ class Model(nn.Module):
         return [[Rung("start", start), Rung("trained", self)]]
 
     def relearned(self, start: Self, seen: tuple[SceneBatch, Future]) -> list[list[Rung]]:
-        """What may answer after a warm start besides, lower ones than `rungs`: none.
+        """What else may answer after a warm start, from the simplest up: below `rungs`, here none.
 
-        What a warm start goes on with may be of data unlike these, which is then further off than
-        what these say by themselves.
+        What a warm start goes on with may be further off than what the new windows say by
+        themselves, if they are of another kind of data.
 
         Args:
             start: this model before its training.
