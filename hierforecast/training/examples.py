@@ -16,7 +16,7 @@ from hierforecast.training.plan import Plan
 from hierforecast.windows import WindowDataset
 from hierforecast.windows.cutoffs import cutoffs_of, early_cutoffs
 from hierforecast.windows.hiding import SeriesDropout
-from hierforecast.windows.history import settled, thin
+from hierforecast.windows.history import History, settled, thin
 
 # How often each row of a pool is looked at before the next pool is read, about.
 VISITS = 4
@@ -54,6 +54,7 @@ def with_early(plan: Plan, windows: WindowDataset) -> WindowDataset:
     if windows.origin == "history":
         assert panel.vocabulary.smoothing is not None
         every.cutoffs = settled(panel, every.cutoffs, panel.vocabulary.smoothing.seasons)
+        every.history = History(panel, every.cutoffs, plan.prediction_length)
     return every
 
 

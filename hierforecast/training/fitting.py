@@ -115,16 +115,17 @@ class _Fit:
 
     def __init__(self, plan: Plan, data: Data, model: Model, generator: torch.Generator) -> None:
         self.plan, self.data, self.model, self.generator = plan, data, model, generator
-        cutoffs = [data.training] if data.held_out else [data.training, data.validation]
-        # Windows of one frame share what is known of its history, which takes long to find out.
-        self.windows = windows_of(plan, model, data.panel, np.concatenate(cutoffs))
-        self.checks, checks = None, copy(self.windows)
+        cutoffs = data.training
+        if data.held_out is None:  # one frame has one history, which takes long to smooth
+            cutoffs = np.concatenate([data.training, data.validation])
+        self.windows = windows_of(plan, model, data.panel, cutoffs)
+        held_out = copy(self.windows)
         self.windows.cutoffs = data.training
-        checks.cutoffs, checks.hide, checks.max_rows = data.validation, None, None
+        held_out.cutoffs, held_out.hide, held_out.max_rows = data.validation, None, None
         if data.held_out is not None:
-            checks = WindowDataset(data.held_out, data.validation, *plan.lengths, **as_seen(model))
-        if len(data.validation):
-            self.checks = checks
+            how = as_seen(model)
+            held_out = WindowDataset(data.held_out, data.validation, *plan.lengths, **how)
+        self.checks = held_out if len(data.validation) else None
 
     def statistics(self) -> Window:
         """Windows from which units, baselines and linear forecasts are learned."""

@@ -98,6 +98,7 @@ class History:
     def ahead(self, rows: np.ndarray, cutoff: np.ndarray) -> Ahead:
         """What is known of the horizons of rows (P,) after their cutoffs (P,)."""
         slot = self._slot[self._offset[rows] + cutoff - 1]
+        assert slot.min(initial=0) >= 0, "a cutoff that this history was not made for"
         return Ahead(self._loc[slot], self._unit[slot], self._naive[slot])
 
 

@@ -114,6 +114,14 @@ def test_smoothed_series_have_early_windows_once_smoothing_has_settled(recorder)
     tiny(HiPerformer(8, 1, 2, scale="demand"), min_context=3, **options).fit(frame)
     early = recorder.windows.cutoffs[~recorder.windows.whole]
     assert early[:, 1].min() == 14, "two seasons"
+    # What smoothing says of their horizons is what it says to windows that are nothing else.
+    windows = recorder.windows
+    alone = WindowDataset(windows.panel, early, 40, 7, origin="history", calendar=True)
+    windows.hide = None
+    places = np.flatnonzero(~windows.whole), range(len(early))
+    one, other = (x.__getitems__(y) for x, y in zip((windows, alone), places, strict=True))
+    assert torch.equal(one.batch.naive, other.batch.naive)
+    assert torch.equal(one.future.values, other.future.values)
 
 
 class OnlyNumbers:
