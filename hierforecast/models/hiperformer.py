@@ -32,7 +32,6 @@ from hierforecast.nn.groups import pool
 from hierforecast.nn.growth import Growth
 from hierforecast.nn.head import Head, Scenes
 from hierforecast.nn.heads import head_to_dict, make_head, usual_head
-from hierforecast.nn.market import MarketStart
 from hierforecast.nn.padding import PAIRED
 from hierforecast.nn.parts import find_part, name_part
 from hierforecast.nn.relations import Geometry
@@ -146,9 +145,7 @@ class HiPerformer(LinearStart):
         if self._head.components:
             components = min(self._head.components, task.prediction_length)
             self.pairs = PairNetwork(self.width, components, in_space, sum(task.crossed))
-        self.market = None
-        if self._head.factors is not None:
-            self.market = MarketStart(task.prediction_length, self._head.factors)
+        self.market = self._head.market(task.prediction_length)
         self.shared = None
         if self._head.shares:
             self.shared = SharedStart(self._head.shares, task.n_all_levels)

@@ -138,9 +138,11 @@ class Head:
         """How many slow components of the rows' errors are linked: K of `Scenes.links`."""
         return 0
 
-    @property
-    def factors(self) -> int | None:
-        """How many principal factors `Scenes.loads` has; None where the head asks for no loads."""
+    def market(self, steps: int) -> Any:
+        """What makes `Scenes.loads` of so many steps, see `MarketStart`; None where none is asked.
+
+        A method, as what it makes knows `Scenes`.
+        """
         return None
 
     @property
@@ -201,7 +203,7 @@ class Head:
 def check_options(head: Any) -> None:
     """Keep a head's options as plain numbers: one mode at least, ranks from 0, shares up to 1."""
     for name, value in asdict(head).items():
-        if name == "places":
+        if name in ("places", "groups_last"):
             if not isinstance(value, bool):
                 raise DataError(f"{name}={show(value)} must be True or False")
             continue

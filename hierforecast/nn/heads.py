@@ -250,6 +250,7 @@ HEADS: dict[str, type[Any]] = {
 UNNAMED: dict[str, dict[str, Any]] = {
     "steps": {"group_rank": 0},
     "coupled": {"places": False},
+    "returns": {"groups_last": False},
 }
 
 

@@ -26,7 +26,7 @@ _BEGIN = {
     "scene": 3.8,  # log of steps for which a load of the market is one
     "group": 2.3,
     "noise": 1.6,
-    "principal": 0.2,  # logit of a share of the principal factors
+    "principal": 1.5,  # log of the size, in usual ones, at which principal factors count by half
     "degrees": 1.7,
 }
 # Of their fit; scenes at a time, and rows at least; how far they go.
@@ -38,21 +38,25 @@ _LEAST = 1e-6
 class MarketStart(nn.Module):
     """Loads from the means of the market and of its groups over the context.
 
-    Each series is regressed on the mean over its scene, what is left on the means of its groups,
-    coarse to fine, then of those of other ways of grouping, and the rest has principal factors.
-    Coefficients are shrunk to one, variances to the usual one. Sizes revert: a series' recent size
-    and the market's last in part. All of it commutes with permutations of series and groups, scenes
-    are strangers to one another, and a cell that is missing counts for nothing. The few numbers
-    that it takes are fitted to training windows, before the network learns what to add.
+    Each series is regressed on the mean over its scene, what is left on its principal factors, then
+    on the means of its groups, coarse to fine, and on those of other ways of grouping. Factors come
+    before groups, as some of them move several groups, of which one would tell of the others.
+    Coefficients are shrunk to one, small factors to zero, variances to the usual one. Sizes revert:
+    a series' recent size and the market's last in part. All of it commutes with permutations of
+    series and groups, scenes are strangers to one another, and a cell that is missing counts for
+    nothing. The few numbers that it takes are fitted to training windows, before the network learns
+    what to add.
 
     Args:
         steps: H.
         rank: R, principal factors.
+        groups_last: see above; False: as in earlier versions, where groups came first and all
+            factors were shrunk alike.
     """
 
-    def __init__(self, steps: int, rank: int) -> None:
+    def __init__(self, steps: int, rank: int, groups_last: bool = True) -> None:
         super().__init__()
-        self.steps, self.rank = steps, rank
+        self.steps, self.rank, self.groups_last = steps, rank, groups_last
         self.numbers: Tensor
         self.register_buffer("numbers", torch.tensor(list(_BEGIN.values())))
 
@@ -117,18 +121,23 @@ class MarketStart(nn.Module):
         steps = (p["scene"], *(p["group"] for _ in scenes.owners))
         counts = scenes.counts
         counts = (n_scenes, *reversed(counts[: len(groups)]), *counts[len(groups) :])
-        for owner, count, strength in zip(owners, counts, steps, strict=True):
+        for at, (owner, count, strength) in enumerate(zip(owners, counts, steps, strict=True)):
             left, load = _explain(left, seen, weight, owner, count, strength.exp())
             of_groups.append(load)
+            if self.groups_last and at == 0:
+                principal, found = self._principal(p, left, weight, scenes)
+                left = (left - found) * seen
+        if not self.groups_last:
+            principal, _ = self._principal(p, left, weight, scenes)
         scene_load, *of_groups = of_groups
-        principal = self._principal(p, left, weight, scenes)
         total = weight.sum(1)
         variance = (weight * left.square()).sum(1)
         usual = sums(variance, scene, n_scenes) / sums(total, scene, n_scenes).clamp(min=1e-6)
         some = p["noise"].exp()
         variance = (variance + some * usual[scene] + _LEAST) / (total + some)
         explained = principal.square().sum(-1)
-        variance = (variance - explained).maximum(0.05 * variance)
+        if not self.groups_last:
+            variance = (variance - explained).maximum(0.05 * variance)
         parts = [scene_load.square(), explained, variance, *(load.square() for load in of_groups)]
         norm = sum(parts[1:], parts[0]).sqrt()
         scene_loads = torch.cat([scene_load[..., None], principal], -1) / norm[..., None]
@@ -168,24 +177,37 @@ class MarketStart(nn.Module):
 
     def _principal(
         self, p: dict[str, Tensor], left: Tensor, weight: Tensor, scenes: Scenes
-    ) -> Tensor:
-        """Loads (P, D, R) of the principal factors of what is left in each scene.
+    ) -> tuple[Tensor, Tensor]:
+        """Loads (P, D, R) of the principal factors of each scene, and what they explain (P, L, D).
 
         All targets of a scene have the same factors: of each their own, only the size is known and
         not the sign, by which the next returns of two targets would be tied at random.
         """
-        whole = _decay(p["memory"], left).sum()
-        left = (left * weight.sqrt() / whole.sqrt()).movedim(1, 2).detach()  # (P, D, L)
+        unit = (weight.sqrt() / _decay(p["memory"], left).sum().sqrt()).detach()
+        left = (left * unit).movedim(1, 2).detach()  # (P, D, L)
         scene, n_scenes = scenes.scene, scenes.n_scenes
         most = None if scenes.sizes is None else scenes.sizes.rows
         slot, most = places(scene, n_scenes, most)
         side = left.new_zeros(n_scenes, max(1, most), *left.shape[1:])
         side = side.index_put((scene, slot), left).flatten(1, 2)  # (B, N * D, L)
-        _, vectors = torch.linalg.eigh((side.mT @ side).double())
+        sizes, vectors = torch.linalg.eigh((side.mT @ side).double())
         rank = min(self.rank, vectors.shape[-1])
-        factors = vectors[..., vectors.shape[-1] - rank :].to(left)[scene]  # (P, L, R)
-        loads = torch.nn.functional.pad(left @ factors, (self.rank - rank, 0))
-        return torch.sigmoid(p["principal"]) * loads
+        largest = slice(vectors.shape[-1] - rank, None)
+        factors = vectors[..., largest].to(left)[scene]  # (P, L, R)
+        share = torch.sigmoid(p["principal"])
+        if self.groups_last:
+            share = _shares(sizes, p["principal"].exp())[:, largest].to(left)[scene, None]
+        loads = share * (left @ factors)
+        explained = (loads @ factors.mT).movedim(2, 1) / unit.clamp(min=1e-6)
+        return torch.nn.functional.pad(loads, (self.rank - rank, 0)), explained
+
+
+def _shares(sizes: Tensor, strength: Tensor) -> Tensor:
+    """By how much factors count (B, L), from their squared sizes (B, L): those of noise little."""
+    sizes = sizes.clamp(min=0)
+    total = sizes.sum(1, keepdim=True)
+    usual = total / (sizes > 1e-9 * total).sum(1, keepdim=True).clamp(min=1)
+    return sizes / (sizes + strength * usual).clamp(min=1e-30)
 
 
 def _part(scenes: Scenes, start: int, count: int) -> tuple[Tensor, Scenes]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hierforecast.distributions import IndependentSteps, ScaleMixture, Sinh, Warped
 from hierforecast.nn.head import Head, Scenes, check_options, latents
+from hierforecast.nn.market import MarketStart
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,19 @@ class ReturnsHead(Head):
 
     Args:
         rank: principal factors besides the market's.
+        groups_last: see `MarketStart`; False in what was saved by earlier versions.
     """
 
     rank: int = 8
+    groups_last: bool = True
     pooled = 1
 
     def __post_init__(self) -> None:
         check_options(self)
 
-    @property
-    def factors(self) -> int:
+    def market(self, steps: int) -> MarketStart:
         """See `Head`."""
-        return self.rank
+        return MarketStart(steps, self.rank, self.groups_last)
 
     def features(self, n_targets: int, n_levels: int = 1) -> int:
         """See `Head`."""

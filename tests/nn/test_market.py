@@ -74,6 +74,39 @@ def test_principal_factors_find_what_market_and_groups_do_not() -> None:
         assert torch.corrcoef(pair)[0, 1].abs() > 0.8
 
 
+def test_a_factor_of_several_groups_is_not_taken_for_their_own() -> None:
+    """Of two groups that move together one tells of the other: groups alone cannot say so."""
+    x, scenes, _ = made()
+    group, seen = scenes.groups[0], torch.ones(60, 400, dtype=torch.bool)
+    two = torch.tensor([1.0, 1.0, -1.5, 1.0, 1.0, -1.5], dtype=F64)[group]
+    factor = torch.randn(400, generator=torch.Generator().manual_seed(4), dtype=F64)
+    x = x + (two[:, None] * factor)[..., None]
+    one, other, third = ((group == i).nonzero()[:, 0] for i in range(3))
+    tied = []
+    for last in (True, False):
+        module = MarketStart(STEPS, 2, groups_last=last).double()
+        loads = module(x, seen, scenes).scene[:, 0, 1:]
+        tied.append(
+            [float((loads[a] @ loads[b].mT).mean()) for a, b in ((one, other), (one, third))]
+        )
+    assert tied[0][0] > 0.05 and tied[0][1] < -0.1
+    assert max(map(abs, tied[1])) < 1e-4  # as earlier versions had it
+
+
+def test_factors_of_noise_count_little() -> None:
+    generator = torch.Generator().manual_seed(1)
+    style, factor, noise = (
+        torch.randn(*n, generator=generator, dtype=F64) for n in ((60, 1), (1, 400), (60, 400))
+    )
+    scenes, seen = made()[1], torch.ones(60, 400, dtype=torch.bool)
+    x = noise + style * factor
+    share, plain = (
+        start(rank=5)(y[..., None], seen, scenes).scene[:, 0, 1:].square().sum(0).sort().values
+        for y in (x, noise)
+    )
+    assert share[-1] > 20 * share[:-1].max() and plain.sum() < 0.15 * share[-1]
+
+
 class OnReturns(nn.Module):
     """What the loads say of covariances: the sign of a principal factor says nothing."""
 
