@@ -30,7 +30,7 @@ from hierforecast.cli import app
 from hierforecast.io import atomic
 from hierforecast.io.folders import OLD_FORMAT, OLD_WEIGHTS
 from hierforecast.models import hiperformer
-from hierforecast.nn.heads import LowRankHead, StepsHead, make_head
+from hierforecast.nn.heads import LowRankHead, ReturnsHead, StepsHead, make_head
 from hierforecast.storage import OPTIONS
 from tests.helpers import COLUMNS, DOUBLE, EVERYTHING, make_frame, tiny
 
@@ -263,17 +263,24 @@ def test_trainer_options_that_json_cannot_hold_stay_behind(frame, tmp_path):
     assert Forecaster.load(tmp_path / "f").trainer == {"accelerator": "cpu"}
 
 
-@pytest.mark.parametrize("saved", ["steps", {"name": "steps", "options": {"rank": 8}}])
-def test_heads_are_what_they_were_when_they_were_saved(saved, frame, tmp_path, monkeypatch):
-    """Files of before latents of groups say nothing of them, and have no weights for them."""
-    model = HiPerformer(12, 1, 2, head=StepsHead(group_rank=0), scale="returns")
-    was = tiny(model, max_steps=1).fit(frame)
+@pytest.mark.parametrize("named", [True, False], ids=["by name", "with options"])
+@pytest.mark.parametrize("head", [StepsHead(group_rank=0), ReturnsHead(groups_last=False)])
+def test_heads_are_what_they_were_when_they_were_saved(named, head, frame, tmp_path, monkeypatch):
+    """Files of before latents of groups, or before groups came last, say nothing of them."""
+    name = "steps" if isinstance(head, StepsHead) else "returns"
+    saved = name if named else {"name": name, "options": {"rank": 8}}
+    was = tiny(HiPerformer(12, 1, 2, head=head, scale="returns"), max_steps=1).fit(frame)
     with monkeypatch.context() as patch:
         patch.setattr(hiperformer, "head_to_dict", lambda head: saved)
         was.save(tmp_path / "f")
     history = frame[frame.ds < NOW]
-    found = Forecaster.load(tmp_path / "f").predict(history)
-    pd.testing.assert_frame_equal(found, was.predict(history))
+    loaded = Forecaster.load(tmp_path / "f")
+    assert loaded.model_._head == head != make_head(name)
+    asked = {"n": 2, "seed": 0}
+    pd.testing.assert_frame_equal(loaded.sample(history, **asked), was.sample(history, **asked))
+
+
+def test_a_head_that_was_replaced_warns_and_is_saved_as_it_is(frame, tmp_path):
     with pytest.warns(DeprecationWarning, match="head='steps' is replaced by head='returns'") as at:
         plan = HiPerformer(12, 1, 2, head="steps")
     assert at[0].filename == __file__

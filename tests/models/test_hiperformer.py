@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hierforecast import HiPerformer
 from hierforecast.batch import SceneBatch
-from hierforecast.nn.heads import CoupledHead, LowRankHead, MixtureHead
+from hierforecast.nn.heads import CoupledHead, LowRankHead, MixtureHead, ReturnsHead
 from hierforecast.testing import assert_equivariant, equivariance_error, in_modes, randomize_
 from tests.helpers import (
     CROSSED,
@@ -40,6 +40,7 @@ OPTIONS = {
     "mixture": {"head": MixtureHead(modes=3, rank=2)},
     "rows": {"head": "rows", "patch": 4},
     "returns": {"scale": "returns"},
+    "returns, as before": {"scale": "returns", "head": ReturnsHead(2, groups_last=False)},
     "demand": {"scale": "demand", "head": "lowrank"},
     "coupled": {"head": CoupledHead(2, 1, 2), "block": "sa3"},
     # By places it would be beyond float64 here: own latents 150,000 times as large as noise.
