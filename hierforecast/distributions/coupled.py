@@ -8,18 +8,21 @@ say where a row is at K instants.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hierforecast._waiting import at_hand
+from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.checks import is_everything
 from hierforecast.distributions.coupled_noise import CoupledNoise, local_loads, rooted
 from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.noise import RowNoise, TargetNoise, to_dtype
 from hierforecast.distributions.precision import no_autocast, promote
 from hierforecast.distributions.roots import cholesky
+from hierforecast.distributions.scene_mixture import SceneMixture
 
 # Share of a coupled component that stays a row's own, so that the joint covariance has an inverse.
 _OWN = 1e-2
@@ -150,6 +153,26 @@ class CoupledNormal(LowRankNormal):
         root = cholesky(flat @ flat.mT + own.diag_embed())
         white = torch.linalg.solve_triangular(root, slow, upper=False)
         return white.square().sum(1), 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def widened(distribution: SceneDistribution, widths: Tensor) -> SceneDistribution:
+    """That in which the K components that rows share deviate by widths (P, K) instead of by one.
+
+    Of a `CoupledNormal`, of what became of it in other units, and of a mixture of such; all other
+    components and how rows hang together stay as they are. Of no other distribution: it comes back.
+    """
+    if isinstance(distribution, SceneMixture):
+        base = widened(distribution.base, widths[distribution.row_of])
+        return distribution._with(base, distribution.logits)
+    if not isinstance(distribution, LowRankNormal):
+        return distribution
+    noise, (*finer, scene) = distribution.noise, distribution.levels
+    if not isinstance(noise, CoupledNoise) or scene.mix is None:
+        return distribution
+    widths = widths.to(distribution.loc)[..., None]
+    rest = CoupledNoise(noise.inner, noise.own, widths * noise.rest, noise.basis, noise.scale)
+    mix = widths.repeat(1, distribution.event_shape[2], 1) * scene.mix
+    return distribution._with(distribution.loc, rest, [*finer, replace(scene, mix=mix)])
 
 
 def _instants(noise: RowNoise, own: Tensor, count: int) -> Tensor:

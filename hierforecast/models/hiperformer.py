@@ -141,9 +141,8 @@ class HiPerformer(LinearStart):
         locs = math.prod(self._head.loc_shape) * task.n_targets
         features = self._head.features(task.n_targets, task.n_all_levels)
         self.decoder = decode(self.width, patch, locs, features, task.prediction_length)
-        self.pairs = None
-        if self._head.components:
-            components = min(self._head.components, task.prediction_length)
+        self.pairs, components = None, min(self._head.components, task.prediction_length)
+        if components:
             self.pairs = PairNetwork(self.width, components, in_space, sum(task.crossed))
         self.market = self._head.market(task.prediction_length)
         self.shared = None
@@ -151,7 +150,7 @@ class HiPerformer(LinearStart):
             self.shared = SharedStart(self._head.shares, task.n_all_levels)
         self.linear, self.unseen = self.scaler.linear(task), Unseen(task)
         self.register_buffer("horizon_scale", torch.ones(task.prediction_length, task.n_targets))
-        self.temperature, self.growth = Temperature(task.n_types), Growth()
+        self.temperature, self.growth = Temperature(task.n_types, components), Growth()
 
     def _build_encoder(self, task: Task, in_space: bool) -> None:
         """Make the blocks, and what tells them how series stand to one another."""

@@ -1,4 +1,4 @@
-"""Temperature: one number for each group type by which a trained joint distribution is stretched.
+"""Temperature: a few numbers for each group type by which a trained distribution is stretched.
 
 A trained network is, as a rule, too certain of itself, and one number fitted on held-out data mends
 most of it (Guo et al., arXiv 1706.04599, section 4.2; here of joint densities).
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions.coupled import widened
 
 # Held-out windows below which distributions are stretched only, never narrowed, and below which
 # nothing is learned; how many standard errors a gain must be.
@@ -43,20 +44,29 @@ class Temperature(nn.Module):
     """Stretches a joint distribution about its mean, the rows of a group type alike.
 
     Every deviation from the mean is multiplied by the temperature of the row's type: the family,
-    the mean, correlations within a type and every symmetry stay as they are. It is one until `fit`
-    finds that another is better on windows that it was not learned from. A model of your own takes
-    part if its ``temperature`` is one and its `forward` ends in it.
+    the mean, correlations within a type and every symmetry stay as they are. The slow components
+    that rows share, which say where a row ends up, have temperatures besides: networks learn them
+    by heart first, while all others are still right. They are one until `fit` finds that others
+    are better on windows that they were not learned from. A model of your own takes part if its
+    ``temperature`` is one and its `forward` ends in it.
 
     Args:
         n_types: group types.
+        components: K of `CoupledNormal`, 0 for other distributions.
+
+    Attributes:
+        log: (types,), logarithms of temperatures.
+        slow: (types, K), those of the slow components besides; None where there are none.
     """
 
-    added = ("log",)  # earlier versions saved none
+    added = ("log", "slow")  # earlier versions saved none
+    slow: Tensor | None
 
-    def __init__(self, n_types: int) -> None:
+    def __init__(self, n_types: int, components: int = 0) -> None:
         super().__init__()
         self.log: Tensor
         self.register_buffer("log", torch.zeros(n_types))
+        self.register_buffer("slow", torch.zeros(n_types, components) if components else None)
 
     def forward(
         self,
@@ -66,21 +76,29 @@ class Temperature(nn.Module):
         scale: Tensor | float = 1.0,
     ) -> SceneDistribution:
         """The stretched distribution of loc + scale * Y; types (P,) of its rows."""
+        if self.slow is not None:
+            distribution = widened(distribution, self.slow[types].exp())
         return stretched(distribution, _factor(self.log[types]), loc, scale)
 
     @torch.no_grad()
     def reset(self) -> None:
         """Temperature one."""
-        self.log.zero_()
+        for each in self._parts():
+            each.zero_()
 
+    def _parts(self) -> list[Tensor]:
+        return [self.log] if self.slow is None else [self.log, self.slow]
+
+    @torch.no_grad()
     def fit(self, batches: Sequence[Seen], overlap: float = 1.0) -> None:
         """Learn from held-out windows, unless that does not help for certain.
 
         Two halves of the windows are each other's judges: the temperatures of one are tried on the
-        other. They are kept (learned anew from all) if so the log-likelihood of a window grows by
-        more than `SURE` standard errors: a single wild window, which would ask for a huge
-        temperature, convinces nobody. A few windows of a short history may have been calm by
-        chance, and can only say that forecasts are too certain.
+        other, type by type, those of all deviations and those of slow components by themselves.
+        They are kept (learned anew from all) if so the log-likelihood of a window grows by more
+        than `SURE` standard errors: a single wild window, which would ask for a huge temperature,
+        convinces nobody. A few windows of a short history may have been calm by chance, and can
+        only say that forecasts are too certain.
 
         Args:
             batches: held-out windows in their order; neighbors in time side by side.
@@ -91,34 +109,59 @@ class Temperature(nn.Module):
         halves, few = (batches[:half], batches[half:]), count < FEW
         if count < FEWEST or not half:
             return
-        found = [self._best(some, few) for some in halves]
-        if _helps(found, halves[::-1], overlap if few else 1.0):
-            with torch.no_grad():
-                self.log.copy_(self._best(batches, few))
+        kept = [torch.zeros_like(part) for part in self._parts()]  # ones: it is learned
+        whole = [torch.ones_like(part) for part in kept]
+        found = [self._best(some, few, whole) for some in halves]
 
-    def _best(self, batches: Sequence[Seen], wider: bool) -> Tensor:
-        """Logarithms (types,) of the temperatures most likely on some windows, drawn to zero.
+        def likelihoods() -> Tensor:
+            return torch.cat([
+                _log_prob(each, [x * y for x, y in zip(logs, kept, strict=True)])
+                for logs, some in zip(found, halves[::-1], strict=True)
+                for each in some
+            ]).double()  # fmt: skip
 
-        None is negative where they are only to be `wider`.
+        now = likelihoods()
+        for learned in (one for part in kept for one in part.split(1)):
+            learned.fill_(1.0)
+            then = likelihoods()
+            gain = then - now
+            if gain.mean() > SURE * gain.std() * ((overlap if few else 1.0) / len(gain)) ** 0.5:
+                now = then
+            else:
+                learned.zero_()
+        for part, best in zip(self._parts(), self._best(batches, few, kept), strict=True):
+            part.copy_(best)
+
+    @torch.enable_grad()
+    def _best(
+        self, batches: Sequence[Seen], wider: bool, learned: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Logarithms of the temperatures most likely on some windows, drawn to zero.
+
+        Only those `learned` are not zero, and none is negative where they are only to be `wider`.
         """
-        log = torch.zeros_like(self.log, requires_grad=True)
+        free = [torch.zeros_like(part, requires_grad=True) for part in learned]
         optimizer = torch.optim.LBFGS(
-            [log], max_iter=_STEPS, tolerance_change=1e-5, line_search_fn="strong_wolfe"
+            free, max_iter=_STEPS, tolerance_change=1e-5, line_search_fn="strong_wolfe"
         )
         cells = sum(int(each.present.sum()) for each in batches)
 
         def loss() -> float:
             optimizer.zero_grad()
-            total = PRIOR * log.square().sum()
+            logs = [x * y for x, y in zip(free, learned, strict=True)]
+            total = torch.stack([PRIOR * log.square().sum() for log in logs]).sum()
             for each in batches:
-                total = total - _log_prob(each, log).sum()
+                total = total - _log_prob(each, logs).sum()
             total = total / max(cells, 1)
             total.backward()
             return float(total.detach())
 
-        optimizer.step(loss)
-        found = log.detach().clamp(0.0 if wider else -_FARTHEST, _FARTHEST)
-        return found if bool(found.isfinite().all()) else torch.zeros_like(found)
+        if any(bool(some.any()) for some in learned):
+            optimizer.step(loss)
+        found = [x.detach().clamp(0.0 if wider else -_FARTHEST, _FARTHEST) for x in free]
+        if not all(bool(x.isfinite().all()) for x in found):
+            return [torch.zeros_like(x) for x in found]
+        return [x * y for x, y in zip(found, learned, strict=True)]
 
 
 def stretched(
@@ -135,23 +178,13 @@ def stretched(
     return distribution.affine(moved, scale * factor)
 
 
-def _log_prob(seen: Seen, log: Tensor) -> Tensor:
-    """Log density (B,) of what came, at temperatures whose logarithms are (types,)."""
-    wider = stretched(seen.raw, _factor(log[seen.types]))
-    return wider.log_prob(seen.values, seen.present)
+def _log_prob(seen: Seen, logs: Sequence[Tensor]) -> Tensor:
+    """Log density (B,) of what came, at temperatures by their logarithms, see `Temperature`."""
+    log, *slow = logs
+    raw = widened(seen.raw, slow[0][seen.types].exp()) if slow else seen.raw
+    return stretched(raw, _factor(log[seen.types])).log_prob(seen.values, seen.present)
 
 
 def _factor(log: Tensor) -> Tensor:
     """Logarithms (P,) as factors (P, 1, 1)."""
     return log.exp()[:, None, None]
-
-
-@torch.no_grad()
-def _helps(logs: Sequence[Tensor], parts: Sequence[Sequence[Seen]], overlap: float) -> bool:
-    """Whether the windows of each part are more likely at its temperatures than at one."""
-    gain = torch.cat([
-        _log_prob(each, log) - _log_prob(each, torch.zeros_like(log))
-        for log, part in zip(logs, parts, strict=True)
-        for each in part
-    ]).double()  # fmt: skip
-    return bool(gain.mean() > SURE * gain.std() * (overlap / len(gain)) ** 0.5)
