@@ -9,17 +9,7 @@ import pytest
 import torch
 
 from hierforecast.batch import Hierarchy, Partition, hierarchy_of, pad_to_patches
-from tests.helpers import (
-    CROSSED,
-    FLAT,
-    NESTED,
-    TASK,
-    Rows,
-    make_content,
-    pack,
-    path_codes,
-    task_for,
-)
+from tests.rows import CROSSED, FLAT, NESTED, TASK, Rows, make_content, pack, path_codes, task_for
 
 
 def sets_of(partition: Partition, members: list) -> list[list]:

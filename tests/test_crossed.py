@@ -16,9 +16,9 @@ from hierforecast.nn.heads import LowRankHead
 from hierforecast.nn.sa3 import SA3Block
 from hierforecast.symmetry import CrossedPermutation
 from hierforecast.testing import randomize_
+from tests.commands import call
 from tests.frames import LIBRARIES
 from tests.helpers import DOUBLE, QUIET, randomized
-from tests.test_cli import call
 
 pytestmark = pytest.mark.usefixtures("networks")  # what is promised is promised of them
 

@@ -11,7 +11,7 @@ from hierforecast.errors import DataError
 from hierforecast.frame.step import season_of
 from hierforecast.models import LastValue, Ridge, SeasonalNaive
 from hierforecast.nn.heads import LowRankHead, MixtureHead
-from tests.test_cli import call, complaint
+from tests.commands import call, complaint
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 PLAIN = Columns(group=None)

@@ -293,3 +293,12 @@ def test_no_test_reads_a_clock():
     files = [*(ROOT / "tests").rglob("*.py")]
     assert len(files) > 100
     assert not {str(file.relative_to(ROOT)): c for file in files if (c := clocks(file.read_text()))}
+
+
+def test_no_file_is_long():
+    """Who opens one reads it whole; a test that outgrows its file finds another by its topic."""
+    rooms = (PACKAGE, *(ROOT / name for name in ("benchmarks", "datasets", "docs", "tests")))
+    files = [file for room in rooms for file in room.rglob("*.py")]
+    assert len(files) > 600
+    lengths = {str(file.relative_to(ROOT)): file.read_text().count("\n") for file in files}
+    assert not {name: lines for name, lines in lengths.items() if lines > 300}

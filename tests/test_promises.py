@@ -1,4 +1,6 @@
-"""The promises of the design, from frame to frame."""
+"""The promises of the design, from frame to frame: exchange, missing series, nothing leaks."""
+
+# ruff: noqa: F811 (tests take the fixtures that are imported)
 
 from __future__ import annotations
 
@@ -9,113 +11,24 @@ import pandas as pd
 import pytest
 import torch
 
-from hierforecast import (
-    Columns,
-    ConstantVelocity,
-    Forecaster,
-    HiPerformer,
-    LastValue,
-    Ridge,
-    SeasonalNaive,
-)
+from hierforecast import HiPerformer
 from hierforecast.batch import SceneBatch
 from hierforecast.distributions import SceneDistribution
 from hierforecast.errors import SeriesDroppedWarning
-from hierforecast.nn.heads import CoupledHead, LowRankHead
-from tests.helpers import (
-    COLUMNS,
-    CROSSED_COLUMNS,
-    DOUBLE,
-    EVERYTHING,
-    H,
-    L,
-    make_frame,
-    randomized,
-    tiny,
+from tests.helpers import DOUBLE, H, L, make_frame, tiny
+from tests.promised import (
+    KEYS,
+    NOW,
+    fitted,
+    forecaster,  # noqa: F401
+    frame,  # noqa: F401
+    holes,
+    predict,
+    predict_exactly,
+    pytestmark,  # noqa: F401
+    renamed,
+    worst,
 )
-
-pytestmark = pytest.mark.usefixtures("networks")  # what is promised is promised of them
-
-NOW = 20  # history ends before this step
-KEYS = ["scene", "unique_id", "ds"]
-MODELS: dict[str, tuple[Any, Columns]] = {
-    "lowrank": (HiPerformer(12, 2, 2, dropout=0.1, patch=4), COLUMNS),
-    "everything": (HiPerformer(12, 1, 2, head="gaussian", patch=3), EVERYTHING),
-    "mixture, mirrored": (
-        HiPerformer(12, 1, 2, head="mixture", patch=4, scale="mirrored", n_frequencies=3),
-        COLUMNS,
-    ),
-    "coupled": (
-        HiPerformer(12, 1, 2, head=CoupledHead(2, 2, 2), patch=4),
-        COLUMNS,
-    ),
-    "rows": (HiPerformer(12, 1, 2, head="rows", patch=4), COLUMNS),
-    "returns": (HiPerformer(12, 1, 2, scale="returns"), COLUMNS),
-    "demand": (HiPerformer(12, 1, 2, patch=4, scale="demand"), EVERYTHING),
-    "latents of groups": (
-        HiPerformer(12, 1, 2, head=LowRankHead(4, 2, memory=2, group_rank=2), patch=4),
-        EVERYTHING,
-    ),
-    "crossed": (
-        HiPerformer(12, 1, 2, head=LowRankHead(4, 2, memory=2, group_rank=2), patch=4),
-        CROSSED_COLUMNS,
-    ),
-    "crossed, demand": (HiPerformer(12, 1, 2, patch=4, scale="demand"), CROSSED_COLUMNS),
-    "student, by series": (HiPerformer(12, 1, 2, head="student", scale="series"), COLUMNS),
-    "last value": (LastValue(), COLUMNS),
-    "constant velocity": (ConstantVelocity(), COLUMNS),
-    "seasonal naive": (SeasonalNaive(2), COLUMNS),
-    "ridge": (Ridge(), COLUMNS),
-}
-_FITTED: dict[str, Forecaster] = {}
-
-
-def fitted(name: str) -> Forecaster:
-    """Trained a few steps in float64, then given large random weights."""
-    if name not in _FITTED:
-        model, columns = MODELS[name]
-        forecaster = tiny(model, columns=columns, trainer=DOUBLE).fit(make_frame())
-        randomized(forecaster.model_)
-        _FITTED[name] = forecaster
-    return _FITTED[name]
-
-
-@pytest.fixture(params=MODELS, scope="module")
-def forecaster(request) -> Forecaster:
-    return fitted(request.param)
-
-
-@pytest.fixture(scope="module")
-def frame() -> pd.DataFrame:
-    return make_frame(seed=7, missing=0.0)
-
-
-def holes(frame: pd.DataFrame, share: float = 0.2) -> pd.DataFrame:
-    """The same with rows missing, but for each scene's last time."""
-    gone = np.random.default_rng(0).random(len(frame)) < share
-    return frame[~gone | (frame.ds >= NOW - 1)]
-
-
-def predict(forecaster: Forecaster, frame: pd.DataFrame, now: int = NOW) -> pd.DataFrame:
-    """The forecast from `now` on; what is known in advance comes from the frame itself."""
-    known = None
-    if forecaster.columns.known_covariates:
-        known = frame.loc[frame.ds >= now, [*KEYS, "plan", "weather"]]
-    return forecaster.predict(holes(frame)[lambda f: f.ds < now], level=[80], known=known)
-
-
-def worst(one: pd.DataFrame, other: pd.DataFrame) -> float:
-    """The largest difference of two forecasts of the same rows, relative above one."""
-    one, other = (f.sort_values(KEYS).set_index(KEYS) for f in (one, other))
-    pd.testing.assert_index_equal(one.index, other.index)
-    error = (one - other).abs().max().max()
-    assert one.notna().all().all() and other.notna().all().all()
-    return float(error / max(1.0, one.abs().max().max()))
-
-
-def renamed(frame: pd.DataFrame, column: str, names: dict) -> pd.DataFrame:
-    return frame.assign(**{column: frame[column].map(lambda name: names.get(name, name))})
-
 
 # --- 1. equivariance -----------------------------------------------------------------------------
 
@@ -139,14 +52,6 @@ def test_members_of_a_group_may_change_their_names(forecaster, frame):
     history = holes(frame).pipe(renamed, "unique_id", names)
     after = predict_exactly(forecaster, history, renamed(frame, "unique_id", names))
     assert worst(renamed(before, "unique_id", names), after) <= 1e-10
-
-
-def predict_exactly(
-    forecaster: Forecaster, history: pd.DataFrame, frame: pd.DataFrame
-) -> pd.DataFrame:
-    """A forecast from rows as they are."""
-    known = frame[frame.ds >= NOW] if forecaster.columns.known_covariates else None
-    return forecaster.predict(history[history.ds < NOW], [80], known=known)
 
 
 @pytest.mark.parametrize(
@@ -359,87 +264,3 @@ def test_later_training_data_do_not_teach_the_units():
     one, two = (tiny(HiPerformer(12, 1, 2), max_steps=1).fit(f) for f in (frame, late))
     for name, x in one.model_.named_buffers():
         assert torch.equal(x, dict(two.model_.named_buffers())[name]), name
-
-
-# --- 5. the same seed, the same forecast ---------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def single() -> Forecaster:
-    return tiny(HiPerformer(12, 1, 2)).fit(make_frame())
-
-
-def test_the_same_seed_gives_the_same_forecast(single, frame):
-    history = frame[frame.ds < NOW]
-    torch.manual_seed(99)
-    np.random.seed(99)
-    again = tiny(HiPerformer(12, 1, 2)).fit(make_frame())
-    other = tiny(HiPerformer(12, 1, 2), seed=1).fit(make_frame())
-    forecasts = [f.predict(history, level=[90]) for f in (single, again, other)]
-    pd.testing.assert_frame_equal(forecasts[0], forecasts[1], check_exact=True)
-    assert worst(forecasts[0], forecasts[2]) > 1e-6
-
-
-def test_fitting_again_starts_anew(frame):
-    forecaster = tiny(HiPerformer(12, 1, 2)).fit(make_frame())
-    one = forecaster.predict(frame)
-    two = forecaster.fit(make_frame()).predict(frame)
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
-
-
-def test_draws_follow_their_seed(single, frame):
-    history = frame[frame.ds < NOW]
-    one, two, other = (single.sample(history, 3, seed=s) for s in (5, 5, 6))
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
-    assert not one.equals(other)
-    pd.testing.assert_frame_equal(single.sample(history, 2), single.sample(history, 2))
-    assert single.evaluate(frame).equals(single.evaluate(frame))
-
-
-def test_batches_of_another_size_forecast_the_same(frame):
-    forecaster = fitted("lowrank")
-    one = predict(forecaster, frame)
-    try:
-        forecaster.set_params(batch_size=1)
-        assert worst(one, predict(forecaster, frame)) <= 1e-10
-    finally:
-        forecaster.set_params(batch_size=8)
-
-
-def test_nobody_else_s_random_numbers_are_touched(frame):
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    forecaster = tiny(HiPerformer(12, 1, 2)).fit(make_frame())
-    forecaster.predict(frame), forecaster.sample(frame, 2, seed=1)
-    forecaster.backtest(frame), forecaster.evaluate(frame), forecaster.distribution(frame)
-    assert torch.equal(before[0], torch.get_rng_state())
-    np.testing.assert_array_equal(before[1], np.random.get_state()[1])
-
-
-# --- 4. the joint law, from frame to frame -------------------------------------------------------
-
-
-def test_draws_agree_with_the_distribution_and_with_the_intervals(single, frame):
-    history = frame[frame.ds < NOW]
-    law, index = single.distribution(history)
-    forecast = single.predict(history, level=[80])
-    draws = single.sample(history, 2000)
-    assert len(index) == len(law.mean) and (index.ds == NOW).all()
-    first = forecast[forecast.ds == NOW].reset_index(drop=True)
-    pd.testing.assert_frame_equal(first[KEYS], index)
-    np.testing.assert_allclose(first["HiPerformer_y"], law.mean[:, 0, 1], rtol=1e-6)
-    spread = draws.groupby(KEYS)[["HiPerformer_x"]].agg(["mean", "std"]).droplevel(0, axis=1)
-    wide = forecast.set_index(KEYS)
-    deviation = (wide["HiPerformer_x-hi-80"] - wide["HiPerformer_x-lo-80"]) / 2 / 1.2816
-    spread = spread.loc[wide.index]
-    assert (spread["mean"] - wide["HiPerformer_x"]).abs().div(deviation).max() < 0.15
-    assert (spread["std"] / deviation - 1).abs().max() < 0.15
-    one = draws[draws.scene == 0].pivot_table(
-        index="sample_id", columns=["unique_id", "ds"], values=["HiPerformer_x", "HiPerformer_y"]
-    )
-    ids = index[index.scene == 0].unique_id.tolist()
-    steps = [NOW + h for h in range(H)]
-    order = [(f"HiPerformer_{d}", i, t) for i in ids for t in steps for d in "xy"]
-    found = np.corrcoef(one[order].to_numpy().T)
-    covariance = law.covariance(0).numpy()
-    root = np.sqrt(np.diag(covariance))
-    assert np.abs(found - covariance / root / root[:, None]).max() < 0.15

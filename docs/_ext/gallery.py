@@ -52,7 +52,8 @@ def captions() -> dict[str, str]:
 def draw(app: Any) -> None:
     """Draw the pictures, if need be."""
     made = [MADE / f"{name}-{look}.png" for name in captions() for look in ("light", "dark")]
-    sources = [SCRIPT, *(DOCS.parent / "hierforecast" / "plot").glob("*.py")]
+    plots = (DOCS.parent / "hierforecast" / "plot").glob("*.py")
+    sources = [SCRIPT, DOCS / "gallery_data.py", *plots]
     newest = max(path.stat().st_mtime for path in sources)
     if all(path.is_file() and path.stat().st_mtime > newest for path in made):
         return

@@ -14,7 +14,7 @@ from hierforecast import ConstantVelocity, Forecaster, HiPerformer
 from hierforecast.datasets import simulate_basketball
 from hierforecast.models import Model
 from hierforecast.testing import assert_equivariant, randomize_
-from tests.helpers import FLAT, TASK, OnRows, Rows, make_content, moves_of, pack
+from tests.rows import FLAT, TASK, OnRows, Rows, make_content, moves_of, pack
 
 VARIANTS = {
     "without SA_C": {"block": _nba_variants.WithoutClasses},

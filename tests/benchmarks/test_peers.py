@@ -31,7 +31,8 @@ from hierforecast import Forecaster
 from hierforecast.datasets import simulate_basketball
 from hierforecast.errors import MissingExtraError
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
-from tests.helpers import TASK, OnRows, Rows, make_content, make_frame, make_future, pack, tiny
+from tests.helpers import make_frame, tiny
+from tests.rows import TASK, OnRows, Rows, make_content, make_future, pack
 
 SCENES = "b h a h a h a", "a b h h a", "c c"
 ROWS = Rows.of(*SCENES)

@@ -18,7 +18,7 @@ from hierforecast import (
     datasets,
     read_table,
 )
-from tests.test_cli import call, complaint
+from tests.commands import call, complaint
 
 # Real series leave early, and a warning says so.
 pytestmark = pytest.mark.filterwarnings("default::UserWarning")

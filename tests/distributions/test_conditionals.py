@@ -18,18 +18,15 @@ from hierforecast.distributions import (
     conditionals,
 )
 from hierforecast.distributions.conditionals import by_differences
-from tests.distributions import test_scene_mixture, test_warped
-from tests.distributions.test_condition import FAMILIES, close, coupled, low_rank, normal
+from tests.distributions import views, warps
+from tests.distributions.conditioning import FAMILIES, close, coupled, low_rank, normal
 
 WARPS: dict[str, Callable[[], Warped]] = {
-    name: partial(test_warped.warped, name, 1) for name in test_warped.WARPS
+    name: partial(warps.warped, name, 1) for name in warps.WARPS
 }
 EVERY: dict[str, Callable[[], SceneDistribution]] = {
     **FAMILIES,
-    **{
-        f"views, {name}": partial(test_scene_mixture.make, name)
-        for name in test_scene_mixture.FAMILIES
-    },
+    **{f"views, {name}": partial(views.make, name) for name in views.FAMILIES},
     **{f"warp {n}": make for n, make in WARPS.items()},
 }
 

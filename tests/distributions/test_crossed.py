@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 from hierforecast.distributions import LowRankNormal
 from hierforecast.distributions.places import side_by_side
 from hierforecast.nn.head import Scenes, latents
-from tests.distributions.test_condition import close, normal
+from tests.distributions.conditioning import close, normal
 from tests.distributions.test_groups import COARSE, FINE, SCENE, B, D, H, P, some_seen
 
 # Two further ways: one of groups of either scene, numbered in no order, and one nested in nothing.

@@ -19,7 +19,7 @@ from hierforecast.distributions import (
 from hierforecast.distributions.latents import Latents
 from hierforecast.distributions.totals import Totals
 from tests.counting import Operations
-from tests.distributions.test_condition import close, normal
+from tests.distributions.conditioning import close, normal
 
 H, D, B = 3, 2, 3
 # Scene 1 has ten rows, scene 0 three, scene 2 none; three levels of groups, fine to coarse.

@@ -14,7 +14,7 @@ from hierforecast.distributions import (
     LowRankNormal,
     RecursiveNoise,
 )
-from tests.distributions.test_condition import SCENE, B, D, H, P, close, normal, rows, scattered
+from tests.distributions.conditioning import SCENE, B, D, H, P, close, normal, rows, scattered
 
 
 def dense(p: IndependentRows) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from hierforecast.distributions import JointStudent, ScaleMixture
-from tests.distributions.test_condition import (
+from tests.distributions.conditioning import (
     KNOWN,
     D,
     H,

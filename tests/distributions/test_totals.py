@@ -13,7 +13,7 @@ from hierforecast.distributions import (
     SceneDistribution,
 )
 from hierforecast.distributions.totals import Totals
-from tests.distributions.test_condition import (
+from tests.distributions.conditioning import (
     FAMILIES,
     B,
     D,

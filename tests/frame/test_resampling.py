@@ -10,9 +10,9 @@ import pytest
 
 from hierforecast import Columns, resample
 from hierforecast.errors import DataError
+from tests.commands import call, complaint
 from tests.frames import PLAIN, fit, pl, to_pandas
 from tests.helpers import COLUMNS, EVERYTHING, make_frame
-from tests.test_cli import call, complaint
 
 
 def long(times: Any, values: Any = None, uid: str = "a") -> pd.DataFrame:

@@ -15,9 +15,9 @@ import pytest
 from hierforecast import Columns
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
+from tests.commands import call, complaint
 from tests.frames import LIBRARIES, PLAIN, ahead, both, fit, mend, mended, type_of, values_of
 from tests.helpers import newest
-from tests.test_cli import call, complaint
 
 N = 40
 

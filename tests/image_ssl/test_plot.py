@@ -22,7 +22,7 @@ from hierforecast.image_ssl.plot import (
     plot_turning_map,
     principal_axes,
 )
-from hierforecast.image_ssl.plot.style import look_of, spread_apart
+from hierforecast.image_ssl.plot.style import look_of
 
 pytestmark = pytest.mark.usefixtures("figures_closed")
 
@@ -40,17 +40,6 @@ def clouds(n: int = 60, d: int = 5, classes: int = 3) -> Features:
 
 
 # Feature space
-
-
-@pytest.mark.parametrize(("n", "d"), [(60, 5), (7, 20)])
-def test_principal_axes_against_a_singular_value_decomposition(n, d):
-    x = torch.randn(n, d, dtype=torch.float64) * torch.arange(1, d + 1)
-    places, shares = principal_axes(x)
-    u, s, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-    assert torch.allclose(places.abs(), (u[:, :2] * s[:2]).abs(), atol=1e-9)
-    assert torch.allclose(shares, s[:2] ** 2 / (s**2).sum())
-    assert (places.max(0).values >= -places.min(0).values).all()
-    assert torch.allclose(principal_axes(-x)[0].abs(), places.abs())
 
 
 def test_every_point_has_the_color_of_its_class():
@@ -260,12 +249,6 @@ def test_a_single_run_has_no_spread_and_a_missing_one_no_bar():
     ax = plot_comparison(table.iloc[1:])
     assert len(ax.patches) == 3 and not ax.collections
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["equivariant", "plain"]
-
-
-def test_labels_are_moved_apart_in_their_order():
-    moved = spread_apart([0.5, 0.5, 0.1], 0.2)
-    assert moved[2] < moved[0] and moved[1] - moved[0] == pytest.approx(0.2)
-    assert np.mean(moved) == pytest.approx(np.mean([0.5, 0.5, 0.1]))
 
 
 # Images

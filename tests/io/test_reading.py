@@ -13,8 +13,8 @@ import pytest
 
 from hierforecast import Columns, read_table
 from hierforecast.errors import DataError
+from tests.commands import call, complaint
 from tests.frames import PLAIN, mend, mended
-from tests.test_cli import call, complaint
 
 DAYS = pd.date_range("2024-01-25", periods=12)
 

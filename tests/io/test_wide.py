@@ -8,7 +8,7 @@ import pytest
 
 from hierforecast import Columns, read_table
 from hierforecast.errors import DataError
-from tests.test_cli import SMALL, call, complaint
+from tests.commands import SMALL, call, complaint
 
 LONG = pd.DataFrame(
     {

@@ -14,7 +14,8 @@ from hierforecast import DataError, Forecaster, HiPerformer, LastValue
 from hierforecast.models import Model, Ridge
 from hierforecast.nn.encoder import BLOCKS
 from hierforecast.nn.sa3 import SA3Block
-from tests.helpers import FLAT, QUIET, TASK, make_content, make_frame, make_future, pack, tiny
+from tests.helpers import QUIET, make_frame, tiny
+from tests.rows import FLAT, TASK, make_content, make_future, pack
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_model.md"
 

@@ -12,12 +12,11 @@ import torch
 from hierforecast import ConstantVelocity, LastValue, Ridge, SeasonalNaive
 from hierforecast.models.baselines import Baseline
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
-from tests.helpers import (
+from tests.helpers import H, L
+from tests.rows import (
     FLAT,
     NESTED,
     TASK,
-    H,
-    L,
     OnRows,
     Rows,
     make_content,

@@ -17,7 +17,8 @@ from hierforecast.nn.coordinates import MirroredScale
 from hierforecast.nn.heads import MixtureHead, StepsHead
 from hierforecast.nn.lowrank import CoupledHead, LowRankHead
 from hierforecast.testing import assert_equivariant
-from tests.helpers import (
+from tests.helpers import randomized
+from tests.rows import (
     FLAT,
     NESTED,
     OnRows,
@@ -26,7 +27,6 @@ from tests.helpers import (
     make_future,
     moves_of,
     pack,
-    randomized,
     task_for,
 )
 

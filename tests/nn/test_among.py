@@ -16,7 +16,8 @@ from hierforecast.nn.run_on import RunOn
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled
 from hierforecast.testing import assert_equivariant, randomize_
-from tests.helpers import CROSSED, FLAT, NESTED, H, L, Rows, make_content, moves_of, pack, task_for
+from tests.helpers import H, L
+from tests.rows import CROSSED, FLAT, NESTED, Rows, make_content, moves_of, pack, task_for
 
 ALL = {"flat": FLAT, "nested": NESTED, "crossed": CROSSED}
 STEP, UNIT = torch.tensor([0.5, 2.0]).double(), torch.rand(H, 2).double() + 0.5

@@ -9,7 +9,7 @@ from torch import Tensor
 from hierforecast.batch import Hierarchy, Partition
 from hierforecast.nn.attention import MATMUL_SETS, PRODUCT_SETS, Attention, attend
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
-from tests.helpers import FLAT, NESTED, Packed, Rows, moves_of
+from tests.rows import FLAT, NESTED, Packed, Rows, moves_of
 
 WIDTH, HEADS, STEPS = 12, 3, 5
 # Sets on both sides of the sizes at which another kernel takes over, and the time axis too.

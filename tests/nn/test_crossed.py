@@ -14,8 +14,8 @@ from hierforecast.nn.encoder import Encoder
 from hierforecast.nn.sa3 import CrossedAttention, SA3Block
 from hierforecast.testing import assert_equivariant, equivariance_error, in_modes, randomize_
 from tests.counting import Operations
-from tests.helpers import CROSSED, CROSSED_NESTED, FLAT, Packed, Rows, moves_of
 from tests.nn.test_sa3 import HEADS, STEPS, WIDTH, answer, call, slow_classes, slow_series, tokens
+from tests.rows import CROSSED, CROSSED_NESTED, FLAT, Packed, Rows, moves_of
 
 ALL = {"crossed": CROSSED, "crossed and nested": CROSSED_NESTED}
 KINDS = [SA3Block, Encoder]

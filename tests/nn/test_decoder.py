@@ -10,7 +10,8 @@ from torch import Tensor
 from hierforecast.nn.decoder import Decoder, ShapeDecoder
 from hierforecast.nn.linear import PENALTIES, Inputs, LinearForecast
 from hierforecast.testing import assert_equivariant, randomize_
-from tests.helpers import TASK, H, L
+from tests.helpers import H, L
+from tests.rows import TASK
 
 WIDTH = 8
 

@@ -10,7 +10,8 @@ from hierforecast.nn.embedding import CovariateEmbedding, PlaceEmbedding, TokenE
 from hierforecast.nn.scale import make_scale
 from hierforecast.task import Task
 from hierforecast.testing import assert_equivariant, equivariance_error, randomize_
-from tests.helpers import FLAT, TASK, H, L, make_content, moves_of, pack
+from tests.helpers import H, L
+from tests.rows import FLAT, TASK, make_content, moves_of, pack
 
 WIDTH = 8
 

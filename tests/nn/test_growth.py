@@ -15,7 +15,7 @@ from hierforecast.distributions import LimitedSinh, Log, LowRankNormal, SceneDis
 from hierforecast.errors import SeriesDroppedWarning
 from hierforecast.nn import growth as module
 from hierforecast.nn.growth import Growth, Looked
-from tests.distributions.test_condition import close, low_rank, normal, scattered
+from tests.distributions.conditioning import close, low_rank, normal, scattered
 
 F64 = torch.float64
 ROWS, STEPS = 6, 4

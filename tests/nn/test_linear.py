@@ -12,7 +12,7 @@ from torch import Tensor
 from hierforecast.nn import linear
 from hierforecast.nn.linear import PENALTIES, Inputs, LinearForecast
 from hierforecast.nn.ridge import Moments, steps_alike
-from tests.helpers import TASK
+from tests.rows import TASK
 
 L, H, D, CODES = TASK.context_length, TASK.prediction_length, TASK.n_targets, 2 * TASK.n_types
 

@@ -16,7 +16,7 @@ from hierforecast.nn.heads import head_to_dict, make_head, usual_head
 from hierforecast.nn.market import _BEGIN, MarketStart
 from hierforecast.nn.returns import ReturnsHead
 from hierforecast.testing import assert_equivariant
-from tests.helpers import FLAT, NESTED, moves_of
+from tests.rows import FLAT, NESTED, moves_of
 
 STEPS = 3
 F64 = torch.float64

@@ -13,19 +13,8 @@ from hierforecast import Forecaster, HiPerformer
 from hierforecast.distributions import ModeMixture
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.heads import HEADS, LowRankHead, MixtureHead
-from tests.helpers import (
-    COLUMNS,
-    DOUBLE,
-    FLAT,
-    H,
-    make_content,
-    make_frame,
-    make_future,
-    moves_of,
-    pack,
-    task_for,
-    tiny,
-)
+from tests.helpers import COLUMNS, DOUBLE, H, make_frame, tiny
+from tests.rows import FLAT, make_content, make_future, moves_of, pack, task_for
 
 STEPS, TARGETS = 3, 2
 SCENE = torch.from_numpy(FLAT.scene)

@@ -18,19 +18,8 @@ from hierforecast.nn.relations import EDGE, Edges, Geometry, RelationalAttention
 from hierforecast.nn.scale import make_scale
 from hierforecast.nn.scaled import Scaled
 from hierforecast.testing import assert_equivariant, randomize_
-from tests.helpers import (
-    FLAT,
-    NESTED,
-    TASK,
-    H,
-    Rows,
-    make_content,
-    make_frame,
-    moves_of,
-    pack,
-    task_for,
-    tiny,
-)
+from tests.helpers import H, make_frame, tiny
+from tests.rows import FLAT, NESTED, TASK, Rows, make_content, moves_of, pack, task_for
 
 WIDTH, HEADS, STEPS, AHEAD = 12, 2, 3, 2
 ALL = {"flat": FLAT, "nested": NESTED}

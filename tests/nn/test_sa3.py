@@ -14,7 +14,7 @@ from hierforecast.nn.attention import Attention
 from hierforecast.nn.encoder import Encoder
 from hierforecast.nn.sa3 import ClassAttention, SA3Block, SeriesAttention
 from hierforecast.testing import assert_equivariant, equivariance_error, in_modes, randomize_
-from tests.helpers import FLAT, NESTED, Packed, Rows, moves_of
+from tests.rows import FLAT, NESTED, Packed, Rows, moves_of
 
 WIDTH, HEADS, STEPS = 12, 2, 4
 DEEP = Rows.of("uxp uxp uyp uyq vxq vxr vxr", "uxp vyp vyp vyr")

@@ -12,7 +12,7 @@ from hierforecast.distributions import IndependentScenes, SceneDistribution
 from hierforecast.nn import temperature as module
 from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.training import fitting, held_out
-from tests.distributions.test_condition import FAMILIES, D, H, P, close, normal, scattered
+from tests.distributions.conditioning import FAMILIES, D, H, P, close, normal, scattered
 from tests.helpers import make_frame, tiny
 
 TYPES = torch.tensor([0, 1, 0, 1, 1, 0])

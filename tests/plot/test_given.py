@@ -13,7 +13,7 @@ import pytest
 
 from hierforecast import plot
 from hierforecast.errors import DataError
-from tests.plot.test_plot import TEAM, H, K, T, forecast_of, gids, legend, play
+from tests.plot.plays import TEAM, H, K, T, forecast_of, gids, legend, play
 
 MAKE: dict[str, Any] = {
     "pandas": lambda f: f,

@@ -20,7 +20,7 @@ from matplotlib.text import Annotation, Text
 
 from hierforecast import plot
 from hierforecast.frame import Columns
-from tests.plot.test_plot import K, T, forecast_of, play, stocks
+from tests.plot.plays import K, T, forecast_of, play, stocks
 
 GETTERS = (
     "get_xydata", "get_paths", "get_array", "get_extent", "get_center", "get_width", "get_height",

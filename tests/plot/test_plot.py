@@ -1,9 +1,7 @@
-"""Pictures: what is in the axes, what is written to files, what errors say."""
+"""Rollouts: what is in the axes, the lines of the surfaces, what errors say."""
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 
 import matplotlib.pyplot as plt
@@ -12,93 +10,24 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from PIL import Image
 
 from hierforecast import plot
 from hierforecast.errors import DataError
 from hierforecast.frame import Columns
-from hierforecast.plot.horizon import error_table
 from hierforecast.plot.lines import THREE_POINT, court_lines, pitch_lines
-from hierforecast.plot.matrix import correlation_of
-from hierforecast.plot.regions import sample_ellipse
 from hierforecast.plot.scene import read_scene
 from hierforecast.plot.style import group_colors
-
-T, H, K = 12, 4, 8
-TEAM = {"ball": "ball", "home_0": "home", "home_1": "home", "away_0": "away", "away_1": "away"}
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
-
-
-def play(scenes: int = 1) -> pd.DataFrame:
-    """Five agents walking straight on a court for T + H steps."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for scene in range(scenes):
-        for name, team in TEAM.items():
-            steps = np.arange(T + H)
-            xy = rng.uniform([20, 10], [70, 40]) + np.outer(steps, rng.normal(0, 0.6, 2))
-            x, y = xy.T
-            rows.append(
-                pd.DataFrame(
-                    {"scene": scene, "ds": steps, "unique_id": name, "team": team, "x": x, "y": y}
-                )
-            )
-    return pd.concat(rows, ignore_index=True)
-
-
-def forecast_of(history: pd.DataFrame, draws: int = 0) -> pd.DataFrame:
-    """The last position, repeated; with noise once per draw."""
-    rng = np.random.default_rng(1)
-    last = history.dropna().sort_values("ds").groupby(["scene", "unique_id"], as_index=False).last()
-    rows = []
-    for draw in range(max(draws, 1)):
-        for step in range(T, T + H):
-            noise = rng.normal(0, 1, (len(last), 2)) if draws else np.zeros((len(last), 2))
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "scene": last.scene,
-                        "unique_id": last.unique_id,
-                        "ds": step,
-                        "M_x": last.x + noise[:, 0],
-                        "M_y": last.y + noise[:, 1],
-                    }
-                ).assign(**({"sample_id": draw} if draws else {}))
-            )
-    out = pd.concat(rows, ignore_index=True)
-    if not draws:
-        for name in ("M_x", "M_y"):
-            out[f"{name}-lo-90"], out[f"{name}-hi-90"] = out[name] - 2, out[name] + 2
-    return out
-
-
-@pytest.fixture
-def frames():
-    full = play()
-    history = full[full.ds < T].reset_index(drop=True)
-    return full, history, forecast_of(history), forecast_of(history, draws=K)
-
-
-def gids(ax, role: str) -> set[str]:
-    return {
-        str(artist.get_gid()).split("/", 1)[1]
-        for artist in ax.get_children()
-        if str(artist.get_gid()).startswith(f"{role}/")
-    }
-
-
-def legend(ax) -> list[str]:
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def save(ax, path):
-    ax.get_figure().savefig(path, dpi=40)
-    assert path.stat().st_size > 2000
+from tests.plot.plays import (
+    TEAM,
+    H,
+    T,
+    _close,  # noqa: F401 (a fixture)
+    forecast_of,
+    gids,
+    legend,
+    play,
+    save,
+)
 
 
 def test_rollout_draws_every_part(frames, tmp_path):
@@ -286,164 +215,3 @@ def test_lines_of_the_surfaces():
     assert np.abs(pitch).max(axis=0) == pytest.approx([54.5, 34])
     right = next(line for line in pitch_lines() if len(line) > 8 and line[:, 0].max() < 36.01)
     assert right[[0, -1], 0] == pytest.approx(36)  # the arc ends on the penalty area's edge
-
-
-def test_ellipse_holds_its_share_of_the_samples():
-    rng = np.random.default_rng(0)
-    heavy = rng.standard_t(2, size=(500, 2))  # a Gaussian radius would miss the share
-    points = heavy @ np.array([[3.0, 1.0], [0.0, 0.5]]) + [40, 20]
-    shape = sample_ellipse(points, 90)
-    assert shape is not None
-    centre, width, height, angle = shape
-    turn = np.radians(-angle)
-    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    inside = (((points - centre) @ rotation.T / [width / 2, height / 2]) ** 2).sum(axis=1) <= 1
-    assert inside.mean() == pytest.approx(0.9, abs=0.005)
-    assert sample_ellipse(points[:3], 90) is None
-    assert sample_ellipse(np.ones((9, 2)), 90) is None
-
-
-def test_animations_are_written(frames, tmp_path):
-    full, history, forecast, samples = frames
-    seen: list[tuple[int, int]] = []
-    small = {"context": 3, "dpi": 30, "progress": lambda i, n: seen.append((i, n))}
-    gif, page = tmp_path / "a.gif", tmp_path / "a.html"
-    plot.animate_rollout(history, forecast, full, samples, path=gif, fps=10, **small)
-    assert seen == [(i, 3 + H) for i in range(3 + H)]
-    with Image.open(gif) as image:
-        assert image.n_frames == 3 + H and image.info["duration"] == 100
-        image.seek(4)
-        assert image.convert("RGB").getpixel((1, 80)) == (255, 255, 255)  # no tint
-    plot.animate_rollout(history, forecast, full, path=page, **small)
-    text = page.read_text(encoding="utf-8")
-    found = re.findall(r'"([A-Za-z0-9+/=]{200,})"', text)
-    assert len(found) == 3 + H and "http" not in text
-    with Image.open(io.BytesIO(base64.b64decode(found[-1]))) as image:
-        assert image.size == (288, 162)
-    assert len(set(found)) == len(found)  # it moves
-
-
-def test_animation_shows_nothing_of_the_future_before_the_cutoff(frames):
-    full, history, forecast, samples = frames
-    view = read_scene(history, forecast, full, samples)
-    early = view.until(T - 3)
-    assert not early.truth and not early.forecast and not early.samples
-    assert all(track.times.max() == T - 3 for track in early.past.values())
-    later = view.until(T)
-    assert all(len(track) == 1 for track in later.truth.values())
-    assert all(len(track) == 1 for track in later.forecast.values())
-    animation = plot.animate_rollout(history, forecast, full, context=2)
-    animation._func(0)
-    assert len(plt.get_fignums()) == 1
-    animation._draw_was_started = True
-
-
-def stocks() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Three sectors of two tickers whose noises cancel in the first sector."""
-    rng = np.random.default_rng(0)
-    days = pd.date_range("2020-01-01", periods=30)
-    names = ["a0", "a1", "b0", "b1", "c0", "c1"]
-    history = pd.DataFrame(
-        [(n, d, n[0], float(i)) for n in names for i, d in enumerate(days[:26])],
-        columns=["unique_id", "ds", "sector", "y"],
-    )
-    rows = []
-    for draw in range(200):
-        noise = {name: rng.normal(0, 1) for name in names}
-        noise["a1"], noise["b1"] = -noise["a0"], noise["b0"]
-        rows += [(n, d, draw, 25.0 + noise[n]) for n in names for d in days[26:]]
-    samples = pd.DataFrame(rows, columns=["unique_id", "ds", "sample_id", "M"])
-    forecast = samples.groupby(["unique_id", "ds"], as_index=False)["M"].mean()
-    forecast["M-lo-80"], forecast["M-hi-80"] = forecast.M - 1, forecast.M + 2
-    return history, forecast, samples
-
-
-def band_width(ax) -> float:
-    heights = [np.ptp(path.vertices[:, 1]) for c in ax.collections for path in c.get_paths()]
-    return float(max(heights, default=0.0))
-
-
-def test_group_fans_use_the_joint_samples(tmp_path):
-    history, forecast, samples = stocks()
-    axes = plot.plot_groups(history, forecast, samples=samples, title="Sectors")
-    widths = [band_width(ax) for ax in axes]
-    assert widths[0] < 1e-6  # two series that cancel: their mean is certain
-    assert widths[1] > 1.25 * widths[2] > 1  # two that move as one against two that do not
-    assert [band_width(ax) for ax in plot.plot_groups(history, forecast)] == [0, 0, 0]
-    total = plot.plot_groups(history, samples=samples, aggregate="sum")
-    assert band_width(total[2]) == pytest.approx(2 * widths[2], rel=0.01)
-    line = next(a for a in total[0].lines if a.get_gid() == "past")
-    assert line.get_ydata()[-1] == 50
-    save(axes[0], tmp_path / "groups.png")
-
-
-def test_fan_charts_choose_series_and_levels(tmp_path):
-    history, forecast, samples = stocks()
-    axes = plot.plot_forecast(history, forecast, groups=["b", "c"], max_series=3)
-    assert [ax.get_title(loc="left") for ax in axes] == ["b0", "b1", "c0"]
-    axes = plot.plot_forecast(history, forecast, ids=["c1", "a0"], context=5, levels=[80])
-    assert [ax.get_title(loc="left") for ax in axes] == ["c1", "a0"]
-    lines = {a.get_gid(): a for a in axes[0].lines}
-    assert len(lines["past"].get_xdata()) == 5
-    assert len(lines["forecast"].get_xdata()) == 4 + 1
-    assert band_width(axes[0]) == pytest.approx(3)
-    words = [text.get_text() for text in axes[0].get_figure().legends[0].get_texts()]
-    assert words == ["history", "forecast", "80 %"]
-    axes = plot.plot_forecast(history, forecast, samples=samples, levels=[50, 90])
-    assert len(axes) == 6 and len(axes[0].collections) == 2
-    save(axes[0], tmp_path / "fan.png")
-
-
-def test_correlation_of_known_samples(tmp_path):
-    history, _, samples = stocks()
-    ax = plot.plot_correlation(samples, history=history)
-    drawn = np.ma.filled(ax.images[0].get_array(), np.nan)
-    assert np.isnan(np.diag(drawn)).all()
-    assert drawn[0, 1] == pytest.approx(-1) and drawn[2, 3] == pytest.approx(1)
-    assert abs(drawn[4, 5]) < 0.2
-    assert ax.images[0].get_clim() == (-1, 1)
-    assert {"a", "b", "c"} <= {text.get_text() for text in ax.texts}
-    mixed = plot.plot_correlation(samples, ["c0", "a0", "b0", "a1"], list("caba"))
-    assert [t.get_text() for t in mixed.get_yticklabels()] == ["a0", "a1", "b0", "c0"]
-    matrix = np.corrcoef(np.random.default_rng(0).normal(size=(60, 90)))
-    wide = plot.plot_correlation(matrix, groups=["g"] * 60, title="Sixty")
-    assert not wide.get_yticklabels()
-    save(ax, tmp_path / "correlation.png")
-
-
-def test_correlation_does_not_depend_on_the_direction_of_the_axes():
-    rng = np.random.default_rng(0)
-    draws = rng.normal(size=(3, 50, 4, 2)) + rng.normal(size=(1, 50, 4, 2))
-    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
-    assert correlation_of(draws @ turn) == pytest.approx(correlation_of(draws))
-    assert np.diag(correlation_of(draws)) == pytest.approx(1)
-    single = draws[:, :, :1, :1]
-    assert correlation_of(single) == pytest.approx(np.corrcoef(single[:, :, 0, 0]))
-
-
-def test_attention_averages_heads():
-    weights = np.random.default_rng(0).dirichlet(np.ones(3), size=(4, 3))
-    ax = plot.plot_attention(weights, ["a", "b", "c"], {"a": "u", "b": "v", "c": "u"})
-    order = [0, 2, 1]
-    assert np.asarray(ax.images[0].get_array()) == pytest.approx(
-        weights.mean(axis=0)[np.ix_(order, order)]
-    )
-
-
-def test_errors_by_step_and_by_group(tmp_path):
-    full = play(2)
-    history = full[full.ds < T]
-    table = forecast_of(history).drop(columns=["M_x-lo-90", "M_x-hi-90"])
-    table = table.merge(full.drop(columns="team")).assign(cutoff=T - 1)
-    table["Far_x"], table["Far_y"] = table.x + 3, table.y + 4
-    table.loc[table.index[0], ["x", "y"]] = np.nan  # a cell without truth does not count
-    errors = error_table(table)
-    assert list(errors.columns) == ["M", "Far"] and list(errors.index) == [1, 2, 3, 4]
-    assert errors["M"].is_monotonic_increasing
-    assert errors["Far"].to_numpy() == pytest.approx(5)
-    ax = plot.plot_errors(table, unit="ft")
-    assert [text.get_text().split()[0] for text in ax.texts] == ["M", "Far"]
-    assert "ft" in ax.get_ylabel()
-    ax = plot.plot_errors(table, by="team", history=full)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["away", "ball", "home"]
-    save(ax, tmp_path / "errors.png")

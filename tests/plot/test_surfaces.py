@@ -16,11 +16,11 @@ from matplotlib.text import Text
 from hierforecast import plot
 from hierforecast.errors import DataError
 from hierforecast.plot.courts import GROUNDS
-from hierforecast.plot.lines import IIHF, NHL, rink_lines
+from hierforecast.plot.lines import FIELD, IIHF, NHL, field_lines, rink_lines
 from hierforecast.plot.look import DARK, LIGHT, look, look_of, luminance
 from hierforecast.plot.style import BALL, group_colors
+from tests.plot.plays import crowd
 from tests.plot.test_golden import DRAWN, figure_of
-from tests.plot.test_kinds import crowd
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,12 @@ def centers(lines: list[np.ndarray], radius: float) -> set[tuple[float, float]]:
     found = [(line.max(axis=0) + line.min(axis=0)) / 2 for line in whole
              if np.isclose(np.ptp(line[:, 0]) / 2, radius, rtol=0.01)]  # fmt: skip
     return {(round(float(x), 2) + 0.0, round(float(y), 2) + 0.0) for x, y in found}
+
+
+def surface(ax) -> np.ndarray | None:
+    """The two corners of the surface drawn, if there is one."""
+    lines = [c for c in ax.collections if c.get_gid() == "surface"]
+    return None if not lines else np.concatenate(lines[0].get_segments())
 
 
 def test_a_rink_of_the_nhl():
@@ -135,6 +141,56 @@ def test_a_page_has_the_surface_in_two_shades(court, lines):
     (x0, y0), (x1, y1) = np.min(ground["border"], axis=0), np.max(ground["border"], axis=0)
     assert [x0, y0, x1, y1] == pytest.approx(ground["box"], abs=0.01)
     assert ground["measure"].endswith("ft")
+
+
+# Courts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n", "name"),
+    [
+        ((2, 2), (92, 48), 11, "basketball"),
+        ((50, 3), (93, 47), 11, "basketball"),  # one half
+        ((-50, -33), (50, 33), 23, "soccer"),
+        ((2, 1), (103, 67), 23, "soccer"),
+        ((20, 4), (115, 50), 23, "nfl"),
+        ((0, 0), (15, 14), 11, None),  # pedestrians, metres
+        ((-8, -4), (15, 13), 11, None),
+        ((0, 0), (28, 15), 11, None),  # a court in metres
+        ((0, 0), (1, 1), 11, None),
+        ((0, 0), (1920, 1080), 11, None),
+        ((-122.5, 37.7), (-122.4, 37.8), 11, None),
+        ((5.3e6, 4.5e5), (5.3e6 + 90, 4.5e5 + 45), 11, None),
+        ((2, 2), (92, 48), 40, "nfl"),  # too many for basketball
+        ((2, 2), (92, 48), 60, None),
+    ],
+)
+def test_a_court_is_drawn_where_positions_fit_one(low, high, n, name):
+    frame = crowd(low, high, leavers=0, n=n)
+    ax = plot.plot_rollout(frame, labels=None)
+    lines, ground = surface(ax), next((g for g in GROUNDS if g.name == name), None)
+    assert (lines is None) == (ground is None)
+    sizes = [text.get_text() for text in ax.texts if text.get_gid() == "size"]
+    if ground is None or lines is None:
+        assert ax.axison and (ax.get_xlabel(), ax.get_ylabel()) == ("x", "y") and not sizes
+        return
+    goals = [2 * 2.0, 0] if name == "soccer" else [0, 0]  # the nets stand behind the lines
+    assert np.ptp(lines, axis=0) == pytest.approx(np.array(ground.size) + goals)
+    xy = frame[["x", "y"]].to_numpy()
+    assert (lines.min(axis=0) <= xy.min(axis=0)).all() and (
+        lines.max(axis=0) >= xy.max(axis=0)
+    ).all()
+    assert sizes == [f"{ground.size[0]:.0f} × {ground.size[1]:.3g} {ground.unit}"]
+    assert surface(plot.plot_rollout(frame, court=None)) is None
+
+
+def test_lines_of_a_field():
+    lines = np.concatenate(field_lines())
+    assert lines.min(axis=0) == pytest.approx([0, 0]) and lines.max(axis=0) == pytest.approx(FIELD)
+    across = {line[0, 0] for line in field_lines() if np.ptp(line[:, 1]) > 50 and len(line) == 2}
+    assert across == set(range(10, 111, 5))
+    ax = plot.draw_field(plt.subplots()[1])
+    assert ax.get_xlim() == (-3, 123)
 
 
 # Dark

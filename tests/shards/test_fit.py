@@ -21,7 +21,7 @@ from hierforecast.shards.pools import Pools
 from hierforecast.shards.survey import learn_categories, learn_step
 from hierforecast.training import examples
 from tests.helpers import COLUMNS, EVERYTHING, QUIET, make_frame, tiny
-from tests.shards.test_shard import relation_of
+from tests.shards.folders import relation_of
 
 # Rows of a shard, and of the memory: pools of two shards.
 ROWS, MEMORY = 500, 2200

@@ -14,58 +14,13 @@ import pytest
 from pyarrow import dataset, parquet
 from typer.testing import CliRunner
 
-from hierforecast import Columns, DataError, Shards, shard
+from hierforecast import DataError, Shards, shard
 from hierforecast.cli import app
 from hierforecast.errors import FrameTypeError
-from hierforecast.io.parquet import Part
 from hierforecast.shards import cutting
 from tests.helpers import COLUMNS, OLD, make_frame
-
-SCENES = 13
-
-
-@pytest.fixture
-def frame() -> pd.DataFrame:
-    """Rows in any order, scenes named by whole numbers."""
-    made = make_frame(SCENES)
-    return made.sample(frac=1, random_state=0).reset_index(drop=True)
-
-
-def rows_of(folder: Path) -> pd.DataFrame:
-    return pd.concat([pd.read_parquet(file) for file in sorted(folder.glob("*.parquet"))])
-
-
-def assert_whole(folder: Path, frame: pd.DataFrame, columns: Columns = COLUMNS) -> None:
-    """The same rows; each scene in one file; each file in order; nothing else in the folder."""
-    found = rows_of(folder)
-    keys = list(columns.keys)
-    one, other = (x[frame.columns].sort_values(keys).reset_index(drop=True) for x in (found, frame))
-    pd.testing.assert_frame_equal(one, other, check_dtype=False)
-    homes: dict[Any, Path] = {}
-    for file in folder.iterdir():
-        assert file.suffix == ".parquet"
-        part = pd.read_parquet(file)
-        assert part[keys].apply(tuple, axis=1).is_monotonic_increasing
-        for label in part[list(columns.scenes)].drop_duplicates().itertuples(index=False):
-            assert homes.setdefault(tuple(label), file) == file
-    assert not [entry for entry in folder.parent.iterdir() if entry.name.startswith(".")]
-
-
-def folder_of(frame: pd.DataFrame, where: Path, kind: str) -> Path:
-    where.mkdir()
-    for number, rows in enumerate(np.array_split(np.arange(len(frame)), 3)):
-        part = frame.iloc[rows]
-        if kind == "csv":
-            part.to_csv(where / f"{number}.csv", index=False)
-        else:
-            part.to_parquet(where / f"{number}.parquet", index=False)
-    return where
-
-
-def relation_of(frame: pd.DataFrame) -> Any:
-    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
-    return duckdb.connect().from_arrow(pa.Table.from_pandas(frame))
-
+from tests.shards.folders import assert_whole, folder_of, relation_of
+from tests.shards.folders import frame as frame
 
 SOURCES = {
     "folder": lambda frame, tmp: folder_of(frame, tmp / "in", "parquet"),
@@ -187,6 +142,31 @@ def test_memory_holds_a_few_times_the_rows_of_a_file(
     assert read > 8000 and max(sizes) <= 600
 
 
+def test_the_command(frame: pd.DataFrame, tmp_path: Path) -> None:
+    files = folder_of(frame, tmp_path / "in", "parquet")
+    roles = [
+        "--scene",
+        "scene",
+        "--target",
+        "x",
+        "--target",
+        "y",
+        "--group",
+        "team",
+        "--group-type",
+        "kind",
+    ]
+    given = ["shard", str(files), str(tmp_path / "big"), *roles, "--rows", "300"]
+    found = CliRunner().invoke(app, given)
+    assert found.exit_code == 0, found.output
+    assert f"{len(frame):,} rows in" in found.output
+    assert_whole(tmp_path / "big", frame)
+    again = CliRunner().invoke(app, given)
+    assert again.exit_code == 2 and "holds something already" in again.output
+    without = CliRunner().invoke(app, [*given[:2], str(tmp_path / "new"), "--rows", "300"])
+    assert without.exit_code == 2 and "--scene" in without.output
+
+
 # --- what cannot be ------------------------------------------------------------------------------
 
 
@@ -235,97 +215,3 @@ def test_batches_of_two_kinds(frame: pd.DataFrame, tmp_path: Path) -> None:
     texts = table.set_column(table.schema.get_field_index("x"), "x", pa.array(["far"] * len(table)))
     with pytest.raises(DataError, match="column 'x' is double first and then string"):
         shard([*table.to_batches(), *texts.to_batches()], tmp_path / "big", COLUMNS, bar=False)
-
-
-# --- opening -------------------------------------------------------------------------------------
-
-
-def test_shards_count_and_read(frame: pd.DataFrame, tmp_path: Path) -> None:
-    shards = Shards(shard(frame, tmp_path / "big", COLUMNS, 300, bar=False))
-    assert shards.total == len(frame) and len(shards) == len(shards.rows) > 3
-    assert shards.fits and not Shards(tmp_path / "big", memory_rows=100).fits
-    hashes = shards.hashes(COLUMNS, bar=False)
-    assert sum(len(each) for each in hashes) == SCENES
-    part = shards.read([1], ["scene", "x"])
-    assert part.column_names == ["scene", "x"] and part.num_rows == shards.rows[1]
-
-
-def test_a_scene_in_two_files_is_named(frame: pd.DataFrame, tmp_path: Path) -> None:
-    files = folder_of(frame.sort_values("scene"), tmp_path / "in", "parquet")
-    with pytest.raises(DataError) as caught:
-        Shards(files).hashes(COLUMNS, bar=False)
-    assert "lies in two files" in str(caught.value) and "0.parquet" in str(caught.value)
-    assert "scene" in str(caught.value)
-    scope: dict[str, Any] = {"columns": COLUMNS, "hierforecast": __import__("hierforecast")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path)
-        exec(caught.value.remedy, scope)
-    Shards(tmp_path / "shards").hashes(COLUMNS, bar=False)
-    assert "hierforecast shard" in caught.value.on_command_line()
-
-
-def test_a_folder_partitioned_by_scene(frame: pd.DataFrame, tmp_path: Path) -> None:
-    table = pa.Table.from_pandas(frame.assign(league="a b/c"))
-    dataset.write_dataset(
-        table, tmp_path / "by", format="parquet", partitioning=["league", "scene"],
-        partitioning_flavor="hive",
-    )  # fmt: skip
-    shards = Shards(tmp_path / "by")
-    assert len(shards) == SCENES and shards.total == len(frame)
-    assert sum(len(each) for each in shards.hashes(COLUMNS, bar=False)) == SCENES
-    found = shards.read([0], ["league", "scene", "x"]).to_pandas()
-    assert set(found.league) == {"a b/c"} and set(found.scene) == {0}
-    made = shard(tmp_path / "by", tmp_path / "big", COLUMNS, 300, bar=False)
-    assert_whole(made, frame.assign(league="a b/c"))
-
-
-def test_damaged_and_odd_files_are_named(frame: pd.DataFrame, tmp_path: Path) -> None:
-    files = folder_of(frame, tmp_path / "in", "parquet")
-    whole = (files / "1.parquet").read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"PAR1" + b"\0" * 100):
-        (files / "1.parquet").write_bytes(content)
-        with pytest.raises(DataError, match=r"1\.parquet' is damaged, cut short or no Parquet"):
-            Shards(files)
-    pages = bytearray(whole)
-    pages[100:400] = b"\xff" * 300
-    (files / "1.parquet").write_bytes(pages)
-    with pytest.raises(DataError, match=r"1\.parquet' is damaged"):
-        shard(files, tmp_path / "big", COLUMNS, bar=False)
-    frame.drop(columns="x").to_parquet(files / "1.parquet")
-    with pytest.raises(DataError, match=r"0\.parquet' and .*1\.parquet' differ in column 'x'"):
-        Shards(files)
-    with pytest.raises(FileNotFoundError):
-        Shards(tmp_path / "nowhere")
-
-
-def test_a_small_file_that_says_it_is_huge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pd.DataFrame({"a": np.zeros(100_000)}).to_parquet(tmp_path / "a.parquet")
-    monkeypatch.setattr("hierforecast.io.parquet.CELLS", 10)
-    monkeypatch.setattr("hierforecast.io.parquet.CELLS_PER_BYTE", 1)
-    with pytest.raises(DataError, match="says that it holds 100,000 cells"):
-        Part(tmp_path / "a.parquet").footer()
-
-
-def test_the_command(frame: pd.DataFrame, tmp_path: Path) -> None:
-    files = folder_of(frame, tmp_path / "in", "parquet")
-    roles = [
-        "--scene",
-        "scene",
-        "--target",
-        "x",
-        "--target",
-        "y",
-        "--group",
-        "team",
-        "--group-type",
-        "kind",
-    ]
-    given = ["shard", str(files), str(tmp_path / "big"), *roles, "--rows", "300"]
-    found = CliRunner().invoke(app, given)
-    assert found.exit_code == 0, found.output
-    assert f"{len(frame):,} rows in" in found.output
-    assert_whole(tmp_path / "big", frame)
-    again = CliRunner().invoke(app, given)
-    assert again.exit_code == 2 and "holds something already" in again.output
-    without = CliRunner().invoke(app, [*given[:2], str(tmp_path / "new"), "--rows", "300"])
-    assert without.exit_code == 2 and "--scene" in without.output

@@ -25,7 +25,7 @@ from tests.engines.checks import (
 )
 from tests.engines.homes import Home, HomeTests
 from tests.helpers import COLUMNS
-from tests.shards.test_shard import relation_of
+from tests.shards.folders import relation_of
 
 pytestmark = pytest.mark.filterwarnings(*QUIET_IMPUTING)
 

@@ -11,7 +11,7 @@ from torch import nn
 from hierforecast import HiPerformer
 from hierforecast.models import Model
 from hierforecast.training.optim import Muon, matrices_and_others, orthogonalize
-from tests.helpers import FLAT, task_for
+from tests.rows import FLAT, task_for
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 20), (2, 20, 5)])

@@ -4,53 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from hierforecast import Columns, Forecaster, HiPerformer
+from hierforecast import Columns, Forecaster
 from hierforecast.distributions import Warped
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 from hierforecast.frame.vocabulary import Vocabulary
-from hierforecast.nn.demand import DemandScale
-from hierforecast.nn.head import Scenes
 from hierforecast.testing import randomize_
 from hierforecast.windows import WindowDataset, history
-from hierforecast.windows.history import History, learn_smoothing, settled, thin, warp_of
-
-L, H, T = 6, 3, 60
-COLUMNS = Columns(group="group")
-
-
-def sales(seed: int = 0, steps: int = T, scene: bool = False) -> pd.DataFrame:
-    """Weekly pattern, two groups of three shops, days without a sale, one shop that opens late."""
-    rng, frames = np.random.default_rng(seed), []
-    week = np.array([1, 1, 1.2, 1.3, 1.6, 2.5, 0.4])
-    for shop in range(6):
-        size = 10.0 ** (shop % 3)
-        level = np.exp(0.05 * rng.normal(size=steps).cumsum())
-        y = size * level * week[np.arange(steps) % 7] * np.exp(0.2 * rng.normal(size=steps))
-        y[rng.random(steps) < 0.1] = 0
-        days = pd.date_range("2024-01-01", periods=steps)
-        frames.append(pd.DataFrame({"unique_id": f"shop {shop}", "ds": days, "y": y.round(2)}))
-        frames[-1]["group"] = "ab"[shop // 3]
-    frame = pd.concat(frames, ignore_index=True)
-    late = (frame.unique_id == "shop 4") & (frame.ds < "2024-02-10")
-    return frame[~late].reset_index(drop=True)
-
-
-def forecaster(columns: Columns = COLUMNS, **options: Any) -> Forecaster:
-    """A small one in float64."""
-    model = HiPerformer(8, 1, 2, patch=3, **{"head": "lowrank", **options})
-    trainer = {"enable_progress_bar": False, "precision": "64-true", "accelerator": "cpu"}
-    return Forecaster(
-        model, context_length=L, prediction_length=H, columns=columns,
-        max_steps=3, batch_size=4, trainer=trainer,
-    )  # fmt: skip
+from hierforecast.windows.history import History, learn_smoothing, settled, thin
+from tests.windows.shops import COLUMNS, H, L, T, forecaster, sales
 
 
 @pytest.fixture(scope="module")
@@ -285,91 +253,6 @@ def test_training_windows_begin_when_seasons_are_known(frame):
     assert settled(panel, cutoffs, (7,))[0, 1] == 14
     assert settled(panel, cutoffs, (52,))[0, 1] == (T - 1) // 3
     assert len(thin(panel, cutoffs, H)) == len(cutoffs)
-
-
-def test_growth_is_by_factors_or_by_amounts():
-    rng, steps = np.random.default_rng(0), 120
-    days = pd.date_range("2024-01-01", periods=steps)
-
-    def shift(values: np.ndarray) -> float:
-        long = pd.DataFrame({"ds": np.tile(days, 8), "unique_id": np.repeat(np.arange(8), steps)})
-        panel = read_frame(long.assign(y=values.ravel()), Columns(group=None))
-        smoothing = learn_smoothing(panel, np.array([steps]), H)
-        assert isinstance(warp_of(smoothing).shift, torch.Tensor)
-        return smoothing.shifts[0] / float(np.median(values))
-
-    size = np.exp(rng.normal(size=(8, 1)))
-    assert shift(100 * size * np.exp(0.3 * rng.normal(size=(8, steps)))) <= 0.1
-    assert shift(np.abs(100 + 30 * rng.normal(size=(8, steps)))) >= 1
-
-
-def test_where_most_days_sell_nothing_the_mean_stays_within_sense(monkeypatch):
-    """A sale that is a jump of many logs would be one upward too: the mean would know no bounds."""
-    rng, months = np.random.default_rng(3), pd.date_range("2015-01-01", periods=66, freq="MS")
-    chance = 0.15 + 0.2 * rng.random(60)
-    sold = rng.poisson(2 + 3 * rng.random(60), (66, 60)) * (rng.random((66, 60)) < chance)
-    frame = pd.DataFrame(sold, months).stack().rename("y").reset_index()
-    frame.columns = ["ds", "unique_id", "y"]
-
-    def largest_mean() -> float:
-        plan = Forecaster(
-            HiPerformer(8, 1, 2), context_length=12, prediction_length=6, max_steps=20,
-            columns=Columns(group=None), trainer={"enable_progress_bar": False},
-        )  # fmt: skip
-        return float(plan.fit(frame).predict(frame)["HiPerformer"].max())
-
-    assert largest_mean() < sold.max()
-    monkeypatch.setattr(history, "WORSE", (np.inf, np.inf))
-    assert largest_mean() > 10 * sold.max()
-
-
-def demand_of(frame: pd.DataFrame, **options: Any) -> tuple[Forecaster, pd.DataFrame]:
-    """A short fit as it comes, and its forecast."""
-    plan = Forecaster(
-        HiPerformer(8, 1, 2), context_length=8, prediction_length=4, max_steps=20,
-        columns=Columns(group=None), trainer={"enable_progress_bar": False},
-    )  # fmt: skip
-    return plan, plan.fit(frame).predict(frame, level=[90])
-
-
-def test_small_series_are_not_forgotten_beside_large_ones():
-    rng, quarters = np.random.default_rng(1), pd.date_range("2010-01-01", periods=40, freq="QS")
-    season = 0.1 * np.sin(np.arange(40) * np.pi / 2)
-    sizes = 10.0 ** np.arange(3, 11).repeat(3)
-    paths = np.exp((0.01 + 0.02 * rng.normal(size=(40, 24))).cumsum(0) + season[:, None])
-    wide = pd.DataFrame(sizes * paths, quarters)
-    frame = wide.stack().rename("y").reset_index()
-    frame.columns = ["ds", "unique_id", "y"]
-    _, found = demand_of(frame)
-    last = found.unique_id.map(wide.iloc[-1])
-    assert (found["HiPerformer-hi-90"] < 3 * last).all()
-    assert (found["HiPerformer-lo-90"] > last / 3).all()
-
-
-def test_constant_series_make_others_no_wider_nor_narrower():
-    rng, days = np.random.default_rng(2), pd.date_range("2024-01-01", periods=150)
-    walks = 10 + 0.1 * rng.normal(size=(150, 6)).cumsum(0)
-    wide = pd.DataFrame(np.c_[walks, np.ones((150, 6)) * np.arange(0.3, 6)], days)
-    frame = wide.stack().rename("y").reset_index()
-    frame.columns = ["ds", "unique_id", "y"]
-    forecaster, found = demand_of(frame)
-    assert float(forecaster.model_.linear.error_scale.min()) > 0.1, "no rounding for an error"
-    width = (found["HiPerformer-hi-90"] - found["HiPerformer-lo-90"]).groupby(found.unique_id)
-    assert width.mean()[:6].between(0.1, 3).all()
-    assert (found.HiPerformer - found.unique_id.map(wide.iloc[-1])).abs().max() < 1
-
-
-def test_rungs_are_compared_by_totals_too():
-    """Errors that series share count at every level, as large as they are; others shrink."""
-    group, scene = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.int64)
-    scenes, present = Scenes(scene, 1, (group,)), torch.ones(4, 2, dtype=torch.bool)
-    scale, shared = DemandScale(1), torch.full((4, 2, 1), 0.5)
-    assert scale.totals_apart(shared, present, scenes) == pytest.approx(2 * 0.5)
-    own = shared * torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None, None]
-    assert scale.totals_apart(own, present, scenes) == 0
-    present[1::2] = False
-    junk = torch.where(present[..., None], own, torch.nan)
-    assert scale.totals_apart(junk, present, scenes) == pytest.approx(2 * 0.5)
 
 
 def test_a_history_too_short_to_judge_by_is_smoothed(frame):
