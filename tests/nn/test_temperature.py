@@ -9,6 +9,7 @@ from torch.distributions import Normal
 
 from hierforecast import Forecaster, HiPerformer
 from hierforecast.distributions import IndependentScenes, SceneDistribution
+from hierforecast.distributions.coupled import widened
 from hierforecast.nn import temperature as module
 from hierforecast.nn.temperature import Seen, Temperature
 from hierforecast.training import fitting, held_out
@@ -127,7 +128,7 @@ def test_few_cells_are_drawn_to_one():
     batches = windows((1.5, 1.5))
     for each in batches:
         each.present[4:] &= each.types[4:, None] == 0  # few are left of the other
-    both = Temperature(2)._best(batches, False)
+    (both,) = Temperature(2)._best(batches, False, [torch.ones(2)])
     assert 0 < both[1] < 0.9 * both[0]
 
 
@@ -137,9 +138,40 @@ def test_one_wild_window_convinces_nobody(monkeypatch):
         temperature = Temperature(2)
         temperature.fit(batches)
         assert (temperature.log == 0).all()
-    monkeypatch.setattr(module, "_helps", lambda *_: True)  # nobody judges
+    monkeypatch.setattr(module, "SURE", -torch.inf)  # nobody judges
     temperature.fit(batches)
     assert temperature.log.max() > 1, "the broken twin is convinced"
+
+
+def test_a_wild_type_keeps_no_other_from_its_temperature():
+    batches = windows((1.5, 1.0), 200)
+    wild = batches[1].types.nonzero()[5]
+    batches[1].values[wild], batches[1].present[wild] = 300.0, True
+    temperature = Temperature(2)
+    temperature.fit(batches)
+    calm, other = temperature.log.exp().tolist()
+    assert calm == pytest.approx(1.5, abs=0.05) and other == 1
+
+
+def test_slow_components_have_temperatures_of_their_own():
+    """Truths whose slow components alone are wider: theirs are found, and the others stay one."""
+    p = FAMILIES["coupled"]()
+    count = p.levels[-1].mix.shape[1] // D
+    for stretch in (1.0, 1.5):
+        generator, batches = torch.Generator().manual_seed(0), []
+        widths = torch.ones(2, count, dtype=torch.float64)
+        widths[1, 0] = stretch
+        for values in widened(p, widths[TYPES]).sample((100,), generator):
+            batches.append(Seen(p, TYPES, values, torch.ones(P, H, dtype=torch.bool)))
+        temperature = Temperature(2, count).double()
+        temperature.fit(batches)
+        assert temperature.slow is not None
+        assert temperature.slow.exp().numpy() == pytest.approx(widths.numpy(), abs=0.15)
+        assert temperature.log.exp().tolist() == pytest.approx([1.0, 1.0], abs=0.05)
+        if stretch == 1:
+            assert (temperature.slow == 0).all(), "it was right: one stays one, to the bit"
+        q = temperature(p, TYPES)
+        close(q.log_prob(values), widened(p, temperature.slow[TYPES].exp()).log_prob(values))
 
 
 def test_a_fit_learns_it_saves_it_and_reports_after_it(monkeypatch, tmp_path):
