@@ -170,8 +170,9 @@ def test_slow_components_have_temperatures_of_their_own():
         assert temperature.log.exp().tolist() == pytest.approx([1.0, 1.0], abs=0.05)
         if stretch == 1:
             assert (temperature.slow == 0).all(), "it was right: one stays one, to the bit"
-        q = temperature(p, TYPES)
-        close(q.log_prob(values), widened(p, temperature.slow[TYPES].exp()).log_prob(values))
+        slow = widened(p, temperature.slow[TYPES].exp())
+        both = module.stretched(slow, temperature.log[TYPES].exp()[:, None, None])
+        close(temperature(p, TYPES).log_prob(values), both.log_prob(values))
 
 
 def test_a_fit_learns_it_saves_it_and_reports_after_it(monkeypatch, tmp_path):
