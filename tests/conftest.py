@@ -18,7 +18,10 @@ import torch
 REPOSITORY = Path(__file__).parents[1]
 # An unpacked sdist has no pages, notebooks and benchmarks: their tests are left out there.
 OF_THE_REPOSITORY = [
-    *(f"test_{name}.py" for name in ("benchmarks*", "docs*", "golden", "notebooks", "project")),
+    *(
+        f"test_{name}.py"
+        for name in ("benchmarks*", "docs*", "files", "golden", "notebooks", "project")
+    ),
     *("test_readme.py", "test_security.py", "datasets/test_cards.py"),
 ]
 collect_ignore_glob = [] if (REPOSITORY / "docs").is_dir() else OF_THE_REPOSITORY
