@@ -139,10 +139,7 @@ class Head:
         return 0
 
     def market(self, steps: int) -> Any:
-        """What makes `Scenes.loads` of so many steps, see `MarketStart`; None where none is asked.
-
-        A method, as what it makes knows `Scenes`.
-        """
+        """The `MarketStart` that makes `Scenes.loads` of so many steps; None where none is asked."""
         return None
 
     @property

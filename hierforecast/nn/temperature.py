@@ -109,27 +109,10 @@ class Temperature(nn.Module):
         halves, few = (batches[:half], batches[half:]), count < FEW
         if count < FEWEST or not half:
             return
-        kept = [torch.zeros_like(part) for part in self._parts()]  # ones: it is learned
-        whole = [torch.ones_like(part) for part in kept]
-        found = [self._best(some, few, whole) for some in halves]
-
-        def likelihoods() -> Tensor:
-            return torch.cat([
-                _log_prob(each, [x * y for x, y in zip(logs, kept, strict=True)])
-                for logs, some in zip(found, halves[::-1], strict=True)
-                for each in some
-            ]).double()  # fmt: skip
-
-        now = likelihoods()
-        for learned in (one for part in kept for one in part.split(1)):
-            learned.fill_(1.0)
-            then = likelihoods()
-            gain = then - now
-            if gain.mean() > SURE * gain.std() * ((overlap if few else 1.0) / len(gain)) ** 0.5:
-                now = then
-            else:
-                learned.zero_()
-        for part, best in zip(self._parts(), self._best(batches, few, kept), strict=True):
+        every = [torch.ones_like(part) for part in self._parts()]
+        found = [self._best(some, few, every) for some in halves]
+        learned = _accepted(found, halves[::-1], overlap if few else 1.0)
+        for part, best in zip(self._parts(), self._best(batches, few, learned), strict=True):
             part.copy_(best)
 
     @torch.enable_grad()
@@ -138,7 +121,8 @@ class Temperature(nn.Module):
     ) -> list[Tensor]:
         """Logarithms of the temperatures most likely on some windows, drawn to zero.
 
-        Only those `learned` are not zero, and none is negative where they are only to be `wider`.
+        Only those that are `learned` (one, others zero) differ from zero, and none is negative
+        where they are only to be `wider`.
         """
         free = [torch.zeros_like(part, requires_grad=True) for part in learned]
         optimizer = torch.optim.LBFGS(
@@ -162,6 +146,37 @@ class Temperature(nn.Module):
         if not all(bool(x.isfinite().all()) for x in found):
             return [torch.zeros_like(x) for x in found]
         return [x * y for x, y in zip(found, learned, strict=True)]
+
+
+@torch.no_grad()
+def _accepted(
+    found: Sequence[Sequence[Tensor]], judges: Sequence[Sequence[Seen]], overlap: float
+) -> list[Tensor]:
+    """One for the temperatures that make windows likelier, each with those before it, else zero.
+
+    Args:
+        found: logarithms of temperatures, as each half of the windows has them.
+        judges: the other halves.
+        overlap: so many windows count as one.
+    """
+    learned = [torch.zeros_like(part) for part in found[0]]
+
+    def likelihoods() -> Tensor:
+        return torch.cat([
+            _log_prob(each, [x * y for x, y in zip(logs, learned, strict=True)])
+            for logs, some in zip(found, judges, strict=True)
+            for each in some
+        ]).double()  # fmt: skip
+
+    now = likelihoods()
+    for one in (of_type for part in learned for of_type in part.split(1)):
+        one.fill_(1.0)
+        gain = likelihoods() - now
+        if gain.mean() > SURE * gain.std() * (overlap / len(gain)) ** 0.5:
+            now = now + gain
+        else:
+            one.zero_()
+    return learned
 
 
 def stretched(
