@@ -139,7 +139,7 @@ class Head:
         return 0
 
     def market(self, steps: int) -> Any:
-        """The `MarketStart` that makes `Scenes.loads` of so many steps; None where none is asked."""
+        """A `MarketStart` for `Scenes.loads` of so many steps; None where none are wanted."""
         return None
 
     @property

@@ -157,17 +157,17 @@ def test_slow_components_have_temperatures_of_their_own():
     """Truths whose slow components alone are wider: theirs are found, and the others stay one."""
     p = FAMILIES["coupled"]()
     count = p.levels[-1].mix.shape[1] // D
-    for stretch in (1.0, 1.5):
+    for stretch in (1.0, 1.8):
         generator, batches = torch.Generator().manual_seed(0), []
         widths = torch.ones(2, count, dtype=torch.float64)
         widths[1, 0] = stretch
-        for values in widened(p, widths[TYPES]).sample((100,), generator):
+        for values in widened(p, widths[TYPES]).sample((40,), generator):
             batches.append(Seen(p, TYPES, values, torch.ones(P, H, dtype=torch.bool)))
         temperature = Temperature(2, count).double()
         temperature.fit(batches)
         assert temperature.slow is not None
-        assert temperature.slow.exp().numpy() == pytest.approx(widths.numpy(), abs=0.15)
-        assert temperature.log.exp().tolist() == pytest.approx([1.0, 1.0], abs=0.05)
+        assert temperature.slow.exp().numpy() == pytest.approx(widths.numpy(), abs=0.25)
+        assert temperature.log.exp().tolist() == pytest.approx([1.0, 1.0], abs=0.1)
         if stretch == 1:
             assert (temperature.slow == 0).all(), "it was right: one stays one, to the bit"
         slow = widened(p, temperature.slow[TYPES].exp())
