@@ -36,8 +36,9 @@ def asked(head: Head, groups: np.ndarray, rounds: int) -> dict[str, str]:
     """Times of questions to a head's distribution of one scene, over that of its likelihood."""
     rows, of = len(groups), torch.from_numpy(groups)
     scenes = Scenes(torch.zeros(rows, dtype=torch.int64), 1, (of,))
-    if head.factors is not None:
-        one, scene = torch.ones(rows, 1), torch.rand(rows, 1, 1 + head.factors)
+    market = head.market(STEPS)
+    if market is not None:
+        one, scene = torch.ones(rows, 1), torch.rand(rows, 1, 1 + market.rank)
         level = torch.tensor(-1.0), torch.tensor(1.0)
         scenes = scenes._replace(
             loads=Loads(torch.ones(rows, STEPS, 1), scene, (one,), one, *level)
