@@ -1,7 +1,5 @@
 """`Forecaster`'s contract: frames in, frames out, and the times in them."""
 
-# ruff: noqa: F811 (tests take the fixtures that are imported)
-
 from __future__ import annotations
 
 from itertools import pairwise
@@ -15,12 +13,18 @@ from hierforecast.errors import SeriesDroppedWarning
 from tests.forecasters import (
     KEYS,
     NOW,
-    frame,  # noqa: F401
     market,
     pytestmark,  # noqa: F401
-    several,  # noqa: F401
-    single,  # noqa: F401
     small,
+)
+from tests.forecasters import (
+    frame as frame,
+)
+from tests.forecasters import (
+    several as several,
+)
+from tests.forecasters import (
+    single as single,
 )
 from tests.helpers import COLUMNS, H, L
 

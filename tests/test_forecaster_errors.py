@@ -1,7 +1,5 @@
 """Bad and odd input of a `Forecaster`: errors that say what to do, or a forecast all the same."""
 
-# ruff: noqa: F811 (tests take the fixtures that are imported)
-
 from __future__ import annotations
 
 from typing import Any
@@ -12,12 +10,18 @@ import pytest
 
 from hierforecast import Columns, DataError, LastValue, NotFittedError
 from tests.forecasters import (
-    frame,  # noqa: F401
+    frame as frame,
+)
+from tests.forecasters import (
     market,
     pytestmark,  # noqa: F401
-    several,  # noqa: F401
-    single,  # noqa: F401
     small,
+)
+from tests.forecasters import (
+    several as several,
+)
+from tests.forecasters import (
+    single as single,
 )
 from tests.helpers import COLUMNS, H, L, make_frame, tiny
 

@@ -1,7 +1,5 @@
 """Options of a `Forecaster`, and the windows that `fit` holds out to stop by."""
 
-# ruff: noqa: F811 (tests take the fixtures that are imported)
-
 from __future__ import annotations
 
 from typing import Any
@@ -16,9 +14,11 @@ from hierforecast.frame import read_frame
 from hierforecast.windows.cutoffs import split_cutoffs
 from tests.forecasters import (
     KEYS,
-    frame,  # noqa: F401
     pytestmark,  # noqa: F401
     small,
+)
+from tests.forecasters import (
+    frame as frame,
 )
 from tests.helpers import COLUMNS, QUIET, H, L, make_frame, tiny
 

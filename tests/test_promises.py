@@ -1,7 +1,5 @@
 """The promises of the design, from frame to frame: exchange, missing series, nothing leaks."""
 
-# ruff: noqa: F811 (tests take the fixtures that are imported)
-
 from __future__ import annotations
 
 from typing import Any
@@ -20,14 +18,18 @@ from tests.promised import (
     KEYS,
     NOW,
     fitted,
-    forecaster,  # noqa: F401
-    frame,  # noqa: F401
     holes,
     predict,
     predict_exactly,
     pytestmark,  # noqa: F401
     renamed,
     worst,
+)
+from tests.promised import (
+    forecaster as forecaster,
+)
+from tests.promised import (
+    frame as frame,
 )
 
 # --- 1. equivariance -----------------------------------------------------------------------------

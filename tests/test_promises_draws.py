@@ -1,7 +1,5 @@
 """The promises of the design, from frame to frame: the same seed, and draws of the joint law."""
 
-# ruff: noqa: F811 (tests take the fixtures that are imported)
-
 from __future__ import annotations
 
 import numpy as np
@@ -15,10 +13,12 @@ from tests.promised import (
     KEYS,
     NOW,
     fitted,
-    frame,  # noqa: F401
     predict,
     pytestmark,  # noqa: F401
     worst,
+)
+from tests.promised import (
+    frame as frame,
 )
 
 # --- 5. the same seed, the same forecast ---------------------------------------------------------
