@@ -38,10 +38,14 @@ def run(
     Returns:
         Its exit status.
     """
+    # A shell starts jobs in the background deaf to Ctrl-C, and children inherit that.
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **more}
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], cwd=where, env=environment
+        [sys.executable, "-W", "ignore", "-c", hears + textwrap.dedent(script)],
+        cwd=where,
+        env=environment,
     )
     try:
         # An hour: a busy machine is slow, and that is no failure.

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, constraints
 
 from hierforecast._random import Generators, drawing, filled
 from hierforecast._waiting import at_hand
-from hierforecast.distributions.checks import check_finite, everything
+from hierforecast.distributions.checks import check_finite, everything, is_finite
 from hierforecast.distributions.conditionals import Conditional
 from hierforecast.distributions.precision import no_autocast, promote
 from hierforecast.distributions.sums import Sums
@@ -136,7 +136,8 @@ class SceneDistribution(Conditional, Distribution):
             )
         (value,) = promote(value)
         seen = observed if observed.ndim == 3 else observed[..., None].expand(self.event_shape)
-        if self._validate_args and not bool((torch.isfinite(value) | ~seen).all()):
+        odd = self._validate_args and not is_finite(value)
+        if odd and not bool((torch.isfinite(value) | ~seen).all()):
             raise ValueError(
                 "value holds NaN or infinity in observed cells: mark them False in `observed`"
             )
