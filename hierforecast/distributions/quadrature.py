@@ -14,8 +14,10 @@ from hierforecast.distributions.lowrank import LowRankNormal
 from hierforecast.distributions.parts import IndependentParts
 from hierforecast.distributions.stretched import ScaleMixture
 
-# Standard deviations to either side that quadrature looks at, and its nodes.
-_REACH, _NODES = 8.2, 256
+# Standard deviations to either side that quadrature looks at, its nodes, and those that will do
+# where a value's bend is known; values held at a time.
+_REACH, _NODES, _FEWER, _AT_ONCE = 8.2, 256, 64, 2**20
+_ROOT = float(np.sqrt(2 * np.pi))
 
 
 def components(p: SceneDistribution) -> list[tuple[Tensor, Tensor, Tensor]] | None:
@@ -45,23 +47,51 @@ def parts(p: SceneDistribution) -> Tensor:
     return p.scene[:, None, None].expand(p.event_shape)
 
 
-def quadrature(value: Callable[[Tensor], Tensor], base: SceneDistribution) -> tuple[Tensor, Tensor]:
+def quadrature(
+    value: Callable[[Tensor], Tensor], base: SceneDistribution, least: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean and variance (P, H, D) of values of a distribution's cells, from its quantiles.
 
-    Gauss-Legendre between the quantiles of -8.2 and 8.2 standard deviations of a normal: to 1e-10
-    for smooth values, to 1e-4 of a standard deviation where they jump.
+    Gauss-Legendre up to the quantile of 8.2 standard deviations of a normal: to 1e-10 for smooth
+    values, to 1e-4 of a standard deviation where they bend, to 1e-3 where they jump.
+
+    Args:
+        value: of a cell, (..., P, H, D) to the same.
+        base: the distribution.
+        least: (P, H, D), probability up to whose quantile all values are the same: nodes begin
+            there, and fewer will do. None: they begin 8.2 deviations below.
     """
-    x, weight = normal_nodes()
-    level = torch.special.ndtr(x)[:, None, None, None]
-    found = value(precise(base._quantile(level)))
-    mean = torch.einsum("k,kphd->phd", weight.to(found), found)
-    return mean, torch.einsum("k,kphd->phd", weight.to(found), (found - mean).square())
+
+    def at(score: Tensor) -> Tensor:
+        return value(precise(base._quantile(torch.special.ndtr(score))))
+
+    start = torch.full((1, 1, 1), -_REACH, dtype=torch.float64)
+    if least is not None:
+        start = torch.special.ndtri(precise(least)).clamp(-_REACH, _REACH)
+    half = (_REACH - start) / 2
+    nodes = (a.to(start).view(-1, 1, 1, 1) for a in _legendre(_NODES if least is None else _FEWER))
+    size = max(1, _AT_ONCE // max(1, base.event_shape.numel()))
+    # Less the value of what lies below all nodes, which then needs none; or else of the median.
+    middle = at(0 * start if least is None else start)
+    first, second = torch.zeros_like(middle), torch.zeros_like(middle)
+    for t, weight in zip(*(a.split(size) for a in nodes), strict=True):
+        score = start + half * (t + 1)
+        away = at(score) - middle
+        share = (weight * half * (-0.5 * score.square()).exp() / _ROOT).to(away) * away
+        first, second = first + share.sum(0), second + (share * away).sum(0)
+    return middle + first, (second - first.square()).clamp(min=0)
+
+
+@cache
+def _legendre(count: int) -> tuple[Tensor, Tensor]:
+    x, weight = np.polynomial.legendre.leggauss(count)
+    return torch.from_numpy(x), torch.from_numpy(weight)
 
 
 @cache
 def normal_nodes() -> tuple[Tensor, Tensor]:
     """Nodes and weights of a quadrature for a standard normal variable, float64."""
-    x, weight = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(_NODES))
+    x, weight = _legendre(_NODES)
     weight = weight * (-0.5 * (_REACH * x).square()).exp()
     return _REACH * x, weight / weight.sum()
 

@@ -169,6 +169,8 @@ _ASINH = [
 
 def _series(x: Tensor, whole: Callable[[Tensor], Tensor], terms: list[float]) -> Tensor:
     """whole(x) / x, exact and with exact gradients near zero too."""
+    if not (x.requires_grad and torch.is_grad_enabled()):  # the quotient is exact, its slope is not
+        return torch.where(x == 0, 1, whole(x) / torch.where(x == 0, 1, x))
     small = x.abs() < _SMALL
     square, total = torch.where(small, x, 0).square(), torch.zeros_like(x)
     for term in reversed(terms):

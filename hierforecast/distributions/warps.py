@@ -76,15 +76,21 @@ class Warp(ABC):
         """Mean and variance (P, H, D) of y, z being of a distribution; see `quadrature`."""
         normals = components(base)
         if normals is None:
-            mean, variance = quadrature(self._down, base)
+            like = base.median  # its mean may take another quadrature
+            mean, variance = quadrature(self._down, base, self._below(base))
         else:
+            like = normals[0][1]
             weights = [precise(weight) for weight, _, _ in normals]
             each = [self._moments(precise(loc), precise(square)) for _, loc, square in normals]
             mean = torch.stack([w * m for w, (m, _) in zip(weights, each, strict=True)]).sum(0)
             squares = [v + (m - mean).square() for m, v in each]
             variance = torch.stack([w * v for w, v in zip(weights, squares, strict=True)]).sum(0)
         unit = torch.as_tensor(self.unit)
-        return self.at + unit * mean.to(base.mean), unit.square() * variance.to(base.mean)
+        return self.at + unit * mean.to(like), unit.square() * variance.to(like)
+
+    def _below(self, base: SceneDistribution) -> Tensor | None:
+        """The probability (P, H, D) of all z whose x is the least of all; None if none is."""
+        return None
 
     def change(self, parameter: Callable[[Tensor], Tensor]) -> Self:
         """The same with every parameter changed: cast or indexed."""
@@ -140,6 +146,9 @@ class Floored(Warp):
     def upper(self, y: Tensor) -> Tensor:
         """See `Warp`."""
         return torch.where(self.standard(y) >= 0, self.to_base(y), -torch.inf)
+
+    def _below(self, base: SceneDistribution) -> Tensor | None:
+        return base._cdf(self._up(torch.zeros_like(base.scene, dtype=torch.float64)[:, None, None]))
 
     def _log_slope(self, x: Tensor) -> Tensor:
         inside = x > 0

@@ -124,7 +124,8 @@ class Forecast(NamedTuple):
 
     def way_back(self) -> list[Tensor]:
         """Offset and unit, (P, 1, D) and (D,), on the distribution's device."""
-        like = self.raw.mean.new_zeros(1, 1, self.raw.mean.shape[-1], dtype=torch.float64)
+        targets, device = self.raw.event_shape[-1], self.raw.scene.device
+        like = torch.zeros(1, 1, targets, dtype=torch.float64, device=device)
         return [like + torch.as_tensor(x).to(like) for x in (self.future.offset, self.future.unit)]
 
     def log_prob(self, rows: Tensor | None = None) -> Tensor:

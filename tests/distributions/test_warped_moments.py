@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hierforecast.distributions import (
     IndependentSteps,
+    LimitedSinh,
     Log,
     LowRankNormal,
     ScaleMixture,
@@ -151,3 +152,46 @@ def test_other_bases_have_quadratures() -> None:
     cells = p.covariance(0).view(3, H, D, 3, H, D)
     assert (cells[:, 0, :, :, 1] == 0).all() and (cells[0, 0, :, 1, 0] != 0).all()
     close(p.mean, (p.base.mean + p.base.variance / 2).exp(), 1e-12)
+
+
+def sold(shift: float) -> Warped:
+    """Sales that are often zero: a logarithm with heavy tails, less a shift."""
+    loc = torch.linspace(-4, 2, P, dtype=F64)[:, None, None].expand(P, H, D)
+    factor = torch.full((P, H, D, 1), 0.3, dtype=F64)
+    scene = torch.zeros(P, dtype=torch.int64)
+    base = LowRankNormal(torch.zeros_like(loc), 0.8 + 0 * loc, factor, None, scene, 1)
+    return Warped(Warped(base, LimitedSinh(loc, 0.3, 0.5, 3.0)), Log(0.0, 2.0, shift))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 1.0])
+def test_moments_of_what_ends_at_zero_are_those_of_a_fine_sum(shift: float) -> None:
+    p = sold(shift)
+    z = torch.linspace(-9, 9, 400_001, dtype=F64)
+    weight = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi) * (z[1] - z[0])
+    for row in range(P):
+        inner = p.base.warp.change(lambda a: a.expand(P, H, D)[row, 0, 0])  # noqa: B023
+        y = p.warp.change(torch.as_tensor).from_base(inner.from_base(math.sqrt(0.73) * z))
+        mean = weight @ y
+        size = (weight @ (y - mean).square()).sqrt()
+        assert abs(p.mean[row, 0, 0] - mean) < 2e-5 * size + 1e-12
+        assert float(p.stddev[row, 0, 0]) == pytest.approx(float(size), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [None, 0.1])
+def test_a_quadrature_holds_a_few_values_at_a_time(
+    shift: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p, sizes = sold(0.1), []
+    least = None if shift is None else p.base.cdf(torch.tensor(math.log(shift), dtype=F64))
+
+    def value(z: Tensor) -> Tensor:
+        sizes.append(z.numel())
+        return p.warp.from_base(z)
+
+    whole = quadrature(value, p.base, least)
+    assert max(sizes) > P * H * D * 32
+    monkeypatch.setattr("hierforecast.distributions.quadrature._AT_ONCE", 3 * P * H * D)
+    sizes.clear()
+    for found, wanted in zip(quadrature(value, p.base, least), whole, strict=True):
+        close(found, wanted, 1e-12)
+    assert max(sizes) == P * H * D * 3
