@@ -14,6 +14,9 @@ from torch import Tensor
 from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.quadrature import components, precise, quadrature
 
+# Stands for minus infinity where it would meet another one.
+_LOWEST = 1e30
+
 
 @dataclass(frozen=True, eq=False)
 class Warp(ABC):
@@ -77,7 +80,7 @@ class Warp(ABC):
         normals = components(base)
         if normals is None:
             like = base.median  # its mean may take another quadrature
-            mean, variance = quadrature(self._down, base, self._below(base))
+            mean, variance = quadrature(self._down, base, self._floor(base))
         else:
             like = normals[0][1]
             weights = [precise(weight) for weight, _, _ in normals]
@@ -88,7 +91,7 @@ class Warp(ABC):
         unit = torch.as_tensor(self.unit)
         return self.at + unit * mean.to(like), unit.square() * variance.to(like)
 
-    def _below(self, base: SceneDistribution) -> Tensor | None:
+    def _floor(self, base: SceneDistribution) -> Tensor | None:
         """The probability (P, H, D) of all z whose x is the least of all; None if none is."""
         return None
 
@@ -147,8 +150,9 @@ class Floored(Warp):
         """See `Warp`."""
         return torch.where(self.standard(y) >= 0, self.to_base(y), -torch.inf)
 
-    def _below(self, base: SceneDistribution) -> Tensor | None:
-        return base._cdf(self._up(torch.zeros_like(base.scene, dtype=torch.float64)[:, None, None]))
+    def _floor(self, base: SceneDistribution) -> Tensor | None:
+        nothing = torch.zeros_like(base.scene, dtype=torch.float64)[:, None, None]
+        return base._cdf(self._up(nothing).clamp(min=-_LOWEST))
 
     def _log_slope(self, x: Tensor) -> Tensor:
         inside = x > 0
