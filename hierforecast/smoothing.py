@@ -119,7 +119,7 @@ class _Run:
 
     Attributes:
         level, trend, cycle: (T, n, G) after each step, the seasonal value being that of the step.
-        ready: (T, n) whether a whole season has been seen.
+        ready: (T, n) 1.0 where a whole season has been seen, or 0.0.
     """
 
     def __init__(self, z: np.ndarray, season: int, gains: Sequence[float]) -> None:
@@ -128,8 +128,9 @@ class _Run:
         (steps, n), size = z.shape, len(alpha)
         seen = ~np.isnan(z)
         age = (seen.cumsum(0) > 0).cumsum(0)
-        self.ready = age >= season if season > 1 else np.zeros(z.shape, dtype=bool)
-        young, count = ~self.ready & (season > 1), seen.cumsum(0)
+        ready = age >= season if season > 1 else np.zeros(z.shape, dtype=bool)
+        young, count = ~ready & (season > 1), seen.cumsum(0)
+        self.ready = ready.astype(float)
         # Columns beside the settings: what a step brings, and which gains are at work.
         value, known = np.nan_to_num(z)[..., None], seen[..., None].astype(float)
         old, steady = (x[..., None].astype(float) for x in (~young, ~young & (count > 2)))
@@ -206,14 +207,14 @@ def _scores(
     And how many errors that is a mean of: (T, n, 1).
     """
     ahead = np.unique(np.linspace(1, horizon, LOOKED_AT).round().astype(int))
-    totals = [np.zeros_like(run.level) for run in runs]
-    count = np.zeros((*z.shape, 1))
-    for h in ahead:
-        known = _known(z, h)
-        count += _faded(known, decay)[..., None]
-        for total, run in zip(totals, runs, strict=True):
-            total += _faded(_errors(z, run.ahead(h), known, h), decay)
-    logs = [np.log(total / np.maximum(count, 1) + _TINY) for total in totals]
+    known = [_known(z, h) for h in ahead]
+    count = _faded(np.sum(known, axis=0), decay)[..., None]
+    logs = []
+    for run in runs:
+        square = np.zeros_like(run.level)
+        for here, h in zip(known, ahead, strict=True):
+            square += _errors(z, run.ahead(h), here, h)
+        logs.append(np.log(_faded(square, decay) / np.maximum(count, 1) + _TINY))
     return logs, count / len(ahead)
 
 
