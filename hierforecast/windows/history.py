@@ -33,7 +33,7 @@ WORSE, FAR, NODES = (1.03, 1.25), 8.0, 33
 # Steps by the last of which it is chosen, in the longest season and in all.
 PERIODS, RECENT = 10, 1_000
 # Bytes that forecasts of training cutoffs may take, and numbers that are smoothed at a time.
-MOST, AT_ONCE = 2**30, 2**24
+MOST, AT_ONCE = 2**30, 2**23
 _FAR = 10.0
 # Losses and errors, in shares of what they are of, that are rounding.
 _LEAST, ROUNDING = 1e-12, 1e-10
