@@ -87,6 +87,6 @@ EXPERIMENTS = {
         title="Stocks: one day ahead; minimum variance, value at risk, expected shortfall",
         arms=(*(name for name in VOLATILITY if "RiskMetrics" not in name), *NETWORKS),
         seeds=(0, 1, 2),
-        options={"steps": 20, "stride": 5, "thin": 1, "train_end": TRAIN_END, "test_end": TEST_END},
+        options={"steps": 20, "stride": 1, "thin": 1, "train_end": TRAIN_END, "test_end": TEST_END},
     )
 }
