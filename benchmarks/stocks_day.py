@@ -64,7 +64,7 @@ def note(found: Found, given: Options) -> str:
     sectors = len(days.filter(regex="^books ").columns)
     return (
         f"{len(market_of(given.thin).tickers)} tickers, trained before {given.train_end}, one day "
-        f"ahead, {len(days)} days, every {given.stride}; with 5 those of the table of 1, 5 and 20 "
+        f"ahead, {len(days)} days, a stride of {given.stride}; with 5 those of the table of 1, 5, 20 "
         "days. NLL per ticker. Minimum variance: realized volatility of the portfolio whose "
         "variance is least by the model, weights of either sign (rough with few days). VaR and "
         f"expected shortfall of {sectors} equally weighted sector portfolios, from {DRAWS:,} "
