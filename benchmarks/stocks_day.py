@@ -64,8 +64,8 @@ def note(found: Found, given: Options) -> str:
     sectors = len(days.filter(regex="^books ").columns)
     return (
         f"{len(market_of(given.thin).tickers)} tickers, trained before {given.train_end}, one day "
-        f"ahead, {len(days)} days, a stride of {given.stride}; with 5 those of the table of 1, 5, 20 "
-        "days. NLL per ticker. Minimum variance: realized volatility of the portfolio whose "
+        f"ahead, {len(days)} days, a stride of {given.stride}; with 5 those of the table of 1, 5, "
+        "20 days. NLL per ticker. Minimum variance: realized volatility of the portfolio whose "
         "variance is least by the model, weights of either sign (rough with few days). VaR and "
         f"expected shortfall of {sectors} equally weighted sector portfolios, from {DRAWS:,} "
         "draws: how many of the sectors Kupiec's test (as many exceedances as there should be) and "
