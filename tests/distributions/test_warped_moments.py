@@ -154,9 +154,12 @@ def test_other_bases_have_quadratures() -> None:
     close(p.mean, (p.base.mean + p.base.variance / 2).exp(), 1e-12)
 
 
+LOCS = torch.linspace(-4, 2, P, dtype=F64)
+
+
 def sold(shift: float, tail: float = 0.5) -> Warped:
     """Sales that are often zero: a logarithm with heavy tails, less a shift."""
-    loc = torch.linspace(-4, 2, P, dtype=F64)[:, None, None].expand(P, H, D)
+    loc = LOCS[:, None, None].expand(P, H, D)
     factor = torch.full((P, H, D, 1), 0.3, dtype=F64)
     scene = torch.zeros(P, dtype=torch.int64)
     base = LowRankNormal(torch.zeros_like(loc), 0.8 + 0 * loc, factor, None, scene, 1)
@@ -168,9 +171,10 @@ def test_moments_of_what_ends_at_zero_are_those_of_a_fine_sum(shift: float, tail
     p = sold(shift, tail)
     z = torch.linspace(-9, 9, 400_001, dtype=F64)
     weight = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi) * (z[1] - z[0])
-    for row in range(P):
-        inner = p.base.warp.change(lambda a: a.expand(P, H, D)[row, 0, 0])  # noqa: B023
-        y = p.warp.change(torch.as_tensor).from_base(inner.from_base(math.sqrt(0.73) * z))
+    for row, loc in enumerate(LOCS.tolist()):
+        inner = LimitedSinh(loc, 0.3, tail, 3.0)
+        # The base's variance: .8 ** 2 of noise and .3 ** 2 of a latent.
+        y = Log(0.0, 2.0, shift).from_base(inner.from_base(math.sqrt(0.73) * z))
         mean = weight @ y
         size = (weight @ (y - mean).square()).sqrt()
         assert abs(p.mean[row, 0, 0] - mean) < 2e-5 * size + 1e-12
