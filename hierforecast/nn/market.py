@@ -31,8 +31,8 @@ _BEGIN = {
 }
 # Of their fit; scenes at a time, and rows at least; how far they go.
 _RATE, _STEPS, _SCENES, _ROWS, _FARTHEST = 0.05, 60, 8, 2_000, 4.0
-# What a square is at least, in units of the scale.
-_LEAST = 1e-6
+# What a square is at least, in units of the scale; share of all squares below which one is none.
+_LEAST, _NONE = 1e-6, 1e-9
 
 
 class MarketStart(nn.Module):
@@ -190,23 +190,38 @@ class MarketStart(nn.Module):
         slot, most = places(scene, n_scenes, most)
         side = left.new_zeros(n_scenes, max(1, most), *left.shape[1:])
         side = side.index_put((scene, slot), left).flatten(1, 2)  # (B, N * D, L)
-        sizes, vectors = torch.linalg.eigh((side.mT @ side).double())
-        rank = min(self.rank, vectors.shape[-1])
-        largest = slice(vectors.shape[-1] - rank, None)
-        factors = vectors[..., largest].to(left)[scene]  # (P, L, R)
+        sizes, factors = _factors(side, self.rank)
+        rank, factors = factors.shape[-1], factors[scene]  # (P, L, R)
         share = torch.sigmoid(p["principal"])
         if self.groups_last:
-            share = _shares(sizes, p["principal"].exp())[:, largest].to(left)[scene, None]
+            shares = _shares(sizes, p["principal"].exp())[:, sizes.shape[1] - rank :]
+            share = shares.to(left)[scene, None]
         loads = share * (left @ factors)
         explained = (loads @ factors.mT).movedim(2, 1) / unit.clamp(min=1e-6)
         return torch.nn.functional.pad(loads, (self.rank - rank, 0)), explained
+
+
+def _factors(side: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Squared sizes (B, K), the largest last, and factors (B, L, R) of the largest: side (B, M, L).
+
+    From the smaller of the two matrices that have these sizes, as their decomposition takes the
+    cube. A factor of no size is zero.
+    """
+    few = side.shape[1] < side.shape[2]
+    sizes, vectors = torch.linalg.eigh((side @ side.mT if few else side.mT @ side).double())
+    vectors = vectors[..., max(0, vectors.shape[-1] - rank) :].to(side)
+    if few:
+        size = sizes[:, sizes.shape[1] - vectors.shape[-1] :]
+        some = size > _NONE * sizes.clamp(min=0).sum(1, keepdim=True)
+        vectors = (side.mT @ vectors) * torch.where(some, size.abs().rsqrt(), 0).to(side)[:, None]
+    return sizes, vectors
 
 
 def _shares(sizes: Tensor, strength: Tensor) -> Tensor:
     """By how much factors count (B, L), from their squared sizes (B, L): those of noise little."""
     sizes = sizes.clamp(min=0)
     total = sizes.sum(1, keepdim=True)
-    usual = total / (sizes > 1e-9 * total).sum(1, keepdim=True).clamp(min=1)
+    usual = total / (sizes > _NONE * total).sum(1, keepdim=True).clamp(min=1)
     return sizes / (sizes + strength * usual).clamp(min=1e-30)
 
 

@@ -121,7 +121,7 @@ def calibrate_unseen(
             steps_unseen(few.__getitems__(range(len(few))).batch.present).any()
         ):
             return
-        forecasts = Forecasts(model, few, few.at_once(plan.batch), Draws(plan.seed))
+        forecasts = Forecasts(model, few, plan.looked_at(few), Draws(plan.seed))
         try:
             parts = [_missed(each, unseen) for each in forecasts]
         except NotImplementedError:
@@ -145,4 +145,4 @@ def few_forecasts(
     """Forecasts of so few held-out windows that a fit of so many steps does not get longer."""
     most = int(share * steps * plan.batch) if steps else len(checks)
     some = few_windows(checks, max(most, fewest), HELD_OUT_ROWS, plan.seed)
-    return Forecasts(model, some, some.at_once(plan.batch), Draws(plan.seed))
+    return Forecasts(model, some, plan.looked_at(some), Draws(plan.seed))

@@ -74,10 +74,9 @@ def climb(
         accelerator: ``"cpu"``, or else a GPU is used if there is one.
     """
     size = min(windows.at_once(batch_size), -(-len(windows) // BLOCKS))
-    found = [
-        [_scores(rung.model, windows, size, seed, accelerator) for rung in level]
-        for level in levels
-    ]
+    models = [rung.model for level in levels for rung in level]
+    each = iter(_scores(models, windows, size, seed, accelerator))
+    found = [[next(each) for _ in level] for level in levels]
     overlap = overlap_of(windows)
     best, *others = sorted(range(len(levels)), key=lambda at: levels[at][0].margin > 0)
     to_beat = best
@@ -108,23 +107,30 @@ def overlap_of(windows: WindowDataset) -> float:
 
 
 @torch.no_grad()
-def _scores(model: Model, windows: WindowDataset, size: int, seed: int, accelerator: Any) -> Scores:
-    """The scores of a model on blocks of so many windows."""
-    model = place(model, accelerator)
-    device = device_of(model)
-    draws = torch.Generator(device).manual_seed(seed)
-    hand_down(model, draws)
-    rows = []
-    with drawing(draws if draws_by_itself(model) else None):
-        for start in range(0, len(windows), size):
-            stop = min(start + size, len(windows))
-            batch, future = windows.__getitems__(range(start, stop))
-            count = int(future.present.sum())
-            if count:
-                rows.append((*_score(model, batch.to(device), future.to(device)), count))
-    hand_down(model, None)
-    model.cpu()
-    return Scores(*np.array(rows, dtype=np.float64).reshape(-1, 3).T)
+def _scores(
+    models: Sequence[Model], windows: WindowDataset, size: int, seed: int, accelerator: Any
+) -> list[Scores]:
+    """The scores of models on blocks of so many windows, each of which is gathered once for all."""
+    placed = [place(model, accelerator) for model in models]
+    device = device_of(placed[0])
+    draws = [torch.Generator(device).manual_seed(seed) for _ in placed]
+    rows: list[list[tuple[float, float, int]]] = [[] for _ in placed]
+    for model, own in zip(placed, draws, strict=True):
+        hand_down(model, own)
+    for start in range(0, len(windows), size):
+        stop = min(start + size, len(windows))
+        batch, future = windows.__getitems__(range(start, stop))
+        count = int(future.present.sum())
+        if not count:
+            continue
+        batch, future = batch.to(device), future.to(device)
+        for model, own, found in zip(placed, draws, rows, strict=True):
+            with drawing(own if draws_by_itself(model) else None):
+                found.append((*_score(model, batch, future), count))
+    for model in placed:
+        hand_down(model, None)
+        model.cpu()
+    return [Scores(*np.array(each, dtype=np.float64).reshape(-1, 3).T) for each in rows]
 
 
 def _score(model: Model, batch: SceneBatch, future: Future) -> tuple[float, float]:

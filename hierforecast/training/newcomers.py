@@ -55,9 +55,9 @@ def learn_newcomers(forecasts: Forecasts, seed: int) -> Newcomers | None:
     """
     few, panel = copy(forecasts.windows), forecasts.windows.panel
     few.hide = _HideSome(seed)
-    hidden = replace(forecasts, windows=few)
     rounds = np.clip(ENOUGH / max(1.0, HIDDEN * few.sizes.sum()), 1, OFTEN)
-    parts = [part for _ in range(round(rounds)) for part in _met(hidden, panel)]
+    few.cutoffs = np.tile(few.cutoffs, (round(rounds), 1))
+    parts = list(_met(replace(forecasts, windows=few), panel))
     if not parts:
         return None
     error, unit, apart, types, scene = (np.concatenate(x) for x in zip(*parts, strict=True))

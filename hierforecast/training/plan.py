@@ -19,6 +19,7 @@ from hierforecast.inference.scores import HeldOutScores
 from hierforecast.models import Model
 from hierforecast.models.former import current_params
 from hierforecast.training.report import Report
+from hierforecast.windows import WindowDataset
 
 # What Lightning knows.
 PRECISIONS = (
@@ -93,9 +94,14 @@ class Plan:
         """The same with a batch size, for windows of about so many rows each."""
         if self.batch_size is not None:
             return self
-        rows = max(1, min(rows, self.max_rows or rows))
-        windows = int(np.clip(BATCH_ROWS / rows, FEWEST_WINDOWS, MOST_WINDOWS))
-        return replace(self, batch_size=windows)
+        return replace(self, batch_size=_windows(min(rows, self.max_rows or rows)))
+
+    def looked_at(self, windows: WindowDataset) -> int:
+        """How many windows are forecast at a time where nothing is learned by steps.
+
+        As many as in a step, but no fewer than a step has by default, however few the user gives.
+        """
+        return windows.at_once(max(self.batch, _windows(float(windows.sizes.mean()))))
 
     @property
     def between_validations(self) -> int:
@@ -179,6 +185,11 @@ class Fitted(NamedTuple):
         tensors = (*self.model.parameters(), *self.model.buffers())
         floats = (tensor.dtype for tensor in tensors if tensor.is_floating_point())
         return torch.zeros(0, dtype=next(floats, torch.float32)).numpy().dtype
+
+
+def _windows(rows: float) -> int:
+    """How many windows of so many rows make a batch, unless the user says it."""
+    return int(np.clip(BATCH_ROWS / max(1, rows), FEWEST_WINDOWS, MOST_WINDOWS))
 
 
 def _check_trainer(trainer: Any) -> None:

@@ -49,7 +49,7 @@ def test_a_margin_asks_for_a_share_and_for_certainty():
 def test_the_lowest_rung_may_have_to_be_sure_too(low, chosen, monkeypatch):
     distances = {"low": low, "mean": 1.0, "high": 1.1}
     found = {name: scores(*[each] * 4) for name, each in distances.items()}
-    monkeypatch.setattr(ladder, "_scores", lambda name, *rest: found[name])
+    monkeypatch.setattr(ladder, "_scores", lambda names, *rest: [found[name] for name in names])
     rungs = [[Rung(name, name, 0.005 if name == "low" else 0.0)] for name in distances]
     rung, table = climb(rungs, windows_of_three(), 8, 0)
     assert rung.name == chosen and table.rung.tolist() == [*distances], "in their order"
@@ -72,7 +72,7 @@ def test_of_trained_ones_that_are_sure_the_closest_answers(half, whole, chosen, 
         "halfway": scores(*half * 2),
         "network": scores(*whole * 2),
     }
-    monkeypatch.setattr(ladder, "_scores", lambda name, *rest: found[name])
+    monkeypatch.setattr(ladder, "_scores", lambda names, *rest: [found[name] for name in names])
     rungs = [[Rung(name, name, 0.0 if name == "start" else 0.005)] for name in found]
     assert climb(rungs, windows_of_three(), 8, 0)[0].name == chosen
 
