@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hierforecast._random import drawing, seeded
+from hierforecast._random import drawing, draws_by_itself, seeded
 from hierforecast.errors import DataError
 from hierforecast.frame import Panel
 from hierforecast.models import Model
@@ -82,7 +82,7 @@ def learn(
         data.smooth(plan, learn=start is None)
     fit = _Fit(plan.sized(data.panel.rows_of(data.training[:, 0]).mean()), data, model, generator)
     if fresh:
-        with drawing(generator):
+        with drawing(generator if draws_by_itself(model) else None):
             model.fit_statistics(*fit.statistics())
     before = deepcopy(model)
     history, stopped = NO_STEPS.copy(), None
@@ -192,7 +192,7 @@ class _Fit:
         if model.origin == "history":
             every = settled_cutoffs(plan, panel, every)
         self.windows = windows_of(plan, model, panel, every)
-        with drawing(self.generator):
+        with drawing(self.generator if draws_by_itself(model) else None):
             learn(*self.statistics())
         assert self.checks is not None
         calibrate_unseen(plan, model.eval(), self.windows, self.checks, steps)
