@@ -52,9 +52,9 @@ def measure(name: str, mode: str, case: Case) -> int | None:
 
 
 def memory(
-    rounds: int, cases: dict[str, Case] | None = None, arms: Sequence[str] = (SA3, FULL, MASK)
+    cases: dict[str, Case] | None = None, arms: Sequence[str] = (SA3, FULL, MASK)
 ) -> pd.DataFrame:
-    """Peak extra megabytes of a pass; one measurement is enough, so rounds do not matter."""
+    """Peak extra megabytes of a pass; one measurement is enough."""
     rows = {}
     for name, case in (cases or {name: CASES[name] for name in (LONG, MANY)}).items():
         row = {}

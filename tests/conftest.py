@@ -1,4 +1,4 @@
-"""What every test shares: one thread, one seed, no window, and the way to real data."""
+"""What every test shares: one thread, one seed, no window, the way to real data, and `--fast`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,48 @@ OF_THE_REPOSITORY = [
 collect_ignore_glob = [] if (REPOSITORY / "docs").is_dir() else OF_THE_REPOSITORY
 
 
-def pytest_configure() -> None:
+# What tests took when they last ran, in pytest's cache; from so many seconds on they are not fast.
+TOOK, LONG = "hierforecast/took", 0.3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="leave out what took long last time")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
+    if not hasattr(config, "workerinput"):  # workers of xdist report to the process that has none
+        config.pluginmanager.register(Took(config))
+
+
+class Took:
+    """Keeps what each test takes, so that the fast ones are known without anyone naming them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config, self.seconds = config, dict[str, float]()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        cache = getattr(self.config, "cache", None)  # none with -p no:cacheprovider
+        if cache is not None and self.seconds:
+            cache.set(TOOK, {**cache.get(TOOK, {}), **self.seconds})
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--fast`` leave out what took long; of a test that never ran, its mark says it."""
+    if not config.getoption("--fast"):
+        return
+    cache = getattr(config, "cache", None)
+    took = {} if cache is None else cache.get(TOOK, {})
+    late = [
+        item
+        for item in items
+        if took.get(item.nodeid, LONG * (item.get_closest_marker("slow") is not None)) >= LONG
+    ]
+    config.hook.pytest_deselected(items=late)
+    items[:] = [item for item in items if item not in set(late)]
 
 
 @pytest.fixture(autouse=True)

@@ -55,55 +55,53 @@ def _colormap(name: str, *colors: str) -> Colormap:
     return LinearSegmentedColormap.from_list(name, colors)
 
 
-LIGHT = Look(
-    ink="#1F2630",
-    muted="#6B7280",
-    faint="#D5D9E0",
-    paper="white",
-    truth="#4A5360",
-    between="#C9CED6",
-    missing="#E6E8EC",
-    tones={},
-    strength=1.0,
-    floors={"wood": "#FBF8F3", "grass": "#F4F8F3", "ice": "#F5FAFD", "paper": None},
-    pens={
-        "wood": "#D8CFC0",
-        "grass": "#BFD0C1",
-        "ice": "#BACAD6",
-        "paper": "#D9DDE4",
-        "red": "#E5B5AE",
-        "blue": "#AEC4E4",
-    },
-    diverging=_colormap(
-        "vermilion_blue",
-        *("#003E66", "#0072B2", "#9CC7E3", "#F7F7F5", "#F6B88C", "#D55E00", "#7A3400"),
+# Of each color, on white and on black.
+_COLORS: dict[str, tuple[Any, Any]] = {
+    "ink": ("#1F2630", "#E6E9EF"),
+    "muted": ("#6B7280", "#9AA3B2"),
+    "faint": ("#D5D9E0", "#39404C"),
+    "paper": ("white", "#14181F"),
+    "truth": ("#4A5360", "#C3CAD6"),
+    "between": ("#C9CED6", "#4A5261"),
+    "missing": ("#E6E8EC", "#2A303A"),
+    "tones": ({}, {"#0072B2": "#3E9CDD", "#B0528F": "#CC79A7", "#7A5C3E": "#B08D6A"}),
+    "strength": (1.0, 0.75),
+    "diverging": (
+        _colormap(
+            "vermilion_blue",
+            *("#003E66", "#0072B2", "#9CC7E3", "#F7F7F5", "#F6B88C", "#D55E00", "#7A3400"),
+        ),
+        _colormap(
+            "vermilion_blue_dark",
+            *("#BFE3F7", "#56B4E9", "#0B5C8E", "#1D222A", "#9A4A0C", "#F08A3C", "#FFD9B8"),
+        ),
     ),
-    sequential=_colormap("blues", "#F7F9FB", "#9CC7E3", "#0072B2", "#00294A"),
-)
-DARK = Look(
-    ink="#E6E9EF",
-    muted="#9AA3B2",
-    faint="#39404C",
-    paper="#14181F",
-    truth="#C3CAD6",
-    between="#4A5261",
-    missing="#2A303A",
-    tones={"#0072B2": "#3E9CDD", "#B0528F": "#CC79A7", "#7A5C3E": "#B08D6A"},
-    strength=0.75,
-    floors={"wood": "#231E17", "grass": "#14201A", "ice": "#141F28", "paper": None},
-    pens={
-        "wood": "#554936",
-        "grass": "#375042",
-        "ice": "#3F5363",
-        "paper": "#39414E",
-        "red": "#7C3F38",
-        "blue": "#3A5A8C",
-    },
-    diverging=_colormap(
-        "vermilion_blue_dark",
-        *("#BFE3F7", "#56B4E9", "#0B5C8E", "#1D222A", "#9A4A0C", "#F08A3C", "#FFD9B8"),
+    "sequential": (
+        _colormap("blues", "#F7F9FB", "#9CC7E3", "#0072B2", "#00294A"),
+        _colormap("blues_dark", "#1D222A", "#0B5C8E", "#56B4E9", "#E3F3FC"),
     ),
-    sequential=_colormap("blues_dark", "#1D222A", "#0B5C8E", "#56B4E9", "#E3F3FC"),
+}
+_FLOORS = {
+    "wood": ("#FBF8F3", "#231E17"),
+    "grass": ("#F4F8F3", "#14201A"),
+    "ice": ("#F5FAFD", "#141F28"),
+    "paper": (None, None),
+}
+_PENS = {
+    "wood": ("#D8CFC0", "#554936"),
+    "grass": ("#BFD0C1", "#375042"),
+    "ice": ("#BACAD6", "#3F5363"),
+    "paper": ("#D9DDE4", "#39414E"),
+    "red": ("#E5B5AE", "#7C3F38"),
+    "blue": ("#AEC4E4", "#3A5A8C"),
+}
+LIGHT, DARK = (
+    Look(
+        **{name: colors[side] for name, colors in _COLORS.items()},
+        floors={name: colors[side] for name, colors in _FLOORS.items()},
+        pens={name: colors[side] for name, colors in _PENS.items()},
+    )
+    for side in (0, 1)
 )
 _now: ContextVar[Look] = ContextVar("look", default=LIGHT)
 

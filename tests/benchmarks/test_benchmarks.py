@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
+from inspect import signature
 
 import pandas as pd
 import pytest
@@ -49,6 +51,15 @@ def counted() -> tuple[Experiment, list[tuple[str, int, int]]]:
     return Experiment(
         "made", "speed", ("made",), measure, sections, arms, (0, 1), {"steps": 3}
     ), calls
+
+
+def test_what_is_measured_takes_the_options_that_are_declared():
+    found = [one for one in experiment.experiments().values() if isinstance(one.measure, partial)]
+    tables = [one for one in found if one.measure.func is experiment._steadily]
+    assert len(tables) > 15
+    for one in tables:
+        measure, options = one.measure.args
+        signature(measure).bind(**{name: one.options[name] for name in options})
 
 
 def test_runs_are_kept_and_not_done_again(tmp_path):

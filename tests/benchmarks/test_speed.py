@@ -108,7 +108,7 @@ def test_peak_memory_is_that_of_the_arm():
     if sys.platform != "linux":
         pytest.skip("needs /proc")
     small, large = Case((8, 8), 1, 8), Case((400, 400), 1, 8)
-    table = _speed_memory.memory(1, {"large": large}, ["SA3"])
+    table = _speed_memory.memory({"large": large}, ["SA3"])
     kept = 800 * 8 * WIDTH * 4 / 1e6  # the tokens themselves, in MB
     assert 10 * kept < numbers(table)[0] < 200 * kept
     assert _speed_memory.measure("SA3", "forward", small) is not None
