@@ -12,7 +12,6 @@ from benchmarks.experiment import Found, Options, rows_of
 from benchmarks.fits import Setting
 from hierforecast import Columns, Forecaster, HiPerformer, LastValue, Ridge
 from hierforecast.datasets import load_stocks
-from hierforecast.nn.heads import StepsHead
 
 COLUMNS = Columns(target="y", group="sector")
 CONTEXT, HORIZON = 60, 5
@@ -84,7 +83,7 @@ def training() -> pd.DataFrame:
 
 def fitted(name: str, given: Options) -> Forecaster:
     """A baseline, or HiPerformer, fitted once and then loaded."""
-    model = BASELINES.get(name) or HiPerformer(width=64, scale="returns", head=StepsHead())
+    model = BASELINES.get(name) or HiPerformer(width=64, scale="returns")
     return Setting(COLUMNS, CONTEXT, HORIZON, training).fit(name, given, model, batch_size=4)
 
 

@@ -27,13 +27,12 @@ from benchmarks.fits import Setting
 from hierforecast import Columns, HiPerformer
 from hierforecast.datasets import load_stocks
 from hierforecast.nn.head import Head
-from hierforecast.nn.heads import StepsHead
 
 COLUMNS = Columns(target="y", group="sector")
 TRAIN_END, TEST_END = "2017-01-01", "2019-01-01"
 JOINT = "HiPerformer"
 NETWORKS: dict[str, Head | str] = {
-    JOINT: StepsHead(),
+    JOINT: "auto",
     "HiPerformer, independent head": "gaussian",
     "HiPerformer, independent Student-t head": "student",
 }

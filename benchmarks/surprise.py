@@ -13,7 +13,7 @@ from benchmarks._scenes import games
 from benchmarks.experiment import Options, averaged, rows_of
 from benchmarks.fits import Setting
 from hierforecast import HiPerformer
-from hierforecast.nn.heads import CoupledHead, StepsHead
+from hierforecast.nn.heads import CoupledHead
 
 PLACE = ["x", "y"]
 Fault = Callable[[pd.DataFrame, int, np.random.Generator], tuple[pd.DataFrame, set[str]]]
@@ -94,7 +94,7 @@ def split_unadjusted(
 
 def measure_splits(name: str, given: Options) -> dict[str, float]:
     """The share of windows in which the ticker that was split has the lowest score."""
-    model = HiPerformer(width=64, scale="returns", head=StepsHead())
+    model = HiPerformer(width=64, scale="returns")
     fitted = SPLIT_FIT.fit("splits", given, model, batch_size=4)
     frame, steps = stocks.returns(), stocks.CONTEXT + stocks.HORIZON
     days = np.sort(frame["ds"].unique())
