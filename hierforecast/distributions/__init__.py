@@ -11,7 +11,7 @@ from hierforecast.distributions.noise import DiagonalNoise, RowNoise
 from hierforecast.distributions.parts import IndependentParts, IndependentRows
 from hierforecast.distributions.recursive import RecursiveNoise
 from hierforecast.distributions.scene_mixture import SceneMixture
-from hierforecast.distributions.sinh import Damped, LimitedSinh, Sinh
+from hierforecast.distributions.sinh import Ceiling, Damped, LimitedSinh, Sinh
 from hierforecast.distributions.steps import IndependentSteps
 from hierforecast.distributions.stretched import ScaleMixture
 from hierforecast.distributions.student import JointStudent
@@ -19,6 +19,7 @@ from hierforecast.distributions.warped import Warped
 from hierforecast.distributions.warps import Log, Root, Warp
 
 __all__ = [
+    "Ceiling",
     "CoupledNoise",
     "CoupledNormal",
     "Damped",

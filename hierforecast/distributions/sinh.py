@@ -1,4 +1,4 @@
-"""Warps with heavy tails, by a hyperbolic sine with or without a limit, and with a damped one."""
+"""Warps with heavy tails, by a hyperbolic sine with or without a limit, and with damped ones."""
 
 from __future__ import annotations
 
@@ -142,15 +142,60 @@ class Damped(Warp):
         return torch.where(z > 0, z.clamp(min=0).asinh(), z)
 
     def _log_slope(self, x: Tensor) -> Tensor:
-        above = x.clamp(min=0)  # log cosh x
-        return above + (-2 * above).exp().log1p() - float(np.log(2))
+        return _log_cosh(x.clamp(min=0))
 
     def _moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        nodes, weight = (a.to(mean) for a in normal_nodes())
-        nodes, weight = (a.view(-1, *[1] * mean.ndim) for a in (nodes, weight))
-        x = self._down(mean + variance.sqrt() * nodes)
-        first = (weight * x).sum(0)
-        return first, (weight * (x - first).square()).sum(0)
+        return _by_nodes(self._down, mean, variance)
+
+
+@dataclass(frozen=True, eq=False)
+class Ceiling(Warp):
+    """As it is up to an edge, beyond which it grows ever more slowly, see `Damped`.
+
+    x = z below the edge, edge + width * asinh((z - edge) / width) above.
+
+    Args:
+        at, unit: see `Warp`.
+        edge: any number.
+        width: positive.
+    """
+
+    edge: Tensor | float
+    width: Tensor | float
+
+    def _beyond(self, x: Tensor) -> Tensor:
+        return ((x - self.edge) / self.width).clamp(min=0)
+
+    def _up(self, x: Tensor) -> Tensor:
+        above = self._beyond(x)
+        grown = self.edge + self.width * above.clamp(max=_LARGEST).sinh()
+        return torch.where(above > 0, grown, x)
+
+    def _down(self, z: Tensor) -> Tensor:
+        above = self._beyond(z)
+        return torch.where(above > 0, self.edge + self.width * above.asinh(), z)
+
+    def _log_slope(self, x: Tensor) -> Tensor:
+        return _log_cosh(self._beyond(x))
+
+    def _moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        return _by_nodes(self._down, mean, variance)
+
+
+def _log_cosh(x: Tensor) -> Tensor:
+    """Of x >= 0, however large."""
+    return x + (-2 * x).exp().log1p() - float(np.log(2))
+
+
+def _by_nodes(
+    value: Callable[[Tensor], Tensor], mean: Tensor, variance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of a function of a normal z."""
+    nodes, weight = (a.to(mean) for a in normal_nodes())
+    nodes, weight = (a.view(-1, *[1] * mean.ndim) for a in (nodes, weight))
+    x = value(mean + variance.sqrt() * nodes)
+    first = (weight * x).sum(0)
+    return first, (weight * (x - first).square()).sum(0)
 
 
 def _within(edge: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -204,8 +204,8 @@ class Warped(SceneDistribution):
         """As `SceneDistribution.covariance`, of normals and of scale mixtures: by Mehler's series.
 
         cov(f(z), g(z')) = sum_k f_k g_k rho^k, f_k the coefficients in orthonormal Hermite
-        polynomials: to 1e-10 of the variances for smooth maps, to 5e-6 for `LimitedSinh` and
-        `Damped`, to .005 with zeros or counts.
+        polynomials: to 1e-10 of the variances for smooth maps, to 5e-6 for `LimitedSinh`,
+        `Damped` and `Ceiling`, to .005 with zeros or counts.
         """
         normals = components(self.base)
         if normals is None:

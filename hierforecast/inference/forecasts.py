@@ -26,7 +26,7 @@ from hierforecast.inference.draws import Draws
 from hierforecast.inference.forecast import Forecast
 from hierforecast.inference.newcomers import Newcomers
 from hierforecast.models import Model
-from hierforecast.nn.growth import Growth
+from hierforecast.nn.growth import Growth, below_ceiling
 from hierforecast.windows import WindowDataset
 
 # Of each batch: rows (P,) of the panel, cutoffs (P,), and cells (..., P, H, D) by name.
@@ -77,6 +77,7 @@ class Forecasts:
         totals: what is added up; None for the series themselves.
         newcomers: what is known of series that are not observed; None: they get no rows.
         interval: lower and upper ends of a forecast's intervals, in the units of the batch.
+        damped: whether forecasts of demand are kept from sizes beyond belief.
         devices: that verbs share the batches out to, see `shared_out`; none for this process alone.
         share: the first batch to go through, and the distance from one to the next.
     """
@@ -89,6 +90,7 @@ class Forecasts:
     totals: Totals | None = field(default=None, kw_only=True)
     newcomers: Newcomers | None = field(default=None, kw_only=True)
     interval: Callable[[Forecast, float], Sequence[Tensor]] = field(default=central, kw_only=True)
+    damped: bool = field(default=True, kw_only=True)
     devices: tuple[str, ...] = field(default=(), kw_only=True)
     share: tuple[int, int] = field(default=(0, 1), kw_only=True)
 
@@ -107,11 +109,19 @@ class Forecasts:
             if self.windows.warp is not None:
                 warp = self.windows.warp.change(lambda x: x.to(device))
                 growth = getattr(self.model, "growth", None)
+                raw = self._damped(raw, future) if self.damped else raw
                 raw = growth(raw, future.unit) if isinstance(growth, Growth) else raw
                 forecast = forecast._replace(raw=raw, warp=warp, truth=self.truth(future))
             if self.given is not None:
                 forecast = forecast.condition(self.given[future.rows.numpy()])
             yield forecast if self.totals is None else forecast.add(self.totals)
+
+    def _damped(self, raw: SceneDistribution, future: Future) -> SceneDistribution:
+        """A distribution in logarithms, within what its series make believable."""
+        history, at = self.windows.history, (future.rows.numpy(), future.cutoff.numpy())
+        if history is None or isinstance(future.offset, float) or isinstance(future.unit, float):
+            return raw
+        return below_ceiling(raw, future.offset, future.unit, history.top(*at))
 
     @property
     def name(self) -> str:

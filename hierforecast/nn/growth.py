@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hierforecast.distributions import Damped, SceneDistribution, Warp, Warped
+from hierforecast.distributions import Ceiling, Damped, SceneDistribution, Warp, Warped
 from hierforecast.distributions.quadrature import normal_nodes
 from hierforecast.nn.temperature import FEWEST, SURE
 
@@ -19,6 +21,33 @@ LIMITS, MARGIN, WITHIN = (torch.inf, 2.0, 1.0, 0.5, 0.25), 0.05, 0.1
 _EVERY = 4
 # What squared errors count as at most.
 _BEYOND = 1e300
+# A deviation, in logarithms, from which on a forecast is unsteady; how far beyond the most that
+# it has shown its forecasts may reach undamped, and within how much more they double at most.
+UNSTEADY, ABOVE, WIDTH = 0.5, math.log(2), 0.25
+# An edge that nothing reaches.
+_NONE = 1e30
+
+
+def below_ceiling(
+    distribution: SceneDistribution, loc: np.ndarray, unit: np.ndarray, top: np.ndarray
+) -> SceneDistribution:
+    """The distribution damped beyond twice the most that a series has shown; see `Ceiling`.
+
+    Where sales begin, end or come in lumps, their logarithms jump, and exponentials of such errors
+    are ruled by sizes that nobody has seen. Rows that are steady stay as they are.
+
+    Args:
+        distribution: of y.
+        loc, unit: (P, H, D); loc + unit * y are logarithms.
+        top: (P, 1, D) the most that was seen of each row, as a logarithm.
+    """
+    middle, upper = (distribution.quantile(level) for level in (0.5, 0.84))
+    at, size, most = (torch.from_numpy(x).to(middle.device) for x in (loc, unit, top))
+    jumps = size * (upper - middle) > UNSTEADY
+    if not bool(jumps.any()):
+        return distribution
+    edge = torch.where(jumps, (most + ABOVE - at) / size, _NONE)
+    return Warped(distribution, Ceiling(0.0, 1.0, edge, WIDTH / size))
 
 
 class Looked(NamedTuple):
@@ -58,7 +87,7 @@ class Growth(nn.Module):
     def forward(
         self, distribution: SceneDistribution, unit: Tensor | float = 1.0
     ) -> SceneDistribution:
-        """The distribution damped above its mean, which is its median as long as none is.
+        """The distribution damped above its median.
 
         Args:
             distribution: of y; unit * y is a logarithm, but for a constant.
@@ -66,7 +95,7 @@ class Growth(nn.Module):
         """
         if bool(self.limit.isinf()):
             return distribution
-        middle = distribution.mean
+        middle = distribution.median
         limit = (self.limit / torch.as_tensor(unit, device=middle.device)).to(middle)
         return Warped(distribution.affine(-middle / limit, 1 / limit), Damped(middle, limit))
 
@@ -92,6 +121,8 @@ class Growth(nn.Module):
         if not batches or sum(each.raw.n_scenes for each in batches) < FEWEST:
             return
         errors = _errors(batches)  # (limits, windows)
+        if errors.shape[1] < FEWEST:  # where nothing was sold, nothing is to be seen
+            return
         gains = errors[:1] - errors
         mean, unsure = gains.mean(1), gains.std(1) * (overlap / gains.shape[1]) ** 0.5
         sound = mean > (SURE * unsure).clamp(min=MARGIN)
@@ -131,7 +162,7 @@ def _means(each: Looked) -> list[Tensor]:
     x, weight = (a[::_EVERY] for a in normal_nodes())
     loc, unit = each.logs
     level = torch.special.ndtr(x).to(each.truth.device)[:, None, None, None]
-    middle = loc + unit * each.raw.mean.double()
+    middle = loc + unit * each.raw.median.double()
     apart = loc + unit * each.raw._quantile(level).double() - middle
     weight = (weight / weight.sum()).to(apart)
     found = []

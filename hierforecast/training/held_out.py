@@ -81,7 +81,7 @@ def calibrate(plan: Plan, model: Model, checks: WindowDataset, steps: int) -> No
         temperature.fit(
             [
                 Seen(each.raw, each.batch.types, each.future.values, each.future.present)
-                for each in replace(some, batch_size=size)
+                for each in replace(some, batch_size=size, damped=False)
             ],
             overlap_of(some.windows),
         )

@@ -32,6 +32,8 @@ ROWS, LEVELS = 256, np.arange(1, 10) / 10
 WORSE, FAR, NODES = (1.03, 1.25), 8.0, 33
 # Steps by the last of which it is chosen, in the longest season and in all.
 PERIODS, RECENT = 10, 1_000
+# How far smoothing may go beyond the most that a series has shown, in logarithms.
+MOST_ABOVE = math.log(4)
 # Bytes that forecasts of training cutoffs may take, and numbers that are smoothed at a time.
 MOST, AT_ONCE = 2**30, 2**23
 _FAR = 10.0
@@ -79,27 +81,41 @@ class History:
         shape = len(after), horizon, panel.values.shape[1]
         self._loc, self._unit = np.zeros(shape), np.ones(shape)
         self._naive = np.zeros(shape, dtype=np.float32)
+        self._top = np.zeros((len(after), shape[2]))
         self.errors = np.zeros(panel.values.shape)
         for cells, values in _grids(panel, self.warp, horizon):
             for target in range(shape[2]):
                 z = values[..., target]
                 found = Grid(z, learned.seasons, horizon).smooth(learned.usual(target))
+                top = np.fmax.accumulate(z, axis=1)
+                if self.warp is not None:  # a trend of logarithms leaves all bounds in a few steps
+                    most = np.where(np.isnan(top), np.inf, top + MOST_ABOVE)
+                    found = found._replace(loc=np.minimum(found.loc, most[..., None]))
                 self.errors[cells[cells >= 0], target] = _errors(z, found)[cells >= 0]
-                self._keep(cells, found, target)
+                self._keep(cells, found, top, target)
 
-    def _keep(self, cells: np.ndarray, found: Smoothed, target: int) -> None:
+    def _keep(self, cells: np.ndarray, found: Smoothed, top: np.ndarray, target: int) -> None:
         """Keep what is known after those of some cells (n, T) from which anything is forecast."""
         at = np.nonzero((cells >= 0) & (self._slot[cells] >= 0))
         slot, loc, unit = self._slot[cells[at]], found.loc[at], found.unit[at]
         self._loc[slot, :, target], self._unit[slot, :, target] = loc, unit
         away = np.clip((found.naive[at] - loc) / unit, -_FAR, _FAR)
         self._naive[slot, :, target] = np.nan_to_num(away)
+        self._top[slot, target] = top[at]
 
     def ahead(self, rows: np.ndarray, cutoff: np.ndarray) -> Ahead:
         """What is known of the horizons of rows (P,) after their cutoffs (P,)."""
+        slot = self._before(rows, cutoff)
+        return Ahead(self._loc[slot], self._unit[slot], self._naive[slot])
+
+    def top(self, rows: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
+        """The most that rows (P,) have shown before their cutoffs (P,), as smoothed: (P, 1, D)."""
+        return self._top[self._before(rows, cutoff), None]
+
+    def _before(self, rows: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
         slot = self._slot[self._offset[rows] + cutoff - 1]
         assert slot.min(initial=0) >= 0, "a cutoff that this history was not made for"
-        return Ahead(self._loc[slot], self._unit[slot], self._naive[slot])
+        return slot
 
 
 def warp_of(smoothing: Smoothing) -> Log | None:

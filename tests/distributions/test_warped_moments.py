@@ -70,7 +70,7 @@ def test_covariance_is_that_of_a_quadrature_in_two_dimensions(name: str) -> None
             5e-3
             if p.atoms is not None
             else 5e-6
-            if name.startswith(("limited", "damped"))
+            if name.startswith(("limited", "damped", "ceiling"))
             else 1e-9
         )
         assert float(found[i, j]) == pytest.approx(float(wanted), abs=limit * size)

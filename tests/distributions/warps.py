@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hierforecast.distributions import (
+    Ceiling,
     Damped,
     LimitedSinh,
     Log,
@@ -44,6 +45,10 @@ WARPS: dict[str, Callable[[], Warp]] = {
     ),
     "damped": lambda: Damped(normal(P, 1, 1), normal(P, H, D).exp()),
     "damped, turned": lambda: Damped(0.5, -2.0),
+    "ceiling": lambda: Ceiling(
+        normal(P, 1, 1), normal(P, H, D).exp(), 0.3 * normal(P, H, D, seed=8), normal(D).exp()
+    ),
+    "ceiling, turned": lambda: Ceiling(0.5, -2.0, 0.2, 0.5),
     "lognormal": lambda: Log(0.0, normal(P, 1, 1, seed=3).exp(), 0.0),
     "log": lambda: Log(0.0, normal(P, 1, 1, seed=3).exp(), 0.5 * normal(P, H, D, seed=4).exp()),
     "root": lambda: Root(0.0, normal(D, seed=3).exp(), 0.1 * normal(P, 1, D, seed=4).exp()),
