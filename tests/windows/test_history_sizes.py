@@ -11,6 +11,7 @@ import torch
 
 from hierforecast import Columns, Forecaster, HiPerformer
 from hierforecast.frame import read_frame
+from hierforecast.inference import forecasts
 from hierforecast.nn.demand import DemandScale
 from hierforecast.nn.head import Scenes
 from hierforecast.windows import history
@@ -51,7 +52,49 @@ def test_where_most_days_sell_nothing_the_mean_stays_within_sense(monkeypatch):
 
     assert largest_mean() < sold.max()
     monkeypatch.setattr(history, "WORSE", (np.inf, np.inf))
+    assert largest_mean() < sold.max()
+    monkeypatch.setattr(forecasts, "below_ceiling", lambda raw, *rest: raw)
     assert largest_mean() > 10 * sold.max()
+
+
+def counts(name: str) -> pd.DataFrame:
+    """Two hundred days of four products, of which a part is no sales at all."""
+    day = np.arange(200)
+    open_days = {
+        "launched": day >= 197,
+        "launched a month ago": day >= 170,
+        "season over": day < 160,
+        "one sale": day == 50,
+        "nothing ever": day < 0,
+    }[name]
+    sizes = 5 * np.arange(1, 5)[:, None] * (open_days if name != "one sale" else 0.2 * open_days)
+    y = np.random.default_rng(0).poisson(sizes) if name != "one sale" else sizes > 3
+    ids, days = np.repeat(list("abcd"), 200), pd.date_range("2023-01-01", periods=200)
+    return pd.DataFrame({"unique_id": ids, "ds": np.tile(days, 4), "y": 1.0 * y.ravel()})
+
+
+@pytest.mark.parametrize(
+    "name", ["launched", "launched a month ago", "season over", "one sale", "nothing ever"]
+)
+def test_forecasts_stay_within_what_a_series_has_shown(name, monkeypatch):
+    frame = counts(name)
+    plan = Forecaster(
+        HiPerformer(8, 1, 2), context_length=28, prediction_length=7, max_steps=20,
+        columns=Columns(group=None), trainer={"enable_progress_bar": False},
+    ).fit(frame)  # fmt: skip
+    most = frame.groupby("unique_id")["y"].max()
+
+    def largest() -> pd.Series:
+        return (
+            plan.predict(frame, level=[90]).groupby("unique_id").max(numeric_only=True).max(axis=1)
+        )
+
+    assert (largest() <= 20 * most + 0.1).all()
+    assert (plan.sample(frame, 20)["HiPerformer"] <= 40 * most.max() + 0.1).all()
+    if name in ("launched", "one sale"):
+        plan.model_.growth.reset()
+        monkeypatch.setattr(forecasts, "below_ceiling", lambda raw, *rest: raw)
+        assert largest().max() > 1e3 * max(most.max(), 1)
 
 
 def demand_of(frame: pd.DataFrame, **options: Any) -> tuple[Forecaster, pd.DataFrame]:
