@@ -28,6 +28,8 @@ class Task:
         calendar_stated: whether the user asks for them.
         smooth: whether it is demand: one target that is never negative, and a season.
         crossed: levels of each further way of grouping.
+        one_hot: whether the linear start of demand takes categories known ahead too; False in what
+            was saved by earlier versions.
     """
 
     context_length: int
@@ -44,6 +46,7 @@ class Task:
     calendar_stated: bool = False
     smooth: bool = False
     crossed: tuple[int, ...] = ()
+    one_hot: bool = False
 
     @classmethod
     def of(cls, panel: Panel, context_length: int, prediction_length: int) -> Task:
@@ -60,6 +63,7 @@ class Task:
             calendar=panel.vocabulary.calendar,
             calendar_stated=panel.columns.states_calendar,
             crossed=tuple(codes.shape[1] for codes in panel.crossed),
+            one_hot=True,
         )
 
     @property

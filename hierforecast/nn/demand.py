@@ -12,12 +12,14 @@ from hierforecast.batch import SceneBatch
 from hierforecast.nn.groups import means
 from hierforecast.nn.head import Scenes
 from hierforecast.nn.linear import Inputs, LinearForecast
-from hierforecast.nn.scaled import Scaled, columns, positive
+from hierforecast.nn.scaled import Scaled, positive
 from hierforecast.nn.views import Scale
 from hierforecast.task import Task
 
 # Errors beyond so many of their units count as so many; steps of which groups' means are taken.
 _CLIP, _STEPS = 6.0, 8
+# Of covariates with more categories the linear start takes none.
+_CATEGORIES = 32
 
 
 class DemandLinear(LinearForecast):
@@ -32,17 +34,21 @@ class DemandLinear(LinearForecast):
     penalties = (0.1, 1.0, 10.0, math.inf)
 
     def __init__(self, task: Task) -> None:
-        known = enumerate(task.with_calendar().known)
-        self.numeric = [c for c, categories in known if categories is None]
+        # Columns, and of a category its code.
+        self.known = [
+            (column, code)
+            for column, categories in enumerate(task.with_calendar().known)
+            for code in _codes(categories, task.one_hot)
+        ]
         super().__init__(task)
         self.known_scale: Tensor
-        self.register_buffer("known_scale", torch.ones(len(self.numeric)))
+        self.register_buffer("known_scale", torch.ones(len(self.known)))
 
     def n_inputs(self, task: Task) -> int:
         """See `LinearForecast`."""
         steps = min(task.context_length, _STEPS)
         own = task.n_targets * (task.context_length + (task.n_all_levels + 1) * steps + 1)
-        return own + len(self.numeric)
+        return own + len(self.known)
 
     def inputs(self, batch: SceneBatch, scaled: Scaled, step: Tensor) -> Inputs:
         """Errors of the series, means of its groups'; of each step season before, known numbers."""
@@ -54,8 +60,9 @@ class DemandLinear(LinearForecast):
         for owner, count in _owners(Scenes.of(batch)):
             parts.append(means(late, present, owner, count)[0][owner])
         same = torch.cat([part.flatten(1) for part in parts], dim=1)
-        known = columns(batch.known[:, -horizon:], self.numeric).nan_to_num(0.0) / self.known_scale
-        return Inputs(same, torch.cat([batch.naive, known], dim=-1))
+        known = [_shown(batch.known[:, -horizon:], *which) for which in self.known]
+        each = [x / size for x, size in zip(known, self.known_scale.unbind(), strict=True)]
+        return Inputs(same, torch.cat([batch.naive, *(x[..., None] for x in each)], dim=-1))
 
     def fit(self, inputs: Inputs, ahead: Tensor, *rows: Any, **penalty: Any) -> None:
         """See `LinearForecast`."""
@@ -72,9 +79,23 @@ class DemandLinear(LinearForecast):
     def fit_units(self, batch: SceneBatch, unit: Tensor) -> None:
         """See `LinearForecast`."""
         # One by one: a copy of all of them is larger than the windows.
-        for place, column in enumerate(self.numeric if len(batch.known) else ()):
-            known = batch.known[..., column].nan_to_num(0.0)
-            self.known_scale[place] = positive(known.std(correction=0))
+        for place, which in enumerate(self.known if len(batch.known) else ()):
+            self.known_scale[place] = positive(_shown(batch.known, *which).std(correction=0))
+
+
+def _codes(categories: int | None, one_hot: bool) -> list[int | None]:
+    """What is taken of a covariate: its number, or whether it is each category; of two one."""
+    if categories is None:
+        return [None]
+    if not one_hot or categories > _CATEGORIES:
+        return []
+    return list(range(2 if categories == 2 else 1, categories + 1))
+
+
+def _shown(known: Tensor, column: int, code: int | None) -> Tensor:
+    """A number known ahead, zero where missing, or whether a category is of this code: (P, T)."""
+    x = known[..., column]
+    return x.nan_to_num(0.0) if code is None else (x == code).to(x)
 
 
 class DemandScale(Scale):

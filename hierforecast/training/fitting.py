@@ -244,7 +244,9 @@ def _model(
     dtype = torch.from_numpy(np.zeros(0, panel.dtype)).dtype
     if start is not None and _is_trained(start.model):
         assert start.model.task is not None
-        task = replace(task, smooth=start.model.task.smooth)  # chosen once, by the first frame
+        then = start.model.task
+        # Chosen once, by the first frame and its version.
+        task = replace(task, smooth=then.smooth, one_hot=then.one_hot)
         _check_alike(start.model, plan.model, task)
         return False, deepcopy(start.model).to(dtype).train()
     with drawing(generator):
