@@ -26,7 +26,7 @@ class Task:
         n_series: of the largest scene; None if that is not known.
         calendar: names of the features of the calendar that a model may ask for.
         calendar_stated: whether the user asks for them.
-        smooth: whether it is demand: one target that is never negative, and a season.
+        smooth: whether it is demand: targets that are never negative, and a season.
         crossed: levels of each further way of grouping.
         one_hot: whether the linear start of demand takes categories known ahead too; False in what
             was saved by earlier versions.
@@ -95,7 +95,13 @@ def _season(panel: Panel) -> int | None:
 
 
 def _is_demand(panel: Panel) -> bool:
-    """Whether there is one target, never negative, and a season."""
-    seasons = seasons_of(panel.clock.step, panel.columns.season)
-    one = panel.values.shape[1] == 1
-    return one and bool(seasons) and bool((panel.values >= 0).all())
+    """Whether no target is ever negative, there is a season, and several are no coordinates.
+
+    Those with dates are lat and lon, say, which are neither whole numbers nor zero.
+    """
+    if not seasons_of(panel.clock.step, panel.columns.season) or not (panel.values >= 0).all():
+        return False
+    values = panel.values[panel.present]
+    return values.shape[1] == 1 or all(
+        bool((x == np.floor(x)).all()) or bool((x == 0).any()) for x in values.T
+    )

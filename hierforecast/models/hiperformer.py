@@ -69,8 +69,8 @@ class HiPerformer(LinearStart):
             center, which are seen in several), ``"demand"`` (by what exponential smoothing of the
             whole history forecasts; never below zero where the data are not), ``"series"`` (each
             by its own deviation), ``"returns"`` (each by its recent size; no direction is learned),
-            or ``"auto"``: coordinates for several targets, demand for one that is never negative
-            and has a season, series for any other.
+            or ``"auto"``: demand for targets that are never negative and have a season (several
+            must be whole numbers, or zero at times), else coordinates for several, series for one.
         n_frequencies: of Fourier features of where a series is at the end of each patch, by which
             attention finds who is near: 24 on a court or a pitch; 0 for none, and without effect
             where the scale keeps no positions.

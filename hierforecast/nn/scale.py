@@ -133,10 +133,10 @@ SCALES: dict[str, type[Scale]] = {
 def make_scale(name: str, n_targets: int, smooth: bool = False) -> Scale:
     """A scale by its name.
 
-    ``"auto"``: coordinates for several targets, for one demand if `Task.smooth` says so, or series.
+    ``"auto"``: demand if `Task.smooth` says so, else coordinates for several targets, or series.
     """
     if name == "auto":
-        name = "coordinates" if n_targets > 1 else "demand" if smooth else "series"
+        name = "demand" if smooth else "coordinates" if n_targets > 1 else "series"
     if not isinstance(name, str) or name not in SCALES:
         raise DataError(f"scale={name!r} is not one of {['auto', *SCALES]}")
     return SCALES[name](n_targets)

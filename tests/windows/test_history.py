@@ -48,12 +48,19 @@ def test_the_default_for_sales_is_demand(fitted):
     [
         (COLUMNS, lambda f: f.assign(y=f.y - 5)),  # below zero
         (COLUMNS, lambda f: f.assign(ds=(f.ds - f.ds.min()).dt.days)),  # no season
-        (Columns(target=["y", "z"], group="group"), lambda f: f.assign(z=f.y)),
+        (Columns(target=["y", "z"], group="group"), lambda f: f.assign(z=f.y + 0.5)),  # a place
     ],
 )
 def test_other_frames_keep_their_scale(frame, columns, change):
     made = forecaster(columns).fit(change(frame))
     assert made.model_.scaler.origin == "row" and made.vocabulary_.smoothing is None
+
+
+def test_units_and_revenue_are_demand_both(frame):
+    both = frame.assign(z=2.5 * frame["y"])
+    made = forecaster(Columns(target=["y", "z"], group="group")).fit(both)
+    assert made.model_.scaler.origin == "history"
+    assert (made.predict(both, level=[90]).filter(like="HiPerformer").to_numpy() >= 0).all()
 
 
 def test_a_season_can_be_stated(frame):
