@@ -97,6 +97,7 @@ TIMES = {
         None, None,
     ),
     "seconds": ([f"{i * 0.04:.2f}" for i in range(12)], 0.0, 0.48),
+    "hundredths": ([f"{i / 30:.2f}" for i in range(12)], 0.0, 0.4),
     "milliseconds": ([f"{100 + i * 62.5}" for i in range(12)], 100.0, 850.0),
 }  # fmt: skip
 
