@@ -53,7 +53,7 @@ def read_frame(
     if horizon < 0:
         raise DataError(f"horizon={horizon} must be 0 or more steps")
     table = Table.open(frame, columns, variable)
-    require(table, columns.roles())
+    require(table, columns.roles(), fitted=vocabulary is not None)
     rows = Rows.read(table)
     grid = Grid.lay(rows, step, horizon, context)
     values = Values.read(rows, vocabulary)
