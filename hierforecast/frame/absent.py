@@ -14,7 +14,7 @@ import pandas as pd
 
 from hierforecast.errors import DataError, Remedy
 from hierforecast.frame.duplicates import tell_apart
-from hierforecast.frame.remedies import Recipe, assign_roles
+from hierforecast.frame.remedies import ROLES, Recipe, assign_roles
 from hierforecast.frame.spellings import recognize
 from hierforecast.frame.table import Table
 
@@ -45,7 +45,7 @@ def require(table: Table, roles: Sequence[tuple[str, str]], fitted: bool = False
     if not missing:
         return
     (role, name), fix = missing[0], _fix(table, missing)
-    if fitted and fix.remedy is not None and "columns = " in fix.remedy.code:
+    if fitted and (fix.remedy is None or ROLES in fix.remedy.code):
         fix = _as_in_training(table, missing)
     names = [repr(n) for n in table.frame.columns]
     few = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
