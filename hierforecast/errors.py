@@ -93,7 +93,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class NotFittedError(RuntimeError):
-    """A forecaster was asked for a forecast before `fit` or `load`."""
+    """A forecaster was asked before `fit` or `load`, or its fit is one of other options."""
 
 
 class MissingExtraError(ImportError):

@@ -111,7 +111,7 @@ class Forecaster(Answers, Surprising, Influential):
                 the checkpoint is damaged, or of other data or options.
             NotFittedError: for a warm start with nothing learned.
         """
-        return self._learn_from(frame, val, resume, self._fitted() if warm_start else None)
+        return self._learn_from(frame, val, resume, self._last_fit() if warm_start else None)
 
     def pretrain(
         self, frame: Any, val: Any = None, *, hidden: float = 0.5, resume: bool = False
@@ -219,7 +219,8 @@ class Forecaster(Answers, Surprising, Influential):
 
     def save(self, path: str | Path) -> None:
         """Write weights (safetensors) and options (JSON) into a folder, all or nothing."""
-        storage.save(self._plan(), self._fitted(), Path(path))
+        fitted = self._fitted()
+        storage.save(self._plan(), fitted, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, model: Model | type[Model] | None = None) -> Forecaster:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hierforecast._options import whole
+from hierforecast._options import show, whole
 from hierforecast._waiting import is_host
 from hierforecast.errors import DataError, NotFittedError
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
@@ -27,6 +27,9 @@ from hierforecast.training.plan import Fitted, Params, Plan
 from hierforecast.training.report import Report
 from hierforecast.windows import WindowDataset
 from hierforecast.windows.cutoffs import last_cutoffs
+
+# What the weights, units and categories of a fit belong to.
+OF_FIT = ("context_length", "prediction_length", "columns")
 
 
 class Learned(Params):
@@ -46,14 +49,36 @@ class Learned(Params):
     scores_: HeldOutScores | None
     gap_widths_: GapWidths | None
     newcomers_: Newcomers | None
+    _of_fit: dict[str, Any]
 
     def _learned(self, fitted: Fitted) -> None:
         """Keep what a fit has learned; the only place where a forecaster becomes a fitted one."""
         self.model_, self.vocabulary_, self.step_ = fitted.model, fitted.vocabulary, fitted.step
         self.history_, self.report_, self.scores_ = fitted.history, fitted.report, fitted.scores
         self.gap_widths_, self.newcomers_ = fitted.gaps, fitted.newcomers
+        self._of_fit = {name: getattr(self, name) for name in OF_FIT}
 
     def _fitted(self) -> Fitted:
+        """What answers a verb, or is saved.
+
+        Raises:
+            NotFittedError: if nothing does, or an option that it depends on has been changed.
+        """
+        fitted = self._last_fit()
+        for name, then in self._of_fit.items():
+            now = getattr(self, name)
+            if now != then:
+                words = f"{name}={show(then)}, now {show(now)}"
+                if isinstance(then, Columns) and isinstance(now, Columns):
+                    own, new = then.to_dict(), now.to_dict()
+                    role = next(role for role in own if own[role] != new[role])
+                    words = f"columns.{role}={show(own[role])}, now {show(new[role])}"
+                raise NotFittedError(
+                    f"this Forecaster was fitted with {words}: fit again, or set {name} back"
+                )
+        return fitted
+
+    def _last_fit(self) -> Fitted:
         if not hasattr(self, "model_"):
             raise NotFittedError(
                 "this Forecaster is not fitted: call fit(frame), or load a saved one"

@@ -29,6 +29,11 @@ def series(times: Any, name: str = "a") -> pd.DataFrame:
     return pd.DataFrame({"unique_id": name, "ds": times, "y": np.arange(len(times)) + 1.0})
 
 
+def jitter(most: float, n: int) -> np.ndarray:
+    """What a clock that jitters adds to n times."""
+    return np.random.default_rng(0).uniform(-most, most, n)
+
+
 def both(first: Any, second: Any) -> pd.DataFrame:
     """Two series, a and b."""
     return pd.concat([series(first), series(second, "b")], ignore_index=True)

@@ -23,6 +23,7 @@ from tests.forecasters import (
 from tests.forecasters import (
     single as single,
 )
+from tests.frames import mend
 from tests.helpers import COLUMNS, H, L, make_frame, tiny
 
 # --- bad input, in the order of the sixth promise ------------------------------------------------
@@ -80,8 +81,11 @@ def test_fit_says_what_is_wrong_with_a_frame(case):
 @pytest.mark.parametrize("case", sorted(set(BAD) - {"too little", "no window", "irregular"}))
 def test_predict_says_what_is_wrong_with_a_frame(case, several):
     frame, message = BAD[case]
-    with pytest.raises(DataError, match=message):
+    message = message.replace(r"name yours: Columns\(target", "give it as in the fit")
+    with pytest.raises(DataError, match=message) as caught:
         several.predict(frame)
+    # What a fitted forecaster cannot do is no remedy.
+    assert "Columns(" not in str(caught.value)
 
 
 def test_a_short_history_is_padded_with_missing_steps(several, single, frame):
@@ -108,9 +112,21 @@ def test_predict_says_when_time_is_of_another_kind(single, several, frame):
         several.predict(frame.assign(kind=frame.kind.replace("ball", "referee")))
 
 
+def test_a_fitted_forecaster_is_not_told_to_change_its_columns(several, frame):
+    message = "no column 'team'.*; give it as in the fit"
+    with pytest.raises(DataError, match=message) as caught:
+        several.predict(frame.drop(columns="team"))
+    assert caught.value.remedy is None
+    other = frame.rename(columns={"team": "Team"})
+    with pytest.raises(DataError, match="name them as in the fit") as caught:
+        several.predict(other)
+    mended = mend(caught.value, frame=other)["frame"]
+    pd.testing.assert_frame_equal(several.predict(mended), several.predict(frame))
+
+
 def test_other_things_than_frames_are_refused(several, frame, tmp_path):
     for other in ({"x": [1]}, None, [1, 2]):
-        with pytest.raises(TypeError, match="expected a pandas DataFrame, a polars DataFrame"):
+        with pytest.raises(TypeError, match=r"pyarrow Table \(a forecaster also takes a folder of"):
             several.predict(other)
     with pytest.raises(FileNotFoundError, match=r"no folder and no file 'train\.csv'"):
         several.predict("train.csv")

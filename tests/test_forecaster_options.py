@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hierforecast import Columns, DataError, HiPerformer, LastValue, Ridge
+from hierforecast import Columns, DataError, HiPerformer, LastValue, NotFittedError, Ridge
 from hierforecast.frame import read_frame
 from hierforecast.windows.cutoffs import split_cutoffs
 from tests.forecasters import (
@@ -55,6 +56,34 @@ def test_options_go_in_and_come_out():
     with pytest.raises(ValueError, match=r"'steps' is no option"):
         forecaster.set_params(steps=3)
     assert "context_length=11" in repr(forecaster)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"prediction_length": 3}, "prediction_length=4, now 3"),
+        ({"context_length": 8}, "context_length=11, now 8"),
+        ({"columns": replace(COLUMNS, group=None)}, "columns.group='team', now None"),
+    ],
+)
+def test_what_belongs_to_a_fit_is_not_changed_after_it(option, message, frame, tmp_path):
+    forecaster = tiny(LastValue()).fit(frame)
+    before = {name: getattr(forecaster, name) for name in option}
+    forecaster.set_params(**option)
+    verbs = (
+        lambda: forecaster.predict(frame),
+        lambda: forecaster.sample(frame, 2),
+        lambda: forecaster.impute(frame),
+        lambda: forecaster.backtest(frame),
+        lambda: forecaster.evaluate(frame),
+        lambda: forecaster.save(tmp_path / "saved"),
+    )
+    for verb in verbs:
+        with pytest.raises(NotFittedError, match=f"fitted with {message}: fit again, or set"):
+            verb()
+    assert not (tmp_path / "saved").exists()
+    forecaster.set_params(**before).predict(frame)
+    forecaster.set_params(**option).fit(frame).predict(frame)
 
 
 @pytest.mark.parametrize("model", [HiPerformer(8, 1, 2), LastValue(), Ridge(0.1)])

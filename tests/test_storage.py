@@ -183,6 +183,9 @@ def test_damaged_and_missing_files_are_named(which, fitted, tmp_path):
     file.unlink()
     with pytest.raises(FileNotFoundError, match=rf"holds no {file.name}: is it a folder that save"):
         Forecaster.load(tmp_path / "f")
+    (tmp_path / "script.py").touch()
+    with pytest.raises(FileNotFoundError, match=r"script\.py' is a file: give the folder"):
+        Forecaster.load(tmp_path / "script.py")
     with pytest.raises(FileNotFoundError, match="nowhere holds no"):
         Forecaster.load(tmp_path / "nowhere")
 

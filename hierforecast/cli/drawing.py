@@ -127,6 +127,11 @@ def _scene(which: str | None, history: Any, columns: Columns) -> Any:
         DataError: if it has several, and none, or no such, is chosen.
     """
     if not columns.scenes or not set(columns.scenes) <= set(history):
+        if which is not None:
+            raise DataError(
+                f"--which {which} chooses a scene, but the table has no column of scenes: leave "
+                "it out, or name the column with --scene"
+            )
         return None
     labels = history[list(columns.scenes)].drop_duplicates().itertuples(index=False, name=None)
     named = {",".join(map(str, label)): label for label in labels}
@@ -141,7 +146,14 @@ def _scene(which: str | None, history: Any, columns: Columns) -> Any:
 
 def _draw(out: Path, ending: str, frames: dict[str, Any], looks: Looks) -> None:
     """Write the file of that kind."""
-    flat = len(columns_for(frames["columns"], frames["history"]).targets) == 1
+    targets = columns_for(frames["columns"], frames["history"]).targets
+    flat = len(targets) == 1
+    if flat and ending not in PICTURES:
+        raise DataError(
+            f"--out {out}: films and pages show two targets, positions, and there is one, "
+            f"{targets[0]!r}: let the file end in one of {', '.join(PICTURES)}, or give both with "
+            "--target"
+        )
     if ending in PICTURES:
         if flat:
             frames = {name: frame for name, frame in frames.items() if name != "imputed"}

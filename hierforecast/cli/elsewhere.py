@@ -59,6 +59,8 @@ def open_folder(engine: EngineName, paths: list[str], others: Mapping[str, Any])
             f"{flag(wrong)} is of tables that are read into memory: leave it out beside --engine"
         )
     folder = Path(paths[0])
+    if len(paths) == 1 and not folder.exists():
+        raise DataError(f"'{folder}' does not exist: --engine reads a folder of .parquet files")
     if len(paths) != 1 or not folder.is_dir() or not any(folder.rglob("*.parquet")):
         raise DataError(f"--engine reads one folder of .parquet files, got {', '.join(paths)}")
     return import_module(f"hierforecast.engines.{engine}").read(str(folder.resolve()))

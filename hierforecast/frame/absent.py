@@ -14,7 +14,7 @@ import pandas as pd
 
 from hierforecast.errors import DataError, Remedy
 from hierforecast.frame.duplicates import tell_apart
-from hierforecast.frame.remedies import Recipe, assign_roles
+from hierforecast.frame.remedies import ROLES, Recipe, assign_roles
 from hierforecast.frame.spellings import recognize
 from hierforecast.frame.table import Table
 
@@ -30,8 +30,13 @@ class Fix:
     remedy: Remedy | None
 
 
-def require(table: Table, roles: Sequence[tuple[str, str]]) -> None:
+def require(table: Table, roles: Sequence[tuple[str, str]], fitted: bool = False) -> None:
     """Check that every column is there.
+
+    Args:
+        table: the frame.
+        roles: those that are needed.
+        fitted: whether a fit has used the roles, so that none can be given to another column.
 
     Raises:
         DataError: naming the first missing column, its role, and what helps.
@@ -40,6 +45,8 @@ def require(table: Table, roles: Sequence[tuple[str, str]]) -> None:
     if not missing:
         return
     (role, name), fix = missing[0], _fix(table, missing)
+    if fitted and (fix.remedy is None or ROLES in fix.remedy.code):
+        fix = _as_in_training(table, missing)
     names = [repr(n) for n in table.frame.columns]
     few = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     raise DataError(
@@ -111,7 +118,8 @@ def _as_in_training(table: Table, missing: Missing) -> Fix:
     close = _close(table, missing[0][1])
     hint = f" (did you mean {close!r}?)" if close else ""
     remedy = table.rebuild("rename", names=names) if len(names) == len(missing) else None
-    return Fix(hint, "name them as there", remedy)
+    advice = "give it as in the fit" if remedy is None else "name them as in the fit"
+    return Fix(hint, advice, remedy)
 
 
 def _wide(table: Table, missing: Missing) -> Fix | None:

@@ -46,18 +46,54 @@ def check_duplicates(table: Table, row: np.ndarray, cell: np.ndarray, n_cells: i
     overlap = np.bincount(cell, minlength=n_cells)[cell] > 1
     names = () if alike and overlap.mean() < 0.5 else tell_apart(table, row, cell)
     if names:
-        words = " and ".join(map(repr, names))
-        apart = "" if columns.scenes else " (or make it the scene, if its series never meet)"
-        raise DataError(
-            f"{text}; these rows differ in {words}: series that share an id are named by both"
-            f"{apart}",
-            assign_roles(columns, id=(*names, *columns.ids)),
-        )
+        raise _shared_label(table, text, names, overlap)
     if alike:
         remedy = table.rebuild("drop_duplicates", keys=keys)
         raise DataError(f"{text}; they have the same targets, keep one row each", remedy)
     remedy = table.rebuild("average", keys=keys, targets=list(columns.targets))
     raise DataError(f"{text}; their targets differ, make one of them, such as the mean", remedy)
+
+
+def _shared_label(
+    table: Table, text: str, names: tuple[str, ...], overlap: np.ndarray
+) -> DataError:
+    """The error for rows that columns tell apart: scenes that share a label, or series."""
+    columns = table.columns
+    text += f"; these rows differ in {' and '.join(map(repr, names))}: "
+    if columns.scenes and _are_scenes(table, names, overlap):
+        return DataError(
+            f"{text}scenes that share a label are named by both (or make it part of the id, if "
+            "all its series meet in one scene)",
+            assign_roles(columns, scene=(*names, *columns.scenes)),
+        )
+    apart = "" if columns.scenes else " (or make it the scene, if its series never meet)"
+    return DataError(
+        f"{text}series that share an id are named by both{apart}",
+        assign_roles(columns, id=(*names, *columns.ids)),
+    )
+
+
+def _are_scenes(table: Table, names: Sequence[str], overlap: np.ndarray) -> bool:
+    """Whether columns tell whole scenes apart: without a role, and each part has most of the ids.
+
+    Args:
+        table: the frame, of n rows.
+        names: what tells apart rows of one cell.
+        overlap: (n,) bool, rows of such cells.
+    """
+    columns = table.columns
+    if any(name in names for _, name in columns.roles()):
+        return False
+    scene, part = (table.keys(keys)[0] for keys in (columns.scenes, (*columns.scenes, *names)))
+    ids = table.keys(columns.ids)[0]
+    doubled = np.isin(scene, scene[overlap])
+
+    def n_ids(codes: np.ndarray) -> np.ndarray:
+        """Ids (n,) of what each row is in."""
+        pairs = pair(codes, ids, int(ids.max()) + 1)[1]
+        return np.bincount(pairs // (int(ids.max()) + 1))[codes]
+
+    return bool((2 * n_ids(part) > n_ids(scene))[doubled].all())
 
 
 def tell_apart(

@@ -1,4 +1,4 @@
-"""How times are written: dates in many formats, dates in digits, numbers at even distances."""
+"""How times are written: dates in many formats, dates in digits."""
 
 from __future__ import annotations
 
@@ -118,24 +118,3 @@ def _read(text: pd.Series, form: str) -> pd.Series:
         digits = 6 if form == "%Y%m%d" else 4
         text = text.where(text.str.fullmatch(f"(?:19|20)\\d{{{digits}}}"))
     return pd.to_datetime(text, format=form, errors="coerce")
-
-
-def spacing(distinct: np.ndarray) -> tuple[float, bool]:
-    """The usual gap of increasing numbers (k,), and whether counting must begin at the first."""
-    gaps = np.diff(distinct)
-    if not len(gaps):
-        return abs(float(distinct[0])) or 1.0, False
-    # Gaps of rounding errors alone are none.
-    gaps = gaps[gaps > 1e-6 * gaps.max()]
-    usual, counts = np.unique([float(f"{gap:.4g}") for gap in gaps], return_counts=True)
-    rough = float(usual[counts.argmax()])
-    near = gaps[np.abs(gaps / rough - 1) < 0.01]
-    total = distinct[-1] - distinct[0]
-    exact = total / max(round(total / near.mean()), 1)
-    for near_enough in (1e-3, 0.2):  # clocks jitter
-        for gap in (rough, float(f"{exact:.6g}"), float(f"{exact:.12g}")):
-            for start in (0.0, distinct[0]):
-                steps = (distinct - start) / gap
-                if np.abs(steps - np.round(steps)).max() < near_enough:
-                    return gap, start != 0
-    return float(f"{gaps.min():.6g}"), True

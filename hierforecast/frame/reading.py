@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from hierforecast.frame.known import fill_known, refuse_unused
 from hierforecast.frame.labels import Rows
 from hierforecast.frame.panel import Panel
 from hierforecast.frame.regularity import check_series
+from hierforecast.frame.remedies import ROLES
 from hierforecast.frame.table import Table
 from hierforecast.frame.values import Values
 from hierforecast.frame.vocabulary import Vocabulary
@@ -52,15 +55,29 @@ def read_frame(
     refuse_unused(known, columns)
     if horizon < 0:
         raise DataError(f"horizon={horizon} must be 0 or more steps")
-    table = Table.open(frame, columns, variable)
-    require(table, columns.roles())
-    rows = Rows.read(table)
-    grid = Grid.lay(rows, step, horizon, context)
-    values = Values.read(rows, vocabulary)
-    panel = Panel.of(rows, grid, values, dtype)
-    if step is None:
-        series = (panel.row_scene, panel.cell_offset, panel.present)
-        check_series(grid.moments, values.observed, panel.clock.step, *series)
-    if horizon and columns.known_covariates:
-        fill_known(panel, known, horizon, context, grid.cell)
+    fitted = vocabulary is not None and variable == "frame"
+    with _roles_stay(fitted):
+        table = Table.open(frame, columns, variable)
+        require(table, columns.roles(), fitted)
+        rows = Rows.read(table)
+        grid = Grid.lay(rows, step, horizon, context)
+        values = Values.read(rows, vocabulary)
+        panel = Panel.of(rows, grid, values, dtype)
+        if step is None:
+            series = (panel.row_scene, panel.cell_offset, panel.present)
+            check_series(grid.moments, values.observed, panel.clock.step, *series)
+        if horizon and columns.known_covariates:
+            fill_known(panel, known, horizon, context, grid.cell)
     return panel
+
+
+@contextmanager
+def _roles_stay(fitted: bool) -> Iterator[None]:
+    """Leave out remedies that give columns other roles, which a forecaster that is fitted keeps."""
+    try:
+        yield
+    except DataError as error:
+        if not fitted or error.remedy is None or ROLES not in error.remedy:
+            raise
+        problem = str(error).removesuffix(f": {error.remedy}")
+        raise type(error)(f"{problem} (columns with other roles need another fit)") from error

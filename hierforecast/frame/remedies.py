@@ -233,6 +233,7 @@ def rebuild(library: str, recipe: str | Recipe, variable: str = "frame", **words
     return Remedy(f"{variable} = {new}", of.options.format(**names))
 
 
+ROLES = "columns = "
 FLAGS = {"past_covariates": "past", "known_covariates": "known", "group_type": "group-type"}
 
 
@@ -241,7 +242,7 @@ def assign_roles(columns: Columns, **changes: Any) -> Remedy:
     changed = replace(columns, **changes)
     given = {f.name: (getattr(changed, f.name), f.default) for f in fields(changed)}
     code = ", ".join(f"{k}={plain(v)!r}" for k, (v, default) in given.items() if v != default)
-    return Remedy(f"columns = Columns({code})", " ".join(_options(changed, changes)))
+    return Remedy(f"{ROLES}Columns({code})", " ".join(_options(changed, changes)))
 
 
 def _options(columns: Columns, roles: Any) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hierforecast.errors import DataError
 from hierforecast.frame import formats
+from hierforecast.frame.even import FIRST, SCENE, Even, Sequences, even_clock
 from hierforecast.frame.remedies import Recipe
 from hierforecast.frame.table import Table
 
@@ -88,7 +89,7 @@ def no_time(table: Table, name: str) -> DataError:
         return _objects(table, name, values, problem)
     text = values.astype(str)
     if text.str.fullmatch(formats.NUMBER).all() and not text.str.fullmatch(formats.INTEGER).all():
-        return _numbers(table, name, text.astype(float).to_numpy(), problem)
+        return _numbers(table, name, np.array(series.to_list(), dtype=float), problem)
     hint, recipe = recognize(text)
     if recipe is not None and series.dtype in (nw.Categorical, nw.Enum):
         recipe = recipe._replace(polars=recipe.polars.replace("{it}", "{it}.cast(pl.String)"))
@@ -188,7 +189,8 @@ def _objects(table: Table, name: str, values: pd.Series, problem: str) -> DataEr
     if all(isinstance(value, int | np.integer) for value in values):
         return DataError(f"{problem}; its values are whole numbers", table.convert(WHOLE, name))
     if all(isinstance(value, float | Decimal) for value in values):
-        return _numbers(table, name, values.astype(float).to_numpy(), problem)
+        numbers = np.array(table.frame[name].to_list(), dtype=float)
+        return _numbers(table, name, numbers, problem)
     for recipe in (OBJECTS, UTC):
         try:
             pd.to_datetime(values, utc=recipe is UTC)
@@ -217,19 +219,73 @@ def _numbers(table: Table, name: str, values: np.ndarray, problem: str) -> DataE
     if (distinct == np.round(distinct)).all():
         hint, recipe = _whole(distinct.astype(np.int64))
         return DataError(problem + hint, table.convert(recipe, name))
-    gap, from_first = formats.spacing(distinct)
-    pandas, polars, arrow = "{it}", "{it}", "{it}"
+    return _counts(table, name, values, problem)
+
+
+def _counts(table: Table, name: str, values: np.ndarray, problem: str) -> DataError:
+    """The error for fractions (n,): steps of an even clock, or the number of each frame."""
+    columns = table.columns
+    scenes, ids = (
+        [n for n in names if n in table.frame.columns] for names in (columns.scenes, columns.ids)
+    )
+    scene = table.keys(scenes)[0] if scenes else np.zeros(len(table), dtype=np.int32)
+    series = table.keys([*scenes, *ids])[0] if scenes or ids else scene
+    clock = even_clock(values, series, scene)
+    if clock is None:
+        gaps = Sequences.of(values, series, scene).gaps
+        text = (
+            f"{problem}; no even clock counts its values, which lie between {gaps.min():.4g} and "
+            f"{gaps.max():.4g} apart: interpolate each series at even times, or, if no frame is "
+            "missing, number its frames"
+        )
+        whole = gaps.max() <= 2.5 * np.median(gaps)  # else numbers would close real gaps
+        ranks = table.convert(_ranks(table, [*scenes, *ids]), name) if whole else None
+        return DataError(text, ranks)
+    steps = _steps(table, name, clock, scenes)
+    about = "" if clock.exact else "about "
+    problem += f"; its values lie {about}{clock.period!r} apart, so count steps of that"
+    return DataError(problem, table.convert(steps, name))
+
+
+def _steps(table: Table, name: str, clock: Even, scenes: list[str]) -> Recipe:
+    """The count of steps of an even clock."""
+    gap, pandas, polars, arrow = clock.period, "{it}", "{it}", "{it}"
     if not table.frame[name].dtype.is_float():
         pandas, polars = "{it}.astype(float)", "{it}.cast(pl.Float64)"
         arrow = "{it}.cast('float64')"
-    if from_first:
+    if clock.origin == SCENE:
+        by = _pandas_keys(table, scenes)
+        pandas = f"({pandas} - {pandas}.groupby({by}, observed=True).transform('min'))"
+        polars = f"({polars} - {polars}.min().over({_braced(scenes)}))"
+    elif clock.origin == FIRST:
         pandas, polars = (f"({it} - {it}.min())" for it in (pandas, polars))
         arrow = f"pc.subtract({arrow}, pc.min({arrow}))"
-    steps = Recipe(
+    return Recipe(
         f"({pandas} / {gap!r}).round().astype('int64')",
         f"({polars} / {gap!r}).round().cast(pl.Int64)",
         f"--time-step {gap!r}",
-        f"pc.cast(pc.round(pc.divide({arrow}, {gap!r})), 'int64')",
+        None
+        if clock.origin == SCENE
+        else f"pc.cast(pc.round(pc.divide({arrow}, {gap!r})), 'int64')",
     )
-    problem += f"; its values lie {gap!r} apart, so count steps of that"
-    return DataError(problem, table.convert(steps, name))
+
+
+def _ranks(table: Table, keys: list[str]) -> Recipe:
+    """The number of each row within its series."""
+    by = _pandas_keys(table, keys)
+    return Recipe(
+        f"{{it}}.groupby({by}, observed=True).rank('dense').astype('int64')",
+        f"{{it}}.rank('dense').over({_braced(keys)}).cast(pl.Int64)",
+        "write the number of each frame in the column {column}",
+    )
+
+
+def _pandas_keys(table: Table, names: list[str]) -> str:
+    """Code of pandas columns to group by."""
+    end = ".to_pandas()" if table.frame.implementation.is_pyarrow() else ""
+    return f"[{', '.join(f'{table.variable}[{_braced(n)}]{end}' for n in names)}]"
+
+
+def _braced(name: str | list[str]) -> str:
+    """A name as code within a recipe, which is filled in by `str.format`."""
+    return repr(name).replace("{", "{{").replace("}", "}}")

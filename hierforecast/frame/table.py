@@ -17,6 +17,8 @@ from hierforecast.frame.columns import Columns
 from hierforecast.frame.formats import marks_of
 from hierforecast.frame.remedies import Recipe, convert, rebuild
 
+# What is read piece by piece, by the verbs of a forecaster.
+PIECES = "a folder of Parquet, a polars LazyFrame and a DuckDB relation"
 # Numbers beyond this are refused: float32 ends at 3.4e38.
 LARGEST = 1e38
 
@@ -83,8 +85,9 @@ class Table:
             ) from error
         except TypeError as error:
             lazy = hasattr(frame, "collect")
+            more = f" (a forecaster also takes {PIECES})" if variable == "frame" else ""
             raise FrameTypeError(
-                "expected a pandas DataFrame, a polars DataFrame or a pyarrow Table, "
+                f"expected a pandas DataFrame, a polars DataFrame or a pyarrow Table{more}, "
                 f"got {type(frame).__module__}.{type(frame).__qualname__}"
                 + ("; call .collect() on it first" if lazy else ""),
                 Remedy(f"{variable} = {variable}.collect()", "") if lazy else None,

@@ -167,6 +167,11 @@ def constant(rows: Rows, name: str, codes: np.ndarray, labels: np.ndarray, what:
     if len(clash):
         at, columns = clash[0], rows.table.columns
         both = f"{show(labels[codes[at]])} and {show(labels[value[rows.of_row[at]]])}"
+        if what == "total":
+            raise DataError(
+                f"by= sums whole series, but {rows.series_name(at)} has two labels in column "
+                f"{name!r}, {both}: name a column that stays the same within a series"
+            )
         raise DataError(
             f"{rows.series_name(at)} is in two {what}s of column {name!r}, {both}: a series has "
             f"one {what} within a scene; correct the column, or take it into the id",

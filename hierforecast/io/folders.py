@@ -207,6 +207,8 @@ def read_folder(path: Path, options: str, what: str) -> Saved:
 
 
 def _missing(folder: Path, name: str) -> FileNotFoundError:
+    if folder.is_file():
+        return FileNotFoundError(f"'{folder}' is a file: give the folder that save() wrote")
     return FileNotFoundError(f"{folder} holds no {name}: is it a folder that save() wrote?")
 
 

@@ -50,7 +50,7 @@ def open_file(path: Path | str, limit: float = math.inf) -> Iterator[BinaryIO]:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         number = os.open(path, flags)
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         raise
     except OSError as error:  # a loop of links, a socket
         raise DataError(f"'{path}' cannot be opened ({error.strerror}): give a file") from error

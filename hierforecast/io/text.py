@@ -102,6 +102,11 @@ def read_file(path: Path, columns: Columns, reading: Reading) -> pd.DataFrame:
         raise DataError(f"'{path}' is no CSV table: it is empty") from error
     except BAD_TEXT as error:
         reason = " ".join(str(error).split())
+        if isinstance(error, pd.errors.ParserWarning):  # whose text is of pandas' own arguments
+            reason = (
+                "some have more than the first, which must name the columns; delete what is above "
+                "the names, or mend these lines"
+            )
         raise DataError(
             f"'{path}' is no CSV table with as many cells in each line: {reason}"
         ) from error
@@ -205,6 +210,11 @@ def _header(
         return names
     wanted = [name for _, name in columns.roles() if name != reading.file_column]
     if not set(wanted) & set(first):
+        if first[0].startswith("#"):
+            raise DataError(
+                f"'{path}' begins with a comment ({' '.join(first)[:60]}), but its first line must "
+                "name the columns: delete the lines above their names"
+            )
         if all(re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?", cell) for cell in first):
             raise DataError(
                 f"'{path}' seems to have no header, its first line is {shown}; name its "

@@ -11,6 +11,7 @@ import pandas as pd
 
 from hierforecast.errors import DataError
 from hierforecast.frame import formats
+from hierforecast.frame.even import ZERO, counts_evenly, even_clock
 from hierforecast.io.text import Reading
 
 Place = Callable[[int], tuple[Path, int]]
@@ -82,9 +83,13 @@ def _numbers(
             raise fail(every, "but whole numbers must lie within 2**63") from error
     steps = _counted(values, reading.time_step or 1.0)
     if steps is None:
-        problem = "but times are whole numbers of steps; give the size of a step"
+        found = _step_of(values)
+        mend = "give the size of a step"
+        if not found:
+            mend = "no size of a step counts these, so number the steps of each series instead"
         off = (values / (reading.time_step or 1.0) % 1 != 0).to_numpy()
-        raise fail(off if off.any() else every, problem, _step_of(values))
+        problem = f"but times are whole numbers of steps; {mend}"
+        raise fail(off if off.any() else every, problem, found)
     return steps
 
 
@@ -93,20 +98,24 @@ def _counted(values: pd.Series, step: float) -> pd.Series | None:
     steps = values / step
     whole = steps.round()
     near = (steps - whole).abs().max() <= NEAR and whole.abs().max() < 2**53
-    return whole.astype("int64") if near and whole.nunique() == values.nunique() else None
+    if near and whole.nunique() == values.nunique():
+        return whole.astype("int64")
+    # Rounded to few digits, or with jitter.
+    return whole.astype("int64") if counts_evenly(np.unique(values.to_numpy()), step) else None
 
 
 def _step_of(values: pd.Series) -> dict[str, float]:
     """The size of a step that counts these values, if there is one."""
     distinct = np.unique(values.to_numpy())
-    gap = float(np.median(np.diff(distinct))) if len(distinct) > 1 else float(distinct[0])
-    span = float(distinct[-1] - distinct[0])
-    millionths = np.gcd.reduce(np.round(distinct * 1e6).astype(np.int64)) / 1e6
-    for step in (gap, span / max(round(span / gap), 1), float(millionths)):
-        rounded = float(f"{step:.9g}")
-        if rounded > 0 and _counted(values, rounded) is not None:
-            return {"time_step": rounded}
-    return {}
+    one = np.zeros(len(distinct), dtype=np.int64)
+    clock = even_clock(distinct, one, one)
+    if clock is not None and clock.origin == ZERO:
+        return {"time_step": clock.period}
+    millionths = np.round(distinct * 1e6).astype(np.int64)
+    gaps, step = np.diff(millionths), float(np.gcd.reduce(millionths) / 1e6)
+    # Smaller steps count anything, but then the times step unevenly.
+    even = len(gaps) and not (gaps % gaps.min(initial=2**62)).any()
+    return {"time_step": step} if even and _counted(values, step) is not None else {}
 
 
 def _by_format(cells: pd.Series, reading: Reading, fail: Callable[..., DataError]) -> pd.Series:

@@ -32,6 +32,7 @@ OUT = ["--out", "new"]
         (["predict", "big", "model"], "--engine needs --out"),
         (["predict", "big", "model", "--out", "full"], "there already"),
         (["predict", "big/part.parquet", "model", *OUT], "one folder of .parquet files"),
+        (["predict", "nowhere", "model", *OUT], "'nowhere' does not exist"),
         (["predict", "model", "model", *OUT], "one folder of .parquet files"),
         (["predict", "big", "full", "model", *OUT], "one folder of .parquet files"),
         (["predict", "big", "model", "--cutoff", "5", *OUT], "--cutoff is of tables"),

@@ -16,7 +16,18 @@ from hierforecast import Columns
 from hierforecast.errors import DataError
 from hierforecast.frame import read_frame
 from tests.commands import call, complaint
-from tests.frames import LIBRARIES, PLAIN, ahead, both, fit, mend, mended, type_of, values_of
+from tests.frames import (
+    LIBRARIES,
+    PLAIN,
+    ahead,
+    both,
+    fit,
+    jitter,
+    mend,
+    mended,
+    type_of,
+    values_of,
+)
 from tests.helpers import newest
 
 N = 40
@@ -49,6 +60,21 @@ CASES = {
     "seconds, float32": Case((np.arange(400) * 0.04).astype("float32"), "0.04 apart", "400"),
     "thirds": Case(np.arange(400) / 30, "lie 0.0333333 apart", "400", "--time-step"),
     "late seconds": Case(7.013 + np.arange(400) * 0.04, "0.04 apart", "400", "--time-step 0.04"),
+    "hundredths, 30": Case(
+        (np.arange(N) / 30).round(2), "about 0.0333333 apart", str(N), "--time-step 0.0333333"
+    ),
+    "hundredths, 24": Case((np.arange(N) / 24).round(2), "about 0.0416667 apart", str(N)),
+    "hundredths, 60": Case((np.arange(N) / 60).round(2), "about 0.0166667 apart", str(N)),
+    "hundredths, gaps": Case(
+        np.delete((np.arange(N) / 30).round(2), [5, 9, 20]), "about 0.0333333 apart", str(N)
+    ),
+    "jitter": Case(np.arange(N) / 25 + jitter(0.008, N), "about 0.04 apart", str(N)),
+    "no clock": Case(
+        np.arange(N) / 25 + jitter(0.03, N),
+        "no even clock counts its values, which lie between",
+        str(N + 1),
+        "number of each frame",
+    ),
     "gaps": Case(np.delete(np.arange(400) * 0.04, [5, 9, 70]), "0.04 apart", "400"),
     "milliseconds": Case(np.arange(400) * 1e-3, "0.001 apart", "400", "--time-step 0.001"),
     "whole floats": Case(np.arange(N) * 1.0, "whole numbers", str(N), "whole numbers in"),

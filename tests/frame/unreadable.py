@@ -71,6 +71,19 @@ CASES = {
         "--id store --id unique_id",
         ids={(1, "a"): 23, (1, "b"): 123, (2, "a"): 23, (2, "b"): 123},
     ),
+    "scenes shared by games": Case(
+        pd.concat([long(game=g, scene=s) for g in "AB" for s in (1, 2)], ignore_index=True),
+        r"^96 rows .* differ in 'game': scenes that share a label are named by both",
+        "--scene game --scene scene",
+        columns=Columns(group=None, scene="scene"),
+    ),
+    "ids shared within a scene": Case(
+        pd.concat([long(side=s, scene=1) for s in "AB"] + [long("c", side="C", scene=1)]),
+        r"^48 rows .* differ in 'side': series that share an id are named by both",
+        "--id side --id unique_id",
+        ids={("A", "a"): 23, ("A", "b"): 123, ("B", "a"): 23, ("B", "b"): 123, ("C", "c"): 23},
+        columns=Columns(group=None, scene="scene"),
+    ),
     "ids shared by two columns": Case(
         pd.concat([long(city=c, shop=s) for c in "xy" for s in (1, 2)], ignore_index=True),
         r"these rows differ in 'city' and 'shop'",
@@ -221,9 +234,7 @@ CASES = {
         start="24",
     ),
     "two columns that name a series": Case(
-        pd.concat([long(shop=s) for s in (1, 2)]).rename(
-            columns={"unique_id": "item", "y": "sold"}
-        ),
+        pd.concat([long(shop=s).set_axis(["item", "ds", "sold", "shop"], axis=1) for s in (1, 2)]),
         r"no column 'unique_id' .*it has 'item', 'ds', 'sold', 'shop'; name yours",
         "--id item --id shop --target sold",
         ids={(i, s): v for s in (1, 2) for i, v in (("a", 23), ("b", 123))},

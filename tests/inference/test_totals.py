@@ -148,7 +148,7 @@ def test_rows_in_any_order_give_the_same_totals(frame: pd.DataFrame):
         ({"by": "ds"}, "names 'ds'"),
         ({"by": "x"}, "names 'x'"),
         ({"by": 3}, "must be a column"),
-        ({"by": "mood"}, "mood"),
+        ({"by": "mood"}, "name a column that stays the same within a series$"),
         ({"by": "team", "how": "median"}, "'median' must be one of"),
         ({"by": "team", "weights": "nothing"}, "weights names 'nothing'"),
         ({"by": "team", "weights": "pulse"}, "changes within"),

@@ -97,6 +97,7 @@ TIMES = {
         None, None,
     ),
     "seconds": ([f"{i * 0.04:.2f}" for i in range(12)], 0.0, 0.48),
+    "hundredths": ([f"{i / 30:.2f}" for i in range(12)], 0.0, 0.4),
     "milliseconds": ([f"{100 + i * 62.5}" for i in range(12)], 100.0, 850.0),
 }  # fmt: skip
 
@@ -157,6 +158,9 @@ def test_offsets_of_a_zone_are_days_there(tmp_path):
         (series(["0.1", "0.2"]), {"time_step": -1}, "time_step=-1 must be a number above 0"),
         (series([0, 1]), {"file_column": "y"}, "has a column 'y'"),
         (series([0, 1]), {"fill": {"Y": 0}}, "no column is called 'Y'"),
+        ("# exported\n" + series([0, 1]), {}, "begins with a comment .*delete the lines above"),
+        ("a,b\n" + series([0, 1]), {"sep": ","}, "some have more than the first.*delete what is"),
+        (series(["0.1", "0.17", "0.34", "3"]), {}, "no size of a step counts these, so number"),
         (series(["soon", "0"]), {}, "'soon' in line 2"),
     ],
 )  # fmt: skip

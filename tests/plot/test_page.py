@@ -195,3 +195,12 @@ def test_the_command_draws_fans_of_one_target(tmp_path):
     found = CliRunner().invoke(app, [*map(str, given)])
     assert found.exit_code == 0, found.output
     assert (tmp_path / "fan.png").stat().st_size > 5_000
+    which = CliRunner().invoke(app, [*map(str, given), "--which", "nope"])
+    assert which.exit_code == 2 and "no column of scenes: leave it out" in tidy(which.stderr)
+    page = CliRunner().invoke(app, [*map(str, given[:-1]), str(tmp_path / "fan.html")])
+    assert page.exit_code == 2 and "let the file end in one of .png" in tidy(page.stderr)
+    assert not (tmp_path / "fan.html").exists()
+
+
+def tidy(text: str) -> str:
+    return " ".join(text.split())
