@@ -102,7 +102,8 @@ def fill_known(
         cell: cells of the panel that the history has rows for.
 
     Raises:
-        DataError: if a step of a series that needs it is in neither frame.
+        DataError: if a step of a series that needs it is in neither frame, or has no number in a
+            column that had one in every row of training.
     """
     columns = panel.columns
     filled = np.zeros(len(panel.present), dtype=bool)
@@ -114,9 +115,10 @@ def fill_known(
         table = Table.open(frame, columns, "known")
         what = table.what
         given |= _write(panel, table, horizon)
-    lacking = ~given & np.repeat(panel.observed_within(context), horizon)
+    needed = np.repeat(panel.observed_within(context), horizon)
+    lacking = ~given & needed
     if not lacking.any():
-        return
+        return _refuse_gaps(panel, needed, horizon, what)
     missing = (
         f"{int(lacking.sum())} of the steps to forecast, the first is "
         f"{step_name(panel, lacking, horizon)}"
@@ -132,6 +134,21 @@ def fill_known(
         f"{what} lacks {missing}: give the {horizon} steps after the last observed time of each "
         "scene, for every series"
     )
+
+
+def _refuse_gaps(panel: Panel, needed: np.ndarray, horizon: int, what: str) -> None:
+    """Refuse missing numbers at the needed steps (R * horizon,) of columns that never had any."""
+    first = panel.cell_offset + panel.cutoff[panel.row_scene]
+    ahead = panel.known[first[:, None] + np.arange(horizon)].reshape(len(needed), -1)
+    for covariate, values in zip(panel.vocabulary.of("known"), ahead.T, strict=False):
+        missing = needed & covariate.lacks(values)
+        if not covariate.gaps and missing.any():
+            raise DataError(
+                f"known covariate {covariate.name!r} of {what} is missing (NaN) in "
+                f"{int(missing.sum())} of the steps to forecast, the first is "
+                f"{step_name(panel, missing, horizon)}, and was there in every row of training: "
+                "give its numbers (a join may have lost them), or fit with such gaps"
+            )
 
 
 def _write(panel: Panel, table: Table, horizon: int) -> np.ndarray:
