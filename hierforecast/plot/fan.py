@@ -65,7 +65,7 @@ def plot_forecast(
             - target: which target; None takes the first. Of several, the one drawn is named at
               the side.
             - levels: percent; None takes those of the forecast's columns (of samples: 50 and 90).
-            - context: history steps shown; None takes four horizons.
+            - context: history steps shown, the same of every panel; None takes four horizons.
             - share_y: one y scale for all panels.
             - unit: of the target, written at the side.
             - title: of the figure.
@@ -172,6 +172,7 @@ class Chart:
         self.given = self.reader.observed(given, "given") if has else {}
         self.past = {s: t[t.times < first] for s, t in seen.items()}
         self.truth = {s: t[(t.times >= first) & (t.times <= last)] for s, t in known.items()}
+        self.steps = np.unique(np.concatenate([self.ahead, *(t.times for t in self.past.values())]))
 
     def members(self, by: tuple[str, ...] | None = None) -> dict[Hashable, Hashable]:
         """Series -> group, from the history."""
@@ -208,12 +209,10 @@ class Chart:
             bands = {level: (low[:, 0], high[:, 0]) for level, (low, high) in found.items()}
         else:
             bands = self._quantiles(self.draws.of(series), point.times)
-        cutoff = max((t.times[-1] for t in self.past.values() if len(t)), default=None)
-        joined = len(past) > 0 and past.times[-1] == cutoff
         truth = self.truth.get(series, nothing)
         given = self.given.get(series, nothing)
         curve = given.times, given.values[:, 0]
-        return self._fan(text_of(series), past, point, truth, bands, joined=joined, given=curve)
+        return self._fan(text_of(series), past, point, truth, bands, given=curve)
 
     def of_group(self, name: str, members: list[Hashable], how: str) -> Fan:
         """The panel of the mean or sum of several series."""
@@ -232,9 +231,10 @@ class Chart:
         self, title: str, past: Track, point: Track, truth: Track, bands: Any, **more: Any
     ) -> Fan:
         shown = max(4 * len(self.ahead), 12) if self.context is None else self.context
-        tail = past.times[-shown:], past.values[-shown:, 0]
-        ahead, known = ((track.times, track.values[:, 0]) for track in (point, truth))
-        return Fan(title, tail, ahead, known, bands, **more)
+        before = self.steps[self.steps < self.ahead[0]][-shown:]  # the same of every panel
+        past = past[np.isin(past.times, before)]
+        tail, ahead, known = ((track.times, track.values[:, 0]) for track in (past, point, truth))
+        return Fan(title, tail, ahead, known, bands, steps=self.steps, **more)
 
     def _levels(self) -> list[float]:
         """Those wanted, of the levels of the forecast."""
