@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from hierforecast import plot
+from hierforecast.errors import DataError
+from hierforecast.frame import Columns
 from tests.plot.plays import (
     _close,  # noqa: F401 (a fixture)
+    in_all_libraries,
     stocks,
 )
 
@@ -82,3 +85,62 @@ def test_nothing_is_joined_over_a_gap(draw: Any):
             assert len(lines(axes[0])[name].get_xdata()) == n
         begin = [p.vertices[:, 0].min() for c in axes[0].collections for p in c.get_paths()]
         assert all(x == axes[0].xaxis.convert_units(DAYS[30 - n]) for x in begin)
+
+
+def totals(by: list[str], how: str = "sum") -> list[pd.DataFrame]:
+    """A history, its truth, and what was forecast and drawn of their totals."""
+    history, forecast, samples = (frame.assign(scene=7) for frame in stocks())
+    forecast, samples = (
+        frame.assign(sector=frame.unique_id.str[0]) for frame in (forecast, samples)
+    )
+    keys = ["scene", *by, "ds"]
+    answer = forecast.groupby(keys, as_index=False)[["M", "M-lo-80", "M-hi-80"]].agg(how)
+    draws = samples.groupby([*keys, "sample_id"], as_index=False)[["M"]].agg(how)
+    return [history, history.assign(ds=history.ds + pd.Timedelta("4D")), answer, draws]
+
+
+@pytest.mark.parametrize(("by", "how"), [("sector", "sum"), (["sector"], "mean"), ((), "sum")])
+@in_all_libraries
+def test_totals_are_drawn_with_the_sum_of_the_history(convert: Any, by: Any, how: str):
+    names = [by] if by == "sector" else [*by]
+    history, truth, answer, draws = totals(names, how)
+    frames = [convert(frame) for frame in (history, answer, truth)]
+    axes = plot.plot_forecast(*frames, by=by, how=how)
+    assert [ax.get_title(loc="left") for ax in axes] == (["a", "b", "c"] if names else ["total"])
+    size = 1 if how == "mean" else 2 if names else 6
+    found = lines(axes[0])
+    assert found["past"].get_ydata().tolist() == [size * float(i) for i in range(10, 26)]
+    assert found["truth"].get_ydata()[1:].tolist() == [size * float(i) for i in range(22, 26)]
+    assert found["forecast"].get_ydata()[1:] == pytest.approx(answer.M.to_numpy()[:4])
+    high = max(p.vertices[:, 1].max() for c in axes[0].collections for p in c.get_paths())
+    assert high == pytest.approx(answer["M-hi-80"][:4].max())
+    assert axes[0].figure._supylabel.get_text() == f"{how} of y"
+    axes = plot.plot_forecast(*frames[:2], samples=convert(draws), by=by, how=how, levels=[60])
+    assert len(axes[0].collections) == 1
+    if names:
+        axes = plot.plot_forecast(*frames, by=by, ids=["c"])
+        assert [ax.get_title(loc="left") for ax in axes] == ["c"]
+
+
+def test_what_is_wrong_with_totals_is_said():
+    history, _, answer, _ = totals(["sector"])
+    single = stocks()[1].assign(scene=7)
+    columns = Columns(group="sector", scene="scene")
+    for draw, match in (
+        (lambda: plot.plot_forecast(history, answer), r"no column 'unique_id'.*by=\.\.\."),
+        (lambda: plot.plot_groups(history, answer, columns=columns), r"no column 'unique_id'.*by="),
+        (lambda: plot.plot_forecast(history, single, by="sector"), r"'sector'.*predict\(by="),
+        (lambda: plot.plot_forecast(history, single, by=()), r"not of by=\[\]: give what predict"),
+        (lambda: plot.plot_forecast(history, answer, by="sector", how="max"), "'mean' or 'sum'"),
+        (
+            lambda: plot.plot_forecast(history, answer, by="sector", groups=["a"]),
+            "leave them or by",
+        ),
+        (lambda: plot.plot_forecast(history, answer, by="sector", ids=["q"]), r"ids \['q'\]"),
+        (
+            lambda: plot.plot_calibration(answer),
+            r"\(forecaster.report_.coverage\)$",
+        ),
+    ):
+        with pytest.raises(DataError, match=match):
+            draw()
