@@ -80,6 +80,10 @@ class UnknownLabelsWarning(UserWarning):
     """A covariate none of whose labels was there in training."""
 
 
+class NoReturnsWarning(UserWarning):
+    """A target that is a level, such as a price, given to a model of returns."""
+
+
 def warn_user(text: str, category: type[Warning] = UserWarning) -> None:
     """Warn, and point at the line outside this package that led here."""
     level, frame = 1, sys._getframe()

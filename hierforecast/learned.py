@@ -14,6 +14,7 @@ from hierforecast._waiting import is_host
 from hierforecast.errors import DataError, NotFittedError
 from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from hierforecast.frame.given import read_given
+from hierforecast.frame.known import announce
 from hierforecast.frame.totals import Totals
 from hierforecast.inference.devices import devices_of
 from hierforecast.inference.draws import Draws
@@ -100,6 +101,8 @@ class Learned(Params):
     ) -> Forecasts:
         """Forecasts of the steps after a frame, see `Forecaster.predict`."""
         met = self._newcomers(given, totals) if newcomers else None
+        if newcomers:
+            frame = announce(frame, known, self.columns)
         panel = self._read(frame, known=known, horizon=self.prediction_length)
         if given is not None:
             given = read_given(panel, given, self.prediction_length, self.context_length)

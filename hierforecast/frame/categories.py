@@ -51,7 +51,7 @@ def encode(
         values = table.numbers(name)
         if learned is not None:
             check_range(table, name, values, learned.units)
-        return values, learned or Covariate(name, role)
+        return values, learned or Covariate(name, role, gaps=bool(np.isnan(values).any()))
     codes, labels = table.labels(name, nulls=True)
     if learned is None:
         learned = Covariate(name, role, categories_of(table, name, labels))

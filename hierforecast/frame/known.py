@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from hierforecast.errors import DataError
 from hierforecast.frame.absent import require
 from hierforecast.frame.categories import encode
+from hierforecast.frame.codes import one_of_each
 from hierforecast.frame.columns import Columns
 from hierforecast.frame.duplicates import agrees
 from hierforecast.frame.panel import Panel
@@ -30,6 +32,58 @@ def refuse_unused(frame: Any, columns: Columns) -> None:
         )
 
 
+def announce(frame: Any, known: Any, columns: Columns) -> Any:
+    """The frame, and a row without targets for each series of its scenes that only `known` has.
+
+    Such a row tells the series' labels; its time is one of the scene's, because those of `known`
+    may lie off the grid, and its known covariates are read from `known` itself.
+
+    Raises:
+        DataError: if `known` lacks the groups or types of such a series.
+    """
+    if known is None or not columns.known_covariates:
+        return frame
+    table, ahead = Table.open(frame, columns), Table.open(known, columns, "known")
+    require(table, columns.roles())
+    require(ahead, [role for role in columns.roles() if role[0] in ("id", "scene")])
+    codes, labels = ahead.keys((*columns.scenes, *columns.ids))
+    there = table.keys((*columns.scenes, *columns.ids))[1]
+    first = one_of_each(codes[::-1], len(labels))  # of the rows from behind
+    at = (len(ahead) - 1 - first)[pd.Index(there).get_indexer(pd.Index(labels)) < 0]
+    like = np.zeros(len(at), dtype=np.int64)
+    if columns.scenes:
+        scene, scenes = table.keys(columns.scenes)
+        found = _find(ahead, columns.scenes, scenes)[at]
+        at, like = at[found >= 0], one_of_each(scene, len(scenes))[found[found >= 0]]
+    # Ids of another type are no newcomers; that steps are lacking says it better.
+    if not len(at) or {type(x) for x in labels.tolist()} != {type(x) for x in there.tolist()}:
+        return frame
+    return nw.concat([table.frame, _announced(table, ahead, at, like)], how="diagonal").to_native()
+
+
+def _announced(table: Table, ahead: Table, at: np.ndarray, like: np.ndarray) -> nw.DataFrame[Any]:
+    """Labels of rows (m,) of the known frame, at the times of rows (m,) of the frame."""
+    columns = table.columns
+    new: list[nw.Series[Any]] = []
+    told = ("id", "scene", "group", "crossed", "group_type", "static")
+    for role, name in columns.roles():
+        if role not in told or name in (column.name for column in new):
+            continue
+        if name in ahead.frame.columns:
+            kind = table.frame.schema[name]
+            cells = [ahead.frame[name][int(row)] for row in at]
+            given = {"backend": table.frame.implementation}
+            new.append(nw.new_series(name, cells, None if kind == nw.Object else kind, **given))
+        elif role != "static":
+            raise DataError(
+                f"{ahead.what} announces {ahead.cells((*columns.scenes, *columns.ids), at[0])}, "
+                f"which has no rows in the frame, but has no column {name!r} for the role "
+                f"{role!r}: add it to {ahead.what}, or leave newcomers=True out"
+            )
+    time = nw.maybe_reset_index(table.frame[columns.time][like])
+    return new[0].to_frame().with_columns(*new[1:], time)
+
+
 def fill_known(
     panel: Panel, frame: Any, horizon: int, context: int | None, cell: np.ndarray
 ) -> None:
@@ -48,7 +102,8 @@ def fill_known(
         cell: cells of the panel that the history has rows for.
 
     Raises:
-        DataError: if a step of a series that needs it is in neither frame.
+        DataError: if a step of a series that needs it is in neither frame, or has no number in a
+            column that had one in every row of training.
     """
     columns = panel.columns
     filled = np.zeros(len(panel.present), dtype=bool)
@@ -60,9 +115,10 @@ def fill_known(
         table = Table.open(frame, columns, "known")
         what = table.what
         given |= _write(panel, table, horizon)
-    lacking = ~given & np.repeat(panel.observed_within(context), horizon)
+    needed = np.repeat(panel.observed_within(context), horizon)
+    lacking = ~given & needed
     if not lacking.any():
-        return
+        return _refuse_gaps(panel, needed, horizon, what)
     missing = (
         f"{int(lacking.sum())} of the steps to forecast, the first is "
         f"{step_name(panel, lacking, horizon)}"
@@ -78,6 +134,21 @@ def fill_known(
         f"{what} lacks {missing}: give the {horizon} steps after the last observed time of each "
         "scene, for every series"
     )
+
+
+def _refuse_gaps(panel: Panel, needed: np.ndarray, horizon: int, what: str) -> None:
+    """Refuse missing numbers at the needed steps (R * horizon,) of columns that never had any."""
+    first = panel.cell_offset + panel.cutoff[panel.row_scene]
+    ahead = panel.known[first[:, None] + np.arange(horizon)].reshape(len(needed), -1)
+    for covariate, values in zip(panel.vocabulary.of("known"), ahead.T, strict=False):
+        missing = needed & covariate.lacks(values)
+        if not covariate.gaps and missing.any():
+            raise DataError(
+                f"known covariate {covariate.name!r} of {what} is missing (NaN) in "
+                f"{int(missing.sum())} of the steps to forecast, the first is "
+                f"{step_name(panel, missing, horizon)}, and was there in every row of training: "
+                "give its numbers (a join may have lost them), or fit with such gaps"
+            )
 
 
 def _write(panel: Panel, table: Table, horizon: int) -> np.ndarray:

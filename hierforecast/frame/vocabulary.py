@@ -75,12 +75,14 @@ class Covariate:
         categories: the known labels, sorted; category i has code i + 1, anything else code 0.
             None for a numeric column.
         units: of a numeric column.
+        gaps: whether rows of training lack a number; True where that was not looked at.
     """
 
     name: str
     role: str
     categories: tuple[Any, ...] | None = None
     units: Units = AS_THEY_ARE
+    gaps: bool = True
 
     @property
     def missing(self) -> float:
@@ -181,6 +183,8 @@ class Vocabulary:
             {**asdict(c), "categories": None if c.categories is None else list(c.categories)}
             for c in self.covariates
         ]
+        for covariate in () if self.targets else covariates:
+            del covariate["gaps"]  # it is of training, and this vocabulary is of a frame just read
         targets = [asdict(units) for units in self.targets]
         plain = {"covariates": covariates, "types": list(self.types), "targets": targets}
         if self.calendar:
@@ -196,6 +200,7 @@ class Vocabulary:
                 c["role"],
                 None if (k := c["categories"]) is None else tuple(k),
                 Units(**c.get("units", {})),
+                bool(c.get("gaps", True)),
             )
             for c in given["covariates"]
         )

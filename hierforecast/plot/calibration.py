@@ -29,7 +29,8 @@ def plot_calibration(coverage: Frame, *, ax: Axes | None = None, title: str | No
     Raises:
         DataError: naming the column that is missing, or that there is nothing to draw.
     """
-    need(coverage, ("part", "nominal", "covered"), "coverage")
+    remedy = "give what a fit measured, plot_calibration(forecaster.report_.coverage)"
+    need(coverage, ("part", "nominal", "covered"), "coverage", remedy)
     table = nw.from_native(coverage, eager_only=True).select("part", "nominal", "covered")
     if not len(table):
         raise DataError(

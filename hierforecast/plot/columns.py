@@ -19,6 +19,7 @@ Frame = Any  # pandas, polars or pyarrow: whatever narwhals reads
 Key = tuple[str, ...]  # the columns that name something together; nearly always one
 GROUP_NAMES = ("team", "group", "sector")
 INTERVAL = re.compile(r"^(?P<name>.+)-(?P<side>lo|hi)-(?P<level>\d+(?:\.\d+)?)$")
+NAME_IT = "rename it, or say which column it is with columns=Columns(...)"
 QUANTILE = re.compile(r"-q-\d+(?:\.\d+)?$").search
 
 
@@ -58,8 +59,8 @@ def names_of(frame: Frame) -> list[str]:
         ) from error
 
 
-def need(frame: Frame, wanted: Iterable[str], what: str) -> None:
-    """Check that columns are there.
+def need(frame: Frame, wanted: Iterable[str], what: str, remedy: str = NAME_IT) -> None:
+    """Check that columns are there; `remedy` is what helps if not.
 
     Raises:
         DataError: naming the missing ones, what there is, and the remedy.
@@ -69,8 +70,7 @@ def need(frame: Frame, wanted: Iterable[str], what: str) -> None:
     if missing:
         raise DataError(
             f"the {what} frame has no column {', '.join(map(repr, missing))} (it has "
-            f"{', '.join(map(repr, have[:12]))}): rename it, or say which column it is with "
-            "columns=Columns(...)"
+            f"{', '.join(map(repr, have[:12]))}): {remedy}"
         )
 
 

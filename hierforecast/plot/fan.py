@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
 from hierforecast.errors import DataError
-from hierforecast.plot.columns import Frame, columns_for, key_columns, names_of, say
-from hierforecast.plot.frames import Forecast, Interval, Reader, Track, Tracks
-from hierforecast.plot.labels import choose, text_of
-from hierforecast.plot.panels import Fan, draw_fans
+from hierforecast.plot.chart import Chart
+from hierforecast.plot.columns import Frame, key_columns
+from hierforecast.plot.labels import text_of
+from hierforecast.plot.panels import draw_fans
+from hierforecast.plot.totals import check_how
 
 if TYPE_CHECKING:
     from hierforecast.frame import Columns
-
-DEFAULT_LEVELS = (50.0, 90.0)
 
 
 class FanOptions(TypedDict, total=False):
@@ -43,10 +41,12 @@ def plot_forecast(
     *,
     samples: Frame | None = None,
     given: Frame | None = None,
+    by: str | Sequence[str] | None = None,
+    how: str = "sum",
     max_series: int = 12,
     **options: Unpack[FanOptions],
 ) -> np.ndarray:
-    """A fan chart for each series: history, forecast with its intervals, and truth if given.
+    """A fan chart for each series or total: history, forecast, intervals, and truth if given.
 
     Args:
         history: long frame up to the cutoff; pandas, polars or pyarrow.
@@ -56,6 +56,9 @@ def plot_forecast(
         ids: draw these series, in this order; None takes the first ones of the forecast.
         samples: joint draws; bands are then their quantiles.
         given: what-if: the plan that the forecast was given; its steps have squares.
+        by, how: those of `Forecaster.predict`, if the forecast and the samples are of totals. A
+            panel each, with the sum or mean of the history at each time over the series that are
+            observed there; for weights multiply its target by them first.
         max_series: at most this many panels.
         **options: more of them, by name.
 
@@ -65,7 +68,7 @@ def plot_forecast(
             - target: which target; None takes the first. Of several, the one drawn is named at
               the side.
             - levels: percent; None takes those of the forecast's columns (of samples: 50 and 90).
-            - context: history steps shown; None takes four horizons.
+            - context: history steps shown, the same of every panel; None takes four horizons.
             - share_y: one y scale for all panels.
             - unit: of the target, written at the side.
             - title: of the figure.
@@ -77,7 +80,11 @@ def plot_forecast(
         DataError: naming the column, series, group or level that is missing.
     """
     chart = Chart(**options)
-    chart.read(history, forecast, truth, samples, given)
+    if by is not None and (given is not None or groups is not None):
+        raise DataError("given= and groups= are of single series: leave them or by= out")
+    chart.read(history, forecast, truth, samples, given, None if by is None else key_columns(by))
+    if by is not None:
+        chart.add_up(key_columns(by), how)
     fans = [chart.of_series(series) for series in chart.choose(ids, groups)[:max_series]]
     return draw_fans(fans, chart.title, chart.share_y, _with_unit(chart.label, chart.unit))
 
@@ -114,8 +121,7 @@ def plot_groups(
     Raises:
         DataError: naming the column that is missing, or an unknown `aggregate`.
     """
-    if aggregate not in ("mean", "sum"):
-        raise DataError(f"aggregate={aggregate!r} is not known: choose 'mean' or 'sum'")
+    check_how("aggregate", aggregate)
     if forecast is None and samples is None:
         raise DataError("nothing to draw: give forecast=... or samples=... (or both)")
     chart = Chart(**options)
@@ -129,153 +135,6 @@ def plot_groups(
     ]
     label = _with_unit(f"{aggregate} of {chart.reader.columns.targets[0]}", chart.unit)
     return draw_fans(fans, chart.title, chart.share_y, label)
-
-
-@dataclass
-class Chart:
-    """One target of one scene, and the panels made of it. For the options see `plot_forecast`."""
-
-    scene: Hashable | None = None
-    columns: Columns | None = None
-    model: str | None = None
-    target: str | None = None
-    levels: Sequence[float] | None = None
-    context: int | None = None
-    share_y: bool = False
-    unit: str | None = None
-    title: str | None = None
-
-    def read(
-        self,
-        history: Frame,
-        forecast: Frame | None,
-        truth: Frame | None,
-        samples: Frame | None,
-        given: Frame | None = None,
-    ) -> None:
-        """Read the frames; the history ends where the forecast begins."""
-        columns = columns_for(self.columns, history, self.target)
-        targets = columns.targets
-        # Named where there are several or one was chosen.
-        self.label = targets[0] if len(targets) > 1 or self.target is not None else None
-        self.history, reader = history, Reader(replace(columns, target=targets[0]), self.model)
-        self.reader = reader.within(history, self.scene, "history")
-        seen = self.reader.observed(history, "history")
-        known = seen if truth is None else self.reader.observed(truth, "truth")
-        self.forecast = Forecast([], {}, {}) if forecast is None else self.reader.forecast(forecast)
-        self.draws = None if samples is None else self.reader.draws(samples)
-        ahead = [track.times for track in self.forecast.tracks.values()]
-        ahead += [self.draws.times] if self.draws is not None and not ahead else []
-        self.ahead = np.unique(np.concatenate(ahead))
-        first, last = self.ahead[[0, -1]]
-        has = given is not None and targets[0] in names_of(given)
-        self.given = self.reader.observed(given, "given") if has else {}
-        self.past = {s: t[t.times < first] for s, t in seen.items()}
-        self.truth = {s: t[(t.times >= first) & (t.times <= last)] for s, t in known.items()}
-
-    def members(self, by: tuple[str, ...] | None = None) -> dict[Hashable, Hashable]:
-        """Series -> group, from the history."""
-        return self.reader.groups(self.history, "history", by)
-
-    def choose(
-        self, ids: Sequence[Hashable] | None, groups: Sequence[Hashable] | None
-    ) -> list[Hashable]:
-        """The series forecast, cut to `ids` (in that order) and to the members of `groups`.
-
-        Raises:
-            DataError: naming ids or groups that are not there.
-        """
-        found = [*self.forecast.tracks] or ([] if self.draws is None else self.draws.series)
-        if ids is not None:
-            where = f"column {say(self.reader.columns.ids)} of the forecast"
-            found = choose(key_columns(ids), found, "ids", where)
-        if groups is None:
-            return found
-        keys = self.reader.columns.levels
-        levels = [self.members(key) for key in keys] or [self.members()]
-        known = {group for member in levels for group in member.values()}
-        where = f"column {' or '.join(map(say, keys))} of the history"
-        wanted = choose(key_columns(groups), known, "groups", where)
-        chosen = {s for member in levels for s, group in member.items() if group in wanted}
-        return [series for series in found if series in chosen]
-
-    def of_series(self, series: Hashable) -> Fan:
-        """The panel of a series of the forecast."""
-        nothing = Track(self.ahead[:0], np.empty((0, 1)))
-        past, point = self.past.get(series, nothing), self.forecast.tracks[series]
-        if self.draws is None:
-            found = {level: self.forecast.bands[level][series] for level in self._levels()}
-            bands = {level: (low[:, 0], high[:, 0]) for level, (low, high) in found.items()}
-        else:
-            bands = self._quantiles(self.draws.of(series), point.times)
-        cutoff = max((t.times[-1] for t in self.past.values() if len(t)), default=None)
-        joined = len(past) > 0 and past.times[-1] == cutoff
-        truth = self.truth.get(series, nothing)
-        given = self.given.get(series, nothing)
-        curve = given.times, given.values[:, 0]
-        return self._fan(text_of(series), past, point, truth, bands, joined=joined, given=curve)
-
-    def of_group(self, name: str, members: list[Hashable], how: str) -> Fan:
-        """The panel of the mean or sum of several series."""
-        past, point, truth = (
-            _total(tracks, members, how) for tracks in (self.past, self.forecast.tracks, self.truth)
-        )
-        bands: dict[float, Interval] = {}
-        if self.draws is not None:
-            draws = _aggregate(np.stack([self.draws.of(series) for series in members]), how)
-            if not self.forecast.tracks:
-                point = Track(self.draws.times, np.nanmedian(draws, axis=0))
-            bands = self._quantiles(draws, point.times)
-        return self._fan(name, past, point, truth, bands, note=f"n = {len(members)}")
-
-    def _fan(
-        self, title: str, past: Track, point: Track, truth: Track, bands: Any, **more: Any
-    ) -> Fan:
-        shown = max(4 * len(self.ahead), 12) if self.context is None else self.context
-        tail = past.times[-shown:], past.values[-shown:, 0]
-        ahead, known = ((track.times, track.values[:, 0]) for track in (point, truth))
-        return Fan(title, tail, ahead, known, bands, **more)
-
-    def _levels(self) -> list[float]:
-        """Those wanted, of the levels of the forecast."""
-        available = list(self.forecast.bands)
-        wanted = available if self.levels is None else self.levels
-        missing = [level for level in wanted if float(level) not in available]
-        if missing:
-            raise DataError(
-                f"the forecast frame has no intervals of level {missing}: it has {available}; "
-                f"forecast with level={list(wanted)}, or give samples=..."
-            )
-        return [float(level) for level in wanted]
-
-    def _quantiles(self, draws: np.ndarray, times: np.ndarray) -> dict[float, Interval]:
-        """Bands from draws (K, H, 1), at the times forecast: level -> (lo, hi)."""
-        assert self.draws is not None
-        draws = draws[:, np.isin(self.draws.times, times), 0]
-        chosen = DEFAULT_LEVELS if self.levels is None else self.levels
-        tails = {float(level): (1 - float(level) / 100) / 2 for level in chosen}
-        return {
-            level: (np.nanquantile(draws, tail, axis=0), np.nanquantile(draws, 1 - tail, axis=0))
-            for level, tail in tails.items()
-        }
-
-
-def _total(tracks: Tracks, members: Sequence[Hashable], how: str) -> Track:
-    """The mean or sum of several series, at each time over those that have a value there."""
-    own = [tracks[series] for series in members if series in tracks]
-    times = np.unique(np.concatenate([track.times for track in own])) if own else np.empty(0)
-    table = np.full((len(own), len(times), 1), np.nan)
-    for row, track in zip(table, own, strict=True):
-        row[np.searchsorted(times, track.times)] = track.values
-    return Track(times, _aggregate(table, how))
-
-
-def _aggregate(values: np.ndarray, how: str) -> np.ndarray:
-    """The mean or sum over the first axis of the values that are there; NaN where none is."""
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    total = np.where(count > 0, np.where(known, values, 0.0).sum(axis=0), np.nan)
-    return total / np.maximum(count, 1) if how == "mean" else total
 
 
 def _with_unit(label: str | None, unit: str | None) -> str | None:

@@ -34,7 +34,7 @@ class Fan:
         title: in bold above the panel; `note` stands inside it, in gray.
         past, truth, point: curves; empty ones are not drawn.
         bands: level in percent -> (lo, hi), each as long as `point`.
-        joined: whether the past reaches the cutoff, so that the forecast starts at its end.
+        steps: times of the scene, ascending; curves are broken where they lack one.
         given: curve of the steps that were assumed.
     """
 
@@ -44,8 +44,22 @@ class Fan:
     truth: Curve
     bands: Mapping[float, Interval] = field(default_factory=dict)
     note: str = ""
-    joined: bool = True
+    steps: np.ndarray = field(default_factory=lambda: np.empty(0))
     given: Curve = (np.empty(0), np.empty(0))
+
+    def gaps(self, times: np.ndarray) -> np.ndarray:
+        """Positions (g,) in ascending times (T,) after which steps are missing.
+
+        Such as other series have, or, where all lack them, that make a stretch longer than is
+        usual: weekends are usual where a tenth of all steps are.
+        """
+        if len(times) < 2:
+            return np.empty(0, dtype=np.int64)
+        steps = np.union1d(self.steps, times)
+        apart = np.sort(np.diff(steps))
+        usual = apart[int(0.9 * (len(apart) - 1))]
+        skipped = np.diff(np.searchsorted(steps, times)) > 1
+        return np.flatnonzero(skipped | (np.diff(times) > 1.5 * usual))
 
 
 def draw_fans(
@@ -105,15 +119,14 @@ def draw_fan(ax: Axes, fan: Fan, color: str = HOME) -> Axes:
     """One fan on the axes given."""
     calm(ax)
     color, times = tone(color), fan.point[0]
-    start = [(c[0][-1], c[1][-1]) for c in (fan.past,) if fan.joined and len(c[0])]
     for level, shade in _shades(fan.bands, color):
         low, high = fan.bands[level]
-        edges = [_from(start, (times, edge)) for edge in (low, high)]
+        edges = [_from(fan, (times, edge)) for edge in (low, high)]
         ax.fill_between(edges[0][0], edges[0][1], edges[1][1], color=shade, linewidth=0, zorder=1.5)
-    ax.plot(*fan.past, color=look().ink, linewidth=1.2, zorder=3, gid="past")
-    ax.plot(*_from(start, fan.truth), color=look().truth, linewidth=1.2, dashes=(2, 1.3),
-            zorder=3.2, gid="truth")  # fmt: skip
-    ax.plot(*_from(start, fan.point), color=color, linewidth=2.2, zorder=4, gid="forecast")
+    _draw_known(ax, fan, fan.past, "past", color=look().ink, zorder=3)
+    truth = {"color": look().truth, "dashes": (2, 1.3), "zorder": 3.2}
+    _draw_known(ax, fan, _from(fan, fan.truth), "truth", **truth)
+    ax.plot(*_from(fan, fan.point), color=color, linewidth=2.2, zorder=4, gid="forecast")
     if len(fan.given[0]):
         ax.plot(*fan.given, color=color, zorder=4.2, gid="given", **squares())
     if len(fan.past[0]):
@@ -150,15 +163,28 @@ def _panel_title(ax: Axes, fan: Fan) -> None:
     )  # fmt: skip
 
 
-def _from(start: list, curve: Curve) -> Curve:
-    """A future curve that sets out from the last observation, if that is at the cutoff."""
+def _draw_known(ax: Axes, fan: Fan, curve: Curve, name: str, **style: Any) -> None:
+    """What was observed, and faint dots through the steps at which it was not."""
     times, values = curve
-    if not start or len(times) == 0:
+    gaps = fan.gaps(times)
+    broken = np.insert(times, gaps + 1, times[gaps]), np.insert(values, gaps + 1, np.nan)
+    ax.plot(*broken, linewidth=1.2, gid=name, **style)
+    if len(gaps):
+        ends = np.stack([gaps, gaps + 1, gaps + 1], axis=1).ravel()
+        level = np.where(np.arange(len(ends)) % 3 == 2, np.nan, values[ends])
+        style |= {"dashes": (1, 2.5), "alpha": 0.6}
+        ax.plot(times[ends], level, linewidth=0.9, gid=f"{name}-gap", **style)
+
+
+def _from(fan: Fan, curve: Curve) -> Curve:
+    """A future curve that sets out from the last observation, if that is of the step before."""
+    past, times = fan.past[0], curve[0]
+    if len(past) == 0 or len(times) == 0:
         return curve
-    return (
-        np.concatenate([np.asarray([start[0][0]], dtype=times.dtype), times]),
-        np.concatenate([[start[0][1]], values]),
-    )
+    joined = np.concatenate([past[-1:].astype(times.dtype), times])
+    if 0 in fan.gaps(joined):
+        return curve
+    return joined, np.concatenate([fan.past[1][-1:], curve[1]])
 
 
 def squares() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from hierforecast.errors import NoReturnsWarning, warn_user
 from hierforecast.frame import Panel, read_frame
 from hierforecast.io.checkpoints import digest, trainer_options
 from hierforecast.shards import Shards
@@ -16,6 +17,9 @@ from hierforecast.training.examples import settled_cutoffs
 from hierforecast.training.plan import Fitted, Plan
 from hierforecast.windows.cutoffs import split_cutoffs
 from hierforecast.windows.history import learn_smoothing
+
+# Median move from step to step, as a share of the level, below which a target is no return.
+STEADY = 0.2
 
 
 @dataclass
@@ -40,6 +44,8 @@ class Data:
     def read(cls, plan: Plan, frame: Any, val: Any, start: Fitted | None) -> Data:
         """The user's frames, in units of the training windows; those of a warm start stay."""
         panel, held_out, pools = _read(plan, frame, val, start)
+        if getattr(plan.model, "scale", None) == "returns":
+            _warn_of_levels(panel)
         cutoffs = split_cutoffs(panel, *plan.lengths, plan.seed, held_out)
         data = cls(panel, held_out, pools, *cutoffs)
         if start is None:
@@ -117,6 +123,25 @@ def _read(
     val = in_memory(val, plan.columns, plan.seed)
     second |= {"vocabulary": panel.vocabulary, "step": panel.clock.step, "variable": "val"}
     return panel, read_frame(val, plan.columns, **second), pools
+
+
+def _warn_of_levels(panel: Panel) -> None:
+    """Warn of targets that are never negative and move little from step to step, as prices do."""
+    both = panel.present[1:] & panel.present[:-1]
+    both[panel.cell_offset[1:] - 1] = False  # the next cell is of another row
+    for name, values in zip(panel.columns.targets, panel.values.T, strict=True):
+        level, move = (values[1:] + values[:-1])[both] / 2, np.abs(np.diff(values)[both])
+        if values.min() < 0 or not (level > 0).any():
+            continue
+        share = float(np.median(move[level > 0] / level[level > 0]))
+        if share < STEADY:
+            warn_user(
+                f"target {name!r} is never negative and moves by {share:.1%} of its size in the "
+                "median step, as prices do, but scale='returns' takes it for changes and forecasts "
+                f"0: give the changes of each series, np.log({name}).diff(), or fit with "
+                "scale='series'",
+                NoReturnsWarning,
+            )
 
 
 def _digest(panel: Panel) -> str:

@@ -32,10 +32,20 @@ def names() -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hierforecast.Forecaster, "fit", short)
         blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-        assert len(blocks) == 5
+        assert len(blocks) == 6
         for block in blocks:
             exec(compile(block, str(PAGE), "exec"), found)
     return found
+
+
+def test_the_panels_are_of_sectors(names: dict[str, Any]):
+    history, panels = names["frame"].groupby(["sector", "ds"]).y.sum(), names["panels"]
+    for ax, sector in zip(panels, ["Energy", "Health", "Tech"], strict=True):
+        lines = {line.get_gid(): line for line in ax.lines}
+        assert ax.get_title(loc="left") == sector and len(ax.collections) == 1
+        np.testing.assert_allclose(lines["past"].get_ydata(), history[sector].tail(20))
+        rows = names["by_sector"].query("sector == @sector")
+        np.testing.assert_allclose(lines["forecast"].get_ydata()[1:], rows.HiPerformer)
 
 
 def test_the_spread_is_that_of_two_sectors(names: dict[str, Any]):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hierforecast.errors import DataError
-from hierforecast.frame import Columns, read_frame
+from hierforecast.frame import Columns, Panel, Vocabulary, read_frame
 from tests.frames import pl
 
 COLUMNS = Columns(target=["x", "y"], group=["sector", "team"], scene="scene", group_type="kind")
@@ -189,6 +189,32 @@ def test_known_frames_that_do_not_do() -> None:
         read(known.assign(ds=pd.Timestamp("2024-01-01")))
     with pytest.raises(DataError, match=r"'y' of the known frame has 12 infinite values"):
         read(known.assign(y=np.inf))
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["known=", "in the frame"])
+def test_known_numbers_may_be_missing_only_if_some_were_in_training(apart: bool) -> None:
+    columns = Columns(target="x", group=None, scene="scene", known_covariates=["y"])
+    frame = make()
+    ahead = frame[frame["ds"] < 2].assign(ds=lambda f: f["ds"] + 4, x=np.nan)
+    at = (ahead.unique_id == "b") & (ahead.ds == 5) & (ahead.scene == 0)
+    ahead.loc[at, "y"] = np.nan
+
+    def read(vocabulary: Vocabulary) -> Panel:
+        history = frame if apart else pd.concat([frame, ahead])
+        known = ahead if apart else None
+        return read_frame(history, columns, horizon=2, known=known, vocabulary=vocabulary)
+
+    full, holed = (
+        (panel := read_frame(each, columns)).learn(panel.length)
+        for each in (frame, frame.assign(y=frame.y.where(frame.index > 0)))
+    )
+    match = r"covariate 'y' of the .*frame .* in 1 of .* scene 0, unique_id 'b', ds 5.*: give its"
+    with pytest.raises(DataError, match=match):
+        read(Vocabulary.from_dict(full.to_dict()))
+    assert np.isnan(read(Vocabulary.from_dict(holed.to_dict())).known).any()
+    early = full.to_dict()  # as saved by an earlier version
+    del early["covariates"][0]["gaps"]
+    assert np.isnan(read(Vocabulary.from_dict(early)).known).any()
 
 
 def test_a_grid_far_larger_than_the_frame() -> None:

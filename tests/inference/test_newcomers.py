@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -68,6 +69,23 @@ def test_rows_in_the_future_alone_announce_as_well(one: Forecaster):
     late = frame[(frame.unique_id != "away_1") | (frame.ds >= L)]
     found, there = (one.predict(each, level=80, newcomers=True) for each in (frame, late))
     pd.testing.assert_frame_equal(found, there)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_so_do_rows_of_the_known_frame_alone(one: Forecaster, library: str):
+    frame = announced("away_1")
+    past, ahead = frame[frame.ds < L], frame[frame.ds >= L].drop(columns=["x", "y"])
+    past = past[past.unique_id != "away_1"].reset_index(drop=True)
+    known = pd.concat([ahead, ahead.assign(scene=99)])  # no scene of the frame
+    expected = one.predict(frame, level=80, newcomers=True)
+    if library == "polars":
+        past = pl.from_pandas(past)
+    found = one.predict(past, level=80, known=known, newcomers=True)
+    found = found.to_pandas() if library == "polars" else found
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    lacking = ahead.drop(columns="team")
+    with pytest.raises(DataError, match=r"announces scene 0, unique_id 'away_1'.*'team'.*add it"):
+        one.predict(past, known=lacking, newcomers=True)
 
 
 def test_one_newcomer_does_not_matter_to_another(one: Forecaster):
