@@ -15,9 +15,8 @@ from hierforecast.errors import (
 from hierforecast.frame import Panel
 from hierforecast.frame.table import show
 
-# Held-out windows below which nothing should be chosen by them, and beyond which overlapping ones
-# tell little more.
-ENOUGH, MANY = 8, 64
+# Held-out windows below which nothing should be chosen by them.
+ENOUGH = 8
 # Cells that are counted at a time: their numbers take 24 times the memory of their presence.
 CELLS = 2**18
 
@@ -156,8 +155,7 @@ def split_cutoffs(
 
     Without a held-out panel a tenth of the scenes is held out; if that is less than one scene, the
     last tenth of each scene's time, or as much of it as `ENOUGH` windows take. Held-out windows are
-    a horizon apart, less where they would be fewer than that; those of a panel of their own, which
-    takes nothing from training, less where they would be fewer than `MANY`.
+    a horizon apart, less where they would be fewer than that.
     """
     lengths = context_length, prediction_length
     _check_lengths(panel, *lengths)
@@ -213,9 +211,9 @@ def _count(
 
 
 def _stride(panel: Panel, context_length: int, prediction_length: int) -> int:
-    """The horizon, or the longest stride below it with which a panel has `MANY` windows."""
+    """The horizon, or the longest stride below it with which a panel has `ENOUGH` windows."""
     for stride in range(prediction_length, 1, -1):
-        if _count(panel, context_length, prediction_length, stride).sum() >= MANY:
+        if _count(panel, context_length, prediction_length, stride).sum() >= ENOUGH:
             return stride
     return 1
 

@@ -49,7 +49,7 @@ def fitted(
 def distance(forecaster: Forecaster, frame: pd.DataFrame) -> float:
     """Of a backtest, by numpy alone: in deviations of the context and units of the steps."""
     unit, total = forecaster.model_.horizon_scale.numpy()[:, 0], []
-    table = forecaster.backtest(frame, stride=1)  # as held-out windows of so few steps are
+    table = forecaster.backtest(frame, stride=H)
     values = frame.pivot(index="ds", columns="unique_id", values="y")
     for (name, cutoff), rows in table.groupby(["unique_id", "cutoff"]):
         context = values[name].loc[:cutoff].to_numpy()[-L:]
