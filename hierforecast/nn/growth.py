@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hierforecast.distributions import Ceiling, Damped, SceneDistribution, Warp, Warped
-from hierforecast.distributions.quadrature import normal_nodes
+from hierforecast.distributions.quadrature import components, normal_nodes
 from hierforecast.nn.temperature import FEWEST, SURE
 
 # Logarithms above the median from which on growth is damped, none first; by what share a window's
@@ -44,7 +44,9 @@ def below_ceiling(
     middle, upper = (distribution.quantile(level) for level in (0.5, 0.84))
     at, size, most = (torch.from_numpy(x).to(middle.device) for x in (loc, unit, top))
     jumps = size * (upper - middle) > UNSTEADY
-    if not bool(jumps.any()):
+    # Of normals means have a formula without an edge: all rows take the same way, or those of a
+    # series would depend on its neighbors by the error of a quadrature.
+    if components(distribution) is None and not bool(jumps.any()):
         return distribution
     edge = torch.where(jumps, (most + ABOVE - at) / size, _NONE)
     return Warped(distribution, Ceiling(0.0, 1.0, edge, WIDTH / size))
