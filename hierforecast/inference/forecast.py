@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from hierforecast.batch import Future, SceneBatch
-from hierforecast.distributions import SceneDistribution
+from hierforecast.distributions import Ceiling, Damped, SceneDistribution
 from hierforecast.distributions.sums import Sums
 from hierforecast.distributions.totals import summed
 from hierforecast.distributions.warped import Warped
 from hierforecast.distributions.warps import Warp
 from hierforecast.frame.totals import Totals
+
+# Share of a damped distribution, on either side, whose numbers are not believed.
+BELIEVED = 1e-4
 
 
 class Forecast(NamedTuple):
@@ -35,9 +38,16 @@ class Forecast(NamedTuple):
     truth: Tensor | None = None
 
     def condition(self, given: np.ndarray) -> Forecast:
-        """The forecast once some numbers of the user (P, H, D) are known; NaN for the others."""
+        """The forecast once some numbers of the user (P, H, D) are known; NaN for the others.
+
+        To a distribution that is damped a number far beyond belief would be one of any size: it
+        tells of others what the least believable one does.
+        """
         value = torch.from_numpy(given).to(self.raw.mean.device)
-        return self.known(self._raw(value), ~value.isnan())._replace(given=value)
+        raw = self._raw(value)
+        if isinstance(self.raw, Warped) and isinstance(self.raw.warp, Ceiling | Damped):
+            raw = raw.clamp(*(self.raw.quantile(level) for level in (BELIEVED, 1 - BELIEVED)))
+        return self.known(raw, ~value.isnan())._replace(given=value)
 
     def known(self, value: Tensor, known: Tensor) -> Forecast:
         """The forecast once cells are known: value (P, H, D) in the batch's units, which of it."""

@@ -54,3 +54,23 @@ def test_a_steady_series_is_forecast_alike_beside_one_that_jumps(head, monkeypat
     jumps = bare["unique_id"] == "launched"
     assert bare.loc[jumps, upper].max() > 3 * together.loc[jumps, upper].max()
     np.testing.assert_allclose(bare.loc[~jumps, upper], together.loc[~jumps, upper], rtol=0.3)
+
+
+def test_a_number_beyond_belief_leaves_the_others_their_intervals():
+    frame = products()
+    frame["y"] *= frame["unique_id"] != "ended"
+    plan = Forecaster(
+        HiPerformer(8, 1, 2), context_length=14, prediction_length=H, max_steps=2, trainer=DOUBLE,
+        columns=Columns(group=None),
+    ).fit(frame)  # fmt: skip
+    plan.model_.growth.limit.fill_(0.25)
+    ahead = plan.predict(frame)[["unique_id", "ds"]]
+    some = ahead[ahead["unique_id"] == "launched"]
+    usual, wild = (
+        plan.predict(frame, given=some.assign(y=float(y)), level=[90]) for y in (30, 3_000)
+    )
+    assert (wild.loc[wild["unique_id"] == "launched", "HiPerformer"] == 3_000).all()
+    low, high = (wild[f"HiPerformer-{side}-90"] for side in ("lo", "hi"))
+    others = wild["unique_id"] == "steady"
+    assert (low[others] < 0.9 * high[others]).all()
+    np.testing.assert_allclose(wild["HiPerformer"][others], usual["HiPerformer"][others], rtol=0.5)
