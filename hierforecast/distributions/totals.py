@@ -13,8 +13,8 @@ from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.latents import Latents
 from hierforecast.distributions.sums import Sums
 
-# Draws behind a quantile where a sum has no closed form.
-_DRAWS = 2_000
+# Draws behind a quantile where a sum has no closed form; numbers of them that are kept for the next.
+_DRAWS, _KEPT = 2_000, 2**24
 
 
 class Totals(SceneDistribution):
@@ -35,6 +35,7 @@ class Totals(SceneDistribution):
         self, base: SceneDistribution, sums: Sums, margins: SceneDistribution | None = None
     ) -> None:
         self.base, self.sums, self.margins = base, sums, margins
+        self._kept: Tensor | None = None
         _, steps, targets = base.event_shape
         scene = sums.scenes(base.scene)
         super().__init__(scene, base.n_scenes, steps, targets, base._validate_args)
@@ -54,17 +55,26 @@ class Totals(SceneDistribution):
     def _draw(self, shape: torch.Size) -> Tensor:
         return self.sums.add(self.base._draw(shape), axis=-3)
 
+    def _seeded(self) -> Tensor:
+        """The draws (_DRAWS, G, H, D) behind quantiles: of all rows, to which totals are few."""
+        if self._kept is not None:
+            return self._kept
+        draws = self.sample((_DRAWS,), generator=seeded(0))
+        if draws.numel() <= _KEPT and not draws.requires_grad:
+            self._kept = draws
+        return draws
+
     def _quantile(self, level: Tensor) -> Tensor:
         if self.margins is not None:
             return self.margins._quantile(level)
-        draws = self.sample((_DRAWS,), generator=seeded(0))
+        draws = self._seeded()
         found = np.quantile(draws.double().cpu().numpy(), level.flatten().numpy(), axis=0)
         return torch.from_numpy(found).to(draws).reshape(*level.shape[:-3], *self.event_shape)
 
     def _cdf(self, value: Tensor) -> Tensor:
         if self.margins is not None:
             return self.margins._cdf(value)
-        draws = self.sample((_DRAWS,), generator=seeded(0))
+        draws = self._seeded()
         each = [(draws <= x).to(x).mean(0) for x in value.reshape(-1, *self.event_shape)]
         return torch.stack(each).view(value.shape)
 

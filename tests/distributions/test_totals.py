@@ -11,6 +11,7 @@ from hierforecast.distributions import (
     IndependentScenes,
     IndependentSteps,
     SceneDistribution,
+    totals,
 )
 from hierforecast.distributions.totals import Totals
 from tests.distributions.conditioning import (
@@ -100,6 +101,20 @@ def test_independent_heavy_tails_are_summed_by_draws(name: str):
     assert isinstance(q, Totals)
     expected = APART.square() @ p.variance.flatten(1)
     close(q.variance.flatten(1), expected)
+
+
+@pytest.mark.parametrize("kept", [totals._KEPT, 0])
+def test_all_quantiles_are_of_the_same_draws_which_are_made_once_where_they_are_few(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(totals, "_KEPT", kept)
+    p = FAMILIES[HEAVY[0]]()
+    q, draw, made = p.aggregate(APART), p._draw, []
+    monkeypatch.setattr(p, "_draw", lambda shape: made.append(shape) or draw(shape))
+    both = q.quantile(torch.tensor([0.1, 0.9], dtype=torch.float64))
+    close(q.quantile(0.9), both[1], 0.0)
+    close(q.cdf(both[0]).double(), torch.full_like(both[0], 0.1).double(), 1e-3)
+    assert len(made) == (1 if kept else 3)
 
 
 def test_totals_do_not_depend_on_the_order_of_rows():
