@@ -7,8 +7,9 @@ A long frame has one row per series and time. `reading.read_frame` calls each st
    `absent`: columns that are not there, and what is meant instead.
 3. `labels`: scenes and series as integers, the rows of the panel.
 4. `grid`: the cell of each row. `times` reads the time column (`formats`, `spellings`: what is no
-   time yet), `clock` counts it in steps that are stated or found (`infer`), `regularity` checks
-   them (`irregular`: its errors), `duplicates` that no two rows share a cell.
+   time yet, `even`: the clock of fractions), `clock` counts it in steps that are stated or found
+   (`infer`), `regularity` checks them (`irregular`: its errors), `duplicates` that no two rows
+   share a cell.
 5. `values`: targets, groups and covariates as numbers (`categories`, `vocabulary`: as in training;
    `crossing`: no way of grouping lies within another).
 6. `panel`: all of it as arrays, and answers as frames.

@@ -183,8 +183,9 @@ class Vocabulary:
             {**asdict(c), "categories": None if c.categories is None else list(c.categories)}
             for c in self.covariates
         ]
-        for covariate in () if self.targets else covariates:
-            del covariate["gaps"]  # it is of training, and this vocabulary is of a frame just read
+        for covariate in covariates:
+            if covariate["gaps"]:  # as of earlier versions, which did not look
+                del covariate["gaps"]
         targets = [asdict(units) for units in self.targets]
         plain = {"covariates": covariates, "types": list(self.types), "targets": targets}
         if self.calendar:
