@@ -13,7 +13,7 @@ from hierforecast.distributions.base import SceneDistribution
 from hierforecast.distributions.latents import Latents
 from hierforecast.distributions.sums import Sums
 
-# Draws behind a quantile where a sum has no closed form; numbers of them that are kept for the next.
+# Draws behind a quantile where a sum has no closed form; so many numbers are kept for the next one.
 _DRAWS, _KEPT = 2_000, 2**24
 
 
