@@ -21,8 +21,8 @@ LIMITS, MARGIN, WITHIN = (torch.inf, 2.0, 1.0, 0.5, 0.25), 0.05, 0.1
 _EVERY = 4
 # What squared errors count as at most.
 _BEYOND = 1e300
-# A deviation, in logarithms, from which on a forecast is unsteady; how far beyond the most that
-# it has shown its forecasts may reach undamped, and within how much more they double at most.
+# In logarithms: a deviation from which on a forecast is unsteady; how far beyond the most that its
+# series has shown it reaches undamped; and over how much more factors turn into amounts.
 UNSTEADY, ABOVE, WIDTH = 0.5, math.log(2), 0.25
 # An edge that nothing reaches.
 _NONE = 1e30
